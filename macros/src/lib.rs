@@ -1,0 +1,49 @@
+//! The attribute `#[memcached]`: tokens → `Spec` → `Plan` → expansion.
+//!
+//! An implementation detail of the crate `memocached`, which re-exports and
+//! documents it; nothing here has a promise of stability.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+
+mod attr;
+mod duration;
+mod errors;
+mod expand;
+mod func;
+mod nearest;
+mod plan;
+mod template;
+
+use errors::Errors;
+
+/// See `memocached::memcached`.
+#[proc_macro_attribute]
+pub fn memcached(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    memoize(arguments.into(), item.into()).into()
+}
+
+/// After a mistake: the errors, and the function as it was, so that its
+/// callers raise no errors of their own.
+fn memoize(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    compile(arguments, item.clone()).unwrap_or_else(|errors| {
+        let mut tokens = errors.into_compile_errors();
+        item.to_tokens(&mut tokens);
+        tokens
+    })
+}
+
+fn compile(arguments: TokenStream, item: TokenStream) -> Result<TokenStream, Errors> {
+    let mut errors = Errors::default();
+    let spec = attr::parse(arguments, &mut errors);
+    let func: Option<func::Func> = errors.ok(syn::parse2(item));
+    let plan = func.as_ref().and_then(|func| plan::plan(spec, func, &mut errors));
+    let expansion = match (&plan, &func) {
+        (Some(plan), Some(func)) => expand::expand(plan, func),
+        _ => TokenStream::new(),
+    };
+    errors.finish(expansion)
+}

@@ -1,0 +1,125 @@
+//! What can go wrong, for those who call the cache themselves.
+//!
+//! A memoized function never returns these: trouble with the cache is told in
+//! its spans and metrics, and the function computes.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why a cache operation, or setting up a cache, failed.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The classes of [`Error`]; each is also the `error.type` of a client span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting has a value that cannot be used.
+    Configuration,
+    /// A value could not be turned into bytes.
+    Encode,
+    /// The server could not be reached.
+    Connect,
+    /// The time for cache I/O ran out.
+    Timeout,
+    /// The connection broke in the middle of an exchange.
+    Io,
+    /// The server's answer was not memcached's protocol, or not the answer to
+    /// this request.
+    Protocol,
+    /// The server refused the request (`SERVER_ERROR`).
+    Server,
+    /// The server did not understand the request (`ERROR`, `CLIENT_ERROR`).
+    Rejected,
+    /// The value is larger than a server takes.
+    TooLarge,
+    /// The server failed a moment ago and is left alone for a while.
+    CircuitOpen,
+    /// All connections to the server were in use for too long.
+    PoolExhausted,
+}
+
+impl ErrorKind {
+    /// Every kind, in the order of [`ErrorKind::index`].
+    pub(crate) const ALL: [ErrorKind; 11] = [
+        ErrorKind::Configuration,
+        ErrorKind::Encode,
+        ErrorKind::Connect,
+        ErrorKind::Timeout,
+        ErrorKind::Io,
+        ErrorKind::Protocol,
+        ErrorKind::Server,
+        ErrorKind::Rejected,
+        ErrorKind::TooLarge,
+        ErrorKind::CircuitOpen,
+        ErrorKind::PoolExhausted,
+    ];
+
+    /// The name used in spans and metrics; one of a closed set.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Configuration => "configuration",
+            ErrorKind::Encode => "encode",
+            ErrorKind::Connect => "connect",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Io => "io",
+            ErrorKind::Protocol => "protocol",
+            ErrorKind::Server => "server_error",
+            ErrorKind::Rejected => "rejected",
+            ErrorKind::TooLarge => "too_large",
+            ErrorKind::CircuitOpen => "circuit_open",
+            ErrorKind::PoolExhausted => "pool_exhausted",
+        }
+    }
+
+    /// This kind's place in [`ErrorKind::ALL`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The class of the failure.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorKind;
+
+    #[test]
+    fn a_kind_stands_at_its_own_index() {
+        for (place, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), place);
+        }
+    }
+}

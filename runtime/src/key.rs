@@ -1,0 +1,385 @@
+//! A call's key: its parts as text that no two different calls share.
+//!
+//! What goes into a key is decided by the attribute; this file answers for the
+//! text being injective and safe on the wire (bytes `!` to `~`, no spaces).
+//!
+//! # Encoding
+//!
+//! A *leaf* (number, text, bool) is written with every byte other than
+//! `A-Z a-z 0-9 _ . -` as `%XX`. Compound values use the characters a leaf
+//! cannot contain: `(a,b)` for tuples, `[a,b]` for sequences, `{k=v}` for maps
+//! and sets in sorted order. `None` is `~`, `Some(x)` is `x`, with one more `~`
+//! where `x` itself begins with one. Text between two placeholders ends a leaf
+//! in the same way, since the leaf escapes its first punctuation character.
+
+use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::key_part::KeyPart;
+
+/// memcached's limit for a key, in bytes.
+const MAX_WIRE_KEY: usize = 250;
+/// A long key keeps this much of itself in front of its hash (`#` + 32 digits).
+const READABLE_PREFIX: usize = MAX_WIRE_KEY - 33;
+
+const HEX: [u8; 16] = *b"0123456789ABCDEF";
+
+/// The rendered name of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// What memcached is asked for.
+    wire: String,
+    /// Where the key begins behind the namespace.
+    start: usize,
+    /// The full key where `wire` holds only a prefix and a hash of it.
+    full: Option<String>,
+}
+
+impl Key {
+    /// What memcached is asked for: namespace and key, at most 250 bytes.
+    pub(crate) fn wire(&self) -> &str {
+        &self.wire
+    }
+
+    /// The key as the template reads, without the namespace.
+    pub(crate) fn text(&self) -> &str {
+        let full = self.full.as_deref().unwrap_or(&self.wire);
+        &full[self.start..]
+    }
+
+    /// Stands in the envelope, so that a value found under a key that merely
+    /// looks the same on the wire is not taken for this call's.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        xxh3_128(self.full.as_deref().unwrap_or(&self.wire).as_bytes())
+    }
+}
+
+/// Writes a key part by part.
+#[derive(Debug)]
+pub struct KeyWriter {
+    text: String,
+    start: usize,
+    /// A byte that leaves of the current part must not contain.
+    terminator: Option<u8>,
+    failed: bool,
+}
+
+impl KeyWriter {
+    pub(crate) fn new(namespace: &str) -> Self {
+        let mut text = String::with_capacity(namespace.len() + 64);
+        if !namespace.is_empty() {
+            text.push_str(namespace);
+            text.push(':');
+        }
+        KeyWriter { start: text.len(), text, terminator: None, failed: false }
+    }
+
+    /// The key, or `None` if a value refused to be written (a `Display` that
+    /// returned an error).
+    pub(crate) fn finish(self) -> Option<Key> {
+        if self.failed {
+            return None;
+        }
+        let KeyWriter { text, start, .. } = self;
+        if text.len() <= MAX_WIRE_KEY {
+            return Some(Key { wire: text, start, full: None });
+        }
+        let hash = Sha256::digest(text.as_bytes());
+        let mut wire = text[..READABLE_PREFIX].to_owned();
+        wire.push('#');
+        for byte in &hash[..16] {
+            push_hex(&mut wire, *byte);
+        }
+        Some(Key { wire, start, full: Some(text) })
+    }
+
+    /// Text of the template, as it is.
+    pub fn literal(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// The full path of the function around `here`, a closure in its body:
+    /// `Self` and generic parameters included.
+    pub fn function<T>(&mut self, _here: &T) {
+        let path = std::any::type_name::<T>();
+        self.leaf(path.trim_end_matches("::{{closure}}"));
+    }
+
+    /// The name of a generic parameter's type.
+    pub fn type_name<T: ?Sized>(&mut self) {
+        self.leaf(std::any::type_name::<T>());
+    }
+
+    /// Names the byte that ends the next part.
+    pub fn until(&mut self, terminator: u8) -> &mut Self {
+        self.terminator = Some(terminator);
+        self
+    }
+
+    /// A value through [`KeyPart`].
+    pub fn part<T: KeyPart + ?Sized>(&mut self, value: &T) {
+        value.write(self);
+        self.terminator = None;
+    }
+
+    /// A value through `Display`.
+    pub fn display<T: fmt::Display + ?Sized>(&mut self, value: &T) {
+        self.formatted(format_args!("{value}"));
+        self.terminator = None;
+    }
+
+    /// A value through `Debug`.
+    pub fn debug<T: fmt::Debug + ?Sized>(&mut self, value: &T) {
+        self.formatted(format_args!("{value:?}"));
+        self.terminator = None;
+    }
+
+    /// A value through `Hash`: 128 bits of XXH3 over what it feeds a hasher.
+    ///
+    /// Machines share such keys only if they agree in byte order and in the
+    /// width of `usize`.
+    pub fn hash<T: Hash + ?Sized>(&mut self, value: &T) {
+        let mut hasher = Wide(Xxh3::new());
+        value.hash(&mut hasher);
+        for byte in hasher.0.digest128().to_be_bytes() {
+            push_hex(&mut self.text, byte);
+        }
+        self.terminator = None;
+    }
+
+    /// A float as its bits: `0.0` and `-0.0` differ, and so do two `NaN`s of
+    /// different payload.
+    pub fn bits(&mut self, value: impl Bits) {
+        for byte in value.bits().to_be_bytes() {
+            push_hex(&mut self.text, byte);
+        }
+        self.terminator = None;
+    }
+
+    /// A leaf: text with every byte escaped that could mean something.
+    pub fn leaf(&mut self, text: &str) {
+        self.leaf_bytes(text.as_bytes());
+    }
+
+    /// A leaf of arbitrary bytes.
+    pub fn leaf_bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            let plain = byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if plain && Some(byte) != self.terminator {
+                self.text.push(char::from(byte));
+            } else {
+                self.text.push('%');
+                push_hex(&mut self.text, byte);
+            }
+        }
+    }
+
+    /// A leaf written by a formatter.
+    pub fn formatted(&mut self, arguments: fmt::Arguments<'_>) {
+        struct Leaf<'a>(&'a mut KeyWriter);
+        impl Write for Leaf<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.leaf(text);
+                Ok(())
+            }
+        }
+        if Leaf(self).write_fmt(arguments).is_err() {
+            self.failed = true;
+        }
+    }
+
+    /// Several values between brackets, such as `(a,b)`.
+    pub fn group<'a>(&mut self, brackets: [char; 2], parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
+        self.text.push(brackets[0]);
+        for (i, part) in parts.into_iter().enumerate() {
+            if i > 0 {
+                self.text.push(',');
+            }
+            part.write(self);
+        }
+        self.text.push(brackets[1]);
+    }
+
+    /// Entries between braces in the order of their text, since a hash map
+    /// has no order of its own.
+    pub(crate) fn sorted(&mut self, entries: impl Iterator<Item = impl FnOnce(&mut KeyWriter)>) {
+        let mut texts: Vec<String> = entries.map(|write| self.aside(write)).collect();
+        texts.sort_unstable();
+        self.text.push('{');
+        self.text.push_str(&texts.join(","));
+        self.text.push('}');
+    }
+
+    /// `~` for nothing; something is itself, and told apart from nothing.
+    pub(crate) fn option<T: KeyPart>(&mut self, value: Option<&T>) {
+        let start = self.text.len();
+        match value {
+            None => self.text.push('~'),
+            Some(value) => {
+                value.write(self);
+                if self.text[start..].starts_with('~') {
+                    self.text.insert(start, '~');
+                }
+            }
+        }
+    }
+
+    pub(crate) fn equals(&mut self) {
+        self.text.push('=');
+    }
+
+    fn aside(&mut self, write: impl FnOnce(&mut KeyWriter)) -> String {
+        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new("") };
+        write(&mut other);
+        self.failed |= other.failed;
+        other.text
+    }
+}
+
+/// Floats, which have bits but no equality to build a key on.
+pub trait Bits {
+    /// The bit pattern, widened to 64 bits.
+    fn bits(&self) -> u64;
+}
+
+impl Bits for f32 {
+    fn bits(&self) -> u64 {
+        u64::from(self.to_bits())
+    }
+}
+
+impl Bits for f64 {
+    fn bits(&self) -> u64 {
+        self.to_bits()
+    }
+}
+
+impl<T: Bits + ?Sized> Bits for &T {
+    fn bits(&self) -> u64 {
+        (**self).bits()
+    }
+}
+
+struct Wide(Xxh3);
+
+impl Hasher for Wide {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
+fn push_hex(text: &mut String, byte: u8) {
+    text.push(char::from(HEX[usize::from(byte >> 4)]));
+    text.push(char::from(HEX[usize::from(byte & 15)]));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(write: impl FnOnce(&mut KeyWriter)) -> Key {
+        let mut key = KeyWriter::new("");
+        write(&mut key);
+        key.finish().expect("nothing refuses to be written")
+    }
+
+    fn part(value: &impl KeyPart) -> String {
+        render(|key| key.part(value)).wire
+    }
+
+    #[test]
+    fn a_number_behind_its_label_is_readable() {
+        let key = render(|key| {
+            key.literal("fib:");
+            key.part(&30_u64);
+        });
+        assert_eq!(key.wire(), "fib:30");
+    }
+
+    #[test]
+    fn values_that_look_alike_stay_apart() {
+        assert_ne!(part(&("ab", "c")), part(&("a", "bc")));
+        assert_ne!(part(&None::<&str>), part(&Some("None")));
+        assert_ne!(part(&None::<&str>), part(&Some("~")));
+        assert_ne!(part(&None::<&str>), part(&Some("")));
+        assert_ne!(part(&Some(None::<u8>)), part(&None::<Option<u8>>));
+        assert_ne!(part(&vec!["a", "b"]), part(&vec!["a,b"]));
+        assert_ne!(part(&vec![""]), part(&Vec::<&str>::new()));
+    }
+
+    #[test]
+    fn maps_of_the_same_entries_are_the_same_key() {
+        let pairs = [("b", 2), ("a", 1), ("c", 3)];
+        let hashed: HashMap<_, _> = pairs.into_iter().collect();
+        let sorted: BTreeMap<_, _> = pairs.into_iter().collect();
+        assert_eq!(part(&hashed), "{a=1,b=2,c=3}");
+        assert_eq!(part(&hashed), part(&sorted));
+    }
+
+    #[test]
+    fn a_namespace_stands_on_the_wire_only() {
+        let mut key = KeyWriter::new("shop");
+        key.literal("fib:");
+        key.part(&30_u64);
+        let key = key.finish().unwrap();
+        assert_eq!((key.wire(), key.text()), ("shop:fib:30", "fib:30"));
+    }
+
+    #[test]
+    fn a_long_key_is_a_prefix_and_a_hash() {
+        let long = |tail: &str| render(|key| key.part(&format!("{}{tail}", "x".repeat(300))));
+        let (a, b) = (long("a"), long("b"));
+        assert_eq!(a.wire().len(), 250);
+        assert_ne!(a.wire(), b.wire());
+        assert_ne!(a.fingerprint(), b.fingerprint());
+        assert!(a.text().ends_with("xa"));
+    }
+
+    #[test]
+    fn a_display_that_fails_gives_no_key() {
+        struct Refuses;
+        impl fmt::Display for Refuses {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        let mut key = KeyWriter::new("");
+        key.display(&Refuses);
+        assert_eq!(key.finish(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_safe_on_the_wire(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+            let key = render(|key| { key.part(&text); key.literal(":"); key.part(&bytes); });
+            prop_assert!(key.wire().len() <= MAX_WIRE_KEY);
+            prop_assert!(key.wire().bytes().all(|b| b.is_ascii_graphic()));
+        }
+
+        #[test]
+        fn different_arguments_give_different_keys(
+            a in ("[-:~a,x]{0,3}", any::<Option<Option<u8>>>(), prop::collection::vec("[,a~]{0,2}", 0..3)),
+            b in ("[-:~a,x]{0,3}", any::<Option<Option<u8>>>(), prop::collection::vec("[,a~]{0,2}", 0..3)),
+        ) {
+            let render = |(x, y, z): &(String, Option<Option<u8>>, Vec<String>)| render(|key| {
+                key.until(b'-').part(x);
+                key.literal("x-");
+                key.part(y);
+                key.literal(",");
+                key.part(z);
+            });
+            prop_assert_eq!(a == b, render(&a) == render(&b));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! How values of std's types stand in a key.
+//!
+//! The encoding itself, and why it is injective, is in `key`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::key::KeyWriter;
+
+/// A value that can be part of a key.
+///
+/// Two values of one type that differ must write different text. The methods
+/// of [`KeyWriter`] see to that as long as an implementation writes everything
+/// that matters, each piece through [`KeyWriter::leaf`] or
+/// [`KeyWriter::group`].
+///
+/// ```
+/// use memocached::{KeyPart, KeyWriter};
+///
+/// struct Point { x: i32, y: i32 }
+///
+/// impl KeyPart for Point {
+///     fn write(&self, key: &mut KeyWriter) {
+///         key.group(['(', ')'], [&self.x as &dyn KeyPart, &self.y]);
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of a cache key",
+    label = "no `KeyPart` for this",
+    note = "implement `memocached::KeyPart`, write `<name:display>` or `<name:debug>` in the key, or `skip` it",
+    note = "floats have no equality to build a key on: write `<name:bits>`"
+)]
+pub trait KeyPart {
+    /// Writes the value into the key.
+    fn write(&self, key: &mut KeyWriter);
+}
+
+macro_rules! leaves {
+    ($($type:ty),* $(,)?) => {$(
+        impl KeyPart for $type {
+            fn write(&self, key: &mut KeyWriter) {
+                key.formatted(format_args!("{self}"));
+            }
+        }
+    )*};
+}
+
+leaves!(
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, IpAddr, Ipv4Addr, Ipv6Addr,
+    SocketAddr, SocketAddrV4, SocketAddrV6,
+);
+
+macro_rules! nonzero {
+    ($($type:ty),*) => {$(
+        impl KeyPart for NonZero<$type> {
+            fn write(&self, key: &mut KeyWriter) {
+                self.get().write(key);
+            }
+        }
+    )*};
+}
+
+nonzero!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+
+impl KeyPart for str {
+    fn write(&self, key: &mut KeyWriter) {
+        key.leaf(self);
+    }
+}
+
+impl KeyPart for String {
+    fn write(&self, key: &mut KeyWriter) {
+        key.leaf(self);
+    }
+}
+
+impl KeyPart for OsStr {
+    fn write(&self, key: &mut KeyWriter) {
+        key.leaf_bytes(self.as_encoded_bytes());
+    }
+}
+
+impl KeyPart for OsString {
+    fn write(&self, key: &mut KeyWriter) {
+        self.as_os_str().write(key);
+    }
+}
+
+impl KeyPart for Path {
+    fn write(&self, key: &mut KeyWriter) {
+        self.as_os_str().write(key);
+    }
+}
+
+impl KeyPart for PathBuf {
+    fn write(&self, key: &mut KeyWriter) {
+        self.as_os_str().write(key);
+    }
+}
+
+/// In nanoseconds.
+impl KeyPart for Duration {
+    fn write(&self, key: &mut KeyWriter) {
+        self.as_nanos().write(key);
+    }
+}
+
+impl<T: KeyPart> KeyPart for Option<T> {
+    fn write(&self, key: &mut KeyWriter) {
+        key.option(self.as_ref());
+    }
+}
+
+macro_rules! pointers {
+    ($($type:ty),*) => {$(
+        impl<T: KeyPart + ?Sized> KeyPart for $type {
+            fn write(&self, key: &mut KeyWriter) {
+                (**self).write(key);
+            }
+        }
+    )*};
+}
+
+pointers!(&T, &mut T, Box<T>, Rc<T>, Arc<T>);
+
+impl<T: KeyPart + ToOwned + ?Sized> KeyPart for Cow<'_, T> {
+    fn write(&self, key: &mut KeyWriter) {
+        (**self).write(key);
+    }
+}
+
+fn sequence<'a, T: KeyPart + 'a>(key: &mut KeyWriter, items: impl IntoIterator<Item = &'a T>) {
+    key.group(['[', ']'], items.into_iter().map(|item| item as &dyn KeyPart));
+}
+
+impl<T: KeyPart> KeyPart for [T] {
+    fn write(&self, key: &mut KeyWriter) {
+        sequence(key, self);
+    }
+}
+
+impl<T: KeyPart, const N: usize> KeyPart for [T; N] {
+    fn write(&self, key: &mut KeyWriter) {
+        sequence(key, self);
+    }
+}
+
+impl<T: KeyPart> KeyPart for Vec<T> {
+    fn write(&self, key: &mut KeyWriter) {
+        sequence(key, self);
+    }
+}
+
+impl<T: KeyPart> KeyPart for VecDeque<T> {
+    fn write(&self, key: &mut KeyWriter) {
+        sequence(key, self);
+    }
+}
+
+impl<T: KeyPart> KeyPart for LinkedList<T> {
+    fn write(&self, key: &mut KeyWriter) {
+        sequence(key, self);
+    }
+}
+
+impl<T: KeyPart> KeyPart for BTreeSet<T> {
+    fn write(&self, key: &mut KeyWriter) {
+        key.sorted(self.iter().map(|item| |key: &mut KeyWriter| item.write(key)));
+    }
+}
+
+impl<T: KeyPart, S: BuildHasher> KeyPart for HashSet<T, S> {
+    fn write(&self, key: &mut KeyWriter) {
+        key.sorted(self.iter().map(|item| |key: &mut KeyWriter| item.write(key)));
+    }
+}
+
+fn entry<'a>(name: &'a impl KeyPart, value: &'a impl KeyPart) -> impl FnOnce(&mut KeyWriter) + 'a {
+    move |key| {
+        name.write(key);
+        key.equals();
+        value.write(key);
+    }
+}
+
+impl<K: KeyPart, V: KeyPart> KeyPart for BTreeMap<K, V> {
+    fn write(&self, key: &mut KeyWriter) {
+        key.sorted(self.iter().map(|(name, value)| entry(name, value)));
+    }
+}
+
+impl<K: KeyPart, V: KeyPart, S: BuildHasher> KeyPart for HashMap<K, V, S> {
+    fn write(&self, key: &mut KeyWriter) {
+        key.sorted(self.iter().map(|(name, value)| entry(name, value)));
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        impl<$($name: KeyPart),*> KeyPart for ($($name,)*) {
+            #[allow(non_snake_case, reason = "the type parameters name the elements")]
+            fn write(&self, key: &mut KeyWriter) {
+                let ($($name,)*) = self;
+                key.group(['(', ')'], [$($name as &dyn KeyPart),*]);
+            }
+        }
+    };
+}
+
+tuples!();
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+tuples!(A B C D E F G);
+tuples!(A B C D E F G H);
+tuples!(A B C D E F G H I);
+tuples!(A B C D E F G H I J);
+tuples!(A B C D E F G H I J K);
+tuples!(A B C D E F G H I J K L);
