@@ -5,7 +5,7 @@
 //! the user's body cannot see them.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::{FnArg, Ident};
 
 use crate::attr::Ttl;
@@ -19,7 +19,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.output;
     let call = hidden("call");
-    let opened = opened(plan, func);
+    let opened = opened(&format_ident!("begin"), plan, func);
     let shape = quote!({
         #[allow(unused_imports)]
         use #krate::private::shapes::*;
@@ -51,8 +51,8 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// The expression that begins a call: site, cache, ttl, key.
-fn opened(plan: &Plan, func: &Func) -> TokenStream {
+/// The expression that addresses a call, or begins one: site, cache, ttl, key.
+fn opened(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
     let cache = plan.cache.as_ref().map(|cache| quote!(.cache(#cache)));
@@ -64,7 +64,7 @@ fn opened(plan: &Plan, func: &Func) -> TokenStream {
     let steps = plan.key.iter().map(|step| write_step(step, &key));
     quote!({
         #site
-        #krate::private::Call::begin(&SITE) #cache #ttl .key(|#key| { #(#steps)* })
+        #krate::private::Address::#how(&SITE) #cache #ttl .key(|#key| { #(#steps)* })
     })
 }
 
@@ -136,7 +136,7 @@ fn companion(name: &Ident, plan: &Plan, func: &Func) -> TokenStream {
         FnArg::Typed(typed) => without_mut(typed),
     });
     let kind = if func.sig.asyncness.is_some() { quote!(AsyncEntry) } else { quote!(Entry) };
-    let opened = opened(plan, func);
+    let opened = opened(&format_ident!("of"), plan, func);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
     quote! {
         #[doc = #about]

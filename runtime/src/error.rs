@@ -44,7 +44,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Every kind, in the order of [`ErrorKind::index`].
+    /// Every kind.
     pub(crate) const ALL: [ErrorKind; 11] = [
         ErrorKind::Configuration,
         ErrorKind::Encode,
@@ -61,7 +61,7 @@ impl ErrorKind {
 
     /// The name used in spans and metrics; one of a closed set.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             ErrorKind::Configuration => "configuration",
             ErrorKind::Encode => "encode",
@@ -75,11 +75,6 @@ impl ErrorKind {
             ErrorKind::CircuitOpen => "circuit_open",
             ErrorKind::PoolExhausted => "pool_exhausted",
         }
-    }
-
-    /// This kind's place in [`ErrorKind::ALL`].
-    pub(crate) fn index(self) -> usize {
-        self as usize
     }
 }
 
@@ -109,17 +104,5 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ErrorKind;
-
-    #[test]
-    fn a_kind_stands_at_its_own_index() {
-        for (place, kind) in ErrorKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind.index(), place);
-        }
     }
 }

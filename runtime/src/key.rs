@@ -8,7 +8,7 @@
 //! A *leaf* (number, text, bool) is written with every byte other than
 //! `A-Z a-z 0-9 _ . -` as `%XX`. Compound values use the characters a leaf
 //! cannot contain: `(a,b)` for tuples, `[a,b]` for sequences, `{k=v}` for maps
-//! and sets in sorted order. `None` is `~`, `Some(x)` is `x`, with one more `~`
+//! and sets in sorted order, with `%` for an element that is empty. `None` is `~`, `Some(x)` is `x`, with one more `~`
 //! where `x` itself begins with one. Text between two placeholders ends a leaf
 //! in the same way, since the leaf escapes its first punctuation character.
 
@@ -16,7 +16,7 @@ use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
 
 use crate::key_part::KeyPart;
 
@@ -24,6 +24,9 @@ use crate::key_part::KeyPart;
 const MAX_WIRE_KEY: usize = 250;
 /// A long key keeps this much of itself in front of its hash (`#` + 32 digits).
 const READABLE_PREFIX: usize = MAX_WIRE_KEY - 33;
+
+/// An empty element of a group; no escape, since no digits follow.
+const EMPTY: char = '%';
 
 const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
@@ -53,7 +56,9 @@ impl Key {
     /// Stands in the envelope, so that a value found under a key that merely
     /// looks the same on the wire is not taken for this call's.
     pub(crate) fn fingerprint(&self) -> u128 {
-        xxh3_128(self.full.as_deref().unwrap_or(&self.wire).as_bytes())
+        let text = self.full.as_deref().unwrap_or(&self.wire);
+        // The seed tells namespace `a`, key `b:c` from namespace `a:b`, key `c`.
+        xxh3_128_with_seed(text.as_bytes(), self.start as u64)
     }
 }
 
@@ -198,7 +203,11 @@ impl KeyWriter {
             if i > 0 {
                 self.text.push(',');
             }
+            let start = self.text.len();
             part.write(self);
+            if self.text.len() == start {
+                self.text.push(EMPTY);
+            }
         }
         self.text.push(brackets[1]);
     }
@@ -235,6 +244,9 @@ impl KeyWriter {
         let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new("") };
         write(&mut other);
         self.failed |= other.failed;
+        if other.text.is_empty() {
+            other.text.push(EMPTY);
+        }
         other.text
     }
 }

@@ -1,1 +1,68 @@
+#![doc = include_str!("../../README.md")]
+#![forbid(unsafe_code)]
 
+// Layer 0: pure.
+mod budget;
+mod clock;
+mod codec;
+mod envelope;
+mod error;
+mod exchange;
+mod key;
+mod key_part;
+mod record;
+#[cfg_attr(not(feature = "memcache"), allow(dead_code))]
+mod ring;
+mod schema;
+mod server;
+mod shape;
+mod sync;
+
+// Layer 1: resources.
+#[cfg(all(feature = "memcache", feature = "tokio"))]
+mod async_pool;
+#[cfg(feature = "tokio")]
+mod background;
+#[cfg_attr(not(feature = "memcache"), allow(dead_code))]
+mod breaker;
+mod embedded;
+#[cfg(feature = "memcache")]
+mod node;
+#[cfg(feature = "memcache")]
+mod pool;
+#[cfg(feature = "memcache")]
+mod wire;
+
+// Layer 2: one exchange with one store.
+#[cfg(feature = "memcache")]
+mod cluster;
+mod store;
+
+// Layer 3: the story of a call.
+mod call;
+mod flow;
+
+// Layer 4: the surface.
+mod cache;
+mod config;
+mod entry;
+mod process;
+mod site;
+mod telemetry;
+
+#[doc(hidden)]
+pub mod private;
+
+pub use cache::{Cache, CacheBuilder};
+pub use entry::Entry;
+#[cfg(feature = "tokio")]
+pub use entry::AsyncEntry;
+pub use error::{Error, ErrorKind};
+pub use key::{Bits, KeyWriter};
+pub use key_part::KeyPart;
+pub use memocached_macros::memcached;
+pub use process::install;
+pub use telemetry::metrics::enable_metrics_views;
+pub use telemetry::report::{FunctionReport, Report, report};
+#[cfg(feature = "views")]
+pub use telemetry::views;

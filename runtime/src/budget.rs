@@ -1,0 +1,77 @@
+//! The time that one call may spend on cache I/O.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is left of it. Computing does not count, only talking to a store.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Nanoseconds. One call spends at one place at a time; the atomic is
+    /// there so that a future holding a budget can move between threads.
+    left: AtomicU64,
+    connect: Duration,
+}
+
+impl Budget {
+    pub(crate) fn new(total: Duration, connect: Duration) -> Self {
+        Budget { left: AtomicU64::new(nanos(total)), connect }
+    }
+
+    /// Begins an exchange that may use up what is left.
+    pub(crate) fn deadline(&self) -> Deadline {
+        let left = Duration::from_nanos(self.left.load(Ordering::Relaxed));
+        Deadline { at: Instant::now() + left, connect: self.connect }
+    }
+
+    /// Ends an exchange that took this long.
+    pub(crate) fn spend(&self, elapsed: Duration) {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(nanos(elapsed)), Ordering::Relaxed);
+    }
+}
+
+/// A limit is cut at a day, so that no instant overflows.
+fn nanos(duration: Duration) -> u64 {
+    const DAY: Duration = Duration::from_secs(86_400);
+    u64::try_from(duration.min(DAY).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// When an exchange must have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    connect: Duration,
+}
+
+impl Deadline {
+    /// The time left; `None` once there is none.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// The time left for connecting, which has a limit of its own.
+    pub(crate) fn left_to_connect(&self) -> Option<Duration> {
+        self.left().map(|left| left.min(self.connect))
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn instant(&self) -> Instant {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_of_one_call_share_its_limit() {
+        let second = Duration::from_secs(1);
+        let budget = Budget::new(100 * second, 200 * second);
+        budget.spend(60 * second);
+        let left = budget.deadline().left().unwrap();
+        assert!(left <= 40 * second && left > 39 * second);
+        budget.spend(60 * second);
+        assert_eq!(budget.deadline().left(), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! The time, which tests can set.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A monotonic clock: the system's, or one that moves only when told to.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    /// Milliseconds a manual clock has been advanced by.
+    manual: Option<Arc<AtomicU64>>,
+}
+
+impl Clock {
+    pub(crate) fn system() -> Self {
+        Clock { start: Instant::now(), manual: None }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn manual() -> Self {
+        Clock { start: Instant::now(), manual: Some(Arc::default()) }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        match &self.manual {
+            None => Instant::now(),
+            Some(millis) => self.start + Duration::from_millis(millis.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Moves a manual clock forward.
+    #[cfg(test)]
+    pub(crate) fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).expect("a test's duration");
+        self.manual.as_ref().expect("a manual clock").fetch_add(millis, Ordering::Relaxed);
+    }
+}

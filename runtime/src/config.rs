@@ -1,0 +1,266 @@
+//! Settings: from the environment, or from a builder with the same names.
+//!
+//! Reading is strict. A value that cannot be used is an error that names the
+//! variable, the value and what is accepted.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::exchange::Ttl;
+use crate::server::Server;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// None: the embedded store.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) namespace: String,
+    pub(crate) ttl: Ttl,
+    /// All cache I/O of one call.
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    /// Connections per node.
+    pub(crate) pool_size: usize,
+    /// Bytes kept in this process.
+    pub(crate) near_size: u64,
+    pub(crate) enabled: Enabled,
+    pub(crate) record: Record,
+}
+
+/// Which functions are cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Enabled {
+    All,
+    None,
+    /// All but these, by name or by the last segment of the path.
+    Without(Vec<String>),
+}
+
+/// What spans may show beside the key's template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Nothing,
+    Keys,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            servers: Vec::new(),
+            namespace: String::new(),
+            ttl: Ttl::For(Duration::from_secs(300)),
+            timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_millis(250),
+            pool_size: 16,
+            near_size: 64 << 20,
+            enabled: Enabled::All,
+            record: Record::Nothing,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn from_env() -> Result<Self, Error> {
+        Self::from_lookup(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// Reads the variables through `lookup`; an empty one counts as not set.
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let mut settings = Settings::default();
+        let variables: [(&str, Setter); 9] = [
+            ("MEMCACHED_SERVERS", Settings::set_servers),
+            ("MEMCACHED_NAMESPACE", Settings::set_namespace),
+            ("MEMCACHED_TTL", |settings, text| {
+                settings.ttl = ttl(text)?;
+                Ok(())
+            }),
+            ("MEMCACHED_TIMEOUT", |settings, text| assign(&mut settings.timeout, duration(text))),
+            ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, duration(text))),
+            ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
+            ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
+            ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
+            ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
+        ];
+        for (name, set) in variables {
+            if let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) {
+                set(&mut settings, text.trim()).map_err(|accepted| unusable(name, &text, &accepted))?;
+            }
+        }
+        Ok(settings)
+    }
+
+    pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {
+        self.servers = Server::list(text).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    pub(crate) fn set_namespace(&mut self, text: &str) -> Result<(), String> {
+        if text.len() > 100 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("up to 100 printable ASCII characters without spaces".into());
+        }
+        text.clone_into(&mut self.namespace);
+        Ok(())
+    }
+}
+
+/// Sets one thing from text, or says what is accepted.
+type Setter = fn(&mut Settings, &str) -> Result<(), String>;
+
+fn unusable(name: &str, value: &str, accepted: &str) -> Error {
+    Error::new(ErrorKind::Configuration, format!("{name}={value:?} cannot be used; accepted: {accepted}"))
+}
+
+fn assign<T>(place: &mut T, value: Option<T>) -> Result<(), String>
+where
+    T: Accepted,
+{
+    *place = value.ok_or(T::FORM)?;
+    Ok(())
+}
+
+/// What a setting of this type is written like.
+trait Accepted {
+    const FORM: &'static str;
+}
+
+impl Accepted for Duration {
+    const FORM: &'static str = "a duration such as `300` (seconds), `50ms` or `5m`, more than zero";
+}
+
+impl Accepted for usize {
+    const FORM: &'static str = "a whole number from 1 to 65535";
+}
+
+impl Accepted for u64 {
+    const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, at least 64KiB";
+}
+
+impl Accepted for Enabled {
+    const FORM: &'static str = "`true`, `false`, or functions to switch off such as `-fib,-user`";
+}
+
+impl Accepted for Record {
+    const FORM: &'static str = "`none` or `keys`";
+}
+
+fn ttl(text: &str) -> Result<Ttl, String> {
+    match text {
+        "forever" => Ok(Ttl::Forever),
+        text => duration(text).map(Ttl::For).ok_or_else(|| format!("{}, or `forever`", Duration::FORM)),
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| humantime::parse_duration(text).ok()).filter(|duration| !duration.is_zero())
+}
+
+fn positive(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| (1..=65_535).contains(number))
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[end..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..end].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 64 << 10)
+}
+
+fn enabled(text: &str) -> Option<Enabled> {
+    match text {
+        "true" => Some(Enabled::All),
+        "false" => Some(Enabled::None),
+        list => {
+            let names = list.split(',').map(|name| name.trim().strip_prefix('-').filter(|name| !name.is_empty()));
+            names.map(|name| name.map(str::to_owned)).collect::<Option<_>>().map(Enabled::Without)
+        }
+    }
+}
+
+fn record(text: &str) -> Option<Record> {
+    match text {
+        "none" => Some(Record::Nothing),
+        "keys" => Some(Record::Keys),
+        _ => None,
+    }
+}
+
+impl Enabled {
+    pub(crate) fn includes(&self, site: &str) -> bool {
+        match self {
+            Enabled::All => true,
+            Enabled::None => false,
+            Enabled::Without(names) => {
+                let last = site.rsplit("::").next().unwrap_or(site);
+                !names.iter().any(|name| name == site || name == last)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &'static str) -> Result<Settings, Error> {
+        Settings::from_lookup(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        assert_eq!(read("MEMCACHED_SERVERS", "a, b:1").unwrap().servers.len(), 2);
+        assert_eq!(read("MEMCACHED_NAMESPACE", "shop").unwrap().namespace, "shop");
+        assert_eq!(read("MEMCACHED_TTL", "5m").unwrap().ttl, Ttl::For(Duration::from_secs(300)));
+        assert_eq!(read("MEMCACHED_TTL", "forever").unwrap().ttl, Ttl::Forever);
+        assert_eq!(read("MEMCACHED_TIMEOUT", "50ms").unwrap().timeout, Duration::from_millis(50));
+        assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1").unwrap().connect_timeout, Duration::from_secs(1));
+        assert_eq!(read("MEMCACHED_POOL_SIZE", "4").unwrap().pool_size, 4);
+        assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
+        assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
+        assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        assert!(read("MEMCACHED_SERVERS", " ").unwrap().servers.is_empty());
+    }
+
+    #[test]
+    fn an_unusable_value_is_named_with_what_is_accepted() {
+        let cases = [
+            ("MEMCACHED_SERVERS", ","),
+            ("MEMCACHED_SERVERS", "cache:0"),
+            ("MEMCACHED_NAMESPACE", "my shop"),
+            ("MEMCACHED_TTL", "0"),
+            ("MEMCACHED_TTL", "soon"),
+            ("MEMCACHED_TIMEOUT", "-1s"),
+            ("MEMCACHED_CONNECT_TIMEOUT", "1 parsec"),
+            ("MEMCACHED_POOL_SIZE", "0"),
+            ("MEMCACHED_POOL_SIZE", "many"),
+            ("MEMCACHED_NEAR_SIZE", "1"),
+            ("MEMCACHED_NEAR_SIZE", "99999999999GiB"),
+            ("MEMCACHED_ENABLED", "fib"),
+            ("MEMCACHED_ENABLED", "-"),
+            ("MEMCACHED_RECORD", "values"),
+        ];
+        for (name, value) in cases {
+            let error = read(name, value).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains(value) && text.contains("accepted: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn single_functions_can_be_switched_off() {
+        let settings = read("MEMCACHED_ENABLED", "-fib,-shop::user").unwrap();
+        assert!(!settings.enabled.includes("math::fib"));
+        assert!(!settings.enabled.includes("shop::user"));
+        assert!(settings.enabled.includes("other::user"));
+    }
+}

@@ -1,0 +1,166 @@
+//! The header in front of a stored value, which says whose value it is.
+//!
+//! Opening an envelope is the one check between stored bytes and a decoded
+//! value; what the payload means is the codec's business.
+//!
+//! ```text
+//!  0  2  magic           E7 6D
+//!  2  1  format version  1
+//!  3  1  codec
+//!  4  8  schema          fingerprint of the value's type and the site's version
+//! 12 16  key             fingerprint of the full key
+//! 28  8  cost            nanoseconds the value took to compute
+//! 36  8  checksum        XXH3 of everything else
+//! 44  …  payload
+//! ```
+//!
+//! Numbers are little-endian.
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Stored with each value, so that no other client takes it for text.
+pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
+
+const MAGIC: [u8; 2] = [0xE7, 0x6D];
+const FORMAT: u8 = 1;
+const CHECKSUM: std::ops::Range<usize> = 36..44;
+const HEADER: usize = 44;
+
+/// Whose value it is; all of it must match for a value to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) codec: u8,
+    pub(crate) schema: u64,
+    pub(crate) key: u128,
+}
+
+/// A value whose identity and integrity are proven.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contents<'a> {
+    pub(crate) payload: &'a [u8],
+    /// What it took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+}
+
+/// Why bytes are not this call's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Written by another type, version, codec or program.
+    Foreign,
+    /// Damaged, or another key's value.
+    Corrupt,
+}
+
+/// An empty envelope for the payload to be appended to; then [`seal`] it.
+pub(crate) fn begin(identity: Identity) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + 64);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.push(FORMAT);
+    bytes.push(identity.codec);
+    bytes.extend_from_slice(&identity.schema.to_le_bytes());
+    bytes.extend_from_slice(&identity.key.to_le_bytes());
+    bytes.resize(HEADER, 0);
+    bytes
+}
+
+/// Closes an envelope that was begun with [`begin`].
+pub(crate) fn seal(bytes: &mut [u8], cost: u64) {
+    bytes[28..36].copy_from_slice(&cost.to_le_bytes());
+    let checksum = checksum(bytes);
+    bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The contents, if these bytes are `expected`'s value and whole.
+pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Refusal> {
+    if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != FORMAT {
+        return Err(Refusal::Foreign);
+    }
+    if u64_at(bytes, CHECKSUM.start) != checksum(bytes) {
+        return Err(Refusal::Corrupt);
+    }
+    let found = Identity {
+        codec: bytes[3],
+        schema: u64_at(bytes, 4),
+        key: u128::from(u64_at(bytes, 12)) | u128::from(u64_at(bytes, 20)) << 64,
+    };
+    if found.key != expected.key {
+        return Err(Refusal::Corrupt);
+    }
+    if found != expected {
+        return Err(Refusal::Foreign);
+    }
+    Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&bytes[..CHECKSUM.start]);
+    hasher.update(&bytes[HEADER..]);
+    hasher.digest()
+}
+
+fn u64_at(bytes: &[u8], start: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[start..start + 8]);
+    u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINE: Identity = Identity { codec: 1, schema: 7, key: 11 << 70 };
+
+    fn sealed(identity: Identity, payload: &[u8], cost: u64) -> Vec<u8> {
+        let mut bytes = begin(identity);
+        bytes.extend_from_slice(payload);
+        seal(&mut bytes, cost);
+        bytes
+    }
+
+    #[test]
+    fn what_went_in_comes_out() {
+        let bytes = sealed(MINE, b"value", 42);
+        assert_eq!(open(&bytes, MINE), Ok(Contents { payload: b"value", cost: 42 }));
+        assert_eq!(open(&sealed(MINE, b"", 0), MINE), Ok(Contents { payload: b"", cost: 0 }));
+    }
+
+    #[test]
+    fn another_identity_is_refused() {
+        let bytes = sealed(MINE, b"value", 42);
+        assert_eq!(open(&bytes, Identity { codec: 2, ..MINE }), Err(Refusal::Foreign));
+        assert_eq!(open(&bytes, Identity { schema: 8, ..MINE }), Err(Refusal::Foreign));
+        assert_eq!(open(&bytes, Identity { key: 11, ..MINE }), Err(Refusal::Corrupt));
+    }
+
+    #[test]
+    fn a_later_format_is_refused() {
+        let mut bytes = sealed(MINE, b"value", 42);
+        bytes[2] = FORMAT + 1;
+        assert_eq!(open(&bytes, MINE), Err(Refusal::Foreign));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_refused() {
+        let bytes = sealed(MINE, b"some value", 42);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(&flipped, MINE).is_err(), "bit {bit}");
+        }
+        for end in 0..bytes.len() {
+            assert!(open(&bytes[..end], MINE).is_err(), "{end} bytes");
+        }
+        let longer = [&bytes[..], b"\0"].concat();
+        assert!(open(&longer, MINE).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in any::<Vec<u8>>()) {
+            prop_assert!(open(&bytes, MINE).is_err());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What to do next, decided from what has come back: the one place that fails
+//! open.
+//!
+//! A [`Flow`] does the thinking of one call and leaves the waiting to `call`,
+//! which carries it through a blocking or an async function.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::envelope::Refusal;
+use crate::error::ErrorKind;
+use crate::exchange::{Guard, Outcome, Reply, Request, Ttl};
+use crate::key::Key;
+use crate::record::{Form, Found};
+use crate::telemetry::memo::{CallSpan, MissReason};
+
+/// A winner is given this long to store before another call may win.
+const SHORTEST_LEASE: Duration = Duration::from_secs(30);
+
+/// One call that has a cache and a key.
+pub(crate) struct Flow {
+    pub(crate) cache: Cache,
+    pub(crate) key: Key,
+    pub(crate) ttl: Ttl,
+    pub(crate) form: Form,
+    pub(crate) budget: Budget,
+    pub(crate) waiting: Waiting,
+    pub(crate) claim: Claim,
+}
+
+/// How the call waits for I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// By blocking the thread.
+    Blocking,
+    /// By yielding to the runtime.
+    #[cfg(feature = "tokio")]
+    Async,
+}
+
+/// What the lookup has entitled this call to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Not to store: another call does, or there is nowhere to store.
+    Nothing,
+    /// To store under this number, and to give the lease back if it does not.
+    Lease(u64),
+    /// To replace the item with this number, which is of no use.
+    Replace(u64),
+}
+
+impl Flow {
+    pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
+        Request::Lookup { key: self.key.wire(), lease: span.longest_computation().max(SHORTEST_LEASE) }
+    }
+
+    /// The value that was found, or the claim to store one after computing.
+    pub(crate) fn judge<V>(&mut self, outcome: Outcome, span: &CallSpan) -> Option<V>
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        let (value, cas) = match outcome {
+            Ok(Reply::Found { value, cas }) => (value, cas),
+            Ok(Reply::Missing { won }) => {
+                self.claim = won.map_or(Claim::Nothing, Claim::Lease);
+                span.miss(MissReason::Absent);
+                return None;
+            }
+            Ok(Reply::Done | Reply::Changed | Reply::Absent) => {
+                span.miss(MissReason::Absent);
+                return None;
+            }
+            Err(error) => {
+                span.unavailable(&error);
+                return None;
+            }
+        };
+        match span.try_deserialize(|| self.form.unpack::<V>(&value)) {
+            Ok(Found { value: found, cost }) => {
+                span.hit(value.len(), cost);
+                return Some(found);
+            }
+            Err(Refusal::Foreign) => span.miss(MissReason::Schema),
+            Err(Refusal::Corrupt) => span.undecodable(),
+        }
+        self.claim = cas.map_or(Claim::Nothing, Claim::Replace);
+        None
+    }
+
+    /// The bytes to store, if this call may store and the value lets it.
+    pub(crate) fn pack<V>(&self, value: &V, cost: u64, span: &CallSpan) -> Option<Vec<u8>>
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        if self.claim == Claim::Nothing {
+            span.left_to_another();
+            return None;
+        }
+        if self.ttl == Ttl::For(Duration::ZERO) {
+            span.not_stored("ttl is zero");
+            return None;
+        }
+        let Ok(bytes) = span.serialize_value(|| self.form.pack(value, cost)) else {
+            span.not_stored("encode");
+            return None;
+        };
+        if self.store(&bytes).check_size().is_err() {
+            span.not_stored(ErrorKind::TooLarge.as_str());
+            return None;
+        }
+        Some(bytes)
+    }
+
+    pub(crate) fn store<'a>(&'a self, value: &'a [u8]) -> Request<'a> {
+        let guard = match self.claim {
+            Claim::Lease(cas) | Claim::Replace(cas) => Guard::Unchanged(cas),
+            Claim::Nothing => Guard::None,
+        };
+        Request::Store { key: self.key.wire(), value, ttl: self.ttl, guard }
+    }
+
+    /// Takes note of how storing ended. The claim is used up even if the reply
+    /// is unknown: the value may have been stored.
+    pub(crate) fn stored(&mut self, outcome: Outcome, size: usize, span: &CallSpan) {
+        self.claim = Claim::Nothing;
+        match outcome {
+            Ok(Reply::Done) => span.stored(size),
+            // Written, deleted or expired since the lookup: that one wins.
+            Ok(_) => span.left_to_another(),
+            Err(error) => span.not_stored(error.kind().as_str()),
+        }
+    }
+}
+
+/// A lease that was not used (the body returned an error, panicked, or its
+/// future was dropped) goes back, so that the next call may win it.
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let Claim::Lease(cas) = self.claim else { return };
+        let guard = Guard::Unchanged(cas);
+        match self.waiting {
+            Waiting::Blocking => {
+                // Unanswered, the lease ends by itself.
+                let _ = self.cache.store().ask(&Request::Delete { key: self.key.wire(), guard }, &self.budget);
+            }
+            #[cfg(feature = "tokio")]
+            Waiting::Async => {
+                let (cache, key) = (self.cache.clone(), self.key.wire().to_owned());
+                crate::background::run(async move {
+                    let request = Request::Delete { key: &key, guard };
+                    let _ = cache.store().ask_async(&request, &cache.budget()).await;
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The idle connections to one node, and how many may be open at once.
+//!
+//! A connection is lent out by value and given back only after a complete
+//! exchange; whatever else happens to it (an error, a panic, a cancelled
+//! future) closes it.
+
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use crate::sync::lock;
+
+/// Connections of type `C`, at most `limit` open at once.
+#[derive(Debug)]
+pub(crate) struct Pool<C> {
+    state: Mutex<State<C>>,
+    freed: Condvar,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct State<C> {
+    idle: Vec<C>,
+    lent: usize,
+}
+
+/// The right to have one connection open.
+#[must_use]
+pub(crate) struct Permit<'a, C> {
+    pool: &'a Pool<C>,
+    /// An idle connection that came with the permit.
+    pub(crate) idle: Option<C>,
+}
+
+impl<C> Pool<C> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Pool { state: Mutex::new(State { idle: Vec::new(), lent: 0 }), freed: Condvar::new(), limit: limit.max(1) }
+    }
+
+    /// Waits for a permit, but no longer than `patience`.
+    pub(crate) fn checkout(&self, patience: Duration) -> Option<Permit<'_, C>> {
+        let state = lock(&self.state);
+        let full = |state: &mut State<C>| state.lent >= self.limit;
+        let waited = self.freed.wait_timeout_while(state, patience, full);
+        let (mut state, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
+        }
+        state.lent += 1;
+        // The one used last is the one most likely to be alive.
+        let idle = state.idle.pop();
+        Some(Permit { pool: self, idle })
+    }
+
+    /// Closes every idle connection: the node has gone, and they with it.
+    pub(crate) fn clear(&self) {
+        let idle = std::mem::take(&mut lock(&self.state).idle);
+        drop(idle);
+    }
+}
+
+impl<C> Permit<'_, C> {
+    /// Gives a connection back after a complete exchange.
+    pub(crate) fn give_back(self, connection: C) {
+        lock(&self.pool.state).idle.push(connection);
+    }
+}
+
+impl<C> Drop for Permit<'_, C> {
+    fn drop(&mut self) {
+        lock(&self.pool.state).lent -= 1;
+        self.pool.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_given_back_is_lent_again() {
+        let pool = Pool::new(2);
+        let permit = pool.checkout(Duration::ZERO).unwrap();
+        assert_eq!(permit.idle, None);
+        permit.give_back("connection");
+        assert_eq!(pool.checkout(Duration::ZERO).unwrap().idle, Some("connection"));
+    }
+
+    #[test]
+    fn a_connection_not_given_back_frees_its_place() {
+        let pool = Pool::<()>::new(1);
+        let permit = pool.checkout(Duration::ZERO);
+        assert!(pool.checkout(Duration::from_millis(1)).is_none());
+        drop(permit);
+        assert!(pool.checkout(Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn a_waiter_gets_the_place_that_becomes_free() {
+        let pool = Pool::<()>::new(1);
+        let permit = pool.checkout(Duration::ZERO);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| pool.checkout(Duration::from_secs(60)).is_some());
+            drop(permit);
+            assert!(waiter.join().unwrap());
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! What expansions of the attribute name, and nothing else may.
+
+pub use crate::call::Address;
+pub use crate::shape::{Probe, shapes};
+pub use crate::site::{Description, Site, SiteTtl};
+
+/// Stands for a value in code that is never reached.
+#[must_use]
+pub fn never<T>() -> T {
+    unreachable!("only there for its type")
+}

@@ -1,0 +1,135 @@
+//! What of a return value is stored: all of it, `Ok(v)`'s `v`, `Some(v)`'s `v`.
+//!
+//! The shape is found by type, not by the type's name, so aliases of `Result`
+//! and `Option` work: the attribute writes `(&&&Probe::<Ret>::NEW).shape()`,
+//! and method lookup takes the implementation with the most references that
+//! fits (*autoref specialization*).
+
+use std::marker::PhantomData;
+
+/// How a function's return value and its stored value relate.
+pub trait Shape {
+    /// What the function returns.
+    type Return;
+    /// What is stored.
+    type Value;
+
+    /// The value to store, or the return value if it is not for storing.
+    fn split(returned: Self::Return) -> Result<Self::Value, Self::Return>;
+
+    /// The return value a stored value stands for.
+    fn join(value: Self::Value) -> Self::Return;
+}
+
+/// Asks for the shape of `R`.
+pub struct Probe<R>(PhantomData<fn() -> R>);
+
+impl<R> Probe<R> {
+    /// The one value of this type.
+    pub const NEW: Self = Probe(PhantomData);
+}
+
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident<$($param:ident),*> = $return:ty => $value:ty:
+        |$r:ident| $split:expr, |$v:ident| $join:expr;)*) => {$(
+        $(#[$doc])*
+        pub struct $name<$($param),*>(PhantomData<fn() -> ($($param,)*)>);
+
+        impl<$($param),*> Shape for $name<$($param),*> {
+            type Return = $return;
+            type Value = $value;
+
+            fn split($r: $return) -> Result<$value, $return> {
+                $split
+            }
+
+            fn join($v: $value) -> $return {
+                $join
+            }
+        }
+    )*};
+}
+
+shapes! {
+    /// Everything is stored.
+    Plain<R> = R => R: |r| Ok(r), |v| v;
+    /// `Some` is stored.
+    Optional<V> = Option<V> => V: |r| r.ok_or(None), |v| Some(v);
+    /// `Ok` is stored.
+    Fallible<V, E> = Result<V, E> => V: |r| r.map_err(Err), |v| Ok(v);
+    /// `Ok(Some)` is stored.
+    FallibleOptional<V, E> = Result<Option<V>, E> => V:
+        |r| match r { Ok(Some(v)) => Ok(v), other => Err(other) }, |v| Ok(Some(v));
+}
+
+/// The traits behind `.shape()`, most specific first.
+pub mod shapes {
+    use super::{Fallible, FallibleOptional, Optional, PhantomData, Plain, Probe};
+
+    macro_rules! probes {
+        ($($(#[$doc:meta])* $trait:ident for $probe:ty, <$($param:ident),*> => $shape:ty;)*) => {$(
+            $(#[$doc])*
+            pub trait $trait {
+                /// The shape's type.
+                type Shape;
+                /// The shape.
+                fn shape(&self) -> PhantomData<Self::Shape>;
+            }
+
+            impl<$($param),*> $trait for $probe {
+                type Shape = $shape;
+                fn shape(&self) -> PhantomData<$shape> {
+                    PhantomData
+                }
+            }
+        )*};
+    }
+
+    probes! {
+        /// For `Result<Option<_>, _>`.
+        ProbeFallibleOptional for &&Probe<Result<Option<V>, E>>, <V, E> => FallibleOptional<V, E>;
+        /// For other `Result`s.
+        ProbeFallible for &Probe<Result<V, E>>, <V, E> => Fallible<V, E>;
+        /// For `Option`s.
+        ProbeOptional for &Probe<Option<V>>, <V> => Optional<V>;
+        /// For everything else.
+        ProbePlain for Probe<R>, <R> => Plain<R>;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::type_name_of_val;
+
+    use super::shapes::*;
+    use super::*;
+
+    macro_rules! shape_of {
+        ($type:ty) => {
+            type_name_of_val(&(&&&Probe::<$type>::NEW).shape()).replace("memocached::shape::", "")
+        };
+    }
+
+    #[test]
+    fn the_type_decides_not_its_name() {
+        type Answer<T> = Result<T, String>;
+        type Maybe = Option<u8>;
+        assert!(shape_of!(u8).contains("Plain<u8>"));
+        assert!(shape_of!(Answer<u8>).contains("Fallible<u8,"));
+        assert!(shape_of!(std::io::Result<u8>).contains("Fallible<u8,"));
+        assert!(shape_of!(Maybe).contains("Optional<u8>"));
+        assert!(shape_of!(Option<Maybe>).contains("Optional<core::option::Option<u8>>"));
+        assert!(shape_of!(Answer<Maybe>).contains("FallibleOptional<u8,"));
+        assert!(shape_of!(Vec<Maybe>).contains("Plain<"));
+    }
+
+    #[test]
+    fn only_what_a_shape_stores_is_split_off() {
+        assert_eq!(Plain::split(1), Ok(1));
+        assert_eq!(Optional::<u8>::split(None), Err(None));
+        assert_eq!(Fallible::<u8, &str>::split(Err("no")), Err(Err("no")));
+        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(None)), Err(Ok(None)));
+        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(Some(1))), Ok(1));
+        assert_eq!(FallibleOptional::<u8, &str>::join(1), Ok(Some(1)));
+    }
+}

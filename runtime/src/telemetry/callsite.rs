@@ -1,0 +1,75 @@
+//! Spans whose names are known at run time only.
+//!
+//! `tracing`'s macros want a literal name, but a site's span is named after the
+//! function and a client span after verb and server. Each such name gets a
+//! callsite of its own, made once and kept for ever.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tracing::callsite::{Callsite, Identifier};
+use tracing::field::{FieldSet, Value};
+use tracing::level_filters::LevelFilter;
+use tracing::metadata::Kind;
+use tracing::subscriber::Interest;
+use tracing::{Level, Metadata, Span};
+
+/// A kind of span: everything but the values.
+#[derive(Debug)]
+pub(crate) struct NamedSpan {
+    metadata: OnceLock<Metadata<'static>>,
+    /// What the subscribers said: 0 never, 1 sometimes, 2 always.
+    interest: AtomicU8,
+}
+
+/// What a [`NamedSpan`] is made from.
+pub(crate) struct Naming {
+    pub(crate) name: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) place: Option<(&'static str, u32)>,
+    pub(crate) fields: &'static [&'static str],
+}
+
+impl NamedSpan {
+    /// Makes a kind of span at level INFO. It is never freed.
+    pub(crate) fn leak(naming: Naming) -> &'static Self {
+        let span: &'static Self = Box::leak(Box::new(NamedSpan { metadata: OnceLock::new(), interest: AtomicU8::new(1) }));
+        let Naming { name, target, place, fields } = naming;
+        let (file, line) = place.unzip();
+        let fields = FieldSet::new(fields, Identifier(span));
+        span.metadata.get_or_init(|| Metadata::new(name, target, Level::INFO, file, line, None, fields, Kind::SPAN));
+        tracing::callsite::register(span);
+        span
+    }
+
+    /// Opens a span with one value for each field, in their order; a disabled
+    /// one if no subscriber wants it.
+    pub(crate) fn open(&'static self, values: &[Option<&dyn Value>]) -> Span {
+        match self.metadata.get() {
+            Some(metadata) if self.is_enabled(metadata) => {
+                Span::new(metadata, &metadata.fields().value_set_all(values))
+            }
+            _ => Span::none(),
+        }
+    }
+
+    fn is_enabled(&self, metadata: &Metadata<'static>) -> bool {
+        LevelFilter::current() >= Level::INFO
+            && match self.interest.load(Ordering::Relaxed) {
+                0 => false,
+                1 => tracing::dispatcher::get_default(|current| current.enabled(metadata)),
+                _ => true,
+            }
+    }
+}
+
+impl Callsite for NamedSpan {
+    fn set_interest(&self, interest: Interest) {
+        let interest = if interest.is_always() { 2 } else { u8::from(interest.is_sometimes()) };
+        self.interest.store(interest, Ordering::Relaxed);
+    }
+
+    fn metadata(&self) -> &Metadata<'_> {
+        self.metadata.get().expect("set before the callsite is registered")
+    }
+}

@@ -1,0 +1,218 @@
+//! OpenTelemetry instruments, bound to a meter provider when asked.
+//!
+//! Counters live in this crate's own atomics and are observed, because an
+//! instrument made before the application installs its provider stays silent
+//! for ever. Histograms record from [`enable_metrics_views`] on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::Duration;
+
+use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::{KeyValue, global};
+
+use super::client::{CANCELLED, Peer};
+use super::stats::{CacheResult, Stats};
+use crate::error::ErrorKind;
+use crate::exchange::Verb;
+use crate::sync::lock;
+
+/// How many nodes are up and down, as seen by one cluster of them.
+pub(crate) trait Health: Send + Sync {
+    /// Nodes that are asked, and nodes that are left alone.
+    fn up_and_down(&self) -> (u64, u64);
+}
+
+/// Calls by verb and `error.type` (last: none; before: cancelled).
+static CALLS: [[AtomicU64; ERRORS.len() + 1]; Verb::ALL.len()] =
+    [const { [const { AtomicU64::new(0) }; ERRORS.len() + 1] }; Verb::ALL.len()];
+
+const ERRORS: [&str; ErrorKind::ALL.len() + 1] = error_types();
+
+static CLUSTERS: Mutex<Vec<Weak<dyn Health>>> = Mutex::new(Vec::new());
+
+static BOUND: RwLock<Option<Arc<Bound>>> = RwLock::new(None);
+
+/// The instruments that record at once.
+struct Bound {
+    operation: Histogram<f64>,
+    latency: Histogram<f64>,
+    compute: Histogram<f64>,
+    size: Histogram<u64>,
+}
+
+/// Shows this crate's metrics to the current global meter provider.
+///
+/// Call it after `opentelemetry::global::set_meter_provider`, and again if
+/// another provider is installed later. Calling it twice changes nothing.
+/// Counts from before the call are there; histograms begin with it.
+pub fn enable_metrics_views() {
+    let meter = global::meter("memocached");
+    observe_calls(&meter);
+    observe_sites(&meter);
+    observe_nodes(&meter);
+    let bound = bind(&meter);
+    *BOUND.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Arc::new(bound));
+}
+
+/// Counts an exchange.
+pub(crate) fn exchanged(peer: &Peer, verb: Verb, error: Option<&'static str>, took: Duration) {
+    let place = error.map_or(ERRORS.len(), |error| ERRORS.iter().position(|known| *known == error).unwrap_or(0));
+    CALLS[verb as usize][place].fetch_add(1, Ordering::Relaxed);
+    let Some(bound) = bound() else { return };
+    let mut attributes = vec![
+        KeyValue::new("db.operation.name", verb.as_str()),
+        KeyValue::new("db.system.name", "memcached"),
+        KeyValue::new("server.address", peer.address),
+    ];
+    attributes.extend(peer.port.map(|port| KeyValue::new("server.port", i64::from(port))));
+    attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
+    bound.operation.record(took.as_secs_f64(), &attributes);
+    bound.latency.record(took.as_secs_f64() * 1e3, &seed_attributes(verb, error));
+}
+
+pub(crate) fn computed(name: &'static str, nanos: u64) {
+    if let Some(bound) = bound() {
+        bound.compute.record(seconds(nanos), &[KeyValue::new("cache.name", name)]);
+    }
+}
+
+pub(crate) fn item_size(name: &'static str, size: usize) {
+    if let Some(bound) = bound() {
+        bound.size.record(size as u64, &[KeyValue::new("cache.name", name)]);
+    }
+}
+
+/// Adds a cluster to those whose nodes are counted, for as long as it lives.
+pub(crate) fn watch(cluster: Weak<dyn Health>) {
+    let mut clusters = lock(&CLUSTERS);
+    clusters.retain(|cluster| cluster.strong_count() > 0);
+    clusters.push(cluster);
+}
+
+fn bound() -> Option<Arc<Bound>> {
+    BOUND.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}
+
+fn bind(meter: &Meter) -> Bound {
+    Bound {
+        operation: meter
+            .f64_histogram("db.client.operation.duration")
+            .with_unit("s")
+            .with_description("Duration of memcached operations")
+            .with_boundaries(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0])
+            .build(),
+        latency: meter
+            .f64_histogram("memocached.client.latency")
+            .with_unit("ms")
+            .with_description("Latency of memcached calls by method, status and error")
+            .with_boundaries(SEED_BOUNDS.to_vec())
+            .build(),
+        compute: meter
+            .f64_histogram("memocached.compute.duration")
+            .with_unit("s")
+            .with_description("Time that memoized functions took to compute")
+            .build(),
+        size: meter
+            .u64_histogram("memocached.item.size")
+            .with_unit("By")
+            .with_description("Size of stored values, header included")
+            .with_boundaries((5..=20).step_by(3).map(|power| f64::from(1_u32 << power)).collect())
+            .build(),
+    }
+}
+
+/// Milliseconds.
+pub(super) const SEED_BOUNDS: [f64; 18] = [
+    0.0, 5.0, 10.0, 25.0, 40.0, 50.0, 75.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 2000.0, 4000.0, 6000.0,
+    10000.0, 20000.0,
+];
+
+fn observe_calls(meter: &Meter) {
+    meter
+        .u64_observable_counter("memocached.client.calls")
+        .with_unit("{call}")
+        .with_description("memcached calls by method, status and error")
+        .with_callback(|observer| {
+            for verb in Verb::ALL {
+                for (place, count) in CALLS[verb as usize].iter().enumerate() {
+                    let count = count.load(Ordering::Relaxed);
+                    if count > 0 {
+                        observer.observe(count, &seed_attributes(verb, ERRORS.get(place).copied()));
+                    }
+                }
+            }
+        })
+        .build();
+}
+
+fn observe_sites(meter: &Meter) {
+    meter
+        .u64_observable_counter("memocached.cache.requests")
+        .with_unit("{request}")
+        .with_description("Calls of memoized functions by result")
+        .with_callback(|observer| {
+            for stats in Stats::every() {
+                for result in CacheResult::ALL {
+                    let count = stats.counted(result);
+                    if count > 0 {
+                        let name = KeyValue::new("cache.name", stats.name);
+                        observer.observe(count, &[name, KeyValue::new("cache.result", result.as_str())]);
+                    }
+                }
+            }
+        })
+        .build();
+    meter
+        .f64_observable_counter("memocached.compute.saved")
+        .with_unit("s")
+        .with_description("Time that hits did not have to compute again")
+        .with_callback(|observer| {
+            for stats in Stats::every() {
+                observer.observe(seconds(stats.saved_nanos()), &[KeyValue::new("cache.name", stats.name)]);
+            }
+        })
+        .build();
+}
+
+fn observe_nodes(meter: &Meter) {
+    meter
+        .u64_observable_gauge("memocached.ring.nodes")
+        .with_unit("{node}")
+        .with_description("memcached nodes by state")
+        .with_callback(|observer| {
+            let mut states = BTreeMap::from([("up", 0), ("down", 0)]);
+            for cluster in lock(&CLUSTERS).iter().filter_map(Weak::upgrade) {
+                let (up, down) = cluster.up_and_down();
+                *states.entry("up").or_default() += up;
+                *states.entry("down").or_default() += down;
+            }
+            for (state, nodes) in states {
+                observer.observe(nodes, &[KeyValue::new("state", state)]);
+            }
+        })
+        .build();
+}
+
+fn seed_attributes(verb: Verb, error: Option<&'static str>) -> Vec<KeyValue> {
+    let status = if error.is_some() { "error" } else { "ok" };
+    let mut attributes = vec![KeyValue::new("method", verb.as_str()), KeyValue::new("status", status)];
+    attributes.extend(error.map(|error| KeyValue::new("error", error)));
+    attributes
+}
+
+const fn error_types() -> [&'static str; ErrorKind::ALL.len() + 1] {
+    let mut types = [CANCELLED; ErrorKind::ALL.len() + 1];
+    let mut i = 0;
+    while i < ErrorKind::ALL.len() {
+        types[i] = ErrorKind::ALL[i].as_str();
+        i += 1;
+    }
+    types
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a sum of durations for people to read")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}

@@ -1,0 +1,37 @@
+//! Facts → spans, events and instruments; the only module that names
+//! `tracing` and `opentelemetry`.
+//!
+//! Other layers report what happened by the methods of [`memo::CallSpan`] and
+//! [`client::Exchange`]; nothing here decides anything about caching.
+
+pub(crate) mod client;
+pub(crate) mod latency;
+pub(crate) mod memo;
+pub(crate) mod metrics;
+pub(crate) mod report;
+pub(crate) mod stats;
+#[cfg(feature = "views")]
+pub mod views;
+
+mod callsite;
+
+use tracing::Level;
+
+/// Tells, once for each process and reason, what an operator should know.
+pub(crate) fn announce_embedded() {
+    tracing::event!(
+        target: "memocached::memo",
+        Level::INFO,
+        "MEMCACHED_SERVERS is not set: results are kept in this process only"
+    );
+}
+
+/// Tells that the process-wide cache cannot be set up. Where nobody listens to
+/// events yet, on standard error.
+pub(crate) fn announce_unusable(error: &crate::Error) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::event!(target: "memocached::memo", Level::ERROR, "nothing is cached: {error}");
+    } else {
+        eprintln!("memocached: nothing is cached: {error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! What has been counted for each function, from its first call on.
+//!
+//! Plain atomics, so that nothing is lost before a meter provider is there;
+//! `metrics` shows them to OpenTelemetry, `report` to people.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use super::latency::Latency;
+use crate::sync::lock;
+
+/// How a call ended, seen from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheResult {
+    Hit,
+    Miss,
+    /// The cache was not asked: it is off, or the call has no key.
+    Bypass,
+    /// The cache was asked and could not answer.
+    Error,
+}
+
+impl CacheResult {
+    pub(crate) const ALL: [CacheResult; 4] =
+        [CacheResult::Hit, CacheResult::Miss, CacheResult::Bypass, CacheResult::Error];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            CacheResult::Hit => "hit",
+            CacheResult::Miss => "miss",
+            CacheResult::Bypass => "bypass",
+            CacheResult::Error => "error",
+        }
+    }
+}
+
+/// The counts of one cache name.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) name: &'static str,
+    results: [AtomicU64; CacheResult::ALL.len()],
+    saved_nanos: AtomicU64,
+    pub(crate) hits: Latency,
+    pub(crate) computations: Latency,
+    longest_nanos: AtomicU64,
+}
+
+impl Stats {
+    /// The counts of `name`, shared by all sites that bear it.
+    pub(crate) fn of(name: &'static str) -> &'static Stats {
+        lock(all()).entry(name).or_insert_with(|| {
+            Box::leak(Box::new(Stats {
+                name,
+                results: [const { AtomicU64::new(0) }; CacheResult::ALL.len()],
+                saved_nanos: AtomicU64::new(0),
+                hits: Latency::new(),
+                computations: Latency::new(),
+                longest_nanos: AtomicU64::new(0),
+            }))
+        })
+    }
+
+    /// Everything counted so far, by name.
+    pub(crate) fn every() -> Vec<&'static Stats> {
+        lock(all()).values().copied().collect()
+    }
+
+    pub(crate) fn count(&self, result: CacheResult) {
+        self.results[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counted(&self, result: CacheResult) -> u64 {
+        self.results[result as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn save(&self, nanos: u64) {
+        self.saved_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn saved_nanos(&self) -> u64 {
+        self.saved_nanos.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn computed(&self, nanos: u64) {
+        self.computations.record(nanos);
+        self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// The longest computation seen in this process.
+    pub(crate) fn longest_nanos(&self) -> u64 {
+        self.longest_nanos.load(Ordering::Relaxed)
+    }
+}
+
+fn all() -> &'static Mutex<BTreeMap<&'static str, &'static Stats>> {
+    static ALL: OnceLock<Mutex<BTreeMap<&'static str, &'static Stats>>> = OnceLock::new();
+    ALL.get_or_init(Mutex::default)
+}

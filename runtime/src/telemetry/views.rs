@@ -1,0 +1,46 @@
+//! Views for a `MeterProviderBuilder` of the OpenTelemetry SDK.
+//!
+//! ```
+//! use opentelemetry_sdk::metrics::SdkMeterProvider;
+//!
+//! let provider = SdkMeterProvider::builder()
+//!     .with_view(memocached::views::fine_latency())
+//!     .build();
+//! opentelemetry::global::set_meter_provider(provider);
+//! memocached::enable_metrics_views();
+//! ```
+
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
+
+/// Seconds, from 10 µs: memcached answers faster than the first of the usual
+/// buckets, so quantiles over those say nothing.
+const FINE: [f64; 15] =
+    [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0];
+
+/// Gives the durations in seconds buckets from 10 µs to 1 s.
+pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
+    |instrument| {
+        let fine = ["db.client.operation.duration", "memocached.compute.duration"].contains(&instrument.name());
+        fine.then(|| histogram(&FINE)).flatten()
+    }
+}
+
+/// Gives the latency in milliseconds the buckets of the Python client this
+/// crate descends from.
+pub fn seed() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
+    |instrument| {
+        (instrument.name() == "memocached.client.latency").then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
+    }
+}
+
+/// Both.
+pub fn all() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
+    let (fine, seed) = (fine_latency(), seed());
+    move |instrument| fine(instrument).or_else(|| seed(instrument))
+}
+
+fn histogram(boundaries: &[f64]) -> Option<Stream> {
+    let aggregation =
+        Aggregation::ExplicitBucketHistogram { boundaries: boundaries.to_vec(), record_min_max: true };
+    Stream::builder().with_aggregation(aggregation).build().ok()
+}
