@@ -61,7 +61,8 @@ struct Telemetry {
 
 impl Telemetry {
     fn install() -> Result<Self, Box<dyn Error>> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off,memocached=debug,fibonacci=info"));
+        let filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off,memocached=debug,fibonacci=info"));
         let tree = ForestLayer::from(Printer::new());
         let subscriber = tracing_subscriber::registry().with(filter).with(tree);
         if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_none() {
@@ -71,10 +72,8 @@ impl Telemetry {
         let spans = SpanExporter::builder().with_http().build()?;
         let tracers = SdkTracerProvider::builder().with_batch_exporter(spans).build();
         let metrics = MetricExporter::builder().with_http().build()?;
-        let meters = SdkMeterProvider::builder()
-            .with_view(memocached::views::all())
-            .with_periodic_exporter(metrics)
-            .build();
+        let meters =
+            SdkMeterProvider::builder().with_view(memocached::views::all()).with_periodic_exporter(metrics).build();
         subscriber.with(tracing_opentelemetry::layer().with_tracer(tracers.tracer("fibonacci"))).init();
         global::set_meter_provider(meters.clone());
         memocached::enable_metrics_views();

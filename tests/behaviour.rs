@@ -1,1 +1,22 @@
+//! What users rely on, against real servers and real receivers.
+//!
+//! One binary, because linking is what tests of this size cost; one file for
+//! each behaviour. Servers are started by the tests, on ports of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so")]
+
+mod behaviour {
+    mod cluster;
+    mod configuration;
+    mod example;
+    mod metrics;
+    mod otlp;
+    mod outage;
+    mod schema;
+    mod shapes;
+    mod sharing;
+    mod spans;
+}
+
+#[path = "support/mod.rs"]
+mod support;

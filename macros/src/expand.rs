@@ -10,7 +10,7 @@ use syn::{FnArg, Ident};
 
 use crate::attr::Ttl;
 use crate::func::Func;
-use crate::plan::{Plan, Step, Template};
+use crate::plan::{Companion, Plan, Step, Template};
 use crate::template::Format;
 
 /// The function with its cache, and the companion if one is asked for.
@@ -40,7 +40,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     } else {
         quote!(#call.run(#shape, move || -> #output #body))
     };
-    let entry = plan.entry.as_ref().map(|name| companion(name, plan, func));
+    let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
     quote! {
         #(#attrs)*
         #vis #sig {
@@ -122,16 +122,12 @@ fn write_step(step: &Step, key: &Ident) -> TokenStream {
 }
 
 /// `fn name(the parameters of the key) -> Entry<…>`.
-fn companion(name: &Ident, plan: &Plan, func: &Func) -> TokenStream {
+fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.output;
     let vis = &func.vis;
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
-    let params = func.params().filter(|param| {
-        let read = |name: &Ident| !plan.skipped.contains(name) && !name.to_string().starts_with('_');
-        param.names.iter().any(read)
-    });
-    let params = params.map(|param| match param.arg {
+    let params = params.iter().map(|param| match param {
         FnArg::Receiver(receiver) => receiver.to_token_stream(),
         FnArg::Typed(typed) => without_mut(typed),
     });

@@ -26,9 +26,9 @@ impl Parse for Func {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
-        let sig: Signature = input.parse().map_err(|error| {
-            syn::Error::new(error.span(), "`#[memcached]` goes on a function; there is none here")
-        })?;
+        let sig: Signature = input
+            .parse()
+            .map_err(|error| syn::Error::new(error.span(), "`#[memcached]` goes on a function; there is none here"))?;
         if input.peek(Token![;]) {
             let message = "this method has no body to cache; put `#[memcached]` on the implementation";
             return Err(input.error(message));
@@ -80,7 +80,8 @@ fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
     }
 }
 
-fn mentions(tokens: TokenStream, name: &Ident) -> bool {
+/// Whether these tokens could read `name`.
+pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident.unraw() == name.unraw(),
         TokenTree::Group(group) => mentions(group.stream(), name),

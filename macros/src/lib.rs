@@ -19,10 +19,7 @@ use errors::Errors;
 
 /// See `memocached::memcached`.
 #[proc_macro_attribute]
-pub fn memcached(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn memcached(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     memoize(arguments.into(), item.into()).into()
 }
 

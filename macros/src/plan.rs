@@ -3,12 +3,14 @@
 //! Every rule that needs both the arguments and the signature stands here;
 //! `expand` only writes down what a plan says.
 
+use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Expr, FnArg, GenericParam, Ident, ReturnType, Type};
 
 use crate::attr::{Spec, Ttl};
 use crate::errors::Errors;
-use crate::func::{Func, Param};
+use crate::func::{self, Func, Param};
 use crate::template::{self, Format, Piece};
 
 /// What the expansion does, with nothing left to check.
@@ -20,11 +22,16 @@ pub(crate) struct Plan {
     pub(crate) key: Vec<Step>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) version: u32,
-    pub(crate) entry: Option<Ident>,
-    pub(crate) skipped: Vec<Ident>,
+    pub(crate) entry: Option<Companion>,
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: syn::Path,
     pub(crate) output: Type,
+}
+
+/// The function that gives a call's entry.
+pub(crate) struct Companion {
+    pub(crate) name: Ident,
+    pub(crate) params: Vec<FnArg>,
 }
 
 /// The written form of the key.
@@ -42,7 +49,11 @@ pub(crate) enum Step {
     Literal(String),
     /// A value, and the byte its text must not contain (if that is not
     /// escaped anyway).
-    Value { expr: Expr, format: Format, terminator: Option<u8> },
+    Value {
+        expr: Expr,
+        format: Format,
+        terminator: Option<u8>,
+    },
     /// A type parameter's name.
     Type(Ident),
     /// A const parameter's value.
@@ -59,14 +70,14 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         Some(literal) => given_key(literal, &spec, func, &params, errors)?,
         None => default_key(&spec, func, &params),
     };
+    let entry = spec.entry.clone().map(|name| companion(name, &spec, func, &params));
     Some(Plan {
         name: spec.name.map(|name| name.value()),
         template,
         key,
         ttl: spec.ttl,
         version: spec.version.unwrap_or(0),
-        entry: spec.entry,
-        skipped: spec.skip,
+        entry,
         cache: spec.cache,
         krate: spec.krate.unwrap_or_else(|| syn::parse_quote!(::memocached)),
         output: output?,
@@ -126,13 +137,7 @@ fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors
 
 type Key = (Template, Vec<Step>);
 
-fn given_key(
-    literal: &syn::LitStr,
-    spec: &Spec,
-    func: &Func,
-    params: &[Param],
-    errors: &mut Errors,
-) -> Option<Key> {
+fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) -> Option<Key> {
     let text = literal.value();
     let pieces = match template::parse(&text) {
         Ok(pieces) => pieces,
@@ -247,6 +252,21 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
         key.push(Step::Value { expr: syn::parse_quote!(#name), format: Format::Part, terminator: None });
     }
     (Template::Path(shown), key)
+}
+
+/// A companion takes what the expressions of key, cache and ttl read.
+fn companion(name: Ident, spec: &Spec, func: &Func, params: &[Param]) -> Companion {
+    let ttl = match &spec.ttl {
+        Some(Ttl::Expr(expr)) => Some(expr.to_token_stream()),
+        _ => None,
+    };
+    let others: TokenStream = spec.cache.iter().map(ToTokens::to_token_stream).chain(ttl).collect();
+    let is_read = |name: &Ident| {
+        let in_key = !spec.skip.contains(name) && is_observable(name, func);
+        in_key || func::mentions(others.clone(), name)
+    };
+    let read = params.iter().filter(|param| param.names.iter().any(is_read));
+    Companion { name, params: read.map(|param| param.arg.clone()).collect() }
 }
 
 /// A type or const parameter and the step that writes it.

@@ -114,7 +114,10 @@ fn store(settings: &Settings) -> Result<Store, Error> {
     #[cfg(feature = "memcache")]
     return Ok(Store::Cluster(crate::cluster::Cluster::new(&settings.servers, settings.pool_size)));
     #[cfg(not(feature = "memcache"))]
-    Err(Error::new(ErrorKind::Configuration, "memocached was built without its feature `memcache`: it cannot reach servers"))
+    Err(Error::new(
+        ErrorKind::Configuration,
+        "memocached was built without its feature `memcache`: it cannot reach servers",
+    ))
 }
 
 impl fmt::Debug for Cache {

@@ -217,9 +217,7 @@ pub use on_tokio::AsyncEntry;
 
 #[cfg(feature = "tokio")]
 mod on_tokio {
-    use super::{
-        Address, Deref, DeserializeOwned, Error, Handle, PhantomData, Reply, Serialize, fmt,
-    };
+    use super::{Address, Deref, DeserializeOwned, Error, Handle, PhantomData, Reply, Serialize, fmt};
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.
     pub struct AsyncEntry<R>(AsyncFallible<R>);

@@ -18,8 +18,11 @@ use crate::key::Key;
 use crate::record::{Form, Found};
 use crate::telemetry::memo::{CallSpan, MissReason};
 
-/// A winner is given this long to store before another call may win.
-const SHORTEST_LEASE: Duration = Duration::from_secs(30);
+/// A winner has this long to store before another call may win, if nothing is
+/// known yet about how long the function takes.
+const FIRST_LEASE: Duration = Duration::from_secs(30);
+/// Leases shorter than two seconds have two winners at times.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
 
 /// One call that has a cache and a key.
 pub(crate) struct Flow {
@@ -45,8 +48,10 @@ pub(crate) enum Waiting {
 /// What the lookup has entitled this call to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// Not to store: another call does, or there is nowhere to store.
+    /// To nothing: there is nowhere to store.
     Nothing,
+    /// To nothing: another call stores.
+    Lost,
     /// To store under this number, and to give the lease back if it does not.
     Lease(u64),
     /// To replace the item with this number, which is of no use.
@@ -54,8 +59,11 @@ pub(crate) enum Claim {
 }
 
 impl Flow {
+    /// Asks for the value, or for the lease to compute it: not much longer
+    /// than that takes, since a lease may be lost with its holder.
     pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
-        Request::Lookup { key: self.key.wire(), lease: span.longest_computation().max(SHORTEST_LEASE) }
+        let lease = span.longest_computation().map_or(FIRST_LEASE, |longest| SHORTEST_LEASE.max(longest * 4));
+        Request::Lookup { key: self.key.wire(), lease }
     }
 
     /// The value that was found, or the claim to store one after computing.
@@ -66,7 +74,7 @@ impl Flow {
         let (value, cas) = match outcome {
             Ok(Reply::Found { value, cas }) => (value, cas),
             Ok(Reply::Missing { won }) => {
-                self.claim = won.map_or(Claim::Nothing, Claim::Lease);
+                self.claim = won.map_or(Claim::Lost, Claim::Lease);
                 span.miss(MissReason::Absent);
                 return None;
             }
@@ -96,9 +104,13 @@ impl Flow {
     where
         V: Serialize + DeserializeOwned,
     {
-        if self.claim == Claim::Nothing {
-            span.left_to_another();
-            return None;
+        match self.claim {
+            Claim::Nothing => return None,
+            Claim::Lost => {
+                span.left_to_another();
+                return None;
+            }
+            Claim::Lease(_) | Claim::Replace(_) => {}
         }
         if self.ttl == Ttl::For(Duration::ZERO) {
             span.not_stored("ttl is zero");
@@ -118,7 +130,7 @@ impl Flow {
     pub(crate) fn store<'a>(&'a self, value: &'a [u8]) -> Request<'a> {
         let guard = match self.claim {
             Claim::Lease(cas) | Claim::Replace(cas) => Guard::Unchanged(cas),
-            Claim::Nothing => Guard::None,
+            Claim::Nothing | Claim::Lost => Guard::None,
         };
         Request::Store { key: self.key.wire(), value, ttl: self.ttl, guard }
     }

@@ -55,8 +55,26 @@ macro_rules! leaves {
 }
 
 leaves!(
-    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, IpAddr, Ipv4Addr, Ipv6Addr,
-    SocketAddr, SocketAddrV4, SocketAddrV6,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    bool,
+    char,
+    IpAddr,
+    Ipv4Addr,
+    Ipv6Addr,
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
 );
 
 macro_rules! nonzero {

@@ -54,9 +54,9 @@ mod telemetry;
 pub mod private;
 
 pub use cache::{Cache, CacheBuilder};
-pub use entry::Entry;
 #[cfg(feature = "tokio")]
 pub use entry::AsyncEntry;
+pub use entry::Entry;
 pub use error::{Error, ErrorKind};
 pub use key::{Bits, KeyWriter};
 pub use key_part::KeyPart;

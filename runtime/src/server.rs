@@ -80,7 +80,11 @@ fn parse(text: &str) -> Option<Server> {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -104,7 +108,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", ":", "cache:", "cache:0", "cache:70000", "a:b:c", "[::1", "[x]:1", "udp://cache", "c/?x", "a b"] {
+        for text in
+            ["", ":", "cache:", "cache:0", "cache:70000", "a:b:c", "[::1", "[x]:1", "udp://cache", "c/?x", "a b"]
+        {
             assert_eq!(server(text), None, "{text:?}");
         }
     }

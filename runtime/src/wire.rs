@@ -33,7 +33,9 @@ impl Connection {
         let mut last = refused(server, "the name has no address");
         for address in resolve(server, deadline)? {
             let left = deadline.left_to_connect().ok_or_else(|| refused(server, "no time left to connect"))?;
-            match TcpStream::connect_timeout(&address, left).and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            match TcpStream::connect_timeout(&address, left)
+                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+            {
                 Ok(stream) => return Ok(Connection { inner: MetaConnection::from_stream(stream), requests: 0 }),
                 Err(error) => last = refused(server, "no connection").with_source(error),
             }
@@ -137,12 +139,18 @@ fn expiry(ttl: Ttl) -> u64 {
     }
 }
 
-fn interpret(server: &Server, request: &Request<'_>, number: u32, response: Result<MetaResponse, WireError>) -> Outcome {
+fn interpret(
+    server: &Server,
+    request: &Request<'_>,
+    number: u32,
+    response: Result<MetaResponse, WireError>,
+) -> Outcome {
     let response = response.map_err(|error| failed(server, request, kind_of(&error)))?;
     let flags = Flags::read(&response);
     let alien = || failed(server, request, ErrorKind::Protocol);
     // Servers before 1.6.18 send no number with a miss.
-    if flags.number.is_some_and(|found| found != number) || (flags.number.is_none() && response.rc() == ReturnCode::Va) {
+    if flags.number.is_some_and(|found| found != number) || (flags.number.is_none() && response.rc() == ReturnCode::Va)
+    {
         return Err(alien());
     }
     match (request.verb(), response.rc()) {
@@ -257,7 +265,8 @@ mod tests {
     fn a_reply_with_another_number_is_refused() {
         let server = Server { host: "h".into(), port: 1, weight: 1 };
         let request = Request::Delete { key: "k", guard: Guard::None };
-        let reply = |line: &[u8]| interpret(&server, &request, 7, MetaResponse::parse_header(line)).map_err(|e| e.kind());
+        let reply =
+            |line: &[u8]| interpret(&server, &request, 7, MetaResponse::parse_header(line)).map_err(|e| e.kind());
         assert_eq!(reply(b"HD O7"), Ok(Reply::Done));
         assert_eq!(reply(b"HD O6"), Err(ErrorKind::Protocol));
         assert_eq!(reply(b"HD Ox"), Err(ErrorKind::Protocol));

@@ -33,7 +33,8 @@ pub(crate) struct Naming {
 impl NamedSpan {
     /// Makes a kind of span at level INFO. It is never freed.
     pub(crate) fn leak(naming: Naming) -> &'static Self {
-        let span: &'static Self = Box::leak(Box::new(NamedSpan { metadata: OnceLock::new(), interest: AtomicU8::new(1) }));
+        let span: &'static Self =
+            Box::leak(Box::new(NamedSpan { metadata: OnceLock::new(), interest: AtomicU8::new(1) }));
         let Naming { name, target, place, fields } = naming;
         let (file, line) = place.unzip();
         let fields = FieldSet::new(fields, Identifier(span));

@@ -13,15 +13,8 @@ use crate::exchange::Ttl;
 const TARGET: &str = "memocached::memo";
 
 /// In the order in which [`SiteTelemetry::open`] gives their values.
-const FIELDS: &[&str] = &[
-    "cache.name",
-    "cache.key.template",
-    "cache.key",
-    "cache.hit",
-    "cache.result",
-    "cache.ttl",
-    "cache.item_size",
-];
+const FIELDS: &[&str] =
+    &["cache.name", "cache.key.template", "cache.key", "cache.hit", "cache.result", "cache.ttl", "cache.item_size"];
 
 /// Why a value had to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +112,10 @@ impl CallSpan {
         (returned, self.computed(started))
     }
 
-    /// The longest that this function has taken in this process.
-    pub(crate) fn longest_computation(&self) -> Duration {
-        Duration::from_nanos(self.stats.longest_nanos())
+    /// The longest that this function has taken in this process, if it has
+    /// computed at all.
+    pub(crate) fn longest_computation(&self) -> Option<Duration> {
+        Some(self.stats.longest_nanos()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
     pub(crate) fn serialize_key<T>(&self, write: impl FnOnce() -> T) -> T {

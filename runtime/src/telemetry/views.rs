@@ -40,7 +40,6 @@ pub fn all() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
 }
 
 fn histogram(boundaries: &[f64]) -> Option<Stream> {
-    let aggregation =
-        Aggregation::ExplicitBucketHistogram { boundaries: boundaries.to_vec(), record_min_max: true };
+    let aggregation = Aggregation::ExplicitBucketHistogram { boundaries: boundaries.to_vec(), record_min_max: true };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }

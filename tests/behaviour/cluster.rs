@@ -1,0 +1,46 @@
+//! Several servers: each key on one of them, and only its keys gone with it.
+
+use memocached::{Cache, memcached};
+
+use crate::support::memcached::Memcached;
+
+#[memcached(key = "fib:<n>", ttl = 60, cache = cache, skip(cache))]
+fn value(cache: &Cache, n: u64) -> u64 {
+    n + 1
+}
+
+fn cluster() -> ([Memcached; 3], Cache) {
+    let servers = [(); 3].map(|()| Memcached::start());
+    let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(",");
+    (servers, Cache::builder().servers(list).build().unwrap())
+}
+
+#[test]
+fn every_key_is_on_one_node_and_every_node_has_keys() {
+    let (servers, cache) = cluster();
+    for n in 0..200 {
+        assert_eq!(value(&cache, n), n + 1);
+    }
+    for n in 0..200 {
+        assert_eq!(value(&cache, n), n + 1);
+        let holders = servers.iter().filter(|server| server.stored(&format!("fib:{n}")).is_some()).count();
+        assert_eq!(holders, 1, "fib:{n}");
+    }
+    for server in &servers {
+        assert!(server.stat("curr_items") > 20, "a fair share");
+        assert_eq!(server.stat("cmd_set"), server.stat("curr_items"), "stored once each");
+    }
+}
+
+#[test]
+fn a_lost_node_takes_only_its_own_keys_along() {
+    let (mut servers, cache) = cluster();
+    (0..200).for_each(|n| assert_eq!(value(&cache, n), n + 1));
+    servers[1].kill();
+    for n in 0..200 {
+        assert_eq!(value(&cache, n), n + 1);
+    }
+    let stored: u64 = [&servers[0], &servers[2]].map(|server| server.stat("cmd_set")).iter().sum();
+    let kept: u64 = [&servers[0], &servers[2]].map(|server| server.stat("curr_items")).iter().sum();
+    assert_eq!(stored, kept, "no other node took over keys of the lost one");
+}

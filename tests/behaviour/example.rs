@@ -1,0 +1,47 @@
+//! The program of the README, run as a newcomer would.
+
+use crate::support::memcached::Memcached;
+use crate::support::process::{example, output};
+
+const ANSWERS: &str =
+    "Fibonacci 30 ==> 2178309\nFibonacci 30 ==> 2178309\nFibonacci 33 ==> 9227465\nFibonacci 33 ==> 9227465\n";
+
+fn check(printed: &str, server: &str) {
+    assert!(printed.starts_with(ANSWERS), "{printed}");
+    let place = |text: &str| printed.find(text).unwrap_or_else(|| panic!("no {text:?} in {printed}"));
+    let order = [
+        "MemcacheRustUsage",
+        "CalculateFibonacci-30",
+        "Round-1",
+        "nth_fibonacci",
+        "Cache miss",
+        "compute",
+        "Round-2",
+        "Cache hit",
+        "CalculateFibonacci-33",
+    ];
+    assert!(order.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "{printed}");
+    assert_eq!((printed.matches("Cache miss").count(), printed.matches("Cache hit").count()), (2, 2));
+    for verb in ["get", "set", "delete"] {
+        assert!(printed.contains(&format!("{verb} {server}")), "{printed}");
+    }
+    let row = printed.lines().last().unwrap();
+    let cells: Vec<_> = row.split_whitespace().take(5).collect();
+    assert_eq!(cells, ["nth_fibonacci", "4", "2", "2", "0"], "{printed}");
+}
+
+#[test]
+fn without_servers_it_uses_the_embedded_store() {
+    check(&output(&mut example("fibonacci")), "embedded");
+}
+
+#[test]
+fn with_a_server_two_runs_behave_the_same() {
+    let server = Memcached::start();
+    for run in 1..=2 {
+        let printed = output(example("fibonacci").env("MEMCACHED_SERVERS", server.address()));
+        check(&printed, &server.address());
+        assert_eq!(server.stat("cmd_set"), run * 2, "fib:30 and fib:33 arrived");
+        assert_eq!(server.stat("curr_items"), 0, "and were deleted");
+    }
+}

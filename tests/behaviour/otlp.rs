@@ -1,0 +1,101 @@
+//! Traces and metrics on their way out, to a real OTLP receiver.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::memcached::{Memcached, until};
+use crate::support::process::{example, output};
+
+/// PyPI's oteltap, which `tests/run.sh` installs: it prints what it receives,
+/// one JSON object a line.
+struct Receiver {
+    child: Child,
+    port: u16,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+        let child = Command::new("python3")
+            .args(["-u", "-m", "oteltap", "--port", &port.to_string()])
+            .env("PYTHONPATH", modules)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3: run `sh tests/run.sh`");
+        let mut receiver = Receiver { child, port };
+        until("the receiver to listen (`sh tests/run.sh` installs it)", || {
+            assert!(receiver.child.try_wait().unwrap().is_none(), "no oteltap: run `sh tests/run.sh`");
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        receiver
+    }
+
+    /// Everything received, once the receiver has been ended.
+    fn received(mut self) -> Vec<Value> {
+        let interrupted = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(interrupted.is_ok_and(|status| status.success()));
+        let printed = BufReader::new(self.child.stdout.take().expect("piped"));
+        printed.lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Every object with this field, however deep.
+fn all<'a>(value: &'a Value, field: &str, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            if fields.contains_key(field) {
+                found.push(value);
+            }
+            fields.values().for_each(|value| all(value, field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| all(value, field, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_exports_its_trace_and_its_metrics() {
+    let (server, receiver) = (Memcached::start(), Receiver::start());
+    let endpoint = format!("http://127.0.0.1:{}", receiver.port);
+    output(
+        example("fibonacci")
+            .env("MEMCACHED_SERVERS", server.address())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_SERVICE_NAME", "fibonacci"),
+    );
+    let received = receiver.received();
+    let text = serde_json::to_string(&received).unwrap();
+    let (mut spans, mut metrics) = (Vec::new(), Vec::new());
+    received.iter().for_each(|line| {
+        all(line, "spanId", &mut spans);
+        all(line, "unit", &mut metrics);
+    });
+    let named = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
+    assert_eq!(named("MemcacheRustUsage"), 1, "{text}");
+    assert_eq!(named("nth_fibonacci"), 4);
+    assert_eq!(named("compute"), 2);
+    assert_eq!(named(&format!("get {}", server.address())), 4);
+    assert_eq!(named(&format!("set {}", server.address())), 2);
+    assert_eq!(named(&format!("delete {}", server.address())), 2);
+    assert_eq!((text.matches("\"Cache hit\"").count(), text.matches("\"Cache miss\"").count()), (2, 2));
+    for name in [
+        "memocached.cache.requests",
+        "memocached.client.calls",
+        "memocached.client.latency",
+        "db.client.operation.duration",
+    ] {
+        assert!(metrics.iter().any(|metric| metric["name"] == name), "{name} in {text}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The trace of a miss and of the hit after it.
+
+use memocached::{Cache, memcached};
+use opentelemetry::Value;
+use opentelemetry::trace::{SpanKind, Status};
+use tracing::Instrument;
+
+use crate::support::memcached::Memcached;
+use crate::support::recording::{Recording, attribute, events};
+
+#[memcached(key = "spans:<n>", ttl = 60, name = "spans", cache = cache, skip(cache))]
+fn square(cache: &Cache, n: u64) -> u64 {
+    tracing::info_span!("inside").in_scope(|| n * n)
+}
+
+#[memcached(key = "spans:async:<n>", ttl = 60, name = "spans", cache = cache, skip(cache))]
+async fn async_square(cache: &Cache, n: u64) -> u64 {
+    tokio::task::yield_now().instrument(tracing::info_span!("inside")).await;
+    n * n
+}
+
+fn text(value: &str) -> Option<Value> {
+    Some(Value::String(value.to_owned().into()))
+}
+
+fn tree(function: &str, address: &str) -> String {
+    format!(
+        "outer
+  {function}
+    serialize-key
+    get {address}
+    compute
+      inside
+    serialize-value
+    set {address}
+  {function}
+    serialize-key
+    get {address}
+    try-deserialize"
+    )
+}
+
+#[test]
+fn a_miss_computes_and_stores_and_a_hit_decodes() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let recording = Recording::begin();
+    tracing::info_span!("outer").in_scope(|| (square(&cache, 4), square(&cache, 4)));
+    assert_eq!(recording.spans().tree(), tree("square", &server.address()));
+}
+
+#[tokio::test]
+async fn an_async_function_has_the_same_tree() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let recording = Recording::begin();
+    async {
+        async_square(&cache, 4).await;
+        async_square(&cache, 4).await;
+    }
+    .instrument(tracing::info_span!("outer"))
+    .await;
+    assert_eq!(recording.spans().tree(), tree("async_square", &server.address()));
+}
+
+#[test]
+fn a_site_span_says_whether_it_was_a_hit() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let recording = Recording::begin();
+    square(&cache, 4);
+    square(&cache, 4);
+    let spans = recording.spans();
+    let [miss, hit] = spans.named("square")[..] else { panic!("two calls") };
+    assert_eq!(attribute(miss, "cache.name"), text("spans"));
+    assert_eq!(attribute(miss, "cache.key.template"), text("spans:<n>"));
+    assert_eq!(attribute(miss, "cache.key"), None, "keys are recorded only if asked for");
+    assert_eq!(attribute(miss, "cache.ttl"), Some(Value::I64(60)));
+    assert_eq!(attribute(miss, "cache.hit"), Some(Value::Bool(false)));
+    assert_eq!(attribute(miss, "cache.result"), text("miss"));
+    assert_eq!(events(miss), ["Cache miss"]);
+    assert_eq!(attribute(hit, "cache.hit"), Some(Value::Bool(true)));
+    assert_eq!(attribute(hit, "cache.result"), text("hit"));
+    assert_eq!(attribute(hit, "cache.item_size"), attribute(miss, "cache.item_size"));
+    assert!(matches!(attribute(hit, "cache.item_size"), Some(Value::I64(44..))));
+    assert_eq!(events(hit), ["Cache hit"]);
+    assert_eq!((&miss.span_kind, &miss.status), (&SpanKind::Internal, &Status::Unset));
+}
+
+#[test]
+fn a_client_span_names_its_server() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let recording = Recording::begin();
+    square(&cache, 4);
+    let spans = recording.spans();
+    let get = spans.named(&format!("get {}", server.address()))[0];
+    assert_eq!(get.span_kind, SpanKind::Client);
+    assert_eq!(get.status, Status::Unset);
+    assert_eq!(attribute(get, "db.system.name"), text("memcached"));
+    assert_eq!(attribute(get, "db.operation.name"), text("get"));
+    assert_eq!(attribute(get, "server.address"), text("127.0.0.1"));
+    assert_eq!(attribute(get, "server.port"), Some(Value::I64(server.port.into())));
+    assert_eq!(attribute(get, "db.response.status_code"), text("EN"));
+    assert_eq!(attribute(get, "error.type"), None);
+}
+
+#[test]
+fn trouble_is_the_client_spans_not_the_functions() {
+    let mut server = Memcached::start();
+    let cache = server.cache();
+    server.kill();
+    let recording = Recording::begin();
+    assert_eq!(square(&cache, 4), 16);
+    let spans = recording.spans();
+    let get = spans.named(&format!("get {}", server.address()))[0];
+    assert!(matches!(get.status, Status::Error { .. }));
+    assert_eq!(attribute(get, "error.type"), text("connect"));
+    let site = spans.named("square")[0];
+    assert_eq!(site.status, Status::Unset);
+    assert_eq!(attribute(site, "cache.result"), text("error"));
+    assert_eq!(events(site), ["Cache unavailable", "Cache miss"]);
+    assert!(spans.named(&format!("set {}", server.address())).is_empty(), "a store would be in vain");
+}
+
+#[test]
+fn each_miss_says_why() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let reason = |prepare: &dyn Fn()| {
+        prepare();
+        let recording = Recording::begin();
+        square(&cache, 5);
+        let spans = recording.spans();
+        let event = spans.named("square")[0].events.events.iter().find(|event| event.name == "Cache miss");
+        let pair =
+            event.and_then(|event| event.attributes.iter().find(|pair| pair.key.as_str() == "cache.miss.reason"));
+        pair.map(|pair| pair.value.to_string()).unwrap_or_default()
+    };
+    assert_eq!(reason(&|| {}), "absent");
+    assert_eq!(reason(&|| server.store("spans:5", b"something else")), "schema");
+    square(&cache, 5);
+    let mut stored = server.stored("spans:5").unwrap();
+    *stored.last_mut().unwrap() ^= 1;
+    assert_eq!(reason(&|| server.store("spans:5", &stored)), "decode_error");
+}

@@ -1,0 +1,140 @@
+//! A real memcached on a free port of the loopback interface.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use memocached::Cache;
+
+/// A server, killed when dropped.
+pub(crate) struct Memcached {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Memcached {
+    /// Starts a server on a port of its own choice.
+    pub(crate) fn start() -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("memocached-{}-{number}.port", std::process::id()));
+        let child =
+            command("-1").env("MEMCACHED_PORT_FILENAME", &file).spawn().expect("memcached: run `sh tests/run.sh`");
+        let port = until("the server to tell its port", || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("TCP INET: "))?.trim().parse().ok()
+        });
+        let _ = std::fs::remove_file(&file);
+        let server = Memcached { child, port };
+        server.wait();
+        server
+    }
+
+    /// Starts a server where another one was.
+    pub(crate) fn restart(port: u16) -> Self {
+        let child = command(&port.to_string()).spawn().expect("memcached");
+        let server = Memcached { child, port };
+        server.wait();
+        server
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A cache on this server alone.
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::builder().servers(self.address()).timeout(Duration::from_secs(2)).build().expect("a valid server")
+    }
+
+    /// The first line of the answer to a command, as an outsider sees it.
+    pub(crate) fn command(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        write!(stream, "{line}\r\n").expect("the server reads");
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).expect("the server answers");
+        answer.trim_end().to_owned()
+    }
+
+    /// The stored bytes of `key`.
+    pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        write!(stream, "mg {key} v\r\nquit\r\n").expect("the server reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the server answers");
+        let end = answer.windows(2).position(|pair| pair == b"\r\n")?;
+        answer.starts_with(b"VA ").then(|| answer[end + 2..answer.len() - 2].to_vec())
+    }
+
+    /// Stores bytes under `key`, flags included, as this crate would.
+    pub(crate) fn store(&self, key: &str, value: &[u8]) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let head = format!("ms {key} {} F1 T60\r\n", value.len());
+        stream.write_all(&[head.as_bytes(), value, b"\r\nquit\r\n"].concat()).expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        assert_eq!(answer, "HD\r\n");
+    }
+
+    /// A counter of the server, such as `cmd_set`.
+    pub(crate) fn stat(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        write!(stream, "stats\r\nquit\r\n").expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        let line = answer.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+        line.and_then(|number| number.trim().parse().ok()).expect("a number")
+    }
+
+    /// Stops the server in its tracks; its sockets stay open.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {name}");
+    }
+
+    fn wait(&self) {
+        until("the server to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits for something that happens in another process.
+pub(crate) fn until<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = happened() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn command(port: &str) -> Command {
+    let mut command = Command::new("memcached");
+    // The user counts only for root, whom memcached otherwise refuses.
+    command.args(["-p", port, "-l", "127.0.0.1", "-U", "0", "-u", "root", "-m", "64"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}

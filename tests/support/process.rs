@@ -1,0 +1,46 @@
+//! Other processes: the examples, and this test binary again.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// An example's program, built with the tests.
+pub(crate) fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().expect("this program has a path");
+    let profile: PathBuf = tests.ancestors().nth(2).expect("target/<profile>/deps/<test>").into();
+    let mut command = Command::new(profile.join("examples").join(name));
+    clean(&mut command);
+    command
+}
+
+/// One test of this binary in a process of its own, told so by `ROLE`.
+pub(crate) fn again(test: &str, role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    clean(&mut command);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ROLE, role);
+    command
+}
+
+/// The role of this process, if a test started it.
+pub(crate) fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// What a successful process has printed.
+pub(crate) fn output(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("the program starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?} failed: {stdout}{stderr}");
+    stdout.into_owned()
+}
+
+const ROLE: &str = "BEHAVIOUR_TEST_ROLE";
+
+/// Without what the caller's environment says about caches and telemetry.
+fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("MEMCACHED_") || name.starts_with("OTEL_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+}
