@@ -10,16 +10,12 @@
 use std::error::Error;
 
 use memocached::memcached;
-use opentelemetry::global;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::info_span;
-use tracing_forest::{ForestLayer, Printer};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+
+#[path = "support/telemetry.rs"]
+mod telemetry;
+#[path = "support/tree.rs"]
+mod tree;
 
 /// The slow way on purpose. The series begins 1, 2, 3, 5.
 #[memcached(key = "fib:<n>", ttl = 300, name = "nth_fibonacci", entry = nth_fibonacci_entry)]
@@ -30,7 +26,7 @@ fn nth_fibonacci(n: u64) -> u64 {
     fib(n)
 }
 
-/// A span's name must be known when the program is built.
+/// A macro, because a span's name must be known when the program is built.
 macro_rules! calculate {
     ($n:literal) => {
         info_span!(concat!("CalculateFibonacci-", $n)).in_scope(|| {
@@ -41,51 +37,19 @@ macro_rules! calculate {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let telemetry = Telemetry::install()?;
+    let telemetry = telemetry::Telemetry::install("off,memocached=debug,fibonacci=info")?;
     info_span!("MemcacheRustUsage").in_scope(|| {
         calculate!(30);
         calculate!(33);
-        // So that the next run begins as this one did.
-        nth_fibonacci_entry(30).delete()?;
-        nth_fibonacci_entry(33).delete()
-    })?;
+        forget().unwrap_or_else(|error| println!("The keys are left behind: {error}"));
+    });
     println!("\n{}", memocached::report());
     telemetry.flush()
 }
 
-/// The tree of spans on standard output, and with an endpoint in the
-/// environment traces and metrics over OTLP.
-struct Telemetry {
-    exported: Option<(SdkTracerProvider, SdkMeterProvider)>,
-}
-
-impl Telemetry {
-    fn install() -> Result<Self, Box<dyn Error>> {
-        let filter =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off,memocached=debug,fibonacci=info"));
-        let tree = ForestLayer::from(Printer::new());
-        let subscriber = tracing_subscriber::registry().with(filter).with(tree);
-        if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_none() {
-            subscriber.init();
-            return Ok(Telemetry { exported: None });
-        }
-        let spans = SpanExporter::builder().with_http().build()?;
-        let tracers = SdkTracerProvider::builder().with_batch_exporter(spans).build();
-        let metrics = MetricExporter::builder().with_http().build()?;
-        let meters =
-            SdkMeterProvider::builder().with_view(memocached::views::all()).with_periodic_exporter(metrics).build();
-        subscriber.with(tracing_opentelemetry::layer().with_tracer(tracers.tracer("fibonacci"))).init();
-        global::set_meter_provider(meters.clone());
-        memocached::enable_metrics_views();
-        Ok(Telemetry { exported: Some((tracers, meters)) })
-    }
-
-    /// Everything has been sent when this returns.
-    fn flush(self) -> Result<(), Box<dyn Error>> {
-        if let Some((tracers, meters)) = self.exported {
-            tracers.shutdown()?;
-            meters.shutdown()?;
-        }
-        Ok(())
-    }
+/// Deletes both keys, so that the next run begins as this one did.
+fn forget() -> Result<(), memocached::Error> {
+    nth_fibonacci_entry(30).delete()?;
+    nth_fibonacci_entry(33).delete()?;
+    Ok(())
 }

@@ -12,10 +12,12 @@ mod behaviour {
     mod metrics;
     mod otlp;
     mod outage;
+    mod readme;
     mod schema;
     mod shapes;
     mod sharing;
     mod spans;
+    mod walls;
 }
 
 #[path = "support/mod.rs"]

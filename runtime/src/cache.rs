@@ -57,7 +57,6 @@ impl Cache {
     }
 
     /// Begins with the defaults that an empty environment means.
-    #[must_use]
     pub fn builder() -> CacheBuilder {
         CacheBuilder { settings: Ok(Settings::default()) }
     }

@@ -1,5 +1,9 @@
-#![doc = include_str!("../../README.md")]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "bincode", feature = "memcache")),
+    allow(dead_code, unreachable_code, reason = "without a codec or without sockets, parts of the path lie idle")
+)]
 
 // Layer 0: pure.
 mod budget;
@@ -11,7 +15,6 @@ mod exchange;
 mod key;
 mod key_part;
 mod record;
-#[cfg_attr(not(feature = "memcache"), allow(dead_code))]
 mod ring;
 mod schema;
 mod server;
@@ -23,7 +26,6 @@ mod sync;
 mod async_pool;
 #[cfg(feature = "tokio")]
 mod background;
-#[cfg_attr(not(feature = "memcache"), allow(dead_code))]
 mod breaker;
 mod embedded;
 #[cfg(feature = "memcache")]

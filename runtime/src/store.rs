@@ -12,14 +12,14 @@ use crate::cluster::Cluster;
 
 /// The one store of a cache.
 pub(crate) enum Store {
-    Embedded(Embedded, &'static Peer),
+    Embedded(Box<Embedded>, &'static Peer),
     #[cfg(feature = "memcache")]
     Cluster(std::sync::Arc<Cluster>),
 }
 
 impl Store {
     pub(crate) fn embedded(store: Embedded) -> Self {
-        Store::Embedded(store, Peer::at("embedded", None))
+        Store::Embedded(Box::new(store), Peer::at("embedded", None))
     }
 
     pub(crate) fn ask(&self, request: &Request<'_>, budget: &Budget) -> Outcome {

@@ -1,0 +1,33 @@
+//! What the README shows is what happens.
+
+use crate::support::process::{example, output};
+
+const README: &str = include_str!("../../README.md");
+
+/// Without what differs from run to run: durations, and the width they take.
+fn lasting(text: &str) -> Vec<String> {
+    let duration = |word: &&str| {
+        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        unit.len() < word.len() && ["ns", "µs", "ms", "s"].contains(&unit)
+    };
+    let line = |line: &str| line.split_whitespace().filter(|word| !duration(word)).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn the_examples_output_is_the_real_one() {
+    let shown = README.split("$ cargo run --example fibonacci\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(lasting(&output(&mut example("fibonacci"))), lasting(shown.unwrap()));
+}
+
+#[test]
+fn every_variable_of_the_environment_is_in_the_readme() {
+    let config = include_str!("../../runtime/src/config.rs");
+    let named = config.split('"').filter(|text| text.starts_with("MEMCACHED_") && !text.contains(' '));
+    let mut found = 0;
+    for variable in named {
+        assert!(README.contains(&format!("| `{variable}` |")), "{variable}");
+        found += 1;
+    }
+    assert!(found > 8);
+}

@@ -1,0 +1,80 @@
+//! Each third-party crate is named in one place, and layers look down only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The runtime's files by name without ending, with their code but not their
+/// tests.
+fn files() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let file = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        (name, code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n"))
+    };
+    paths.into_iter().map(file).collect()
+}
+
+#[test]
+fn a_crate_is_named_in_one_place() {
+    let walls = [
+        ("bincode::", "codec"),
+        ("memcache::", "wire"),
+        ("serde_reflection::", "schema"),
+        ("quick_cache::", "embedded"),
+        ("sha2::", "key"),
+        ("md5::", "ring"),
+        ("humantime::", "config"),
+        ("tracing::", "telemetry/"),
+        ("opentelemetry::", "telemetry/"),
+    ];
+    for (name, text) in files() {
+        for (package, wall) in walls {
+            // `::` in front: a module of ours may be called alike.
+            let named = text.split(package).count() > 1;
+            assert!(!named || name.starts_with(wall), "{name} names {package}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_uses_itself_and_what_is_below() {
+    const LAYERS: [&[&str]; 5] = [
+        &[
+            "budget", "clock", "codec", "envelope", "error", "exchange", "key", "key_part", "record", "ring", "schema",
+            "server", "shape", "sync",
+        ],
+        &["async_pool", "background", "breaker", "embedded", "node", "pool", "wire"],
+        &["cluster", "store"],
+        &["call", "flow"],
+        &["cache", "config", "entry", "process", "site", "private", "lib"],
+    ];
+    // A call is addressed by its site and finds its cache: the one way up.
+    const UP: [(&str, &str); 5] =
+        [("call", "cache"), ("call", "site"), ("call", "process"), ("flow", "cache"), ("lib", "")];
+    let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
+    for (name, text) in files().into_iter().filter(|(name, _)| !name.starts_with("telemetry/")) {
+        let own = layer(&name).unwrap_or_else(|| panic!("{name} belongs to no layer"));
+        for used in text.split("crate::").skip(1) {
+            let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let Some(other) = layer(used) else { continue };
+            assert!(other <= own || UP.contains(&(&name, used)), "{name} looks up to {used}");
+        }
+        let pure = own == 0 && text.contains("crate::telemetry");
+        assert!(!pure && !(own == 1 && text.contains("crate::telemetry")), "{name} tells a story");
+    }
+}
