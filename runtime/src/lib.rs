@@ -5,6 +5,14 @@
     allow(dead_code, unreachable_code, reason = "without a codec or without sockets, parts of the path lie idle")
 )]
 
+#[cfg(test)]
+extern crate self as memocached;
+/// A real server, as the behaviour tests start it.
+#[cfg(all(test, feature = "memcache"))]
+#[path = "../../tests/support/memcached.rs"]
+#[allow(dead_code, reason = "shared with the behaviour tests")]
+mod memcached;
+
 // Layer 0: pure.
 mod budget;
 mod clock;

@@ -52,7 +52,7 @@ impl Memcached {
     /// The first line of the answer to a command, as an outsider sees it.
     pub(crate) fn command(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout is set");
         write!(stream, "{line}\r\n").expect("the server reads");
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).expect("the server answers");
