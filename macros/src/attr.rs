@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! key = "text:<placeholder>"      skip(a, self)          ttl = 300 | "5m" | forever | expression
+//! store_if = |value| …            when = expression      on_error = bypass | propagate
+//! codec = bincode | postcard | json | text | path
 //! version = 3                     name = "label"         entry = companion_name
 //! cache = expression              crate = path
 //! ```
@@ -12,16 +14,17 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, Lit, LitInt, LitStr, Path, Token};
+use syn::{Expr, Ident, Lit, LitStr, Path, Token};
 
 use crate::duration;
 use crate::errors::Errors;
 use crate::nearest::nearest;
 
-const ARGUMENTS: [&str; 8] = ["key", "skip", "ttl", "version", "name", "entry", "cache", "crate"];
+const ARGUMENTS: [&str; 12] =
+    ["key", "skip", "ttl", "store_if", "when", "on_error", "codec", "version", "name", "entry", "cache", "crate"];
 
 /// What the user wrote, with its spans.
 #[derive(Default)]
@@ -29,6 +32,10 @@ pub(crate) struct Spec {
     pub(crate) key: Option<LitStr>,
     pub(crate) skip: Vec<Ident>,
     pub(crate) ttl: Option<Ttl>,
+    pub(crate) store_if: Option<Expr>,
+    pub(crate) when: Option<Expr>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) codec: Option<Codec>,
     pub(crate) version: Option<u32>,
     pub(crate) name: Option<LitStr>,
     pub(crate) entry: Option<Ident>,
@@ -43,66 +50,135 @@ pub(crate) enum Ttl {
     Expr(Box<Expr>),
 }
 
+/// What trouble with the cache does to the caller.
+pub(crate) enum OnError {
+    Bypass,
+    Propagate,
+}
+
+/// What values are stored as.
+pub(crate) enum Codec {
+    /// One of the runtime's, by the name of its type.
+    Named(Ident),
+    Path(Path),
+}
+
 /// Reads all arguments; a mistake in one does not hide those in the next.
 pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Spec {
     let mut spec = Spec::default();
     let mut seen = Vec::new();
     let read = |input: ParseStream| {
         while !input.is_empty() {
-            if let Err(error) = argument(input, &mut spec, &mut seen, errors) {
-                errors.push_error(error);
+            let argument = argument(input, &mut spec, &mut seen, errors);
+            let failed = errors.ok(argument.and_then(|()| end_of_argument(input))).is_none();
+            if failed {
                 skip_to_comma(input)?;
             }
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
+            input.parse::<Option<Token![,]>>()?;
         }
         Ok(())
     };
-    errors_of(read.parse2(tokens), &mut spec)
-}
-
-/// `read` reports into `errors` itself; what is left is a missing comma.
-fn errors_of(result: syn::Result<()>, spec: &mut Spec) -> Spec {
-    let _ = result;
-    std::mem::take(spec)
+    if let Err(error) = read.parse2(tokens) {
+        errors.push_error(error);
+    }
+    spec
 }
 
 fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
-    let name: Ident = input.call(Ident::parse_any)?;
-    if let Some(first) = seen.iter().find(|other| **other == name) {
-        errors.push(&name, format!("`{first}` is given twice"));
-    }
-    seen.push(name.clone());
+    let name = input.call(Ident::parse_any).map_err(|error| {
+        let message = format!("expected an argument: {}", list());
+        syn::Error::new(error.span(), message)
+    })?;
     let text = name.to_string();
-    if text == "skip" {
-        let list;
-        syn::parenthesized!(list in input);
-        spec.skip.extend(list.parse_terminated(Ident::parse_any, Token![,])?);
-        return Ok(());
-    }
     if !ARGUMENTS.contains(&text.as_str()) {
         return Err(syn::Error::new_spanned(&name, unknown(&text)));
     }
+    if seen.contains(&name) {
+        errors.push(&name, format!("`{name}` is given twice; keep one"));
+    }
+    seen.push(name.clone());
+    if text == "skip" {
+        spec.skip.extend(skip(input, &name)?);
+        return Ok(());
+    }
+    if !input.peek(Token![=]) {
+        return Err(syn::Error::new_spanned(&name, format!("`{name}` needs a value; write `{}`", example(&text))));
+    }
     input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(syn::Error::new_spanned(&name, format!("`{name}` needs a value; write `{}`", example(&text))));
+    }
     match text.as_str() {
-        "key" => spec.key = Some(input.parse()?),
+        "key" => spec.key = Some(string(input, &text)?),
         "ttl" => spec.ttl = Some(ttl(input)?),
-        "version" => spec.version = Some(input.parse::<LitInt>()?.base10_parse()?),
-        "name" => spec.name = Some(input.parse()?),
-        "entry" => spec.entry = Some(input.parse()?),
+        "store_if" => spec.store_if = Some(closure(input)?),
+        "when" => spec.when = Some(input.parse()?),
+        "on_error" => spec.on_error = Some(on_error(input)?),
+        "codec" => spec.codec = Some(codec(input)?),
+        "version" => spec.version = Some(version(input)?),
+        "name" => spec.name = Some(string(input, &text)?),
+        "entry" => spec.entry = Some(entry(input)?),
         "cache" => spec.cache = Some(input.parse()?),
         _ => spec.krate = Some(input.call(Path::parse_mod_style)?),
     }
     Ok(())
 }
 
+/// How each argument is written.
+fn example(name: &str) -> &'static str {
+    match name {
+        "key" => "key = \"user:<id>\"",
+        "skip" => "skip(connection)",
+        "ttl" => "ttl = 300",
+        "store_if" => "store_if = |value| !value.is_empty()",
+        "when" => "when = limit < 100",
+        "on_error" => "on_error = bypass",
+        "codec" => "codec = json",
+        "version" => "version = 1",
+        "name" => "name = \"users\"",
+        "entry" => "entry = user_entry",
+        "cache" => "cache = &self.cache",
+        _ => "crate = my_prelude::memocached",
+    }
+}
+
+fn skip(input: ParseStream, name: &Ident) -> syn::Result<Vec<Ident>> {
+    if !input.peek(syn::token::Paren) {
+        return Err(syn::Error::new_spanned(name, "`skip` lists parameters in parentheses; write `skip(connection)`"));
+    }
+    let list;
+    syn::parenthesized!(list in input);
+    let names = list.parse_terminated(Ident::parse_any, Token![,]);
+    let names = names.map_err(|error| {
+        syn::Error::new(error.span(), "`skip` takes parameters by name, such as `skip(self, connection)`")
+    })?;
+    Ok(names.into_iter().collect())
+}
+
+fn string(input: ParseStream, name: &str) -> syn::Result<LitStr> {
+    let expr = plain(input.parse()?);
+    let text = match &expr {
+        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => text.clone(),
+        _ => {
+            return Err(syn::Error::new_spanned(expr, format!("`{name}` takes a string; write `{}`", example(name))));
+        }
+    };
+    if name == "name" && text.value().is_empty() {
+        return Err(syn::Error::new_spanned(text, "the name is empty; leave `name` out to use the function's path"));
+    }
+    Ok(text)
+}
+
 fn ttl(input: ParseStream) -> syn::Result<Ttl> {
-    let expr: Expr = input.parse()?;
+    let expr = plain(input.parse()?);
     let zero = "a ttl of zero would make memcached keep the value for ever; write `forever` if that is meant";
+    let other = "not a duration; write seconds (`300`), text (`\"5m\"`), `forever` or a `Duration`";
     let literal = match &expr {
         Expr::Lit(literal) => &literal.lit,
         Expr::Path(path) if path.path.is_ident("forever") => return Ok(Ttl::Forever),
+        Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
+            return Err(syn::Error::new_spanned(&expr, "a ttl cannot be negative"));
+        }
         _ => return Ok(Ttl::Expr(Box::new(expr))),
     };
     let fixed = match literal {
@@ -110,25 +186,117 @@ fn ttl(input: ParseStream) -> syn::Result<Ttl> {
         Lit::Str(text) => duration::parse(&text.value()).ok_or_else(|| {
             syn::Error::new_spanned(text, "not a duration; write for example `\"90s\"`, `\"5m\"` or `\"1h30m\"`")
         })?,
-        other => {
-            let message = "not a duration; write seconds (`300`), text (`\"5m\"`), `forever` or a `Duration`";
-            return Err(syn::Error::new_spanned(other, message));
-        }
+        _ => return Err(syn::Error::new_spanned(literal, other)),
     };
     if fixed.is_zero() { Err(syn::Error::new_spanned(literal, zero)) } else { Ok(Ttl::Fixed(fixed)) }
 }
 
-fn unknown(name: &str) -> String {
-    let list = ARGUMENTS.map(|known| format!("`{known}`")).join(", ");
-    match nearest(name, &ARGUMENTS) {
-        Some(known) => format!("unknown argument `{name}`; did you mean `{known}`? The arguments are {list}"),
-        None => format!("unknown argument `{name}`; the arguments are {list}"),
+fn closure(input: ParseStream) -> syn::Result<Expr> {
+    match plain(input.parse()?) {
+        Expr::Lit(literal) => Err(syn::Error::new_spanned(
+            literal,
+            "`store_if` takes a closure over the value; write `store_if = |value| !value.is_empty()`",
+        )),
+        Expr::Closure(closure) if closure.inputs.len() != 1 => Err(syn::Error::new_spanned(
+            closure,
+            "`store_if` is asked with one thing, a reference to the value; write `|value| …`",
+        )),
+        expr => Ok(expr),
     }
+}
+
+fn on_error(input: ParseStream) -> syn::Result<OnError> {
+    let expr: Expr = plain(input.parse()?);
+    match word(&expr).as_deref() {
+        Some("bypass") => Ok(OnError::Bypass),
+        Some("propagate") => Ok(OnError::Propagate),
+        _ => Err(syn::Error::new_spanned(expr, "`on_error` is `bypass` or `propagate`")),
+    }
+}
+
+fn codec(input: ParseStream) -> syn::Result<Codec> {
+    let expr: Expr = plain(input.parse()?);
+    let word = word(&expr);
+    let named = match word.as_deref() {
+        Some("bincode") => "Bincode",
+        Some("postcard") => "Postcard",
+        Some("json") => "Json",
+        Some("text") => "Text",
+        _ => return path_of_codec(expr),
+    };
+    Ok(Codec::Named(Ident::new(named, syn::spanned::Spanned::span(&expr))))
+}
+
+fn path_of_codec(expr: Expr) -> syn::Result<Codec> {
+    let Expr::Path(path) = expr else {
+        let message = "`codec` is `bincode`, `postcard`, `json`, `text`, or the path of a type that implements `Codec`";
+        return Err(syn::Error::new_spanned(expr, message));
+    };
+    // Types begin with a capital; anything else is a slip in a codec's name.
+    let last = path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    if path.path.get_ident().is_some() && last.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let known = nearest(&last, &["bincode", "postcard", "json", "text"]);
+        let message = match known {
+            Some(known) => format!("unknown codec `{last}`; did you mean `{known}`?"),
+            None => format!("unknown codec `{last}`; the codecs are `bincode`, `postcard`, `json` and `text`"),
+        };
+        return Err(syn::Error::new_spanned(path, message));
+    }
+    Ok(Codec::Path(path.path))
+}
+
+fn version(input: ParseStream) -> syn::Result<u32> {
+    let expr = plain(input.parse()?);
+    let number = match &expr {
+        Expr::Lit(syn::ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| syn::Error::new_spanned(expr, "`version` is a whole number from 0 to 4294967295"))
+}
+
+fn entry(input: ParseStream) -> syn::Result<Ident> {
+    let expr = plain(input.parse()?);
+    match &expr {
+        Expr::Path(path) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+    .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
+}
+
+/// The bare word an expression is, if it is one.
+fn word(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
+        _ => None,
+    }
+}
+
+/// Without the invisible group around a macro's fragment.
+fn plain(expr: Expr) -> Expr {
+    match expr {
+        Expr::Group(group) => plain(*group.expr),
+        expr => expr,
+    }
+}
+
+fn list() -> String {
+    ARGUMENTS.map(|known| format!("`{known}`")).join(", ")
+}
+
+fn unknown(name: &str) -> String {
+    match nearest(name, &ARGUMENTS) {
+        Some(known) => format!("unknown argument `{name}`; did you mean `{known}`?"),
+        None => format!("unknown argument `{name}`; the arguments are {}", list()),
+    }
+}
+
+fn end_of_argument(input: ParseStream) -> syn::Result<()> {
+    if input.is_empty() || input.peek(Token![,]) { Ok(()) } else { Err(input.error("expected `,` between arguments")) }
 }
 
 fn skip_to_comma(input: ParseStream) -> syn::Result<()> {
     while !input.is_empty() && !input.peek(Token![,]) {
-        input.parse::<proc_macro2::TokenTree>()?;
+        input.parse::<TokenTree>()?;
     }
     Ok(())
 }

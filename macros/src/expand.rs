@@ -5,46 +5,29 @@
 //! the user's body cannot see them.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
-use syn::{FnArg, Ident};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, Ident, ReturnType};
 
-use crate::attr::Ttl;
-use crate::func::Func;
-use crate::plan::{Companion, Plan, Step, Template};
+use crate::attr::{Codec, OnError, Ttl};
+use crate::fingerprint::fingerprint;
+use crate::func::{self, Func};
+use crate::plan::{Companion, Plan, Step, Template, Value};
+use crate::returns::Kind;
 use crate::template::Format;
 
 /// The function with its cache, and the companion if one is asked for.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
-    let Func { attrs, vis, sig, body } = func;
-    let krate = &plan.krate;
-    let output = &plan.output;
+    let Func { attrs, vis, sig, .. } = func;
     let call = hidden("call");
-    let opened = opened(&format_ident!("begin"), plan, func);
-    let shape = quote!({
-        #[allow(unused_imports)]
-        use #krate::private::shapes::*;
-        (&&&#krate::private::Probe::<#output>::NEW).shape()
-    });
-    let run = if sig.asyncness.is_some() {
-        // The `if false` tells the compiler the type of every `return` and
-        // `?` in the body, as the signature does for a function.
-        quote! {
-            #call.run_async(#shape, async move {
-                #[allow(unreachable_code)]
-                if false {
-                    return #krate::private::never::<#output>();
-                }
-                #body
-            }).await
-        }
-    } else {
-        quote!(#call.run(#shape, move || -> #output #body))
-    };
+    let address = address(&format_ident!("begin"), plan, func);
+    let memo = memo(&call, plan);
+    let run = run(&memo, plan, func);
     let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
     quote! {
         #(#attrs)*
         #vis #sig {
-            let #call = #opened;
+            let #call = #address;
             #run
         }
         #entry
@@ -52,27 +35,79 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
 }
 
 /// The expression that addresses a call, or begins one: site, cache, ttl, key.
-fn opened(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
+fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
+    let when = plan.when.as_ref().filter(|_| how == "begin").map(|when| quote!(.when(#when)));
     let cache = plan.cache.as_ref().map(|cache| quote!(.cache(#cache)));
     let ttl = match &plan.ttl {
         Some(Ttl::Expr(ttl)) => Some(quote!(.ttl(#ttl))),
         _ => None,
     };
     let key = hidden("key");
-    let steps = plan.key.iter().map(|step| write_step(step, &key));
+    let steps = plan.key.iter().map(|step| write_step(step, &key, func));
     quote!({
         #site
-        #krate::private::Address::#how(&SITE) #cache #ttl .key(|#key| { #(#steps)* })
+        #krate::private::Address::#how(&SITE) #when #cache #ttl .key(|#key| { #(#steps)* })
     })
+}
+
+/// The call with what of its result is stored, how, and when.
+fn memo(call: &Ident, plan: &Plan) -> TokenStream {
+    let krate = &plan.krate;
+    let output = &plan.returns.output;
+    let codec = plan.codec.as_ref().map(|codec| {
+        let codec = codec_path(codec, plan);
+        quote_spanned!(at(output)=> .codec(#codec))
+    });
+    let store_if = plan.store_if.as_ref().map(|store_if| quote!(.store_if(#store_if)));
+    let propagate = match plan.on_error {
+        OnError::Propagate => Some(quote!(.propagate())),
+        OnError::Bypass => None,
+    };
+    quote! {
+        #call.shaped({
+            use #krate::private::shapes::*;
+            (&&&#krate::private::Probe::<#output>::NEW).shape()
+        }) #codec #store_if #propagate
+    }
+}
+
+/// The body in place, and what runs it.
+fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
+    let krate = &plan.krate;
+    let body = &func.body;
+    let output = &plan.returns.output;
+    // A type that cannot be stored is reported where it is written.
+    let method = |name| Ident::new(name, at(output));
+    let (run, run_async) = (method("run"), method("run_async"));
+    match plan.returns.kind {
+        Kind::Blocking => quote!(#memo.#run(move || -> #output #body)),
+        Kind::Async => quote! {
+            #memo.#run_async(async move {
+                // Tells the compiler the type of every `return` and `?` in the
+                // body, as the signature does for a function.
+                #[allow(unreachable_code)]
+                if false {
+                    return #krate::private::never::<#output>();
+                }
+                #body
+            }).await
+        },
+        Kind::Future => quote!(#memo.#run_async(async move { (move || #body)().await })),
+        Kind::BoxedFuture => {
+            let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
+            quote! {
+                #krate::private::Box::pin(#memo.#run_async(async move { (move || -> #boxed #body)().await }))
+            }
+        }
+    }
 }
 
 /// The static that describes the function: literals, and nothing else.
 fn site(plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
-    let function = func.sig.ident.to_string();
-    let function = function.trim_start_matches("r#");
+    let function = function_name(func);
     let path = quote!(::core::concat!(::core::module_path!(), "::", #function));
     let name = plan.name.as_ref().map_or_else(|| path.clone(), ToTokens::to_token_stream);
     let template = match &plan.template {
@@ -91,6 +126,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
     quote! {
         static SITE: #krate::private::Site = #krate::private::Site::new(#krate::private::Description {
             function: #function,
+            path: #path,
             name: #name,
             template: #template,
             ttl: #krate::private::SiteTtl::#ttl,
@@ -101,22 +137,28 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-fn write_step(step: &Step, key: &Ident) -> TokenStream {
+fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
     match step {
-        Step::Function => quote!(#key.function(&|| ());),
+        Step::Function => {
+            let name = function_name(func);
+            let version = format!("#{:08x}", fingerprint(func));
+            quote!(#key.function(&|| (), #name); #key.literal(#version);)
+        }
         Step::Literal(text) => quote!(#key.literal(#text);),
         Step::Type(name) => quote!(#key.type_name::<#name>();),
         Step::Const(name) => quote!(#key.part(&#name);),
-        Step::Value { expr, format, terminator } => {
+        Step::Owner => quote!(#key.owner(&|| ());),
+        Step::Value(Value { expr, format, terminator, cfgs, span }) => {
             let until = terminator.map(|byte| quote!(.until(#byte)));
+            let span = Span::mixed_site().located_at(*span);
             let write = match format {
-                Format::Part => quote!(part(&#expr)),
-                Format::Display => quote!(display(&#expr)),
-                Format::Debug => quote!(debug(&#expr)),
-                Format::Hash => quote!(hash(&#expr)),
-                Format::Bits => quote!(bits(#expr)),
+                Format::Part => quote_spanned!(span=> part(&#expr)),
+                Format::Display => quote_spanned!(span=> display(&#expr)),
+                Format::Debug => quote_spanned!(span=> debug(&#expr)),
+                Format::Hash => quote_spanned!(span=> hash(&#expr)),
+                Format::Bits => quote_spanned!(span=> bits(&#expr)),
             };
-            quote!(#key #until .#write;)
+            quote!(#(#cfgs)* #key #until .#write;)
         }
     }
 }
@@ -124,21 +166,30 @@ fn write_step(step: &Step, key: &Ident) -> TokenStream {
 /// `fn name(the parameters of the key) -> Entry<…>`.
 fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
-    let output = &plan.output;
+    let output = &plan.returns.output;
     let vis = &func.vis;
+    let cfgs = func::cfgs(&func.attrs);
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
     let params = params.iter().map(|param| match param {
         FnArg::Receiver(receiver) => receiver.to_token_stream(),
         FnArg::Typed(typed) => without_mut(typed),
     });
-    let kind = if func.sig.asyncness.is_some() { quote!(AsyncEntry) } else { quote!(Entry) };
-    let opened = opened(&format_ident!("of"), plan, func);
+    let (codec, codec_type) = match &plan.codec {
+        None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
+        Some(codec) => {
+            let path = codec_path(codec, plan);
+            (quote!(#krate::private::Chosen(#path)), quote!(#krate::private::Chosen<#path>))
+        }
+    };
+    let kind = if plan.returns.kind == Kind::Blocking { quote!(Entry) } else { quote!(AsyncEntry) };
+    let address = address(&format_ident!("of"), plan, func);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
     quote! {
+        #(#cfgs)*
         #[doc = #about]
         #[must_use]
-        #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output> #bounds {
-            #krate::#kind::of(#opened)
+        #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
+            #krate::#kind::of(#address, #codec)
         }
     }
 }
@@ -152,6 +203,24 @@ fn without_mut(typed: &syn::PatType) -> TokenStream {
     typed.into_token_stream()
 }
 
+fn codec_path(codec: &Codec, plan: &Plan) -> TokenStream {
+    let krate = &plan.krate;
+    match codec {
+        Codec::Named(name) => quote!(#krate::codec::#name),
+        Codec::Path(path) => path.to_token_stream(),
+    }
+}
+
+fn function_name(func: &Func) -> String {
+    let name = func.sig.ident.to_string();
+    name.trim_start_matches("r#").to_owned()
+}
+
 fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
+}
+
+/// Where `tokens` are, for a token of the expansion's own.
+fn at(tokens: &impl Spanned) -> Span {
+    Span::mixed_site().located_at(tokens.span())
 }

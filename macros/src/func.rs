@@ -3,7 +3,7 @@
 //! The body is never looked into as syntax, so whatever the user writes there
 //! is reported by the compiler exactly as without the attribute.
 
-use proc_macro2::{Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
@@ -26,17 +26,35 @@ impl Parse for Func {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
-        let sig: Signature = input
-            .parse()
-            .map_err(|error| syn::Error::new(error.span(), "`#[memcached]` goes on a function; there is none here"))?;
+        let start = input.fork();
+        let sig: Signature = input.parse().map_err(|error| not_a_function(&start, error))?;
         if input.peek(Token![;]) {
-            let message = "this method has no body to cache; put `#[memcached]` on the implementation";
-            return Err(input.error(message));
+            let message = "this method has no body to cache; put `#[memcached]` on its implementations";
+            return Err(syn::Error::new_spanned(&sig.ident, message));
         }
-        let TokenTree::Group(body) = input.parse()? else {
-            return Err(input.error("expected the function's body"));
-        };
+        let body = body(input.parse()?).ok_or_else(|| input.error("expected the function's body"))?;
         Ok(Func { attrs, vis, sig, body })
+    }
+}
+
+/// Says what it is instead, unless it is a function with a mistake of its own.
+fn not_a_function(start: ParseStream, error: syn::Error) -> syn::Error {
+    if start.cursor().token_stream().into_iter().take(5).any(|token| token.to_string() == "fn") {
+        return error;
+    }
+    match start.parse::<TokenTree>() {
+        Ok(token) => syn::Error::new_spanned(token, "`#[memcached]` goes on a function; this is none"),
+        Err(_) => error,
+    }
+}
+
+/// The braces, without the invisible group around a macro's fragment.
+fn body(token: TokenTree) -> Option<Group> {
+    let TokenTree::Group(group) = token else { return None };
+    match group.delimiter() {
+        Delimiter::Brace => Some(group),
+        Delimiter::None => body(group.stream().into_iter().next()?),
+        _ => None,
     }
 }
 
@@ -57,6 +75,20 @@ impl Func {
     pub(crate) fn body_names(&self, name: &Ident) -> bool {
         mentions(self.body.stream(), name)
     }
+}
+
+impl Param<'_> {
+    pub(crate) fn attrs(&self) -> &[Attribute] {
+        match self.arg {
+            FnArg::Receiver(receiver) => &receiver.attrs,
+            FnArg::Typed(typed) => &typed.attrs,
+        }
+    }
+}
+
+/// The attributes that decide whether something is there at all.
+pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
 }
 
 fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
@@ -82,11 +114,42 @@ fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
 
 /// Whether these tokens could read `name`.
 pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident.unraw() == name.unraw(),
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        // A format string can name a variable without an identifier token.
-        TokenTree::Literal(literal) => literal.to_string().contains(&name.unraw().to_string()),
-        TokenTree::Punct(_) => false,
-    })
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut rest = &tokens[..];
+    while let [first, tail @ ..] = rest {
+        if let Some(behind) = behind_rebinding(rest, name) {
+            rest = behind;
+            continue;
+        }
+        let mentioned = match first {
+            TokenTree::Ident(ident) => ident.unraw() == name.unraw(),
+            TokenTree::Group(group) => mentions(group.stream(), name),
+            // A format string can name a variable without an identifier token.
+            TokenTree::Literal(literal) => literal.to_string().contains(&name.unraw().to_string()),
+            TokenTree::Punct(_) => false,
+        };
+        if mentioned {
+            return true;
+        }
+        rest = tail;
+    }
+    false
+}
+
+/// What follows `let name = name;`, which `#[async_trait]` writes for every
+/// parameter and which reads nothing by itself.
+fn behind_rebinding<'a>(tokens: &'a [TokenTree], name: &Ident) -> Option<&'a [TokenTree]> {
+    let [TokenTree::Ident(keyword), tail @ ..] = tokens else { return None };
+    let tail = match tail {
+        [TokenTree::Ident(mutable), tail @ ..] if mutable == "mut" => tail,
+        tail => tail,
+    };
+    match tail {
+        [TokenTree::Ident(a), TokenTree::Punct(equals), TokenTree::Ident(b), TokenTree::Punct(end), tail @ ..]
+            if keyword == "let" && a == name && b == name && equals.as_char() == '=' && end.as_char() == ';' =>
+        {
+            Some(tail)
+        }
+        _ => None,
+    }
 }

@@ -7,12 +7,15 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 mod attr;
+mod derive;
 mod duration;
 mod errors;
 mod expand;
+mod fingerprint;
 mod func;
 mod nearest;
 mod plan;
+mod returns;
 mod template;
 
 use errors::Errors;
@@ -21,6 +24,13 @@ use errors::Errors;
 #[proc_macro_attribute]
 pub fn memcached(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     memoize(arguments.into(), item.into()).into()
+}
+
+/// See `memocached::KeyPart`.
+#[proc_macro_derive(KeyPart, attributes(key))]
+pub fn key_part(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    derive::derive(&input).unwrap_or_else(Errors::into_compile_errors).into()
 }
 
 /// After a mistake: the errors, and the function as it was, so that its

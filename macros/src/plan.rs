@@ -3,29 +3,36 @@
 //! Every rule that needs both the arguments and the signature stands here;
 //! `expand` only writes down what a plan says.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Expr, FnArg, GenericParam, Ident, ReturnType, Type};
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, FnArg, GenericParam, Ident, Type};
 
-use crate::attr::{Spec, Ttl};
+use crate::attr::{Codec, OnError, Spec, Ttl};
 use crate::errors::Errors;
 use crate::func::{self, Func, Param};
+use crate::nearest::nearest;
+use crate::returns::{self, Returns};
 use crate::template::{self, Format, Piece};
 
 /// What the expansion does, with nothing left to check.
 pub(crate) struct Plan {
     /// The label in spans and metrics: given, or the function's path.
     pub(crate) name: Option<String>,
-    /// The template as shown in telemetry; without one, the parameters only.
+    /// The template as shown in telemetry.
     pub(crate) template: Template,
     pub(crate) key: Vec<Step>,
     pub(crate) ttl: Option<Ttl>,
+    pub(crate) store_if: Option<Expr>,
+    pub(crate) when: Option<Expr>,
+    pub(crate) on_error: OnError,
+    pub(crate) codec: Option<Codec>,
     pub(crate) version: u32,
     pub(crate) entry: Option<Companion>,
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: syn::Path,
-    pub(crate) output: Type,
+    pub(crate) returns: Returns,
 }
 
 /// The function that gives a call's entry.
@@ -44,25 +51,34 @@ pub(crate) enum Template {
 
 /// One step of writing a key.
 pub(crate) enum Step {
-    /// The function's full path, `Self` and generics included.
+    /// The function's full path, `Self` and the generics of its type included.
     Function,
     Literal(String),
-    /// A value, and the byte its text must not contain (if that is not
-    /// escaped anyway).
-    Value {
-        expr: Expr,
-        format: Format,
-        terminator: Option<u8>,
-    },
+    /// The value of a parameter, or of something reached from one.
+    Value(Value),
     /// A type parameter's name.
     Type(Ident),
     /// A const parameter's value.
     Const(Ident),
+    /// What tells the types apart that share this method.
+    Owner,
+}
+
+/// A placeholder with what the signature says about it.
+pub(crate) struct Value {
+    pub(crate) expr: Expr,
+    pub(crate) format: Format,
+    /// The byte its text must not contain, if that is not escaped anyway.
+    pub(crate) terminator: Option<u8>,
+    /// Whether the parameter is there at all.
+    pub(crate) cfgs: Vec<Attribute>,
+    /// Where a type that cannot be part of a key is reported.
+    pub(crate) span: Span,
 }
 
 pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan> {
     check_signature(func, errors);
-    let output = output(func, errors);
+    let returns = returns::returns(func, errors);
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
     check_mutable_references(&spec.skip, &params, errors);
@@ -76,11 +92,15 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         template,
         key,
         ttl: spec.ttl,
+        store_if: spec.store_if,
+        when: spec.when,
+        on_error: spec.on_error.unwrap_or(OnError::Bypass),
+        codec: spec.codec,
         version: spec.version.unwrap_or(0),
         entry,
         cache: spec.cache,
         krate: spec.krate.unwrap_or_else(|| syn::parse_quote!(::memocached)),
-        output: output?,
+        returns: returns?,
     })
 }
 
@@ -90,62 +110,48 @@ fn check_signature(func: &Func, errors: &mut Errors) {
         errors.push(token, "a `const fn` cannot reach a cache; remove `const`");
     }
     if let syn::Safety::Unsafe(token) = &sig.safety {
-        errors.push(token, "an `unsafe fn` cannot be cached: a hit would skip the work its callers vouch for");
+        errors.push(token, "an `unsafe fn` cannot be cached: a hit would skip what its callers vouch for");
     }
     if let Some(abi) = &sig.abi {
-        errors.push(abi, "an `extern` function cannot be cached; cache a plain function it calls");
+        errors.push(abi, "an `extern` function cannot be cached; cache a plain function that it calls");
     }
     if sig.ident == "main" {
-        errors.push(&sig.ident, "`main` cannot be cached; cache a function it calls");
+        errors.push(&sig.ident, "`main` cannot be cached; cache a function that it calls");
     }
     for attr in func.attrs.iter().filter(|attr| is_memcached(attr)) {
-        errors.push(attr, "`#[memcached]` is given twice");
+        errors.push(attr, "`#[memcached]` is given twice; keep one");
     }
 }
 
-fn is_memcached(attr: &syn::Attribute) -> bool {
+fn is_memcached(attr: &Attribute) -> bool {
     attr.path().segments.last().is_some_and(|segment| segment.ident == "memcached")
-}
-
-/// The type whose values are cached, or why there can be none.
-fn output(func: &Func, errors: &mut Errors) -> Option<Type> {
-    let ReturnType::Type(_, output) = &func.sig.output else {
-        errors.push(&func.sig.ident, "a function that returns nothing has nothing to cache; remove `#[memcached]`");
-        return None;
-    };
-    let why = match &**output {
-        Type::Tuple(tuple) if tuple.elems.is_empty() => "a function that returns `()` has nothing to cache",
-        Type::Never(_) => "a function that never returns has nothing to cache",
-        Type::Reference(_) => "a cached value is decoded anew on each hit, so it must be owned; return it by value",
-        Type::Ptr(_) => "a raw pointer means nothing in another process; return an owned value",
-        Type::ImplTrait(_) => "the stored type must be named; write it instead of `impl Trait`",
-        _ => return Some((**output).clone()),
-    };
-    errors.push(output, why);
-    None
 }
 
 fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors) {
     let generics = generics(func);
-    for name in skip {
+    for (i, name) in skip.iter().enumerate() {
+        if skip[..i].contains(name) {
+            errors.push(name, format!("`{name}` is skipped twice; keep one"));
+        }
         let known = params.iter().any(|param| param.names.contains(name)) || find(&generics, name).is_some();
-        if !known {
-            errors.push(name, format!("no parameter is called `{name}`"));
+        if !known && name != "Self" {
+            errors.push(name, format!("no parameter is called `{name}`{}", meant(name, params)));
         }
     }
+}
+
+/// `; did you mean …?` for a misspelt parameter.
+fn meant(name: &Ident, params: &[Param]) -> String {
+    let names: Vec<String> = params.iter().flat_map(|param| &param.names).map(Ident::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 type Key = (Template, Vec<Step>);
 
 fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) -> Option<Key> {
     let text = literal.value();
-    let pieces = match template::parse(&text) {
-        Ok(pieces) => pieces,
-        Err(mistake) => {
-            errors.push(literal, mistake);
-            return None;
-        }
-    };
+    let pieces = template::parse(&text).map_err(|mistake| errors.push(literal, mistake)).ok()?;
     let generics = generics(func);
     let mut roots = Vec::new();
     let mut key = Vec::new();
@@ -164,12 +170,19 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
         };
         if let Some(step) = find(&generics, &written) {
             key.push(step);
-        } else if let Some(name) = params.iter().flat_map(|param| &param.names).find(|name| **name == written) {
+        } else if let Some((param, name)) = bound(params, &written) {
+            let whole = matches!(expr, Expr::Path(_));
             // The parameter's own span, so that macro hygiene finds it.
-            *root(&mut expr).expect("a placeholder has a root") = name.clone();
-            key.push(Step::Value { expr, format, terminator });
+            *root(&mut expr)? = name.clone();
+            let span = if whole { type_span(param) } else { literal.span() };
+            let cfgs = func::cfgs(param.attrs()).cloned().collect();
+            key.push(Step::Value(Value { expr, format, terminator, cfgs, span }));
         } else {
-            errors.push(literal, format!("`<{source}>` names no parameter of `{}`", func.sig.ident));
+            let function = &func.sig.ident;
+            errors.push(literal, format!("`<{source}>` names no parameter of `{function}`{}", meant(&written, params)));
+        }
+        if spec.skip.contains(&written) {
+            errors.push(literal, format!("`{written}` is in the key and skipped; decide for one"));
         }
         roots.push(written);
     }
@@ -178,6 +191,9 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             key.push(Step::Literal(";".into()));
             key.push(step(name.clone()));
         }
+    }
+    if !spec.skip.iter().any(|name| name == "Self") {
+        key.push(Step::Owner);
     }
     check_complete(&roots, &spec.skip, func, params, errors);
     Some((Template::Given(text), key))
@@ -202,15 +218,30 @@ fn root(expr: &mut Expr) -> Option<&mut Ident> {
     }
 }
 
+/// The parameter that binds `name`, and the name as it is bound.
+fn bound<'a>(params: &'a [Param<'a>], name: &Ident) -> Option<(&'a Param<'a>, &'a Ident)> {
+    params.iter().find_map(|param| param.names.iter().find(|bound| *bound == name).map(|name| (param, name)))
+}
+
+/// The type of a plain parameter; a pattern's names have no type of their own.
+fn type_span(param: &Param) -> Span {
+    match param.arg {
+        FnArg::Typed(typed) if matches!(*typed.pat, syn::Pat::Ident(_)) => typed.ty.span(),
+        FnArg::Typed(typed) => typed.pat.span(),
+        FnArg::Receiver(receiver) => receiver.span(),
+    }
+}
+
 /// Every parameter is in the key, skipped, or cannot be observed.
 fn check_complete(roots: &[Ident], skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors) {
     // A mutable reference has a mistake of its own.
     for param in params.iter().filter(|param| !is_mutable_reference(param.arg)) {
         for name in param.names.iter().filter(|name| !roots.contains(name) && !skip.contains(name)) {
             if is_observable(name, func) {
+                let add = if name == "self" { "<self.field>".to_owned() } else { format!("<{name}>") };
                 let message = format!(
                     "`{name}` is not part of the key, so calls that differ in it would share one value; \
-                     add `<{name}>` to the key or `skip({name})`"
+                     add `{add}` to the key or `skip({name})`"
                 );
                 errors.push(name, message);
             }
@@ -224,20 +255,39 @@ fn is_observable(name: &Ident, func: &Func) -> bool {
 
 fn check_mutable_references(skip: &[Ident], params: &[Param], errors: &mut Errors) {
     for param in params.iter().filter(|param| is_mutable_reference(param.arg)) {
-        if !param.names.iter().any(|name| skip.contains(name)) {
-            let names = param.names.first().map_or_else(String::new, Ident::to_string);
-            errors.push(
-                param.arg,
-                format!("a hit would lose what the function writes through `{names}`; return it, or `skip({names})`"),
-            );
+        if param.names.iter().any(|name| skip.contains(name)) {
+            continue;
+        }
+        let name = param.names.first().map_or_else(String::new, Ident::to_string);
+        let message = format!("a hit would lose what is written through `{name}`; return it, or `skip({name})`");
+        match param.arg {
+            FnArg::Receiver(receiver) => errors.push(receiver, message),
+            FnArg::Typed(typed) => errors.push(&typed.ty, message),
         }
     }
 }
 
 fn is_mutable_reference(arg: &FnArg) -> bool {
     match arg {
-        FnArg::Receiver(receiver) => matches!(&receiver.kind, syn::ReceiverKind::Reference(_, _, Some(_))),
-        FnArg::Typed(typed) => matches!(&*typed.ty, Type::Reference(reference) if reference.mutability.is_some()),
+        FnArg::Receiver(receiver) => match &receiver.kind {
+            syn::ReceiverKind::Reference(_, _, mutable) => mutable.is_some(),
+            syn::ReceiverKind::Typed(_, ty) => is_mutable(ty),
+            _ => false,
+        },
+        FnArg::Typed(typed) => is_mutable(&typed.ty),
+    }
+}
+
+/// `&mut T`, or one in a `Pin`.
+fn is_mutable(ty: &Type) -> bool {
+    match returns::plain(ty) {
+        Type::Reference(reference) => reference.mutability.is_some(),
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|segment| segment.ident == "Pin" && returns::argument(segment).is_some_and(is_mutable)),
+        _ => false,
     }
 }
 
@@ -245,11 +295,18 @@ fn is_mutable_reference(arg: &FnArg) -> bool {
 fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     let mut shown = String::new();
     let mut key = vec![Step::Function];
-    let names = params.iter().flat_map(|param| &param.names);
-    for name in names.filter(|name| !spec.skip.contains(name) && is_observable(name, func)) {
-        shown.push_str(&format!(":<{name}>"));
-        key.push(Step::Literal(":".into()));
-        key.push(Step::Value { expr: syn::parse_quote!(#name), format: Format::Part, terminator: None });
+    for (name, step) in generics(func).into_iter().filter(|(name, _)| !spec.skip.contains(name)) {
+        shown.push_str(&format!(";<{name}>"));
+        key.extend([Step::Literal(";".into()), step(name)]);
+    }
+    for param in params {
+        for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_observable(name, func)) {
+            shown.push_str(&format!(":<{name}>"));
+            let cfgs = func::cfgs(param.attrs()).cloned().collect();
+            let expr = syn::parse_quote!(#name);
+            let value = Value { expr, format: Format::Part, terminator: None, cfgs, span: type_span(param) };
+            key.extend([Step::Literal(":".into()), Step::Value(value)]);
+        }
     }
     (Template::Path(shown), key)
 }

@@ -72,7 +72,10 @@ impl Cache {
     }
 
     fn new(settings: Settings) -> Result<Cache, Error> {
-        let codec = Standard::built_in()?;
+        let codec = settings.codec.ok_or_else(|| {
+            let message = "there is no codec: enable memocached's feature `bincode`, or choose another that is enabled";
+            Error::new(ErrorKind::Configuration, message)
+        })?;
         let store = store(&settings)?;
         Ok(Cache(Arc::new(Inner { store, settings, codec })))
     }
@@ -174,6 +177,16 @@ impl CacheBuilder {
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.near_size = bytes;
+            Ok(())
+        })
+    }
+
+    /// The codec where the attribute names none: `bincode`, `postcard` or
+    /// `json`, as far as the features are enabled.
+    pub fn codec(self, name: impl AsRef<str>) -> Self {
+        self.with(|settings| {
+            let unknown = || format!("{:?} is no codec; accepted: {}", name.as_ref(), Standard::FORM);
+            settings.codec = Some(Standard::named(name.as_ref()).ok_or_else(unknown)?);
             Ok(())
         })
     }

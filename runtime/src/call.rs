@@ -4,18 +4,19 @@
 //! they do at each step is decided in `flow`.
 
 use std::marker::PhantomData;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::codec::Codec;
 use crate::exchange::Ttl;
-use crate::flow::{Claim, Flow, Waiting};
+use crate::flow::{Flow, Place, Waiting};
 use crate::key::{Key, KeyWriter};
+use crate::mode::{self, Mode};
+use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
 use crate::record::Form;
-use crate::shape::Shape;
+use crate::shape::{Fails, Shape};
 use crate::site::Site;
-use crate::telemetry::memo::{CallSpan, MissReason};
+use crate::telemetry::memo::CallSpan;
 
 /// What a call is about: site, cache, key and ttl.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Address {
     pub(crate) cache: Option<Cache>,
     pub(crate) key: Option<Key>,
     ttl: Option<Ttl>,
+    mode: Mode,
     /// Absent where a call is only talked about, as by an entry.
     span: Option<CallSpan>,
 }
@@ -32,13 +34,22 @@ impl Address {
     /// Begins a call of the function at `site`.
     #[must_use]
     pub fn begin(site: &'static Site) -> Self {
-        Address { span: Some(site.telemetry().open()), ..Self::of(site) }
+        Address { span: Some(site.telemetry().open()), mode: mode::current(), ..Self::of(site) }
     }
 
     /// The address of a call that is not made.
     #[must_use]
     pub fn of(site: &'static Site) -> Self {
-        Address { site, cache: None, key: None, ttl: site.ttl(), span: None }
+        Address { site, cache: None, key: None, ttl: site.ttl(), mode: Mode::Normal, span: None }
+    }
+
+    /// Leaves the cache alone unless this is so.
+    #[must_use]
+    pub fn when(mut self, wanted: bool) -> Self {
+        if !wanted {
+            self.mode = Mode::Bypass;
+        }
+        self
     }
 
     /// Uses this cache and not the process-wide one.
@@ -50,7 +61,7 @@ impl Address {
 
     /// Keeps the value this long.
     #[must_use]
-    pub fn ttl(mut self, ttl: std::time::Duration) -> Self {
+    pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(Ttl::For(ttl));
         self
     }
@@ -58,6 +69,9 @@ impl Address {
     /// Settles the cache and writes the key.
     #[must_use]
     pub fn key(mut self, write: impl FnOnce(&mut KeyWriter)) -> Self {
+        if self.mode == Mode::Bypass {
+            return self;
+        }
         self.cache = self.cache.or_else(crate::process::cache).filter(|cache| cache.caches(self.site.name()));
         let Some(cache) = &self.cache else { return self };
         let write = || {
@@ -72,79 +86,109 @@ impl Address {
         self
     }
 
+    /// Says what of the return value is stored.
+    #[must_use]
+    pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
+        Memo { address: self, shape, codec: Configured, store_if: Always, on_error: Compute }
+    }
+
     pub(crate) fn ttl_on(&self, cache: &Cache) -> Ttl {
         self.ttl.unwrap_or_else(|| cache.ttl())
     }
+}
 
-    /// The flow of this call, unless there is nothing to ask.
-    fn flow<V>(self, span: &CallSpan, waiting: Waiting) -> Option<Flow>
-    where
-        V: Serialize + DeserializeOwned,
-    {
-        let flow = self.cache.clone().zip(self.key.clone()).map(|(cache, key)| Flow {
-            ttl: self.ttl_on(&cache),
-            form: Form::of::<V>(&key, cache.codec(), self.site.version()),
-            budget: cache.budget(),
-            waiting,
-            claim: Claim::Nothing,
-            key,
-            cache,
-        });
-        match &flow {
-            None => span.miss(MissReason::Bypass),
-            Some(flow) => {
-                span.ttl(flow.ttl);
-                if flow.cache.records_keys() {
-                    span.key(flow.key.text());
-                }
-            }
-        }
-        flow
+/// A call with everything its site has chosen.
+#[derive(Debug)]
+pub struct Memo<S, C = Configured, I = Always, O = Compute> {
+    address: Address,
+    shape: PhantomData<S>,
+    codec: C,
+    store_if: I,
+    on_error: O,
+}
+
+impl<S: Shape, C, I, O> Memo<S, C, I, O> {
+    /// Stores with this codec and not the cache's.
+    #[must_use]
+    pub fn codec<K: Codec<S::Value>>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
+        let Memo { address, shape, store_if, on_error, .. } = self;
+        Memo { address, shape, codec: Chosen(codec), store_if, on_error }
     }
 
-    /// The cached return value, or the body's.
-    pub fn run<S>(mut self, _: PhantomData<S>, body: impl FnOnce() -> S::Return) -> S::Return
+    /// Stores only values that this allows.
+    #[must_use]
+    pub fn store_if<F: Fn(&S::Value) -> bool>(self, store_if: F) -> Memo<S, C, F, O> {
+        let Memo { address, shape, codec, on_error, .. } = self;
+        Memo { address, shape, codec, store_if, on_error }
+    }
+
+    /// Returns the cache's errors.
+    #[must_use]
+    pub fn propagate(self) -> Memo<S, C, I, Propagate>
     where
-        S: Shape,
-        S::Value: Serialize + DeserializeOwned,
+        S: Fails,
     {
-        let span = self.span.take().unwrap_or_else(|| self.site.telemetry().open());
+        let Memo { address, shape, codec, store_if, .. } = self;
+        Memo { address, shape, codec, store_if, on_error: Propagate }
+    }
+}
+
+// Bounds stand on the methods, so that a type that cannot be stored is reported
+// as such and not as a missing method.
+impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
+    /// The cached return value, or the body's.
+    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return
+    where
+        C: Choose<S::Value>,
+    {
+        let (span, flow, store_if, on_error) = self.open(Waiting::Blocking);
         let _entered = span.enter();
-        let Some(mut flow) = self.flow::<S::Value>(&span, Waiting::Blocking) else {
+        let Some(mut flow) = flow else {
             return span.compute(body).0;
         };
-        let found = flow.cache.store().ask(&flow.lookup(&span), &flow.budget);
-        if let Some(value) = flow.judge(found, &span) {
-            return S::join(value);
+        let found = flow.place.cache.store().ask(&flow.lookup(&span), &flow.place.budget);
+        match flow.judge(found, &span) {
+            Ok(Some(value)) => return S::join(value),
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(answer) = on_error.answer(error) {
+                    return answer;
+                }
+            }
         }
         let (returned, cost) = span.compute(body);
         let value = match S::split(returned) {
             Ok(value) => value,
             Err(returned) => return returned,
         };
-        if let Some(bytes) = flow.pack(&value, cost, &span) {
-            let outcome = flow.cache.store().ask(&flow.store(&bytes), &flow.budget);
+        if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
+            let outcome = flow.place.cache.store().ask(&flow.store(&bytes), &flow.place.budget);
             flow.stored(outcome, bytes.len(), &span);
         }
         S::join(value)
     }
 
-    /// As [`Address::run`], for a body that is a future.
+    /// As [`Memo::run`], for a body that is a future.
     #[cfg(feature = "tokio")]
-    pub async fn run_async<S, F>(mut self, _: PhantomData<S>, body: F) -> S::Return
+    pub async fn run_async<F>(self, body: F) -> S::Return
     where
-        S: Shape,
-        S::Value: Serialize + DeserializeOwned,
         F: Future<Output = S::Return>,
+        C: Choose<S::Value>,
     {
-        let span = self.span.take().unwrap_or_else(|| self.site.telemetry().open());
+        let (span, flow, store_if, on_error) = self.open(Waiting::Async);
         let call = async {
-            let Some(mut flow) = self.flow::<S::Value>(&span, Waiting::Async) else {
+            let Some(mut flow) = flow else {
                 return span.compute_async(body).await.0;
             };
-            let found = flow.cache.store().ask_async(&flow.lookup(&span), &flow.budget).await;
-            if let Some(value) = flow.judge(found, &span) {
-                return S::join(value);
+            let found = flow.place.cache.store().ask_async(&flow.lookup(&span), &flow.place.budget).await;
+            match flow.judge(found, &span) {
+                Ok(Some(value)) => return S::join(value),
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(answer) = on_error.answer(error) {
+                        return answer;
+                    }
+                }
             }
             let (returned, cost) = span.compute_async(body).await;
             // From here on only the value is held while waiting: the rest of a
@@ -153,12 +197,35 @@ impl Address {
                 Ok(value) => value,
                 Err(returned) => return returned,
             };
-            if let Some(bytes) = flow.pack(&value, cost, &span) {
-                let outcome = flow.cache.store().ask_async(&flow.store(&bytes), &flow.budget).await;
+            if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
+                let outcome = flow.place.cache.store().ask_async(&flow.store(&bytes), &flow.place.budget).await;
                 flow.stored(outcome, bytes.len(), &span);
             }
             S::join(value)
         };
         span.within(call).await
+    }
+
+    /// The span of this call, and its flow unless there is nothing to ask.
+    fn open(self, waiting: Waiting) -> (CallSpan, Option<Flow<C::Codec>>, I, O)
+    where
+        C: Choose<S::Value>,
+    {
+        let Memo { address, codec, store_if, on_error, .. } = self;
+        let Address { site, cache, key, ttl, mode, span } = address;
+        let span = span.unwrap_or_else(|| site.telemetry().open());
+        let flow = cache.zip(key).map(|(cache, key)| {
+            let form = Form::of(&key, codec.choose(&cache), site.version());
+            let ttl = ttl.unwrap_or_else(|| cache.ttl());
+            span.ttl(ttl);
+            if cache.records_keys() {
+                span.key(key.text());
+            }
+            Flow { form, ttl, mode, place: Place::new(cache, key, waiting) }
+        });
+        if flow.is_none() {
+            span.bypassed();
+        }
+        (span, flow, store_if, on_error)
     }
 }

@@ -1,7 +1,10 @@
-//! Values ↔ bytes. The only file that names a serializer.
+//! Values ↔ bytes. The only place that names a serializer.
 //!
 //! A codec trusts its input no further than not to crash: whether the bytes
 //! are this type's at all is vouched for by the envelope.
+
+use std::fmt::Display;
+use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +12,46 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind};
 
 /// Turns values of type `T` into bytes and back.
-pub(crate) trait Codec<T> {
+///
+/// The attribute's argument `codec = path` takes the path of a value of a type
+/// that implements this, such as a unit struct.
+///
+/// ```
+/// use memocached::{Codec, Error, memcached};
+///
+/// /// Numbers in big-endian order.
+/// #[derive(Clone, Copy)]
+/// struct BigEndian;
+///
+/// impl Codec<u64> for BigEndian {
+///     fn id(&self) -> u8 {
+///         64
+///     }
+///
+///     fn encode(&self, value: &u64, out: &mut Vec<u8>) -> Result<(), Error> {
+///         out.extend(value.to_be_bytes());
+///         Ok(())
+///     }
+///
+///     fn decode(&self, bytes: &[u8]) -> Result<u64, Error> {
+///         let bytes = bytes.try_into().map_err(Error::decode)?;
+///         Ok(u64::from_be_bytes(bytes))
+///     }
+/// }
+///
+/// #[memcached(key = "cube:<n>", codec = BigEndian)]
+/// fn cube(n: u64) -> u64 {
+///     n * n * n
+/// }
+///
+/// assert_eq!((cube(3), cube(3)), (27, 27));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot be stored with the codec `{Self}`",
+    label = "the codec `{Self}` has no form for this",
+    note = "for most codecs: `#[derive(serde::Serialize, serde::Deserialize)]`, and no borrowed data"
+)]
+pub trait Codec<T> {
     /// Names the format in front of a stored value. Numbers below 64 are this
     /// crate's.
     fn id(&self) -> u8;
@@ -27,52 +69,185 @@ pub(crate) trait Codec<T> {
     ///
     /// If the bytes are no value of this type.
     fn decode(&self, bytes: &[u8]) -> Result<T, Error>;
+
+    /// What the bytes are marked with, and whether anything vouches for them.
+    fn framing(&self) -> Framing {
+        Framing::Envelope
+    }
+
+    /// The structure that a value must have been written with.
+    #[doc(hidden)]
+    fn schema(&self) -> u64 {
+        0
+    }
 }
 
-/// The codecs a cache can be configured with.
+/// How encoded bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standard {
+#[non_exhaustive]
+pub enum Framing {
+    /// In an envelope that says whose value it is: anything else is a miss.
+    Envelope,
+    /// As they are, with these client flags, for programs that know nothing of
+    /// this crate. Bytes with flags of another kind are a miss; nothing else
+    /// is checked.
+    Bare {
+        /// The flags to store with.
+        flags: u32,
+    },
+}
+
+/// Bincode 2: compact and fast; the default.
+#[cfg(feature = "bincode")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bincode;
+
+/// Postcard 1: as compact, with a specified format.
+#[cfg(feature = "postcard")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Postcard;
+
+/// JSON: readable, and good for types that need a self-describing format.
+///
+/// `Some(None)` and a float that is no number come back as `None`: do not use
+/// it for values that tell those apart.
+#[cfg(feature = "json")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+/// Exactly the bytes of `Display`, read by `FromStr`, without an envelope: what
+/// programs in other languages store and read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text;
+
+/// The flags of text in the Python clients and libmemcached's.
+const TEXT_FLAGS: u32 = 16;
+
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+macro_rules! serde_codec {
+    ($codec:ident, $id:literal, $module:ident) => {
+        impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
+            fn id(&self) -> u8 {
+                $id
+            }
+
+            fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+                $module::encode(value, out)
+            }
+
+            fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
+                $module::decode(bytes)
+            }
+
+            fn schema(&self) -> u64 {
+                crate::schema::fingerprint::<T>()
+            }
+        }
+    };
+}
+
+#[cfg(feature = "bincode")]
+serde_codec!(Bincode, 1, binary);
+#[cfg(feature = "postcard")]
+serde_codec!(Postcard, 2, compact);
+#[cfg(feature = "json")]
+serde_codec!(Json, 3, readable);
+
+impl<T: Display + FromStr> Codec<T> for Text {
+    fn id(&self) -> u8 {
+        4
+    }
+
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+        use std::io::Write;
+        write!(out, "{value}").map_err(Error::encode)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
+        let text = std::str::from_utf8(bytes).map_err(Error::decode)?;
+        text.parse().map_err(|_| Error::new(ErrorKind::Decode, "the text is no such value"))
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Bare { flags: TEXT_FLAGS }
+    }
+}
+
+/// The codec that a cache is configured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standard {
+    /// [`Bincode`].
     #[cfg(feature = "bincode")]
     Bincode,
+    /// [`Postcard`].
+    #[cfg(feature = "postcard")]
+    Postcard,
+    /// [`Json`].
+    #[cfg(feature = "json")]
+    Json,
 }
 
 impl Standard {
-    /// The codec used where none is named; none may be built in.
-    pub(crate) fn built_in() -> Result<Self, Error> {
-        #[cfg(feature = "bincode")]
-        return Ok(Standard::Bincode);
-        #[cfg(not(feature = "bincode"))]
-        Err(Error::new(ErrorKind::Configuration, "memocached was built without a codec: enable its feature `bincode`"))
+    /// The names that can be configured.
+    pub(crate) const FORM: &'static str = "`bincode`, `postcard` or `json`, as far as the features are enabled";
+
+    /// The codec called `name`, if it is built in.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            #[cfg(feature = "bincode")]
+            "bincode" => Some(Standard::Bincode),
+            #[cfg(feature = "postcard")]
+            "postcard" => Some(Standard::Postcard),
+            #[cfg(feature = "json")]
+            "json" => Some(Standard::Json),
+            _ => None,
+        }
     }
 }
 
+/// Does the same with whichever codec it is.
+macro_rules! with {
+    ($standard:expr, $codec:ident => $work:expr) => {
+        match $standard {
+            #[cfg(feature = "bincode")]
+            Standard::Bincode => {
+                let $codec = Bincode;
+                $work
+            }
+            #[cfg(feature = "postcard")]
+            Standard::Postcard => {
+                let $codec = Postcard;
+                $work
+            }
+            #[cfg(feature = "json")]
+            Standard::Json => {
+                let $codec = Json;
+                $work
+            }
+        }
+    };
+}
+
+#[cfg_attr(
+    not(any(feature = "bincode", feature = "postcard", feature = "json")),
+    allow(unused_variables, reason = "there is no codec to use them")
+)]
 impl<T: Serialize + DeserializeOwned> Codec<T> for Standard {
     fn id(&self) -> u8 {
-        match *self {
-            #[cfg(feature = "bincode")]
-            Standard::Bincode => 1,
-        }
+        with!(*self, codec => Codec::<T>::id(&codec))
     }
 
-    #[cfg_attr(not(feature = "bincode"), allow(unused_variables))]
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        match *self {
-            #[cfg(feature = "bincode")]
-            Standard::Bincode => binary::encode(value, out),
-        }
+        with!(*self, codec => codec.encode(value, out))
     }
 
-    #[cfg_attr(not(feature = "bincode"), allow(unused_variables))]
     fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
-        match *self {
-            #[cfg(feature = "bincode")]
-            Standard::Bincode => binary::decode(bytes),
-        }
+        with!(*self, codec => codec.decode(bytes))
     }
-}
 
-fn failed(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Encode, what).with_source(source)
+    fn schema(&self) -> u64 {
+        with!(*self, codec => Codec::<T>::schema(&codec))
+    }
 }
 
 #[cfg(feature = "bincode")]
@@ -82,12 +257,10 @@ mod binary {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use super::{Error, failed};
-    use crate::error::ErrorKind;
+    use super::{Error, ErrorKind};
 
     pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        let written = encode_into_std_write(value, out, standard());
-        written.map(drop).map_err(|source| failed("the value has no form in bincode", source))
+        encode_into_std_write(value, out, standard()).map(drop).map_err(Error::encode)
     }
 
     pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
@@ -97,11 +270,11 @@ mod binary {
             0x8001..=0x8_0000 => limited::<T, 0x10_0000>(bytes),
             _ => limited::<T, 0x100_0000>(bytes),
         };
-        let (value, consumed) = decoded.map_err(|source| failed("the bytes are no such value in bincode", source))?;
+        let (value, consumed) = decoded.map_err(Error::decode)?;
         if consumed == bytes.len() {
             Ok(value)
         } else {
-            Err(Error::new(ErrorKind::Encode, "bytes are left over behind the value"))
+            Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value"))
         }
     }
 
@@ -115,46 +288,108 @@ mod binary {
     }
 }
 
-#[cfg(all(test, feature = "bincode"))]
+#[cfg(feature = "postcard")]
+mod compact {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::{Error, ErrorKind};
+
+    pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+        postcard::to_io(value, out).map(drop).map_err(Error::encode)
+    }
+
+    pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+        match postcard::take_from_bytes(bytes).map_err(Error::decode)? {
+            (value, []) => Ok(value),
+            _ => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
+        }
+    }
+}
+
+#[cfg(feature = "json")]
+mod readable {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::Error;
+
+    pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+        serde_json::to_writer(out, value).map_err(Error::encode)
+    }
+
+    pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(bytes).map_err(Error::decode)
+    }
+}
+
+#[cfg(all(test, feature = "bincode", feature = "postcard", feature = "json"))]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn round_trip<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    const ALL: [Standard; 3] = [Standard::Bincode, Standard::Postcard, Standard::Json];
+
+    fn round_trip<T>(codec: impl Codec<T>, value: &T) -> T {
         let mut bytes = Vec::new();
-        Standard::Bincode.encode(value, &mut bytes).expect("encodes");
-        Standard::Bincode.decode(&bytes).expect("decodes")
+        codec.encode(value, &mut bytes).expect("encodes");
+        codec.decode(&bytes).expect("decodes")
     }
 
     #[test]
     fn bytes_left_over_are_refused() {
-        let decoded: Result<u8, _> = Standard::Bincode.decode(&[1, 2]);
-        assert!(decoded.is_err());
+        for codec in ALL {
+            let mut bytes = Vec::new();
+            codec.encode(&1_u8, &mut bytes).unwrap();
+            bytes.push(b'1');
+            bytes.push(b'}');
+            let decoded: Result<u8, _> = codec.decode(&bytes);
+            assert!(decoded.is_err(), "{codec:?}");
+        }
     }
 
     #[test]
     fn a_claim_of_a_huge_length_is_refused() {
         let bomb = [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        let decoded: Result<Vec<u64>, _> = Standard::Bincode.decode(&bomb);
+        for codec in ALL {
+            let decoded: Result<Vec<u64>, _> = codec.decode(&bomb);
+            assert!(decoded.is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_what_display_writes() {
+        let mut bytes = Vec::new();
+        Text.encode(&-12.5_f64, &mut bytes).unwrap();
+        assert_eq!(bytes, b"-12.5");
+        let decoded: Result<u8, _> = Text.decode(b"many");
         assert!(decoded.is_err());
     }
 
     proptest! {
         #[test]
-        fn a_value_comes_back(
-            value in any::<(u64, String, Option<Vec<i32>>)>(),
-            float in any::<f64>(),
-            nested in any::<Option<Option<u8>>>(),
-        ) {
-            prop_assert_eq!(&round_trip(&value), &value);
-            prop_assert_eq!(round_trip(&float).to_bits(), float.to_bits());
-            prop_assert_eq!(round_trip(&nested), nested);
+        fn a_value_comes_back(value in any::<(u64, String, Option<Vec<i32>>)>(), float in -1e300_f64..1e300) {
+            for codec in ALL {
+                prop_assert_eq!(&round_trip(codec, &value), &value);
+                prop_assert_eq!(round_trip(codec, &float).to_bits(), float.to_bits());
+            }
+            prop_assert_eq!(round_trip(Text, &float).to_bits(), float.to_bits());
+        }
+
+        #[test]
+        fn binary_codecs_keep_what_json_cannot(float in any::<f64>(), nested in any::<Option<Option<u8>>>()) {
+            for codec in [Standard::Bincode, Standard::Postcard] {
+                prop_assert_eq!(round_trip(codec, &float).to_bits(), float.to_bits());
+                prop_assert_eq!(round_trip(codec, &nested), nested);
+            }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
-            let _: Result<Vec<(String, Vec<u64>)>, _> = Standard::Bincode.decode(&bytes);
+            for codec in ALL {
+                let _: Result<Vec<(String, Vec<u64>)>, _> = codec.decode(&bytes);
+            }
         }
     }
 }

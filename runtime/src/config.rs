@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::server::Server;
@@ -23,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) pool_size: usize,
     /// Bytes kept in this process.
     pub(crate) near_size: u64,
+    /// The codec where the attribute names none; a build may have none.
+    pub(crate) codec: Option<Standard>,
     pub(crate) enabled: Enabled,
     pub(crate) record: Record,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_millis(250),
             pool_size: 16,
             near_size: 64 << 20,
+            codec: Standard::named("bincode"),
             enabled: Enabled::All,
             record: Record::Nothing,
         }
@@ -67,7 +71,7 @@ impl Settings {
     /// Reads the variables through `lookup`; an empty one counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
-        let variables: [(&str, Setter); 9] = [
+        let variables: [(&str, Setter); 10] = [
             ("MEMCACHED_SERVERS", Settings::set_servers),
             ("MEMCACHED_NAMESPACE", Settings::set_namespace),
             ("MEMCACHED_TTL", |settings, text| {
@@ -78,6 +82,10 @@ impl Settings {
             ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, duration(text))),
             ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
             ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
+            ("MEMCACHED_CODEC", |settings, text| {
+                settings.codec = Some(Standard::named(text).ok_or(Standard::FORM)?);
+                Ok(())
+            }),
             ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
             ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
         ];
@@ -221,6 +229,7 @@ mod tests {
         assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1").unwrap().connect_timeout, Duration::from_secs(1));
         assert_eq!(read("MEMCACHED_POOL_SIZE", "4").unwrap().pool_size, 4);
         assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
+        assert_eq!(read("MEMCACHED_CODEC", "bincode").unwrap().codec, Standard::named("bincode"));
         assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
         assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
     }
@@ -244,6 +253,7 @@ mod tests {
             ("MEMCACHED_POOL_SIZE", "many"),
             ("MEMCACHED_NEAR_SIZE", "1"),
             ("MEMCACHED_NEAR_SIZE", "99999999999GiB"),
+            ("MEMCACHED_CODEC", "pickle"),
             ("MEMCACHED_ENABLED", "fib"),
             ("MEMCACHED_ENABLED", "-"),
             ("MEMCACHED_RECORD", "values"),

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
-use crate::exchange::{Guard, Outcome, Reply, Request, Ttl};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
 use crate::sync::lock;
 
 /// What an item is taken to cost beside its key and value, in bytes.
@@ -23,7 +23,7 @@ const STRIPES: usize = 64;
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    items: Cache<Box<str>, Item, Size>,
+    items: Cache<Box<str>, Slot, Size>,
     /// Writers of one key take turns; the map itself takes care of readers.
     stripes: [Mutex<()>; STRIPES],
     next_cas: AtomicU64,
@@ -31,9 +31,10 @@ pub(crate) struct Embedded {
 }
 
 #[derive(Clone, Debug)]
-struct Item {
+struct Slot {
     /// `None` marks a lease that is out: somebody is computing.
     value: Option<Arc<[u8]>>,
+    flags: u32,
     cas: u64,
     expires: Option<Instant>,
 }
@@ -41,9 +42,9 @@ struct Item {
 #[derive(Clone, Debug)]
 struct Size;
 
-impl Weighter<Box<str>, Item> for Size {
-    fn weight(&self, key: &Box<str>, item: &Item) -> u64 {
-        (key.len() + item.value.as_ref().map_or(0, |value| value.len()) + ITEM_OVERHEAD) as u64
+impl Weighter<Box<str>, Slot> for Size {
+    fn weight(&self, key: &Box<str>, slot: &Slot) -> u64 {
+        (key.len() + slot.value.as_ref().map_or(0, |value| value.len()) + ITEM_OVERHEAD) as u64
     }
 }
 
@@ -64,15 +65,17 @@ impl Embedded {
         Ok(match *request {
             Request::Lookup { key, lease } => self.find(key).unwrap_or_else(|| self.miss(key, lease)),
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing { won: None }),
-            Request::Store { key, value, ttl, guard } => self.guarded(key, guard, |found| match (found, guard) {
-                (Ok(_), _) | (Err(Reply::Absent), Guard::None) => {
-                    self.put(key, Some(value.into()), self.expiry(ttl));
-                    Reply::Done
-                }
-                // As memcached does: nothing there to compare with.
-                (Err(Reply::Absent), Guard::Unchanged(_)) => Reply::Absent,
-                (Err(other), _) => other,
-            }),
+            Request::Store { key, value, flags, ttl, guard } => {
+                self.guarded(key, guard, |found| match (found, guard) {
+                    (Ok(()), _) | (Err(Reply::Absent), Guard::None) => {
+                        self.put(key, Some(value.into()), flags, self.expiry(ttl));
+                        Reply::Done
+                    }
+                    // As memcached does: nothing there to compare with.
+                    (Err(Reply::Absent), Guard::Unchanged(_)) => Reply::Absent,
+                    (Err(other), _) => other,
+                })
+            }
             Request::Delete { key, guard } => self.guarded(key, guard, |found| match found {
                 Ok(()) => {
                     self.items.remove(key);
@@ -84,8 +87,10 @@ impl Embedded {
     }
 
     fn find(&self, key: &str) -> Option<Reply> {
-        let item = self.live(key)?;
-        Some(Reply::Found { value: item.value?.to_vec(), cas: Some(item.cas) })
+        let slot = self.live(key)?;
+        let left = slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()).as_secs());
+        let Slot { value, flags, cas, .. } = slot;
+        Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left }))
     }
 
     /// One caller gets the lease, until it stores or the lease runs out.
@@ -93,9 +98,9 @@ impl Embedded {
         let _turn = lock(self.stripe(key));
         match self.live(key) {
             // Stored by another caller in the meantime.
-            Some(Item { value: Some(_), .. }) => self.find(key).unwrap_or(Reply::Missing { won: None }),
+            Some(Slot { value: Some(_), .. }) => self.find(key).unwrap_or(Reply::Missing { won: None }),
             Some(_) => Reply::Missing { won: None },
-            None => Reply::Missing { won: Some(self.put(key, None, self.expiry(Ttl::For(lease)))) },
+            None => Reply::Missing { won: Some(self.put(key, None, 0, self.expiry(Ttl::For(lease)))) },
         }
     }
 
@@ -109,13 +114,13 @@ impl Embedded {
         })
     }
 
-    fn live(&self, key: &str) -> Option<Item> {
+    fn live(&self, key: &str) -> Option<Slot> {
         self.items.get(key).filter(|item| item.expires.is_none_or(|expires| self.clock.now() < expires))
     }
 
-    fn put(&self, key: &str, value: Option<Arc<[u8]>>, expires: Option<Instant>) -> u64 {
+    fn put(&self, key: &str, value: Option<Arc<[u8]>>, flags: u32, expires: Option<Instant>) -> u64 {
         let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
-        self.items.insert(key.into(), Item { value, cas, expires });
+        self.items.insert(key.into(), Slot { value, flags, cas, expires });
         cas
     }
 
@@ -147,7 +152,7 @@ mod tests {
 
     fn set(store: &Embedded, value: &[u8], guard: Guard) -> Reply {
         let ttl = Ttl::For(Duration::from_secs(60));
-        store.ask(&Request::Store { key: "k", value, ttl, guard }).unwrap()
+        store.ask(&Request::Store { key: "k", value, flags: 1, ttl, guard }).unwrap()
     }
 
     fn delete(store: &Embedded, guard: Guard) -> Reply {
@@ -163,7 +168,7 @@ mod tests {
 
     fn found(reply: Reply) -> Vec<u8> {
         match reply {
-            Reply::Found { value, .. } => value,
+            Reply::Found(item) => item.value,
             other => panic!("no value: {other:?}"),
         }
     }
@@ -222,7 +227,9 @@ mod tests {
         let (store, _) = store();
         for i in 0..10_000 {
             let (key, value) = (format!("key:{i}"), [0; 1_000]);
-            store.ask(&Request::Store { key: &key, value: &value, ttl: Ttl::Forever, guard: Guard::None }).unwrap();
+            store
+                .ask(&Request::Store { key: &key, value: &value, flags: 1, ttl: Ttl::Forever, guard: Guard::None })
+                .unwrap();
         }
         assert!(store.items.weight() <= 1 << 20);
         assert!(store.items.len() > 500);

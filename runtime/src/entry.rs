@@ -8,15 +8,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::call::Address;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Outcome, Reply, Request};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request};
 use crate::key::Key;
+use crate::policy::{Choose, Configured};
 use crate::record::Form;
 
 /// The cache entry of one call, without making the call.
@@ -45,25 +44,39 @@ use crate::record::Form;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Entry<R>(Fallible<R>);
+pub struct Entry<R, C = Configured>(Fallible<R, C>);
 
 /// The middle layer of [`Entry`]: `Result` and `Option`.
 #[doc(hidden)]
-pub struct Fallible<R>(Plain<R>);
+pub struct Fallible<R, C>(Plain<R, C>);
 
 /// The innermost layer of [`Entry`]: any type.
 #[doc(hidden)]
-pub struct Plain<R> {
-    handle: Handle,
+pub struct Plain<R, C> {
+    handle: Handle<C>,
     returns: PhantomData<fn() -> R>,
 }
 
-/// What all layers share: where the entry is.
-struct Handle {
-    address: Address,
+/// What is known of a stored value beside the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryInfo {
+    /// How long it will be kept, in whole seconds; `None`: for ever.
+    pub time_left: Option<Duration>,
+    /// Its size in the store, in bytes, header included.
+    pub size: usize,
+    /// What it took to compute; zero if it was put, or the codec stores bare
+    /// bytes.
+    pub cost: Duration,
 }
 
-impl Handle {
+/// What all layers share: where the entry is, and how values are stored.
+struct Handle<C> {
+    address: Address,
+    codec: C,
+}
+
+impl<C> Handle<C> {
     fn place(&self) -> Result<(&Cache, &Key), Error> {
         self.address.cache.as_ref().zip(self.address.key.as_ref()).ok_or_else(|| {
             let message = format!("{} is not cached: the cache is off or cannot be set up", self.address.site.name());
@@ -71,8 +84,12 @@ impl Handle {
         })
     }
 
-    fn form<V: Serialize + DeserializeOwned>(&self, cache: &Cache, key: &Key) -> Form {
-        Form::of::<V>(key, cache.codec(), self.address.site.version())
+    fn form<V>(&self) -> Result<Form<C::Codec>, Error>
+    where
+        C: Choose<V> + Clone,
+    {
+        let (cache, key) = self.place()?;
+        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version()))
     }
 
     fn peek(&self) -> Result<(&Cache, Request<'_>), Error> {
@@ -80,99 +97,105 @@ impl Handle {
         Ok((cache, Request::Peek { key: key.wire() }))
     }
 
-    fn opened<V: Serialize + DeserializeOwned>(&self, outcome: Outcome) -> Result<Option<V>, Error> {
-        let (cache, key) = self.place()?;
-        match outcome? {
-            // Bytes that are no value of this function are none at all.
-            Reply::Found { value, .. } => Ok(self.form::<V>(cache, key).unpack(&value).ok().map(|found| found.value)),
-            _ => Ok(None),
-        }
-    }
-
-    fn packed<V: Serialize + DeserializeOwned>(&self, value: &V) -> Result<Vec<u8>, Error> {
-        let (cache, key) = self.place()?;
-        self.form::<V>(cache, key).pack(value, 0)
-    }
-
-    fn store<'a>(&'a self, value: &'a [u8]) -> Result<(&'a Cache, Request<'a>), Error> {
+    fn store<'a>(&'a self, value: &'a [u8], flags: u32) -> Result<(&'a Cache, Request<'a>), Error> {
         let (cache, key) = self.place()?;
         let ttl = self.address.ttl_on(cache);
-        Ok((cache, Request::Store { key: key.wire(), value, ttl, guard: Guard::None }))
+        Ok((cache, Request::Store { key: key.wire(), value, flags, ttl, guard: Guard::None }))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
         let (cache, key) = self.place()?;
         Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
     }
+}
 
-    fn text(&self) -> &str {
-        self.address.key.as_ref().map_or("", Key::text)
+/// Bytes that are no value of this function are none at all.
+fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
+    match outcome? {
+        Reply::Found(item) => Ok(Some(item)),
+        _ => Ok(None),
     }
 }
 
-/// `get` and `put` of one layer; fields of the inner layers are reached by
-/// `Deref`.
+/// The verbs of one layer that deal in values; fields of the inner layers are
+/// reached by `Deref`.
 macro_rules! verbs {
     ($value:ty, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
         /// The cached value, if there is one; never computes.
         ///
         /// # Errors
         ///
-        /// If the server cannot be reached or refuses.
+        /// If the server cannot be reached or refuses, or nothing is cached.
         pub $($async)* fn get(&self) -> Result<Option<$value>, Error> {
-            let handle = &self.handle;
-            let (cache, request) = handle.peek()?;
-            let outcome = cache.store().$ask(&request, &cache.budget())$($await)*;
-            handle.opened(outcome)
+            let form = self.handle.form::<$value>()?;
+            let (cache, request) = self.handle.peek()?;
+            let item = found(cache.store().$ask(&request, &cache.budget())$($await)*)?;
+            Ok(item.and_then(|item| form.unpack(&item.value, item.flags).ok()).map(|found| found.value))
         }
 
         /// Stores a value as if the function had returned it.
         ///
         /// # Errors
         ///
-        /// If the value cannot be encoded or is too large, or the server
-        /// cannot be reached or refuses.
+        /// If the value cannot be encoded or is too large, the server cannot
+        /// be reached or refuses, or nothing is cached.
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
-            let handle = &self.handle;
-            let bytes = handle.packed(value)?;
-            let (cache, request) = handle.store(&bytes)?;
+            let form = self.handle.form::<$value>()?;
+            let bytes = form.pack(value, 0)?;
+            let (cache, request) = self.handle.store(&bytes, form.flags())?;
             cache.store().$ask(&request, &cache.budget())$($await)*.map(drop)
+        }
+
+        /// What is known of the value, if there is one.
+        ///
+        /// # Errors
+        ///
+        /// As for `get`.
+        pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
+            let form = self.handle.form::<$value>()?;
+            let (cache, request) = self.handle.peek()?;
+            let item = found(cache.store().$ask(&request, &cache.budget())$($await)*)?;
+            Ok(item.filter(|item| form.unpack::<$value>(&item.value, item.flags).is_ok()).map(|item| EntryInfo {
+                time_left: item.seconds_left.map(Duration::from_secs),
+                size: item.value.len(),
+                cost: Duration::from_nanos(form.cost(&item.value).unwrap_or(0)),
+            }))
         }
     };
 }
 
 macro_rules! entry {
     ($entry:ident, $fallible:ident, $plain:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
-        impl<R> $entry<R> {
+        impl<R, C> $entry<R, C> {
             #[doc(hidden)]
             #[must_use]
-            pub fn of(address: Address) -> Self {
-                $entry($fallible($plain { handle: Handle { address }, returns: PhantomData }))
+            pub fn of(address: Address, codec: C) -> Self {
+                $entry($fallible($plain { handle: Handle { address, codec }, returns: PhantomData }))
             }
         }
 
-        impl<V: Serialize + DeserializeOwned, E> $entry<Result<Option<V>, E>> {
+        impl<V, E, C: Choose<V> + Clone> $entry<Result<Option<V>, E>, C> {
             verbs!(V, $ask, ($($async)*), ($($await)*));
         }
 
-        impl<V: Serialize + DeserializeOwned, E> $fallible<Result<V, E>> {
+        impl<V, E, C: Choose<V> + Clone> $fallible<Result<V, E>, C> {
             verbs!(V, $ask, ($($async)*), ($($await)*));
         }
 
-        impl<V: Serialize + DeserializeOwned> $fallible<Option<V>> {
+        impl<V, C: Choose<V> + Clone> $fallible<Option<V>, C> {
             verbs!(V, $ask, ($($async)*), ($($await)*));
         }
 
-        impl<R: Serialize + DeserializeOwned> $plain<R> {
+        impl<R, C: Choose<R> + Clone> $plain<R, C> {
             verbs!(R, $ask, ($($async)*), ($($await)*));
         }
 
-        impl<R> $plain<R> {
+        impl<R, C> $plain<R, C> {
             /// The call's key, without the namespace; empty if nothing is
             /// cached.
             #[must_use]
             pub fn key(&self) -> &str {
-                self.handle.text()
+                self.handle.address.key.as_ref().map_or("", Key::text)
             }
 
             /// Removes the value, also from under a call that is computing it
@@ -180,34 +203,45 @@ macro_rules! entry {
             ///
             /// # Errors
             ///
-            /// If the server cannot be reached or refuses.
+            /// If the server cannot be reached or refuses, or nothing is
+            /// cached.
             pub $($async)* fn delete(&self) -> Result<bool, Error> {
                 let (cache, request) = self.handle.delete()?;
                 let outcome = cache.store().$ask(&request, &cache.budget())$($await)*;
                 Ok(outcome? == Reply::Done)
             }
+
+            /// Sees to it that the next call computes anew; returns whether
+            /// there was anything.
+            ///
+            /// # Errors
+            ///
+            /// As for `delete`.
+            pub $($async)* fn invalidate(&self) -> Result<bool, Error> {
+                self.delete()$($await)*
+            }
         }
 
-        impl<R> Deref for $entry<R> {
-            type Target = $fallible<R>;
-            fn deref(&self) -> &$fallible<R> {
+        impl<R, C> Deref for $entry<R, C> {
+            type Target = $fallible<R, C>;
+            fn deref(&self) -> &$fallible<R, C> {
                 &self.0
             }
         }
 
-        impl<R> Deref for $fallible<R> {
-            type Target = $plain<R>;
-            fn deref(&self) -> &$plain<R> {
+        impl<R, C> Deref for $fallible<R, C> {
+            type Target = $plain<R, C>;
+            fn deref(&self) -> &$plain<R, C> {
                 &self.0
             }
         }
 
-        impl<R> fmt::Debug for $entry<R> {
+        impl<R, C> fmt::Debug for $entry<R, C> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($entry)).field("function", &self.handle.address.site.name()).finish()
             }
         }
-    }
+    };
 }
 
 entry!(Entry, Fallible, Plain, ask, (), ());
@@ -217,17 +251,19 @@ pub use on_tokio::AsyncEntry;
 
 #[cfg(feature = "tokio")]
 mod on_tokio {
-    use super::{Address, Deref, DeserializeOwned, Error, Handle, PhantomData, Reply, Serialize, fmt};
+    use super::{
+        Address, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, Key, PhantomData, Reply, fmt, found,
+    };
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.
-    pub struct AsyncEntry<R>(AsyncFallible<R>);
+    pub struct AsyncEntry<R, C = Configured>(AsyncFallible<R, C>);
 
     #[doc(hidden)]
-    pub struct AsyncFallible<R>(AsyncPlain<R>);
+    pub struct AsyncFallible<R, C>(AsyncPlain<R, C>);
 
     #[doc(hidden)]
-    pub struct AsyncPlain<R> {
-        handle: Handle,
+    pub struct AsyncPlain<R, C> {
+        handle: Handle<C>,
         returns: PhantomData<fn() -> R>,
     }
 

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Configuration,
     /// A value could not be turned into bytes.
     Encode,
+    /// Bytes could not be turned into a value.
+    Decode,
     /// The server could not be reached.
     Connect,
     /// The time for cache I/O ran out.
@@ -45,9 +47,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub(crate) const ALL: [ErrorKind; 11] = [
+    pub(crate) const ALL: [ErrorKind; 12] = [
         ErrorKind::Configuration,
         ErrorKind::Encode,
+        ErrorKind::Decode,
         ErrorKind::Connect,
         ErrorKind::Timeout,
         ErrorKind::Io,
@@ -65,6 +68,7 @@ impl ErrorKind {
         match self {
             ErrorKind::Configuration => "configuration",
             ErrorKind::Encode => "encode",
+            ErrorKind::Decode => "decode",
             ErrorKind::Connect => "connect",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Io => "io",
@@ -86,6 +90,18 @@ impl Error {
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// For a [`Codec`](crate::Codec): the value has no form in its format.
+    #[must_use]
+    pub fn encode(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Error::new(ErrorKind::Encode, "the value could not be encoded").with_source(source)
+    }
+
+    /// For a [`Codec`](crate::Codec): the bytes are no value of this type.
+    #[must_use]
+    pub fn decode(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Error::new(ErrorKind::Decode, "the bytes could not be decoded").with_source(source)
     }
 
     /// The class of the failure.

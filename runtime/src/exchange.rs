@@ -14,8 +14,8 @@ pub(crate) enum Request<'a> {
     Lookup { key: &'a str, lease: Duration },
     /// Read, and nothing else.
     Peek { key: &'a str },
-    /// Write, if the guard allows.
-    Store { key: &'a str, value: &'a [u8], ttl: Ttl, guard: Guard },
+    /// Write, if the guard allows. The flags tell readers what the bytes are.
+    Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, guard: Guard },
     /// Remove, if the guard allows.
     Delete { key: &'a str, guard: Guard },
 }
@@ -60,8 +60,8 @@ impl Ttl {
 /// A store's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The value, and the number of the item if it was asked for.
-    Found { value: Vec<u8>, cas: Option<u64> },
+    /// There is a value.
+    Found(Item),
     /// No value; the winner of the lease gets the number to store under.
     Missing { won: Option<u64> },
     /// Done.
@@ -70,6 +70,18 @@ pub(crate) enum Reply {
     Changed,
     /// There was nothing to delete.
     Absent,
+}
+
+/// A value as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) value: Vec<u8>,
+    /// What the writer said the bytes are.
+    pub(crate) flags: u32,
+    /// The number to write under, if nothing has been written since.
+    pub(crate) cas: u64,
+    /// Time left in whole seconds; none: for ever.
+    pub(crate) seconds_left: Option<u64>,
 }
 
 /// A reply, or why there is none.

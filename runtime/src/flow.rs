@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::budget::Budget;
 use crate::cache::Cache;
+use crate::codec::Codec;
 use crate::envelope::Refusal;
-use crate::error::ErrorKind;
-use crate::exchange::{Guard, Outcome, Reply, Request, Ttl};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
 use crate::key::Key;
+use crate::mode::Mode;
+use crate::policy::StoreIf;
 use crate::record::{Form, Found};
 use crate::telemetry::memo::{CallSpan, MissReason};
 
@@ -25,14 +25,20 @@ const FIRST_LEASE: Duration = Duration::from_secs(30);
 const SHORTEST_LEASE: Duration = Duration::from_secs(3);
 
 /// One call that has a cache and a key.
-pub(crate) struct Flow {
+pub(crate) struct Flow<C> {
+    pub(crate) form: Form<C>,
+    pub(crate) ttl: Ttl,
+    pub(crate) mode: Mode,
+    pub(crate) place: Place,
+}
+
+/// Where a call's value belongs, and what this call may do there.
+pub(crate) struct Place {
     pub(crate) cache: Cache,
     pub(crate) key: Key,
-    pub(crate) ttl: Ttl,
-    pub(crate) form: Form,
     pub(crate) budget: Budget,
     pub(crate) waiting: Waiting,
-    pub(crate) claim: Claim,
+    claim: Claim,
 }
 
 /// How the call waits for I/O.
@@ -47,7 +53,7 @@ pub(crate) enum Waiting {
 
 /// What the lookup has entitled this call to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
+enum Claim {
     /// To nothing: there is nowhere to store.
     Nothing,
     /// To nothing: another call stores.
@@ -58,53 +64,78 @@ pub(crate) enum Claim {
     Replace(u64),
 }
 
-impl Flow {
+impl Place {
+    pub(crate) fn new(cache: Cache, key: Key, waiting: Waiting) -> Self {
+        Place { budget: cache.budget(), cache, key, waiting, claim: Claim::Nothing }
+    }
+}
+
+impl<C> Flow<C> {
     /// Asks for the value, or for the lease to compute it: not much longer
     /// than that takes, since a lease may be lost with its holder.
     pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
+        let key = self.place.key.wire();
+        if self.mode == Mode::ReadOnly {
+            return Request::Peek { key };
+        }
         let lease = span.longest_computation().map_or(FIRST_LEASE, |longest| SHORTEST_LEASE.max(longest * 4));
-        Request::Lookup { key: self.key.wire(), lease }
+        Request::Lookup { key, lease }
     }
 
-    /// The value that was found, or the claim to store one after computing.
-    pub(crate) fn judge<V>(&mut self, outcome: Outcome, span: &CallSpan) -> Option<V>
+    /// The value that was found, if it is to be used. From here on the flow
+    /// knows what this call may store.
+    ///
+    /// # Errors
+    ///
+    /// If the cache could not be asked.
+    pub(crate) fn judge<V>(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error>
     where
-        V: Serialize + DeserializeOwned,
+        C: Codec<V>,
     {
-        let (value, cas) = match outcome {
-            Ok(Reply::Found { value, cas }) => (value, cas),
+        let item = match outcome {
+            Ok(Reply::Found(item)) => item,
             Ok(Reply::Missing { won }) => {
-                self.claim = won.map_or(Claim::Lost, Claim::Lease);
+                self.claim(won.map_or(Claim::Lost, Claim::Lease));
                 span.miss(MissReason::Absent);
-                return None;
+                return Ok(None);
             }
             Ok(Reply::Done | Reply::Changed | Reply::Absent) => {
                 span.miss(MissReason::Absent);
-                return None;
+                return Ok(None);
             }
             Err(error) => {
                 span.unavailable(&error);
-                return None;
+                return Err(error);
             }
         };
-        match span.try_deserialize(|| self.form.unpack::<V>(&value)) {
+        let Item { value, flags, cas, .. } = item;
+        if self.mode == Mode::Refresh {
+            self.claim(Claim::Replace(cas));
+            span.miss(MissReason::Refresh);
+            return Ok(None);
+        }
+        match span.try_deserialize(|| self.form.unpack::<V>(&value, flags)) {
             Ok(Found { value: found, cost }) => {
                 span.hit(value.len(), cost);
-                return Some(found);
+                return Ok(Some(found));
             }
             Err(Refusal::Foreign) => span.miss(MissReason::Schema),
             Err(Refusal::Corrupt) => span.undecodable(),
         }
-        self.claim = cas.map_or(Claim::Nothing, Claim::Replace);
-        None
+        self.claim(Claim::Replace(cas));
+        Ok(None)
+    }
+
+    fn claim(&mut self, claim: Claim) {
+        self.place.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
     }
 
     /// The bytes to store, if this call may store and the value lets it.
-    pub(crate) fn pack<V>(&self, value: &V, cost: u64, span: &CallSpan) -> Option<Vec<u8>>
+    pub(crate) fn pack<V>(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Vec<u8>>
     where
-        V: Serialize + DeserializeOwned,
+        C: Codec<V>,
     {
-        match self.claim {
+        match self.place.claim {
             Claim::Nothing => return None,
             Claim::Lost => {
                 span.left_to_another();
@@ -112,12 +143,16 @@ impl Flow {
             }
             Claim::Lease(_) | Claim::Replace(_) => {}
         }
+        if !wanted.allows(value) {
+            span.not_wanted();
+            return None;
+        }
         if self.ttl == Ttl::For(Duration::ZERO) {
             span.not_stored("ttl is zero");
             return None;
         }
         let Ok(bytes) = span.serialize_value(|| self.form.pack(value, cost)) else {
-            span.not_stored("encode");
+            span.not_stored(ErrorKind::Encode.as_str());
             return None;
         };
         if self.store(&bytes).check_size().is_err() {
@@ -128,17 +163,17 @@ impl Flow {
     }
 
     pub(crate) fn store<'a>(&'a self, value: &'a [u8]) -> Request<'a> {
-        let guard = match self.claim {
+        let guard = match self.place.claim {
             Claim::Lease(cas) | Claim::Replace(cas) => Guard::Unchanged(cas),
             Claim::Nothing | Claim::Lost => Guard::None,
         };
-        Request::Store { key: self.key.wire(), value, ttl: self.ttl, guard }
+        Request::Store { key: self.place.key.wire(), value, flags: self.form.flags(), ttl: self.ttl, guard }
     }
 
     /// Takes note of how storing ended. The claim is used up even if the reply
     /// is unknown: the value may have been stored.
     pub(crate) fn stored(&mut self, outcome: Outcome, size: usize, span: &CallSpan) {
-        self.claim = Claim::Nothing;
+        self.place.claim = Claim::Nothing;
         match outcome {
             Ok(Reply::Done) => span.stored(size),
             // Written, deleted or expired since the lookup: that one wins.
@@ -150,7 +185,7 @@ impl Flow {
 
 /// A lease that was not used (the body returned an error, panicked, or its
 /// future was dropped) goes back, so that the next call may win it.
-impl Drop for Flow {
+impl Drop for Place {
     fn drop(&mut self) {
         let Claim::Lease(cas) = self.claim else { return };
         let guard = Guard::Unchanged(cas);

@@ -16,7 +16,7 @@ use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128_with_seed};
 
 use crate::key_part::KeyPart;
 
@@ -39,6 +39,9 @@ pub(crate) struct Key {
     start: usize,
     /// The full key where `wire` holds only a prefix and a hash of it.
     full: Option<String>,
+    /// Tells types apart that implement one trait method under one key; 0 for
+    /// functions of no trait.
+    owner: u64,
 }
 
 impl Key {
@@ -51,6 +54,11 @@ impl Key {
     pub(crate) fn text(&self) -> &str {
         let full = self.full.as_deref().unwrap_or(&self.wire);
         &full[self.start..]
+    }
+
+    /// Stands for `Self` in the envelope, where the key does not name it.
+    pub(crate) fn owner(&self) -> u64 {
+        self.owner
     }
 
     /// Stands in the envelope, so that a value found under a key that merely
@@ -69,6 +77,7 @@ pub struct KeyWriter {
     start: usize,
     /// A byte that leaves of the current part must not contain.
     terminator: Option<u8>,
+    owner: u64,
     failed: bool,
 }
 
@@ -79,7 +88,7 @@ impl KeyWriter {
             text.push_str(namespace);
             text.push(':');
         }
-        KeyWriter { start: text.len(), text, terminator: None, failed: false }
+        KeyWriter { start: text.len(), text, terminator: None, owner: 0, failed: false }
     }
 
     /// The key, or `None` if a value refused to be written (a `Display` that
@@ -88,9 +97,9 @@ impl KeyWriter {
         if self.failed {
             return None;
         }
-        let KeyWriter { text, start, .. } = self;
+        let KeyWriter { text, start, owner, .. } = self;
         if text.len() <= MAX_WIRE_KEY {
-            return Some(Key { wire: text, start, full: None });
+            return Some(Key { wire: text, start, full: None, owner });
         }
         let hash = Sha256::digest(text.as_bytes());
         let mut wire = text[..READABLE_PREFIX].to_owned();
@@ -98,7 +107,7 @@ impl KeyWriter {
         for byte in &hash[..16] {
             push_hex(&mut wire, *byte);
         }
-        Some(Key { wire, start, full: Some(text) })
+        Some(Key { wire, start, full: Some(text), owner })
     }
 
     /// Text of the template, as it is.
@@ -106,11 +115,27 @@ impl KeyWriter {
         self.text.push_str(text);
     }
 
-    /// The full path of the function around `here`, a closure in its body:
-    /// `Self` and generic parameters included.
-    pub fn function<T>(&mut self, _here: &T) {
-        let path = std::any::type_name::<T>();
-        self.leaf(path.trim_end_matches("::{{closure}}"));
+    /// The full path of the function called `name` around the closure `_here`:
+    /// `Self` and the generic parameters of its type included, its own not.
+    pub fn function<T>(&mut self, _here: &T, name: &str) {
+        self.leaf(around(std::any::type_name::<T>()));
+        self.text.push_str("::");
+        self.leaf(name);
+    }
+
+    /// Sees to it that a method of a generic type, or of several types that
+    /// share a trait's, has entries of its own for each type. `_here` is a
+    /// closure in its body.
+    pub fn owner<T>(&mut self, _here: &T) {
+        let owner = around(std::any::type_name::<T>());
+        // `module::Type<T>`, `<Type<T> as Trait>`, but not `<Type as Trait>`,
+        // which may be any type's implementation of a method of its own.
+        if owner.trim_start_matches('<').contains('<') {
+            self.text.push(';');
+            self.leaf(owner);
+        } else if owner.starts_with('<') {
+            self.owner = xxh3_64(owner.as_bytes());
+        }
     }
 
     /// The name of a generic parameter's type.
@@ -157,7 +182,7 @@ impl KeyWriter {
 
     /// A float as its bits: `0.0` and `-0.0` differ, and so do two `NaN`s of
     /// different payload.
-    pub fn bits(&mut self, value: impl Bits) {
+    pub fn bits(&mut self, value: &(impl Bits + ?Sized)) {
         for byte in value.bits().to_be_bytes() {
             push_hex(&mut self.text, byte);
         }
@@ -275,6 +300,27 @@ impl<T: Bits + ?Sized> Bits for &T {
     }
 }
 
+/// The path around the function around a closure, from the closure's type name:
+/// `app::Repo<u8>` for `app::Repo<u8>::load<T>::{{closure}}`.
+fn around(mut closure: &str) -> &str {
+    while let Some(outer) = closure.strip_suffix("::{{closure}}") {
+        closure = outer;
+    }
+    let bytes = closure.as_bytes();
+    let (mut depth, mut end) = (0_u32, 0);
+    for (i, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            // Not the arrow in `fn() -> u8`.
+            b'>' if i > 0 && bytes[i - 1] != b'-' => depth = depth.saturating_sub(1),
+            b':' if depth == 0 && bytes.get(i + 1) == Some(&b':') => end = i,
+            _ => {}
+        }
+    }
+    &closure[..end]
+}
+
 struct Wide(Xxh3);
 
 impl Hasher for Wide {
@@ -356,6 +402,15 @@ mod tests {
         assert_ne!(a.wire(), b.wire());
         assert_ne!(a.fingerprint(), b.fingerprint());
         assert!(a.text().ends_with("xa"));
+    }
+
+    #[test]
+    fn the_path_around_a_function_has_its_types_and_not_its_own() {
+        assert_eq!(around("app::fib::{{closure}}"), "app");
+        assert_eq!(around("app::fib<u8, 3>::{{closure}}::{{closure}}"), "app");
+        assert_eq!(around("app::Repo<a::B>::load<T>::{{closure}}"), "app::Repo<a::B>");
+        assert_eq!(around("<app::One as app::Named>::of::{{closure}}"), "<app::One as app::Named>");
+        assert_eq!(around("<app::R<fn() -> a::B> as app::N>::of::{{closure}}"), "<app::R<fn() -> a::B> as app::N>");
     }
 
     #[test]

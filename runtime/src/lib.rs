@@ -16,7 +16,7 @@ mod memcached;
 // Layer 0: pure.
 mod budget;
 mod clock;
-mod codec;
+pub mod codec;
 mod envelope;
 mod error;
 mod exchange;
@@ -51,6 +51,8 @@ mod store;
 // Layer 3: the story of a call.
 mod call;
 mod flow;
+mod mode;
+mod policy;
 
 // Layer 4: the surface.
 mod cache;
@@ -64,14 +66,17 @@ mod telemetry;
 pub mod private;
 
 pub use cache::{Cache, CacheBuilder};
+pub use codec::{Codec, Framing};
 #[cfg(feature = "tokio")]
 pub use entry::AsyncEntry;
-pub use entry::Entry;
+pub use entry::{Entry, EntryInfo};
 pub use error::{Error, ErrorKind};
 pub use key::{Bits, KeyWriter};
 pub use key_part::KeyPart;
-pub use memocached_macros::memcached;
+pub use memocached_macros::{KeyPart, memcached};
+pub use mode::{Mode, with_mode, with_mode_async};
 pub use process::install;
+pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]

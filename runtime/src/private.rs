@@ -1,6 +1,9 @@
 //! What expansions of the attribute name, and nothing else may.
 
-pub use crate::call::Address;
+pub use std::boxed::Box;
+
+pub use crate::call::{Address, Memo};
+pub use crate::policy::{Chosen, Configured};
 pub use crate::shape::{Probe, shapes};
 pub use crate::site::{Description, Site, SiteTtl};
 

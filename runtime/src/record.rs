@@ -1,20 +1,18 @@
-//! A value as it is stored for one key: codec and envelope together.
+//! A value as it is stored for one key: codec and framing together.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::codec::{Codec, Standard};
-use crate::envelope::{self, Contents, Identity, Refusal};
+use crate::codec::{Codec, Framing};
+use crate::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::error::Error;
 use crate::key::Key;
-use crate::schema;
 
 /// Whose values these are: one key's, of one type, version and codec.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Form {
-    codec: Standard,
+pub(crate) struct Form<C> {
+    codec: C,
     identity: Identity,
+    framing: Framing,
 }
 
 /// A value that was found.
@@ -25,25 +23,67 @@ pub(crate) struct Found<V> {
     pub(crate) cost: u64,
 }
 
-impl Form {
-    pub(crate) fn of<V: Serialize + DeserializeOwned>(key: &Key, codec: Standard, version: u32) -> Self {
-        let schema = xxh3_64_with_seed(&schema::fingerprint::<V>().to_le_bytes(), u64::from(version));
-        let identity = Identity { codec: Codec::<V>::id(&codec), schema, key: key.fingerprint() };
-        Form { codec, identity }
+impl<C> Form<C> {
+    pub(crate) fn of<V>(key: &Key, codec: C, version: u32) -> Self
+    where
+        C: Codec<V>,
+    {
+        let structure = [codec.schema().to_le_bytes(), key.owner().to_le_bytes()].concat();
+        let schema = xxh3_64_with_seed(&structure, u64::from(version));
+        let identity = Identity { codec: codec.id(), schema, key: key.fingerprint() };
+        Form { framing: codec.framing(), codec, identity }
+    }
+
+    /// What the bytes are marked with.
+    pub(crate) fn flags(&self) -> u32 {
+        match self.framing {
+            Framing::Envelope => CLIENT_FLAGS,
+            Framing::Bare { flags } => flags,
+        }
     }
 
     /// The bytes to store.
-    pub(crate) fn pack<V: Serialize + DeserializeOwned>(&self, value: &V, cost: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = envelope::begin(self.identity);
-        self.codec.encode(value, &mut bytes)?;
-        envelope::seal(&mut bytes, cost);
-        Ok(bytes)
+    pub(crate) fn pack<V>(&self, value: &V, cost: u64) -> Result<Vec<u8>, Error>
+    where
+        C: Codec<V>,
+    {
+        match self.framing {
+            Framing::Envelope => {
+                let mut bytes = envelope::begin(self.identity);
+                self.codec.encode(value, &mut bytes)?;
+                envelope::seal(&mut bytes, cost);
+                Ok(bytes)
+            }
+            Framing::Bare { .. } => {
+                let mut bytes = Vec::new();
+                self.codec.encode(value, &mut bytes)?;
+                Ok(bytes)
+            }
+        }
     }
 
     /// The value in stored bytes, if they are this form's.
-    pub(crate) fn unpack<V: Serialize + DeserializeOwned>(&self, bytes: &[u8]) -> Result<Found<V>, Refusal> {
-        let Contents { payload, cost } = envelope::open(bytes, self.identity)?;
+    pub(crate) fn unpack<V>(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal>
+    where
+        C: Codec<V>,
+    {
+        let Contents { payload, cost } = match self.framing {
+            Framing::Envelope => envelope::open(bytes, self.identity)?,
+            Framing::Bare { flags: own } if flags == own || is_plain(flags) => Contents { payload: bytes, cost: 0 },
+            Framing::Bare { .. } => return Err(Refusal::Foreign),
+        };
         let value = self.codec.decode(payload).map_err(|_| Refusal::Corrupt)?;
         Ok(Found { value, cost })
     }
+
+    /// The cost in stored bytes that are this form's, without decoding.
+    pub(crate) fn cost(&self, bytes: &[u8]) -> Option<u64> {
+        envelope::open(bytes, self.identity).ok().map(|contents| contents.cost)
+    }
+}
+
+/// Bytes, integers and long integers, by the convention of the Python clients:
+/// neither pickled nor compressed.
+fn is_plain(flags: u32) -> bool {
+    matches!(flags, 0 | 2 | 4)
 }

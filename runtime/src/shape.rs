@@ -7,6 +7,8 @@
 
 use std::marker::PhantomData;
 
+use crate::error::Error;
+
 /// How a function's return value and its stored value relate.
 pub trait Shape {
     /// What the function returns.
@@ -19,6 +21,29 @@ pub trait Shape {
 
     /// The return value a stored value stands for.
     fn join(value: Self::Value) -> Self::Return;
+}
+
+/// A shape that a cache's error fits into.
+#[diagnostic::on_unimplemented(
+    message = "`on_error = propagate` needs a `Result` whose error is made from `memocached::Error`",
+    label = "cannot carry a `memocached::Error`",
+    note = "return a `Result`, and implement `From<memocached::Error>` for its error type"
+)]
+pub trait Fails: Shape {
+    /// The return value that stands for a cache's error.
+    fn fail(error: Error) -> Self::Return;
+}
+
+impl<V, E: From<Error>> Fails for Fallible<V, E> {
+    fn fail(error: Error) -> Result<V, E> {
+        Err(error.into())
+    }
+}
+
+impl<V, E: From<Error>> Fails for FallibleOptional<V, E> {
+    fn fail(error: Error) -> Result<Option<V>, E> {
+        Err(error.into())
+    }
 }
 
 /// Asks for the shape of `R`.

@@ -1,16 +1,23 @@
 //! An annotated function, as the expansion describes it.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::exchange::Ttl;
+use crate::sync::lock;
+use crate::telemetry;
 use crate::telemetry::memo::SiteTelemetry;
+
+/// The sites that have been called.
+static CALLED: Mutex<Vec<&Site>> = Mutex::new(Vec::new());
 
 /// What the attribute knows about a function: literals only.
 #[derive(Debug)]
 pub struct Description {
     /// The function's name; names its span.
     pub function: &'static str,
+    /// The function's path.
+    pub path: &'static str,
     /// The name in metrics: the attribute's, or the function's path.
     pub name: &'static str,
     /// The key's template.
@@ -50,9 +57,13 @@ impl Site {
         Site { description, telemetry: OnceLock::new() }
     }
 
-    pub(crate) fn telemetry(&self) -> &SiteTelemetry {
-        let Description { function, name, template, file, line, .. } = self.description;
-        self.telemetry.get_or_init(|| SiteTelemetry::new(function, name, template, (file, line)))
+    /// Registers the site with its first call.
+    pub(crate) fn telemetry(&'static self) -> &'static SiteTelemetry {
+        self.telemetry.get_or_init(|| {
+            register(self);
+            let Description { function, name, template, file, line, .. } = self.description;
+            SiteTelemetry::new(function, name, template, (file, line))
+        })
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -70,4 +81,55 @@ impl Site {
             SiteTtl::Millis(millis) => Some(Ttl::For(Duration::from_millis(millis))),
         }
     }
+}
+
+/// An annotated function of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SiteInfo {
+    /// The function's path.
+    pub path: &'static str,
+    /// Its name in metrics: the attribute's `name`, or the path.
+    pub name: &'static str,
+    /// The key's template.
+    pub template: &'static str,
+    /// The attribute's ttl, if it is a constant; `Some(None)` is `forever`.
+    pub ttl: Option<Option<Duration>>,
+    /// The attribute's version.
+    pub version: u32,
+    /// The file it stands in, as the compiler was told.
+    pub file: &'static str,
+    /// The line of its attribute.
+    pub line: u32,
+}
+
+/// The annotated functions that have been called so far, in the order of their
+/// first calls.
+#[must_use]
+pub fn sites() -> Vec<SiteInfo> {
+    lock(&CALLED).iter().map(|site| site.info()).collect()
+}
+
+impl Site {
+    fn info(&self) -> SiteInfo {
+        let Description { path, name, template, version, file, line, .. } = self.description;
+        let ttl = self.ttl().map(|ttl| match ttl {
+            Ttl::Forever => None,
+            Ttl::For(duration) => Some(duration),
+        });
+        SiteInfo { path, name, template, ttl, version, file, line }
+    }
+}
+
+/// Two functions with one template share their entries. That can be meant (two
+/// versions of one function), so it is told and not refused.
+fn register(site: &'static Site) {
+    let mut called = lock(&CALLED);
+    let template = site.description.template;
+    let same: Vec<_> = called.iter().filter(|other| other.description.template == template).collect();
+    // Once for each template, not once for each further function.
+    if let [other] = same[..] {
+        telemetry::announce_shared_template(template, other.description.path, site.description.path);
+    }
+    called.push(site);
 }

@@ -90,18 +90,15 @@ mod tests {
                 Step::Lookup => Request::Lookup { key: &name, lease: Duration::from_secs(60) },
                 Step::Peek => Request::Peek { key: &name },
                 Step::Store { value, guarded } => {
-                    Request::Store { key: &name, value, ttl: Ttl::Forever, guard: guard(*guarded) }
+                    Request::Store { key: &name, value, flags: 7, ttl: Ttl::Forever, guard: guard(*guarded) }
                 }
                 Step::Delete { guarded } => Request::Delete { key: &name, guard: guard(*guarded) },
             };
             let mut reply = store.ask(&request, &budget).expect("a reply");
-            if let Reply::Found { cas: number, .. } | Reply::Missing { won: number } = &mut reply {
-                match (step, number) {
-                    (Step::Lookup, Some(number)) => *seen = std::mem::take(number),
-                    (Step::Lookup, None) => {}
-                    // Nobody asked for it.
-                    (_, number) => *number = None,
-                }
+            match &mut reply {
+                Reply::Found(item) => *seen = std::mem::take(&mut item.cas),
+                Reply::Missing { won: Some(number) } => *seen = std::mem::take(number),
+                _ => {}
             }
             replies.push(format!("{step:?} {reply:?}"));
         }

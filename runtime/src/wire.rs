@@ -12,9 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use memcache::exp::{Error as WireError, MetaCommand, MetaConnection, MetaOp, MetaResponse, ReturnCode};
 
 use crate::budget::Deadline;
-use crate::envelope::CLIENT_FLAGS;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Verb};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl, Verb};
 use crate::server::Server;
 
 /// memcached reads a larger number of seconds as a point in time.
@@ -108,18 +107,16 @@ fn resolve(server: &Server, deadline: Deadline) -> Result<Vec<SocketAddr>, Error
 /// late reply is never taken for this one's.
 fn command(request: &Request<'_>, number: u32) -> MetaCommand {
     let numbered = |op, key: &str| MetaCommand::new(op, key).flag(format!("O{number}"));
+    let read = |command: MetaCommand| command.flag("v").flag("f").flag("c").flag("t");
     let guarded = |command: MetaCommand, guard| match guard {
         Guard::None => command,
         Guard::Unchanged(cas) => command.flag(format!("C{cas}")),
     };
     match *request {
-        Request::Lookup { key, lease } => {
-            let get = numbered(MetaOp::Get, key).flag("v").flag("f").flag("c");
-            get.flag(format!("N{}", lease.as_secs().max(1)))
-        }
-        Request::Peek { key } => numbered(MetaOp::Get, key).flag("v").flag("f"),
-        Request::Store { key, value, ttl, guard } => {
-            let set = numbered(MetaOp::Set, key).flag(format!("F{CLIENT_FLAGS}")).flag(format!("T{}", expiry(ttl)));
+        Request::Lookup { key, lease } => read(numbered(MetaOp::Get, key)).flag(format!("N{}", lease.as_secs().max(1))),
+        Request::Peek { key } => read(numbered(MetaOp::Get, key)),
+        Request::Store { key, value, flags, ttl, guard } => {
+            let set = numbered(MetaOp::Set, key).flag(format!("F{flags}")).flag(format!("T{}", expiry(ttl)));
             guarded(set, guard).value(value)
         }
         Request::Delete { key, guard } => guarded(numbered(MetaOp::Delete, key), guard),
@@ -160,7 +157,7 @@ fn interpret(
             Ok(match (value.is_empty() && flags.client == 0, flags.won) {
                 (true, true) => Reply::Missing { won: flags.cas },
                 (true, false) => Reply::Missing { won: None },
-                (false, _) => Reply::Found { value, cas: flags.cas },
+                (false, _) => Reply::Found(flags.item(value).ok_or_else(alien)?),
             })
         }
         (Verb::Get, ReturnCode::En) => Ok(Reply::Missing { won: None }),
@@ -177,6 +174,7 @@ struct Flags {
     number: Option<u32>,
     client: u32,
     cas: Option<u64>,
+    ttl: Option<i64>,
     won: bool,
 }
 
@@ -192,11 +190,19 @@ impl Flags {
                 [b'O', digits @ ..] => flags.number = Some(number(digits).unwrap_or(u32::MAX)),
                 [b'f', digits @ ..] => flags.client = number(digits).unwrap_or(u32::MAX),
                 [b'c', digits @ ..] => flags.cas = number(digits),
+                [b't', digits @ ..] => flags.ttl = number(digits),
                 b"W" => flags.won = true,
                 _ => {}
             }
         }
         flags
+    }
+
+    /// The item with this value, if the reply told all that was asked.
+    fn item(&self, value: Vec<u8>) -> Option<Item> {
+        // -1 stands for ever.
+        let seconds_left = u64::try_from(self.ttl?).ok();
+        Some(Item { value, flags: self.client, cas: self.cas?, seconds_left })
     }
 }
 
@@ -244,10 +250,10 @@ mod tests {
     fn each_request_is_one_line_of_the_meta_protocol() {
         let lease = Duration::from_secs(30);
         let ttl = Ttl::For(Duration::from_secs(300));
-        assert_eq!(text(&Request::Lookup { key: "k", lease }), "mg k O7 v f c N30\r\n");
+        assert_eq!(text(&Request::Lookup { key: "k", lease }), "mg k O7 v f c t N30\r\n");
         assert_eq!(
-            text(&Request::Store { key: "k", value: b"hello", ttl, guard: Guard::Unchanged(3) }),
-            format!("ms k 5 O7 F{CLIENT_FLAGS} T300 C3\r\nhello\r\n")
+            text(&Request::Store { key: "k", value: b"hello", flags: 16, ttl, guard: Guard::Unchanged(3) }),
+            "ms k 5 O7 F16 T300 C3\r\nhello\r\n"
         );
         assert_eq!(text(&Request::Delete { key: "k", guard: Guard::None }), "md k O7\r\n");
     }

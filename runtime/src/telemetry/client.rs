@@ -134,7 +134,7 @@ fn error_type(error: &Error) -> &'static str {
 /// The meta protocol's return code for a reply.
 fn status(reply: &Reply) -> &'static str {
     match reply {
-        Reply::Found { .. } => "VA",
+        Reply::Found(_) => "VA",
         Reply::Missing { .. } => "EN",
         Reply::Done => "HD",
         Reply::Changed => "EX",

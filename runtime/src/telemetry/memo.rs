@@ -27,6 +27,8 @@ pub(crate) enum MissReason {
     DecodeError,
     /// The cache could not be asked.
     Unavailable,
+    /// There was a value, and the caller wanted a new one.
+    Refresh,
     /// The cache was not to be asked.
     Bypass,
 }
@@ -38,13 +40,16 @@ impl MissReason {
             MissReason::Schema => "schema",
             MissReason::DecodeError => "decode_error",
             MissReason::Unavailable => "unavailable",
+            MissReason::Refresh => "refresh",
             MissReason::Bypass => "bypass",
         }
     }
 
     fn result(self) -> CacheResult {
         match self {
-            MissReason::Absent | MissReason::Schema | MissReason::DecodeError => CacheResult::Miss,
+            MissReason::Absent | MissReason::Schema | MissReason::DecodeError | MissReason::Refresh => {
+                CacheResult::Miss
+            }
             MissReason::Unavailable => CacheResult::Error,
             MissReason::Bypass => CacheResult::Bypass,
         }
@@ -89,6 +94,12 @@ impl CallSpan {
     /// Makes this the current span until the guard is dropped.
     pub(crate) fn enter(&self) -> impl Sized + use<'_> {
         self.span.enter()
+    }
+
+    /// The cache is not asked.
+    pub(crate) fn bypassed(&self) {
+        let _entered = self.span.enter();
+        self.miss(MissReason::Bypass);
     }
 
     /// Makes this the current span whenever `call` is polled.
@@ -198,7 +209,7 @@ impl CallSpan {
     }
 
     /// A value that was meant to be stored is not.
-    pub(crate) fn not_stored(&self, reason: &'static str) {
+    pub(crate) fn not_stored(&self, reason: &str) {
         tracing::event!(
             name: "cache.not_stored",
             target: TARGET,
@@ -208,15 +219,14 @@ impl CallSpan {
         );
     }
 
-    /// Another call has the right to store, or took it; that is no trouble.
+    /// Another call has the right to store, or took it.
     pub(crate) fn left_to_another(&self) {
-        tracing::event!(
-            name: "cache.not_stored",
-            target: TARGET,
-            Level::DEBUG,
-            cache.not_stored.reason = "another call stores",
-            "Result not stored"
-        );
+        not_stored_on_purpose("another call stores");
+    }
+
+    /// `store_if` said no.
+    pub(crate) fn not_wanted(&self) {
+        not_stored_on_purpose("store_if");
     }
 
     fn item_size(&self, size: usize) {
@@ -231,6 +241,17 @@ impl CallSpan {
         self.span.record("cache.hit", result == CacheResult::Hit);
         self.span.record("cache.result", result.as_str());
     }
+}
+
+/// That is no trouble.
+fn not_stored_on_purpose(reason: &'static str) {
+    tracing::event!(
+        name: "cache.not_stored",
+        target: TARGET,
+        Level::DEBUG,
+        cache.not_stored.reason = reason,
+        "Result not stored"
+    );
 }
 
 fn compute_span() -> Span {

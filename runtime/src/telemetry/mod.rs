@@ -35,3 +35,13 @@ pub(crate) fn announce_unusable(error: &crate::Error) {
         eprintln!("memocached: nothing is cached: {error}");
     }
 }
+
+/// Tells that two functions have the same key template.
+pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str) {
+    tracing::event!(
+        target: "memocached::memo",
+        Level::WARN,
+        cache.key.template = template,
+        "{first} and {second} have the same key template: they share entries"
+    );
+}

@@ -1,0 +1,116 @@
+//! `#[derive(KeyPart)]`: a value is a group of its fields, an enum's behind the
+//! variant's name.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Path, parse_quote};
+
+use crate::errors::Errors;
+
+/// The implementation, or what is wrong.
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream, Errors> {
+    let mut errors = Errors::default();
+    let mut krate: Path = parse_quote!(::memocached);
+    for attr in input.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
+        if let Some(path) = errors.ok(container(attr)) {
+            krate = path;
+        }
+    }
+    let body = match &input.data {
+        Data::Struct(data) => structure(&data.fields, &krate, &mut errors),
+        Data::Enum(data) => {
+            let arms: Vec<TokenStream> =
+                data.variants.iter().map(|variant| arm(&variant.ident, &variant.fields, &krate, &mut errors)).collect();
+            if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) }
+        }
+        Data::Union(data) => {
+            let message = "a union does not say which of its fields is meant; implement `KeyPart` by hand";
+            errors.push(data.union_token, message);
+            TokenStream::new()
+        }
+    };
+    let mut generics = input.generics.clone();
+    for param in generics.type_params_mut() {
+        param.bounds.push(parse_quote!(#krate::KeyPart));
+    }
+    let (params, arguments, bounds) = generics.split_for_impl();
+    let name = &input.ident;
+    errors.finish(quote! {
+        #[automatically_derived]
+        impl #params #krate::KeyPart for #name #arguments #bounds {
+            fn write(&self, key: &mut #krate::KeyWriter) {
+                #body
+            }
+        }
+    })
+}
+
+fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
+    let parts = fields.iter().enumerate().filter(|(_, field)| !is_skipped(field, errors)).map(|(i, field)| {
+        let at = Span::mixed_site().located_at(field.ty.span());
+        let member = field.ident.as_ref().map_or_else(|| syn::Member::from(Index::from(i)), |name| name.clone().into());
+        quote::quote_spanned!(at=> &self.#member)
+    });
+    let parts: Vec<TokenStream> = parts.collect();
+    group(&parts, krate)
+}
+
+fn arm(name: &Ident, fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
+    let mut patterns = Vec::new();
+    let mut parts = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        let member = field.ident.as_ref().map_or_else(|| syn::Member::from(Index::from(i)), |name| name.clone().into());
+        if is_skipped(field, errors) {
+            patterns.push(quote!(#member: _));
+        } else {
+            let bound = format_ident!("field_{i}", span = Span::mixed_site());
+            patterns.push(quote!(#member: #bound));
+            let at = Span::mixed_site().located_at(field.ty.span());
+            parts.push(quote::quote_spanned!(at=> #bound));
+        }
+    }
+    let text = name.to_string();
+    let text = text.trim_start_matches("r#");
+    let group = (!fields.is_empty()).then(|| group(&parts, krate));
+    quote!(Self::#name { #(#patterns),* } => { key.leaf(#text); #group })
+}
+
+fn group(parts: &[TokenStream], krate: &Path) -> TokenStream {
+    let count = parts.len();
+    quote!({
+        let parts: [&dyn #krate::KeyPart; #count] = [#(#parts),*];
+        key.group(['(', ')'], parts);
+    })
+}
+
+/// `#[key(crate = path)]`
+fn container(attr: &Attribute) -> syn::Result<Path> {
+    let mut path = None;
+    attr.parse_nested_meta(|meta| {
+        if meta.path.is_ident("crate") {
+            path = Some(meta.value()?.call(Path::parse_mod_style)?);
+            Ok(())
+        } else {
+            Err(meta.error("on a type, `#[key(..)]` takes `crate = path` only"))
+        }
+    })?;
+    path.ok_or_else(|| syn::Error::new_spanned(attr, "`#[key(..)]` on a type takes `crate = path`"))
+}
+
+/// `#[key(skip)]`
+fn is_skipped(field: &Field, errors: &mut Errors) -> bool {
+    let mut skipped = false;
+    for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
+        let read = attr.parse_nested_meta(|meta| {
+            if meta.path.is_ident("skip") {
+                skipped = true;
+                Ok(())
+            } else {
+                Err(meta.error("on a field, `#[key(..)]` takes `skip` only"))
+            }
+        });
+        errors.ok(read);
+    }
+    skipped
+}

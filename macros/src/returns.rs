@@ -1,0 +1,123 @@
+//! What a function returns, as far as it decides how the body is run.
+
+use syn::punctuated::Punctuated;
+use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Token, Type, TypeParamBound};
+
+use crate::errors::Errors;
+use crate::func::Func;
+
+/// How the body is run, and the type of what it gives.
+pub(crate) struct Returns {
+    pub(crate) kind: Kind,
+    /// What is cached, or holds what is cached.
+    pub(crate) output: Type,
+}
+
+/// How the body is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is a block.
+    Blocking,
+    /// It is the block of an `async fn`.
+    Async,
+    /// It makes a future of a type without a name.
+    Future,
+    /// It makes a boxed future, as under `#[async_trait]`.
+    BoxedFuture,
+}
+
+/// Finds out, or says why nothing can be cached.
+pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
+    let ReturnType::Type(_, declared) = &func.sig.output else {
+        let message = "a function that returns nothing has nothing to cache; remove `#[memcached]`";
+        errors.push(&func.sig.ident, message);
+        return None;
+    };
+    let declared = plain(declared);
+    let (kind, output) = if func.sig.asyncness.is_some() {
+        (Kind::Async, declared)
+    } else if let Some(output) = future(declared) {
+        (Kind::Future, output)
+    } else if let Some(output) = boxed_future(declared) {
+        (Kind::BoxedFuture, output)
+    } else {
+        (Kind::Blocking, declared)
+    };
+    let output = plain(output);
+    if let Some(why) = uncacheable(output) {
+        errors.push(output, why);
+        return None;
+    }
+    Some(Returns { kind, output: output.clone() })
+}
+
+fn uncacheable(output: &Type) -> Option<&'static str> {
+    Some(match output {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => {
+            "a function that returns `()` has nothing to cache; remove `#[memcached]`"
+        }
+        Type::Never(_) => "a function that never returns has nothing to cache; remove `#[memcached]`",
+        Type::Reference(_) => "a cached value is decoded anew on each hit, so it must be owned; return it by value",
+        Type::Ptr(_) => "a raw pointer means nothing in another process; return an owned value",
+        Type::ImplTrait(_) => "a stored value's type must be named; write the type instead of `impl Trait`",
+        Type::FnPtr(_) => "a function pointer means nothing in another process; return an owned value",
+        _ => return None,
+    })
+}
+
+/// `T` of `impl Future<Output = T> + …`.
+fn future(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::ImplTrait(ty) => output_of(&ty.bounds),
+        _ => None,
+    }
+}
+
+/// `T` of `Pin<Box<dyn Future<Output = T> + …>>` or `BoxFuture<'_, T>`.
+///
+/// By name, since what is inside has to be known before there are types.
+fn boxed_future(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    if last.ident == "BoxFuture" || last.ident == "LocalBoxFuture" {
+        return argument(last);
+    }
+    let boxed = argument(last).filter(|_| last.ident == "Pin")?;
+    let Type::Path(boxed) = plain(boxed) else { return None };
+    let last = boxed.path.segments.last()?;
+    match plain(argument(last).filter(|_| last.ident == "Box")?) {
+        Type::TraitObject(object) => output_of(&object.bounds),
+        _ => None,
+    }
+}
+
+/// The type argument of `Name<'a, T>`.
+pub(crate) fn argument(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// `T` of `Future<Output = T>` among these bounds.
+fn output_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<&Type> {
+    bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last().filter(|segment| segment.ident == "Future")?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+            _ => None,
+        })
+    })
+}
+
+/// Without parentheses and the invisible group around a macro's fragment.
+pub(crate) fn plain(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => plain(&group.elem),
+        Type::Paren(paren) => plain(&paren.elem),
+        ty => ty,
+    }
+}
