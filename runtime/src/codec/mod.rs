@@ -3,6 +3,9 @@
 //! A codec trusts its input no further than not to crash: whether the bytes
 //! are this type's at all is vouched for by the envelope.
 
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+mod fidelity;
+
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -109,8 +112,8 @@ pub struct Postcard;
 
 /// JSON: readable, and good for types that need a self-describing format.
 ///
-/// `Some(None)` and a float that is no number come back as `None`: do not use
-/// it for values that tell those apart.
+/// `Some(None)` and floats that are no number have no form in it, so they are
+/// not stored.
 #[cfg(feature = "json")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
@@ -132,7 +135,10 @@ macro_rules! serde_codec {
             }
 
             fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-                $module::encode(value, out)
+                let start = out.len();
+                $module::encode(value, out)?;
+                let back: T = $module::decode(&out[start..])?;
+                if fidelity::same(value, &back) { Ok(()) } else { Err(Error::encode(UNFAITHFUL)) }
             }
 
             fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
@@ -145,6 +151,10 @@ macro_rules! serde_codec {
         }
     };
 }
+
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+const UNFAITHFUL: &str = "the value would come back as another one; does its type use serde's `untagged`, `flatten`, \
+                          `tag` or `skip_serializing_if`?";
 
 #[cfg(feature = "bincode")]
 serde_codec!(Bincode, 1, binary);
@@ -264,11 +274,12 @@ mod binary {
     }
 
     pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+        // A byte can stand for a `u128`, of which bincode claims all 16.
         let decoded = match bytes.len() {
-            0..=0x800 => limited::<T, 0x1000>(bytes),
-            0x801..=0x8000 => limited::<T, 0x1_0000>(bytes),
-            0x8001..=0x8_0000 => limited::<T, 0x10_0000>(bytes),
-            _ => limited::<T, 0x100_0000>(bytes),
+            0..0x1000 => limited::<T, 0x1_0000>(bytes),
+            0x1000..0x1_0000 => limited::<T, 0x10_0000>(bytes),
+            0x1_0000..0x10_0000 => limited::<T, 0x100_0000>(bytes),
+            _ => limited::<T, 0x1000_0000>(bytes),
         };
         let (value, consumed) = decoded.map_err(Error::decode)?;
         if consumed == bytes.len() {
@@ -365,6 +376,37 @@ mod tests {
         assert_eq!(bytes, b"-12.5");
         let decoded: Result<u8, _> = Text.decode(b"many");
         assert!(decoded.is_err());
+    }
+
+    #[test]
+    fn long_sequences_of_small_values_come_back() {
+        for length in [1_000, 4_095, 4_096, 65_536, 1_000_000] {
+            let numbers = vec![1_u128; length];
+            let texts = vec!["x".to_owned(); length];
+            for codec in ALL {
+                assert_eq!(round_trip(codec, &numbers), numbers, "{codec:?}");
+                assert_eq!(round_trip(codec, &texts), texts, "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_would_come_back_as_another_is_refused() {
+        #[derive(Serialize, serde::Deserialize)]
+        struct Page {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next: Option<u32>,
+            offset: u32,
+            ids: Vec<u32>,
+        }
+        let page = Page { next: None, offset: 1, ids: vec![5, 0] };
+        for codec in [Standard::Bincode, Standard::Postcard] {
+            assert!(codec.encode(&page, &mut Vec::new()).is_err(), "{codec:?}");
+        }
+        assert!(Standard::Json.encode(&page, &mut Vec::new()).is_ok());
+        assert!(Standard::Json.encode(&Some(None::<u8>), &mut Vec::new()).is_err());
+        assert!(Standard::Json.encode(&f64::NAN, &mut Vec::new()).is_err());
+        assert!(Standard::Bincode.encode(&f64::NAN, &mut Vec::new()).is_ok());
     }
 
     proptest! {

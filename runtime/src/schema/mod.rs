@@ -1,0 +1,194 @@
+//! The structural fingerprint of a value's type.
+//!
+//! Binary codecs read a changed struct without complaint: swapped fields, a
+//! dropped one, `u32` become `i32`. The fingerprint in the envelope turns such
+//! values into misses. It is made from what the type's own `Deserialize` asks
+//! for when it is run on made-up data (see `trace`): names and order of fields,
+//! primitive kinds, nesting, enum variants.
+
+mod trace;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::sync::lock;
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<usize, u64>> = RefCell::new(HashMap::new());
+}
+
+/// What any thread has found out.
+static FOUND: Mutex<BTreeMap<usize, u64>> = Mutex::new(BTreeMap::new());
+
+/// The fingerprint of `T`, traced once.
+pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
+    // The function's address stands for the type: it is there without a
+    // `'static` bound, and where two types share one address, the compiler
+    // found their tracing to be the same code.
+    let traced = traced::<T> as *const () as usize;
+    // While the thread ends there may be no memory of earlier calls left.
+    let known = KNOWN.try_with(|known| known.borrow().get(&traced).copied());
+    if let Ok(Some(known)) = known {
+        return known;
+    }
+    // Nothing is locked or borrowed while the type's own code runs.
+    let found = lock(&FOUND).get(&traced).copied();
+    let fingerprint = found.unwrap_or_else(self::traced::<T>);
+    lock(&FOUND).insert(traced, fingerprint);
+    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(traced, fingerprint));
+    fingerprint
+}
+
+fn traced<T: DeserializeOwned>() -> u64 {
+    let structure = catch_unwind(AssertUnwindSafe(trace::structure::<T>)).unwrap_or_default();
+    match structure.complete {
+        true => xxh3_64(structure.text.as_bytes()),
+        // Some of it is not known, so at least the name must be the same.
+        false => xxh3_64(format!("{} {}", std::any::type_name::<T>(), structure.text).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code, reason = "the types are traced, never built")]
+mod tests {
+    use std::num::NonZero;
+
+    use serde::Deserialize;
+
+    use super::trace::structure;
+    use super::*;
+
+    macro_rules! versions {
+        ($($name:ident { $($item:item)* })*) => {$( mod $name { use super::*; $(#[derive(Deserialize)] $item)* } )*};
+    }
+
+    versions! {
+        v1 {
+            pub(super) struct User { id: NonZero<u64>, name: String, age: u32, score: u32 }
+            pub(super) enum Kind { A, B(u8) }
+            pub(super) struct Order { kinds: Vec<Kind>, by_name: HashMap<String, Kind>, note: Option<Kind> }
+            pub(super) enum Expr { Add(Box<Expr>, Box<Expr>), Call { arguments: Vec<Expr> }, Literal(i64) }
+            pub(super) enum Left { Right(Box<Right>), Left }
+            pub(super) enum Right { Left(Box<Left>), Right(u8) }
+            pub(super) struct List { value: u8, next: Option<Box<List>> }
+        }
+        same {
+            pub(super) struct User { id: NonZero<u64>, name: String, age: u32, score: u32 }
+            pub(super) enum Kind { A, B(u8) }
+            pub(super) struct Order { kinds: Vec<Kind>, by_name: HashMap<String, Kind>, note: Option<Kind> }
+            pub(super) enum Expr { Add(Box<Expr>, Box<Expr>), Call { arguments: Vec<Expr> }, Literal(i64) }
+            pub(super) enum Left { Right(Box<Right>), Left }
+            pub(super) enum Right { Left(Box<Left>), Right(u8) }
+            pub(super) struct List { value: u8, next: Option<Box<List>> }
+        }
+        swapped {
+            pub(super) struct User { id: NonZero<u64>, name: String, score: u32, age: u32 }
+            pub(super) enum Kind { B(u8), A }
+            pub(super) struct Order { kinds: Vec<Kind>, note: Option<Kind>, by_name: HashMap<String, Kind> }
+            pub(super) enum Expr { Call { arguments: Vec<Expr> }, Add(Box<Expr>, Box<Expr>), Literal(i64) }
+            pub(super) struct List { next: Option<Box<List>>, value: u8 }
+        }
+        dropped {
+            pub(super) struct User { id: NonZero<u64>, name: String, age: u32 }
+            pub(super) enum Kind { A }
+            pub(super) struct Order { kinds: Vec<Kind>, by_name: HashMap<String, Kind> }
+            pub(super) enum Expr { Add(Box<Expr>, Box<Expr>), Literal(i64) }
+            pub(super) struct List { next: Option<Box<List>> }
+        }
+        signed {
+            pub(super) struct User { id: NonZero<u64>, name: String, age: i32, score: u32 }
+            pub(super) enum Kind { A, B(i8) }
+            pub(super) struct Order { kinds: Vec<Kind>, by_name: HashMap<String, Kind>, note: Option<Kind> }
+            pub(super) enum Expr { Add(Box<Expr>, Box<Expr>), Call { arguments: Vec<Expr> }, Literal(u64) }
+            pub(super) enum Left { Right(Box<Right>), Left }
+            pub(super) enum Right { Left(Box<Left>), Right(i8) }
+            pub(super) struct List { value: i8, next: Option<Box<List>> }
+        }
+        renamed {
+            pub(super) struct User { id: NonZero<u64>, title: String, age: u32, score: u32 }
+            pub(super) enum Kind { A, C(u8) }
+            pub(super) struct Order { kinds: Vec<Kind>, by_name: HashMap<String, Kind>, remark: Option<Kind> }
+            pub(super) enum Expr { Add(Box<Expr>, Box<Expr>), Apply { arguments: Vec<Expr> }, Literal(i64) }
+            pub(super) struct List { item: u8, next: Option<Box<List>> }
+        }
+    }
+
+    #[test]
+    fn the_same_structure_elsewhere_has_the_same_fingerprint() {
+        assert_eq!(fingerprint::<v1::User>(), fingerprint::<same::User>());
+        assert_eq!(fingerprint::<v1::Kind>(), fingerprint::<same::Kind>());
+        assert_eq!(fingerprint::<v1::Order>(), fingerprint::<same::Order>());
+        assert_eq!(fingerprint::<v1::Expr>(), fingerprint::<same::Expr>());
+        assert_eq!(fingerprint::<v1::Left>(), fingerprint::<same::Left>());
+        assert_eq!(fingerprint::<v1::List>(), fingerprint::<same::List>());
+    }
+
+    macro_rules! all_differ {
+        ($type:ident: $($version:ident),*) => {
+            $(assert_ne!(fingerprint::<v1::$type>(), fingerprint::<$version::$type>(), stringify!($version));)*
+        };
+    }
+
+    #[test]
+    fn every_change_of_a_type_changes_the_fingerprint() {
+        all_differ!(User: swapped, dropped, signed, renamed);
+        all_differ!(Kind: swapped, dropped, signed, renamed);
+    }
+
+    #[test]
+    fn a_change_deep_inside_changes_the_fingerprint() {
+        all_differ!(Order: swapped, dropped, signed, renamed);
+        assert_ne!(fingerprint::<Vec<v1::User>>(), fingerprint::<Vec<signed::User>>());
+        assert_ne!(fingerprint::<BTreeMap<u8, v1::Kind>>(), fingerprint::<BTreeMap<u8, signed::Kind>>());
+        assert_ne!(fingerprint::<Option<u32>>(), fingerprint::<u32>());
+        assert_ne!(fingerprint::<(u8, u16)>(), fingerprint::<(u16, u8)>());
+    }
+
+    #[test]
+    fn recursive_types_are_traced_to_the_end() {
+        all_differ!(Expr: swapped, dropped, signed, renamed);
+        all_differ!(List: swapped, dropped, signed, renamed);
+        all_differ!(Left: signed);
+        assert!(structure::<v1::Expr>().complete);
+        assert!(structure::<v1::Left>().complete);
+        assert!(structure::<v1::List>().complete);
+    }
+
+    #[test]
+    fn values_that_refuse_a_zero_do_not_end_the_trace() {
+        assert!(structure::<(NonZero<u8>, char, std::net::IpAddr, std::time::Duration)>().complete);
+        assert_ne!(fingerprint::<(NonZero<u8>, u32)>(), fingerprint::<(NonZero<u8>, i32)>());
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_traced_is_known_by_its_name() {
+        struct Refuses;
+        impl<'de> Deserialize<'de> for Refuses {
+            fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                Err(serde::de::Error::custom("no"))
+            }
+        }
+        struct Panics;
+        impl<'de> Deserialize<'de> for Panics {
+            fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                panic!("on purpose")
+            }
+        }
+        assert!(!structure::<Refuses>().complete);
+        assert_ne!(fingerprint::<Refuses>(), fingerprint::<Panics>());
+    }
+
+    #[test]
+    fn a_type_without_an_end_is_given_up() {
+        #[derive(Deserialize)]
+        struct Endless {
+            inner: Box<Endless>,
+        }
+        assert!(!structure::<Endless>().complete);
+    }
+}
