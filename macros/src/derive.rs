@@ -2,9 +2,9 @@
 //! variant's name.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Path, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Member, Path, parse_quote};
 
 use crate::errors::Errors;
 
@@ -47,41 +47,46 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream, Errors> {
 }
 
 fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
-    let parts = fields.iter().enumerate().filter(|(_, field)| !is_skipped(field, errors)).map(|(i, field)| {
-        let at = Span::mixed_site().located_at(field.ty.span());
-        let member = field.ident.as_ref().map_or_else(|| syn::Member::from(Index::from(i)), |name| name.clone().into());
-        quote::quote_spanned!(at=> &self.#member)
-    });
-    let parts: Vec<TokenStream> = parts.collect();
-    group(&parts, krate)
+    let kept = fields.iter().enumerate().filter(|(_, field)| !is_skipped(field, errors));
+    let parts = list(kept.map(|(i, field)| (field, member(i, field).to_token_stream(), quote!(&self.))), krate);
+    quote!(key.group(#parts);)
 }
 
 fn arm(name: &Ident, fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
     let mut patterns = Vec::new();
-    let mut parts = Vec::new();
+    let mut kept = Vec::new();
     for (i, field) in fields.iter().enumerate() {
-        let member = field.ident.as_ref().map_or_else(|| syn::Member::from(Index::from(i)), |name| name.clone().into());
+        let member = member(i, field);
         if is_skipped(field, errors) {
             patterns.push(quote!(#member: _));
         } else {
             let bound = format_ident!("field_{i}", span = Span::mixed_site());
             patterns.push(quote!(#member: #bound));
-            let at = Span::mixed_site().located_at(field.ty.span());
-            parts.push(quote::quote_spanned!(at=> #bound));
+            kept.push((field, quote!(#bound), TokenStream::new()));
         }
     }
+    let parts = list(kept, krate);
     let text = name.to_string();
     let text = text.trim_start_matches("r#");
-    let group = (!fields.is_empty()).then(|| group(&parts, krate));
-    quote!(Self::#name { #(#patterns),* } => { key.leaf(#text); #group })
+    quote!(Self::#name { #(#patterns),* } => key.variant(#text, #parts),)
 }
 
-fn group(parts: &[TokenStream], krate: &Path) -> TokenStream {
+/// An array of references to the fields; a type that cannot be part of a key
+/// is reported where it is written.
+fn list<'a>(fields: impl IntoIterator<Item = (&'a Field, TokenStream, TokenStream)>, krate: &Path) -> TokenStream {
+    let parts: Vec<TokenStream> = fields
+        .into_iter()
+        .map(|(field, name, prefix)| {
+            let at = Span::mixed_site().located_at(field.ty.span());
+            quote_spanned!(at=> #prefix #name as &dyn #krate::KeyPart)
+        })
+        .collect();
     let count = parts.len();
-    quote!({
-        let parts: [&dyn #krate::KeyPart; #count] = [#(#parts),*];
-        key.group(['(', ')'], parts);
-    })
+    quote!([#(#parts),*] as [&dyn #krate::KeyPart; #count])
+}
+
+fn member(i: usize, field: &Field) -> Member {
+    field.ident.as_ref().map_or_else(|| Member::from(Index::from(i)), |name| name.clone().into())
 }
 
 /// `#[key(crate = path)]`

@@ -142,8 +142,14 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
         Step::Function => {
             let name = function_name(func);
             let version = format!("#{:08x}", fingerprint(func));
-            quote!(#key.function(&|| (), #name); #key.literal(#version);)
+            // A function without `self` may stand inside another.
+            let place = match func.sig.receiver() {
+                Some(_) => quote!(None),
+                None => quote!(Some((::core::module_path!(), ::core::line!(), ::core::column!()))),
+            };
+            quote!(#key.function(&|| (), #name, ::core::option::Option::#place); #key.literal(#version);)
         }
+        Step::TypeOf(name) => quote!(#key.type_of(&#name);),
         Step::Literal(text) => quote!(#key.literal(#text);),
         Step::Type(name) => quote!(#key.type_name::<#name>();),
         Step::Const(name) => quote!(#key.part(&#name);),

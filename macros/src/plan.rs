@@ -53,6 +53,8 @@ pub(crate) enum Template {
 pub(crate) enum Step {
     /// The function's full path, `Self` and the generics of its type included.
     Function,
+    /// The type of a parameter that is `impl Trait`.
+    TypeOf(Ident),
     Literal(String),
     /// The value of a parameter, or of something reached from one.
     Value(Value),
@@ -188,9 +190,11 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
     }
     for (name, step) in &generics {
         if !roots.contains(name) && !spec.skip.contains(name) {
-            key.push(Step::Literal(";".into()));
-            key.push(step(name.clone()));
+            key.extend([Step::Literal(";".into()), step(name.clone())]);
         }
+    }
+    for name in anonymous(params).filter(|name| !spec.skip.contains(name)) {
+        key.extend([Step::Literal(";".into()), Step::TypeOf(name.clone())]);
     }
     if !spec.skip.iter().any(|name| name == "Self") {
         key.push(Step::Owner);
@@ -299,6 +303,9 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
         shown.push_str(&format!(";<{name}>"));
         key.extend([Step::Literal(";".into()), step(name)]);
     }
+    for name in anonymous(params).filter(|name| !spec.skip.contains(name)) {
+        key.extend([Step::Literal(";".into()), Step::TypeOf(name.clone())]);
+    }
     for param in params {
         for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_observable(name, func)) {
             shown.push_str(&format!(":<{name}>"));
@@ -338,6 +345,23 @@ fn generics(func: &Func) -> Vec<Generic> {
             GenericParam::Lifetime(_) => None,
         })
         .collect()
+}
+
+/// Parameters that are `impl Trait`, whose types have no name to skip.
+fn anonymous<'a>(params: &'a [Param<'a>]) -> impl Iterator<Item = &'a Ident> {
+    let anonymous = params.iter().filter(|param| match param.arg {
+        FnArg::Typed(typed) => matches!(referred(&typed.ty), Type::ImplTrait(_)),
+        FnArg::Receiver(_) => false,
+    });
+    anonymous.filter_map(|param| param.names.first())
+}
+
+/// `T` of `&T`.
+fn referred(ty: &Type) -> &Type {
+    match returns::plain(ty) {
+        Type::Reference(reference) => referred(&reference.elem),
+        ty => ty,
+    }
 }
 
 fn find(generics: &[Generic], name: &Ident) -> Option<Step> {

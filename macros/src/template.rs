@@ -103,10 +103,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Piece>, Mistake> {
 /// The byte after which a reader of the key knows that the value before
 /// `literal` has ended: it must be escaped inside that value.
 ///
-/// `~` is left out because it begins an `Option`, hex digits and `%` because
-/// they are what escapes are made of.
+/// `~` and `&` are left out because they stand in front of and between pieces
+/// of one value, hex digits and `%` because escapes are made of them.
 pub(crate) fn terminator(literal: &str) -> Option<u8> {
-    literal.bytes().find(|b| b.is_ascii_punctuation() && !b"~%".contains(b))
+    literal.bytes().find(|b| b.is_ascii_punctuation() && !b"~&%".contains(b))
 }
 
 /// The `>` that ends a placeholder; `->` and nested brackets do not occur in it.
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_separator_is_its_first_punctuation() {
         assert_eq!(terminator("x-y:"), Some(b'-'));
-        assert_eq!(terminator("~%7:"), Some(b':'));
+        assert_eq!(terminator("~&%7:"), Some(b':'));
         assert_eq!(terminator("abc"), None);
     }
 }

@@ -164,20 +164,20 @@ impl CacheBuilder {
         self.positive("connect_timeout", timeout, |settings| settings.connect_timeout = timeout)
     }
 
-    /// How many connections may be open to one server, at least one; blocking
-    /// and async callers each have this many.
+    /// How many connections may be open to one server, from 1 to 65,535;
+    /// blocking and async callers each have this many.
     pub fn pool_size(self, connections: usize) -> Self {
         self.with(|settings| {
-            settings.pool_size = connections.max(1);
+            settings.pool_size = connections.clamp(1, 65_535);
             Ok(())
         })
     }
 
-    /// How many bytes the embedded store may hold.
+    /// How many bytes the embedded store may hold, at least 2 MiB.
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.near_size = bytes;
-            Ok(())
+            if bytes < 2 << 20 { Err("near_size must be at least 2 MiB".into()) } else { Ok(()) }
         })
     }
 

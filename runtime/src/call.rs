@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::codec::Codec;
 use crate::exchange::Ttl;
 use crate::flow::{Flow, Place, Waiting};
-use crate::key::{Key, KeyWriter};
+use crate::key::{Key, KeyBuilder};
 use crate::mode::{self, Mode};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
 use crate::record::Form;
@@ -68,14 +68,19 @@ impl Address {
 
     /// Settles the cache and writes the key.
     #[must_use]
-    pub fn key(mut self, write: impl FnOnce(&mut KeyWriter)) -> Self {
+    pub fn key(mut self, write: impl FnOnce(&mut KeyBuilder)) -> Self {
         if self.mode == Mode::Bypass {
             return self;
         }
-        self.cache = self.cache.or_else(crate::process::cache).filter(|cache| cache.caches(self.site.name()));
+        self.cache = self.cache.or_else(crate::process::cache);
+        // Switching a function off concerns its calls: what others have cached
+        // can be invalidated all the same.
+        if self.span.is_some() {
+            self.cache = self.cache.filter(|cache| cache.caches(self.site.name()));
+        }
         let Some(cache) = &self.cache else { return self };
         let write = || {
-            let mut key = KeyWriter::new(cache.namespace());
+            let mut key = KeyBuilder::new(cache.namespace());
             write(&mut key);
             key.finish()
         };
@@ -163,7 +168,7 @@ impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
         };
         if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
             let outcome = flow.place.cache.store().ask(&flow.store(&bytes), &flow.place.budget);
-            flow.stored(outcome, bytes.len(), &span);
+            flow.stored(outcome, bytes.len(), cost, &span);
         }
         S::join(value)
     }
@@ -199,7 +204,7 @@ impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
             };
             if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
                 let outcome = flow.place.cache.store().ask_async(&flow.store(&bytes), &flow.place.budget).await;
-                flow.stored(outcome, bytes.len(), &span);
+                flow.stored(outcome, bytes.len(), cost, &span);
             }
             S::join(value)
         };

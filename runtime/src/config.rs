@@ -140,7 +140,7 @@ impl Accepted for usize {
 }
 
 impl Accepted for u64 {
-    const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, at least 64KiB";
+    const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, at least 2MiB";
 }
 
 impl Accepted for Enabled {
@@ -176,7 +176,7 @@ fn bytes(text: &str) -> Option<u64> {
         "GiB" => 1 << 30,
         _ => return None,
     };
-    text[..end].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 64 << 10)
+    text[..end].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 2 << 20)
 }
 
 fn enabled(text: &str) -> Option<Enabled> {

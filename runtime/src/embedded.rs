@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
@@ -19,6 +19,10 @@ use crate::sync::lock;
 /// What an item is taken to cost beside its key and value, in bytes.
 const ITEM_OVERHEAD: usize = 128;
 const STRIPES: usize = 64;
+/// Twice what the largest item weighs, since a shard keeps a part of its room
+/// for items that have been asked for again.
+const LARGEST: u64 = 2 << 20;
+const MOST_SHARDS: usize = 64;
 
 /// The store.
 #[derive(Debug)]
@@ -51,9 +55,16 @@ impl Weighter<Box<str>, Slot> for Size {
 impl Embedded {
     /// A store that holds about `capacity` bytes.
     pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
-        let items = usize::try_from(capacity / 1024).unwrap_or(usize::MAX).max(16);
+        // Each shard holds its part only, and must hold the largest item.
+        let shards = usize::try_from(capacity / LARGEST).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
+        let options = OptionsBuilder::new()
+            .shards(1 << shards.ilog2())
+            .estimated_items_capacity(usize::try_from(capacity / 1024).unwrap_or(usize::MAX).max(16))
+            .weight_capacity(capacity)
+            .build()
+            .expect("both capacities are given");
         Embedded {
-            items: Cache::with_weighter(items, capacity, Size),
+            items: Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default()),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             next_cas: AtomicU64::new(1),
             clock,
@@ -220,6 +231,16 @@ mod tests {
         assert_eq!(delete(&store, Guard::Unchanged(cas + 1)), Reply::Changed);
         assert_eq!(delete(&store, Guard::Unchanged(cas)), Reply::Done);
         assert_eq!(delete(&store, Guard::None), Reply::Absent);
+    }
+
+    #[test]
+    fn the_largest_item_is_kept_however_the_store_is_divided() {
+        for capacity in [2 << 20, 64 << 20, 1 << 30] {
+            let store = Embedded::new(capacity, Clock::manual());
+            let value = vec![0; 1_000_000];
+            assert_eq!(set(&store, &value, Guard::None), Reply::Done);
+            assert_eq!(found(lookup(&store)).len(), value.len(), "of {capacity} bytes");
+        }
     }
 
     #[test]

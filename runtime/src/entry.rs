@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::call::Address;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
 use crate::key::Key;
 use crate::policy::{Choose, Configured};
 use crate::record::Form;
@@ -79,7 +79,7 @@ struct Handle<C> {
 impl<C> Handle<C> {
     fn place(&self) -> Result<(&Cache, &Key), Error> {
         self.address.cache.as_ref().zip(self.address.key.as_ref()).ok_or_else(|| {
-            let message = format!("{} is not cached: the cache is off or cannot be set up", self.address.site.name());
+            let message = format!("{} is not cached: there is no usable cache, or no key", self.address.site.name());
             Error::new(ErrorKind::Configuration, message)
         })
     }
@@ -100,6 +100,9 @@ impl<C> Handle<C> {
     fn store<'a>(&'a self, value: &'a [u8], flags: u32) -> Result<(&'a Cache, Request<'a>), Error> {
         let (cache, key) = self.place()?;
         let ttl = self.address.ttl_on(cache);
+        if ttl == Ttl::For(Duration::ZERO) {
+            return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
+        }
         Ok((cache, Request::Store { key: key.wire(), value, flags, ttl, guard: Guard::None }))
     }
 

@@ -43,11 +43,15 @@ pub enum ErrorKind {
     CircuitOpen,
     /// All connections to the server were in use for too long.
     PoolExhausted,
+    /// The call had used up its time for cache I/O before this was asked.
+    OutOfTime,
+    /// An async function was called outside of a tokio runtime.
+    NoRuntime,
 }
 
 impl ErrorKind {
     /// Every kind.
-    pub(crate) const ALL: [ErrorKind; 12] = [
+    pub(crate) const ALL: [ErrorKind; 14] = [
         ErrorKind::Configuration,
         ErrorKind::Encode,
         ErrorKind::Decode,
@@ -60,6 +64,8 @@ impl ErrorKind {
         ErrorKind::TooLarge,
         ErrorKind::CircuitOpen,
         ErrorKind::PoolExhausted,
+        ErrorKind::OutOfTime,
+        ErrorKind::NoRuntime,
     ];
 
     /// The name used in spans and metrics; one of a closed set.
@@ -78,6 +84,8 @@ impl ErrorKind {
             ErrorKind::TooLarge => "too_large",
             ErrorKind::CircuitOpen => "circuit_open",
             ErrorKind::PoolExhausted => "pool_exhausted",
+            ErrorKind::OutOfTime => "out_of_time",
+            ErrorKind::NoRuntime => "no_runtime",
         }
     }
 }

@@ -52,7 +52,9 @@ impl Ttl {
     pub(crate) fn seconds(self) -> Option<u64> {
         match self {
             Ttl::Forever => None,
-            Ttl::For(duration) => Some((duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)),
+            Ttl::For(duration) => {
+                Some(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
+            }
         }
     }
 }
@@ -145,6 +147,7 @@ mod tests {
         assert_eq!(seconds(1), Some(1));
         assert_eq!(seconds(1_000), Some(1));
         assert_eq!(seconds(1_001), Some(2));
+        assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
     }
 }

@@ -16,13 +16,17 @@ use crate::key::Key;
 use crate::mode::Mode;
 use crate::policy::StoreIf;
 use crate::record::{Form, Found};
+#[cfg(feature = "tokio")]
+use crate::telemetry;
 use crate::telemetry::memo::{CallSpan, MissReason};
 
 /// A winner has this long to store before another call may win, if nothing is
 /// known yet about how long the function takes.
-const FIRST_LEASE: Duration = Duration::from_secs(30);
+const FIRST_LEASE: Duration = Duration::from_secs(120);
 /// Leases shorter than two seconds have two winners at times.
 const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+/// As long as nothing is stored if the winner dies.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// One call that has a cache and a key.
 pub(crate) struct Flow<C> {
@@ -78,8 +82,7 @@ impl<C> Flow<C> {
         if self.mode == Mode::ReadOnly {
             return Request::Peek { key };
         }
-        let lease = span.longest_computation().map_or(FIRST_LEASE, |longest| SHORTEST_LEASE.max(longest * 4));
-        Request::Lookup { key, lease }
+        Request::Lookup { key, lease: lease(span) }
     }
 
     /// The value that was found, if it is to be used. From here on the flow
@@ -172,15 +175,23 @@ impl<C> Flow<C> {
 
     /// Takes note of how storing ended. The claim is used up even if the reply
     /// is unknown: the value may have been stored.
-    pub(crate) fn stored(&mut self, outcome: Outcome, size: usize, span: &CallSpan) {
+    pub(crate) fn stored(&mut self, outcome: Outcome, size: usize, cost: u64, span: &CallSpan) {
         self.place.claim = Claim::Nothing;
         match outcome {
             Ok(Reply::Done) => span.stored(size),
+            // The next lease will be longer.
+            Ok(Reply::Absent) if Duration::from_nanos(cost) > FIRST_LEASE => span.not_stored("the lease ran out"),
             // Written, deleted or expired since the lookup: that one wins.
             Ok(_) => span.left_to_another(),
             Err(error) => span.not_stored(error.kind().as_str()),
         }
     }
+}
+
+/// Several times what computing takes, as far as that is known.
+fn lease(span: &CallSpan) -> Duration {
+    let enough = |longest: Duration| longest.saturating_mul(4).clamp(SHORTEST_LEASE, LONGEST_LEASE);
+    span.longest_computation().map_or(FIRST_LEASE, enough)
 }
 
 /// A lease that was not used (the body returned an error, panicked, or its
@@ -189,19 +200,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Claim::Lease(cas) = self.claim else { return };
         let guard = Guard::Unchanged(cas);
-        match self.waiting {
-            Waiting::Blocking => {
-                // Unanswered, the lease ends by itself.
-                let _ = self.cache.store().ask(&Request::Delete { key: self.key.wire(), guard }, &self.budget);
-            }
-            #[cfg(feature = "tokio")]
-            Waiting::Async => {
-                let (cache, key) = (self.cache.clone(), self.key.wire().to_owned());
-                crate::background::run(async move {
-                    let request = Request::Delete { key: &key, guard };
-                    let _ = cache.store().ask_async(&request, &cache.budget()).await;
-                });
-            }
+        #[cfg(feature = "tokio")]
+        if self.waiting == Waiting::Async && self.cache.store().is_remote() {
+            // Nobody can wait here, and the caller need not.
+            let (cache, key) = (self.cache.clone(), self.key.wire().to_owned());
+            crate::background::run(telemetry::within_current(async move {
+                let request = Request::Delete { key: &key, guard };
+                let _ = cache.store().ask_async(&request, &cache.budget()).await;
+            }));
+            return;
         }
+        // Unanswered, the lease ends by itself.
+        let _ = self.cache.store().ask(&Request::Delete { key: self.key.wire(), guard }, &self.budget);
     }
 }

@@ -9,14 +9,15 @@
 //! `A-Z a-z 0-9 _ . -` as `%XX`. Compound values use the characters a leaf
 //! cannot contain: `(a,b)` for tuples, `[a,b]` for sequences, `{k=v}` for maps
 //! and sets in sorted order, with `%` for an element that is empty. `None` is `~`, `Some(x)` is `x`, with one more `~`
-//! where `x` itself begins with one. Text between two placeholders ends a leaf
+//! where `x` itself begins with one; two values side by side have `&` between
+//! them. Text between two placeholders ends a leaf
 //! in the same way, since the leaf escapes its first punctuation character.
 
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::key_part::KeyPart;
 
@@ -70,41 +71,42 @@ impl Key {
     }
 }
 
-/// Writes a key part by part.
+/// Writes a key along a template: for expansions of the attribute only.
 #[derive(Debug)]
-pub struct KeyWriter {
-    text: String,
+pub struct KeyBuilder {
+    writer: KeyWriter,
+    /// Where the key begins behind the namespace.
     start: usize,
-    /// A byte that leaves of the current part must not contain.
-    terminator: Option<u8>,
     owner: u64,
-    failed: bool,
 }
 
-impl KeyWriter {
+impl KeyBuilder {
     pub(crate) fn new(namespace: &str) -> Self {
-        let mut text = String::with_capacity(namespace.len() + 64);
+        let mut writer = KeyWriter::new();
         if !namespace.is_empty() {
-            text.push_str(namespace);
-            text.push(':');
+            writer.text.push_str(namespace);
+            writer.text.push(':');
         }
-        KeyWriter { start: text.len(), text, terminator: None, owner: 0, failed: false }
+        KeyBuilder { start: writer.text.len(), writer, owner: 0 }
     }
 
     /// The key, or `None` if a value refused to be written (a `Display` that
     /// returned an error).
     pub(crate) fn finish(self) -> Option<Key> {
-        if self.failed {
+        let KeyBuilder { writer: KeyWriter { mut text, failed, .. }, start, owner } = self;
+        if failed {
             return None;
         }
-        let KeyWriter { text, start, owner, .. } = self;
+        if text.len() == start {
+            // Servers know no empty key.
+            text.push(EMPTY);
+        }
         if text.len() <= MAX_WIRE_KEY {
             return Some(Key { wire: text, start, full: None, owner });
         }
-        let hash = Sha256::digest(text.as_bytes());
         let mut wire = text[..READABLE_PREFIX].to_owned();
         wire.push('#');
-        for byte in &hash[..16] {
+        for byte in &Sha256::digest(text.as_bytes())[..16] {
             push_hex(&mut wire, *byte);
         }
         Some(Key { wire, start, full: Some(text), owner })
@@ -112,15 +114,21 @@ impl KeyWriter {
 
     /// Text of the template, as it is.
     pub fn literal(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.writer.structure(text);
     }
 
     /// The full path of the function called `name` around the closure `_here`:
     /// `Self` and the generic parameters of its type included, its own not.
-    pub fn function<T>(&mut self, _here: &T, name: &str) {
-        self.leaf(around(std::any::type_name::<T>()));
-        self.text.push_str("::");
-        self.leaf(name);
+    /// `module` and `place` are where it stands in the source, if it may be a
+    /// function inside another, which can have a twin of the same path.
+    pub fn function<T>(&mut self, _here: &T, name: &str, place: Option<(&str, u32, u32)>) {
+        let around = around(std::any::type_name::<T>());
+        self.value(|key| key.leaf(around));
+        self.literal("::");
+        self.value(|key| key.leaf(name));
+        if let Some((_, line, column)) = place.filter(|(module, ..)| *module != around) {
+            self.value(|key| key.formatted(format_args!("#{line}.{column}")));
+        }
     }
 
     /// Sees to it that a method of a generic type, or of several types that
@@ -131,8 +139,8 @@ impl KeyWriter {
         // `module::Type<T>`, `<Type<T> as Trait>`, but not `<Type as Trait>`,
         // which may be any type's implementation of a method of its own.
         if owner.trim_start_matches('<').contains('<') {
-            self.text.push(';');
-            self.leaf(owner);
+            self.literal(";");
+            self.value(|key| key.leaf(owner));
         } else if owner.starts_with('<') {
             self.owner = xxh3_64(owner.as_bytes());
         }
@@ -140,62 +148,192 @@ impl KeyWriter {
 
     /// The name of a generic parameter's type.
     pub fn type_name<T: ?Sized>(&mut self) {
-        self.leaf(std::any::type_name::<T>());
+        self.value(|key| key.leaf(std::any::type_name::<T>()));
     }
 
-    /// Names the byte that ends the next part.
+    /// The name of a value's type, which may have no other name.
+    pub fn type_of<T: ?Sized>(&mut self, _value: &T) {
+        self.type_name::<T>();
+    }
+
+    /// Names the byte that ends the next value.
     pub fn until(&mut self, terminator: u8) -> &mut Self {
-        self.terminator = Some(terminator);
+        self.writer.terminator = Some(terminator);
         self
     }
 
     /// A value through [`KeyPart`].
     pub fn part<T: KeyPart + ?Sized>(&mut self, value: &T) {
-        value.write(self);
-        self.terminator = None;
+        self.value(|key| value.write(key));
     }
 
     /// A value through `Display`.
     pub fn display<T: fmt::Display + ?Sized>(&mut self, value: &T) {
-        self.formatted(format_args!("{value}"));
-        self.terminator = None;
+        self.value(|key| key.formatted(format_args!("{value}")));
     }
 
     /// A value through `Debug`.
     pub fn debug<T: fmt::Debug + ?Sized>(&mut self, value: &T) {
-        self.formatted(format_args!("{value:?}"));
-        self.terminator = None;
+        self.value(|key| key.formatted(format_args!("{value:?}")));
     }
 
-    /// A value through `Hash`: 128 bits of XXH3 over what it feeds a hasher.
+    /// A value through `Hash`: 128 bits of SHA-256 over what it feeds a hasher.
     ///
     /// Machines share such keys only if they agree in byte order and in the
     /// width of `usize`.
     pub fn hash<T: Hash + ?Sized>(&mut self, value: &T) {
-        let mut hasher = Wide(Xxh3::new());
+        let mut hasher = Wide(Sha256::new());
         value.hash(&mut hasher);
-        for byte in hasher.0.digest128().to_be_bytes() {
-            push_hex(&mut self.text, byte);
+        for byte in &hasher.0.finalize()[..16] {
+            push_hex(&mut self.writer.text, *byte);
         }
-        self.terminator = None;
+        self.writer.terminator = None;
     }
 
     /// A float as its bits: `0.0` and `-0.0` differ, and so do two `NaN`s of
     /// different payload.
     pub fn bits(&mut self, value: &(impl Bits + ?Sized)) {
         for byte in value.bits().to_be_bytes() {
-            push_hex(&mut self.text, byte);
+            push_hex(&mut self.writer.text, byte);
         }
-        self.terminator = None;
+        self.writer.terminator = None;
     }
 
-    /// A leaf: text with every byte escaped that could mean something.
+    fn value(&mut self, write: impl FnOnce(&mut KeyWriter)) {
+        write(&mut self.writer);
+        self.writer.terminator = None;
+        self.writer.adjacent = false;
+    }
+}
+
+/// Takes the text of a value for a key; see [`KeyPart`].
+#[derive(Debug)]
+pub struct KeyWriter {
+    text: String,
+    /// A byte that leaves of the current value must not contain.
+    terminator: Option<u8>,
+    /// Whether a piece would touch the one before it.
+    adjacent: bool,
+    failed: bool,
+}
+
+impl KeyWriter {
+    fn new() -> Self {
+        KeyWriter { text: String::with_capacity(64), terminator: None, adjacent: false, failed: false }
+    }
+
+    /// A piece of text, with every byte escaped that could mean something.
     pub fn leaf(&mut self, text: &str) {
         self.leaf_bytes(text.as_bytes());
     }
 
-    /// A leaf of arbitrary bytes.
+    /// A piece of arbitrary bytes.
     pub fn leaf_bytes(&mut self, bytes: &[u8]) {
+        self.piece(|key| key.escaped(bytes));
+    }
+
+    /// A piece of text written by a formatter, as `format_args!("{x}")` makes
+    /// it. If the formatter fails, the call is not cached.
+    pub fn formatted(&mut self, arguments: fmt::Arguments<'_>) {
+        struct Leaf<'a>(&'a mut KeyWriter);
+        impl Write for Leaf<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.escaped(text.as_bytes());
+                Ok(())
+            }
+        }
+        self.piece(|key| {
+            if Leaf(key).write_fmt(arguments).is_err() {
+                key.failed = true;
+            }
+        });
+    }
+
+    /// Several values as one piece: `(a,b)`.
+    pub fn group<'a>(&mut self, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
+        self.bracketed(["(", ")"], parts);
+    }
+
+    /// A variant of an enum as one piece: its name, and its values if any.
+    pub fn variant<'a>(&mut self, name: &str, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
+        self.leaf(name);
+        let mut parts = parts.into_iter().peekable();
+        if parts.peek().is_some() {
+            self.adjacent = false;
+            self.group(parts);
+        }
+    }
+
+    pub(crate) fn sequence<'a>(&mut self, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
+        self.bracketed(["[", "]"], parts);
+    }
+
+    /// Entries between braces in the order of their text, since a hash map
+    /// has no order of its own.
+    pub(crate) fn sorted(&mut self, entries: impl Iterator<Item = impl FnOnce(&mut KeyWriter)>) {
+        let mut texts: Vec<String> = entries.map(|write| self.aside(write)).collect();
+        texts.sort_unstable();
+        self.piece(|key| {
+            key.structure("{");
+            key.structure(&texts.join(","));
+            key.structure("}");
+        });
+    }
+
+    /// The `=` between a map's key and value.
+    pub(crate) fn equals(&mut self) {
+        self.structure("=");
+    }
+
+    /// `~` for nothing; something is itself, and told apart from nothing.
+    pub(crate) fn option<T: KeyPart>(&mut self, value: Option<&T>) {
+        self.piece(|key| {
+            let start = key.text.len();
+            match value {
+                None => key.structure("~"),
+                Some(value) => {
+                    value.write(key);
+                    if key.text[start..].starts_with('~') {
+                        key.text.insert(start, '~');
+                    }
+                }
+            }
+        });
+    }
+
+    fn bracketed<'a>(&mut self, brackets: [&str; 2], parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
+        self.piece(|key| {
+            key.structure(brackets[0]);
+            for (i, part) in parts.into_iter().enumerate() {
+                if i > 0 {
+                    key.structure(",");
+                }
+                let start = key.text.len();
+                part.write(key);
+                if key.text.len() == start {
+                    key.text.push(EMPTY);
+                }
+            }
+            key.structure(brackets[1]);
+        });
+    }
+
+    /// Text that no leaf can contain.
+    fn structure(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.adjacent = false;
+    }
+
+    /// Writes a piece; two of them must not run into one another.
+    fn piece(&mut self, write: impl FnOnce(&mut Self)) {
+        if self.adjacent {
+            self.structure("&");
+        }
+        write(self);
+        self.adjacent = true;
+    }
+
+    fn escaped(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             let plain = byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
             if plain && Some(byte) != self.terminator {
@@ -207,66 +345,8 @@ impl KeyWriter {
         }
     }
 
-    /// A leaf written by a formatter.
-    pub fn formatted(&mut self, arguments: fmt::Arguments<'_>) {
-        struct Leaf<'a>(&'a mut KeyWriter);
-        impl Write for Leaf<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.leaf(text);
-                Ok(())
-            }
-        }
-        if Leaf(self).write_fmt(arguments).is_err() {
-            self.failed = true;
-        }
-    }
-
-    /// Several values between brackets, such as `(a,b)`.
-    pub fn group<'a>(&mut self, brackets: [char; 2], parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
-        self.text.push(brackets[0]);
-        for (i, part) in parts.into_iter().enumerate() {
-            if i > 0 {
-                self.text.push(',');
-            }
-            let start = self.text.len();
-            part.write(self);
-            if self.text.len() == start {
-                self.text.push(EMPTY);
-            }
-        }
-        self.text.push(brackets[1]);
-    }
-
-    /// Entries between braces in the order of their text, since a hash map
-    /// has no order of its own.
-    pub(crate) fn sorted(&mut self, entries: impl Iterator<Item = impl FnOnce(&mut KeyWriter)>) {
-        let mut texts: Vec<String> = entries.map(|write| self.aside(write)).collect();
-        texts.sort_unstable();
-        self.text.push('{');
-        self.text.push_str(&texts.join(","));
-        self.text.push('}');
-    }
-
-    /// `~` for nothing; something is itself, and told apart from nothing.
-    pub(crate) fn option<T: KeyPart>(&mut self, value: Option<&T>) {
-        let start = self.text.len();
-        match value {
-            None => self.text.push('~'),
-            Some(value) => {
-                value.write(self);
-                if self.text[start..].starts_with('~') {
-                    self.text.insert(start, '~');
-                }
-            }
-        }
-    }
-
-    pub(crate) fn equals(&mut self) {
-        self.text.push('=');
-    }
-
     fn aside(&mut self, write: impl FnOnce(&mut KeyWriter)) -> String {
-        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new("") };
+        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new() };
         write(&mut other);
         self.failed |= other.failed;
         if other.text.is_empty() {
@@ -321,15 +401,17 @@ fn around(mut closure: &str) -> &str {
     &closure[..end]
 }
 
-struct Wide(Xxh3);
+/// Collision-resistant, since what is hashed may come from strangers.
+struct Wide(Sha256);
 
 impl Hasher for Wide {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// Nobody asks for these 64 bits.
     fn finish(&self) -> u64 {
-        self.0.digest()
+        0
     }
 }
 
@@ -346,8 +428,8 @@ mod tests {
 
     use super::*;
 
-    fn render(write: impl FnOnce(&mut KeyWriter)) -> Key {
-        let mut key = KeyWriter::new("");
+    fn render(write: impl FnOnce(&mut KeyBuilder)) -> Key {
+        let mut key = KeyBuilder::new("");
         write(&mut key);
         key.finish().expect("nothing refuses to be written")
     }
@@ -377,6 +459,33 @@ mod tests {
     }
 
     #[test]
+    fn values_written_piece_by_piece_stay_apart() {
+        struct Pair(&'static str, &'static str);
+        impl KeyPart for Pair {
+            fn write(&self, key: &mut KeyWriter) {
+                key.leaf(self.0);
+                self.1.write(key);
+            }
+        }
+        assert_ne!(part(&Pair("ab", "c")), part(&Pair("a", "bc")));
+        assert_ne!(part(&Pair("ab", "")), part(&Pair("", "ab")));
+        let until = |pair: &Pair, next: &str| {
+            render(|key| {
+                key.until(b'-').part(pair);
+                key.literal("-");
+                key.part(next);
+            })
+        };
+        assert_ne!(until(&Pair("a", "1-2"), "3"), until(&Pair("a", "1"), "2-3"));
+    }
+
+    #[test]
+    fn no_key_is_empty() {
+        assert_eq!(part(&""), "%");
+        assert_ne!(part(&""), part(&"%"));
+    }
+
+    #[test]
     fn maps_of_the_same_entries_are_the_same_key() {
         let pairs = [("b", 2), ("a", 1), ("c", 3)];
         let hashed: HashMap<_, _> = pairs.into_iter().collect();
@@ -387,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_namespace_stands_on_the_wire_only() {
-        let mut key = KeyWriter::new("shop");
+        let mut key = KeyBuilder::new("shop");
         key.literal("fib:");
         key.part(&30_u64);
         let key = key.finish().unwrap();
@@ -421,7 +530,7 @@ mod tests {
                 Err(fmt::Error)
             }
         }
-        let mut key = KeyWriter::new("");
+        let mut key = KeyBuilder::new("");
         key.display(&Refuses);
         assert_eq!(key.finish(), None);
     }

@@ -11,32 +11,55 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::key::KeyWriter;
 
 /// A value that can be part of a key.
 ///
-/// Two values of one type that differ must write different text. The methods
-/// of [`KeyWriter`] see to that as long as an implementation writes everything
-/// that matters, each piece through [`KeyWriter::leaf`] or
-/// [`KeyWriter::group`].
+/// Derive it for your own types; fields that make no difference can be left
+/// out with `#[key(skip)]`.
+///
+/// ```
+/// use memocached::{KeyPart, memcached};
+///
+/// #[derive(KeyPart)]
+/// enum Shape {
+///     Circle { radius: u32 },
+///     Square(u32),
+/// }
+///
+/// #[memcached(key = "area:<shape>")]
+/// fn area(shape: Shape) -> u32 {
+///     match shape {
+///         Shape::Circle { radius } => radius * radius * 3,
+///         Shape::Square(side) => side * side,
+///     }
+/// }
+///
+/// // The keys are `area:Circle(2)` and `area:Square(2)`.
+/// assert_eq!(area(Shape::Circle { radius: 2 }), 12);
+/// assert_eq!(area(Shape::Square(2)), 4);
+/// ```
+///
+/// By hand, write everything in which two values can differ, piece by piece;
+/// [`KeyWriter`] keeps the pieces apart.
 ///
 /// ```
 /// use memocached::{KeyPart, KeyWriter};
 ///
-/// struct Point { x: i32, y: i32 }
+/// struct Celsius(f64);
 ///
-/// impl KeyPart for Point {
+/// impl KeyPart for Celsius {
 ///     fn write(&self, key: &mut KeyWriter) {
-///         key.group(['(', ')'], [&self.x as &dyn KeyPart, &self.y]);
+///         key.formatted(format_args!("{:016x}", self.0.to_bits()));
 ///     }
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "no `KeyPart` for this",
-    note = "implement `memocached::KeyPart`, write `<name:display>` or `<name:debug>` in the key, or `skip` it",
+    note = "`#[derive(memocached::KeyPart)]` on the type, write `<name:display>` or `<name:debug>`, or `skip(name)`",
     note = "floats have no equality to build a key on: write `<name:bits>`"
 )]
 pub trait KeyPart {
@@ -72,10 +95,24 @@ leaves!(
     IpAddr,
     Ipv4Addr,
     Ipv6Addr,
-    SocketAddr,
     SocketAddrV4,
-    SocketAddrV6,
 );
+
+/// With everything that its `Display` leaves out.
+impl KeyPart for SocketAddrV6 {
+    fn write(&self, key: &mut KeyWriter) {
+        key.group([self.ip() as &dyn KeyPart, &self.port(), &self.flowinfo(), &self.scope_id()]);
+    }
+}
+
+impl KeyPart for SocketAddr {
+    fn write(&self, key: &mut KeyWriter) {
+        match self {
+            SocketAddr::V4(address) => address.write(key),
+            SocketAddr::V6(address) => address.write(key),
+        }
+    }
+}
 
 macro_rules! nonzero {
     ($($type:ty),*) => {$(
@@ -125,6 +162,13 @@ impl KeyPart for PathBuf {
     }
 }
 
+impl KeyPart for SystemTime {
+    fn write(&self, key: &mut KeyWriter) {
+        // One of the two is `Err`, and tells how far before 1970.
+        key.group([&self.duration_since(UNIX_EPOCH).ok() as &dyn KeyPart, &UNIX_EPOCH.duration_since(*self).ok()]);
+    }
+}
+
 /// In nanoseconds.
 impl KeyPart for Duration {
     fn write(&self, key: &mut KeyWriter) {
@@ -157,7 +201,7 @@ impl<T: KeyPart + ToOwned + ?Sized> KeyPart for Cow<'_, T> {
 }
 
 fn sequence<'a, T: KeyPart + 'a>(key: &mut KeyWriter, items: impl IntoIterator<Item = &'a T>) {
-    key.group(['[', ']'], items.into_iter().map(|item| item as &dyn KeyPart));
+    key.sequence(items.into_iter().map(|item| item as &dyn KeyPart));
 }
 
 impl<T: KeyPart> KeyPart for [T] {
@@ -228,7 +272,7 @@ macro_rules! tuples {
             #[allow(non_snake_case, reason = "the type parameters name the elements")]
             fn write(&self, key: &mut KeyWriter) {
                 let ($($name,)*) = self;
-                key.group(['(', ')'], [$($name as &dyn KeyPart),*]);
+                key.group([$($name as &dyn KeyPart),*]);
             }
         }
     };

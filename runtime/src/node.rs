@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Admission, Breaker};
 use crate::budget::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request};
@@ -38,8 +38,10 @@ impl Node {
     }
 
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        self.admit(request)?;
-        self.judge(self.exchange(request, deadline))
+        let admission = self.admit(request)?;
+        let outcome = self.exchange(request, deadline);
+        self.judge(admission, &outcome);
+        outcome
     }
 
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
@@ -64,27 +66,37 @@ impl Node {
         outcome
     }
 
-    fn admit(&self, request: &Request<'_>) -> Result<(), Error> {
+    fn admit(&self, request: &Request<'_>) -> Result<Admission, Error> {
         request.check_size()?;
-        if self.breaker.admits(Instant::now()) {
-            return Ok(());
+        let admission = self.breaker.admit(Instant::now());
+        if admission == Some(Admission::Probe) {
+            // What lay idle through the outage is worth nothing.
+            self.close_idle();
         }
-        let message = format!("{} has failed and is left alone for a while", self.server);
-        Err(Error::new(ErrorKind::CircuitOpen, message))
+        admission.ok_or_else(|| {
+            let message = format!("{} has failed and is left alone for a while", self.server);
+            Error::new(ErrorKind::CircuitOpen, message)
+        })
     }
 
     /// Tells the breaker what an outcome says about the node's health.
-    fn judge(&self, outcome: Outcome) -> Outcome {
+    fn judge(&self, admission: Admission, outcome: &Outcome) {
         match outcome.as_ref().map_err(Error::kind) {
-            Ok(_) | Err(ErrorKind::Server | ErrorKind::TooLarge) => self.breaker.succeeded(),
-            Err(ErrorKind::PoolExhausted) => {}
+            Ok(_) | Err(ErrorKind::Server | ErrorKind::Rejected | ErrorKind::TooLarge) => {
+                self.breaker.succeeded(admission);
+            }
+            // Our own trouble: nothing was asked.
+            Err(ErrorKind::PoolExhausted | ErrorKind::OutOfTime | ErrorKind::NoRuntime) => {}
             Err(kind) => {
-                if self.breaker.failed(kind, Instant::now()) {
-                    self.pool.clear();
-                }
+                self.breaker.failed(admission, kind, Instant::now());
             }
         }
-        outcome
+    }
+
+    fn close_idle(&self) {
+        self.pool.clear();
+        #[cfg(feature = "tokio")]
+        self.async_pool.clear();
     }
 
     fn exhausted(&self) -> Error {
@@ -93,37 +105,71 @@ impl Node {
 }
 
 #[cfg(feature = "tokio")]
-impl Node {
-    pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        self.admit(request)?;
-        self.judge(self.exchange_async(request, deadline).await)
+mod on_tokio {
+    use std::time::{Duration, Instant};
+
+    use super::{Admission, Deadline, Error, ErrorKind, Node, Outcome, Request, broke};
+    use crate::async_pool::runtime;
+    use crate::wire::AsyncConnection;
+
+    /// A caller who gave up after this long without a reply says something
+    /// about the node, which answers within microseconds.
+    const SUSPICIOUS: Duration = Duration::from_millis(20);
+
+    impl Node {
+        pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
+            let admission = self.admit(request)?;
+            let waiting = Waiting { node: self, admission, since: Some(Instant::now()) };
+            let outcome = self.exchange_async(request, deadline).await;
+            waiting.end();
+            self.judge(admission, &outcome);
+            outcome
+        }
+
+        async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
+            let runtime = runtime().ok_or_else(|| {
+                let message = format!("{} cannot be reached: async functions need a tokio runtime", self.server);
+                Error::new(ErrorKind::NoRuntime, message)
+            })?;
+            let _permit = self.async_pool.checkout(deadline).await.ok_or_else(|| self.exhausted())?;
+            if let Some(mut idle) = self.async_pool.take_idle(runtime) {
+                let outcome = idle.exchange(&self.server, request, deadline).await;
+                if !broke(&outcome) {
+                    if outcome.is_ok() {
+                        self.async_pool.give_back(runtime, idle);
+                    }
+                    return outcome;
+                }
+                self.async_pool.clear();
+            }
+            let mut fresh = AsyncConnection::dial(&self.server, deadline).await?;
+            let outcome = fresh.exchange(&self.server, request, deadline).await;
+            if outcome.is_ok() {
+                self.async_pool.give_back(runtime, fresh);
+            }
+            outcome
+        }
     }
 
-    async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        use crate::wire::AsyncConnection;
+    /// An exchange under way, which its caller may drop.
+    struct Waiting<'a> {
+        node: &'a Node,
+        admission: Admission,
+        since: Option<Instant>,
+    }
 
-        let Some(runtime) = crate::async_pool::runtime() else {
-            let message = format!("{} cannot be reached: async functions need a tokio runtime", self.server);
-            return Err(Error::new(ErrorKind::Connect, message));
-        };
-        let permit = self.async_pool.checkout(deadline).await.ok_or_else(|| self.exhausted())?;
-        if let Some(mut idle) = self.async_pool.take_idle(runtime) {
-            let outcome = idle.exchange(&self.server, request, deadline).await;
-            if !broke(&outcome) {
-                if outcome.is_ok() {
-                    self.async_pool.give_back(runtime, idle);
-                }
-                return outcome;
+    impl Waiting<'_> {
+        fn end(mut self) {
+            self.since = None;
+        }
+    }
+
+    impl Drop for Waiting<'_> {
+        fn drop(&mut self) {
+            if self.since.is_some_and(|since| since.elapsed() >= SUSPICIOUS) {
+                self.node.breaker.failed(self.admission, ErrorKind::Timeout, Instant::now());
             }
-            self.async_pool.clear();
         }
-        let mut fresh = AsyncConnection::dial(&self.server, deadline).await?;
-        let outcome = fresh.exchange(&self.server, request, deadline).await;
-        if outcome.is_ok() {
-            self.async_pool.give_back(runtime, fresh);
-        }
-        drop(permit);
-        outcome
     }
 }
 

@@ -22,7 +22,7 @@ impl Ring {
         if servers.len() < 2 {
             return Ring { points: Vec::new() };
         }
-        let total: u32 = servers.iter().map(Server::share).sum();
+        let total: u64 = servers.iter().map(|server| u64::from(server.share())).sum();
         let mut points = Vec::new();
         for (index, server) in servers.iter().enumerate() {
             let label = label(server);
@@ -55,7 +55,7 @@ fn label(server: &Server) -> String {
 /// 40 rounds of 4 points for each server on average, in `f32` as in
 /// libmemcached: with 25 equal servers each has 39 rounds, not 40.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn rounds(share: u32, total: u32, servers: usize) -> u32 {
+fn rounds(share: u32, total: u64, servers: usize) -> u32 {
     let part = share as f32 / total as f32;
     (part * 40.0 * servers as f32).floor() as u32
 }

@@ -18,6 +18,9 @@ pub(crate) struct Server {
 
 const FORM: &str = "write `host`, `host:port` or `[v6]:port`, with `/?3` behind it for a weight of 3";
 
+/// More would be a slip of the finger; the ring counts on sums staying small.
+const MAX_WEIGHT: u32 = 65_535;
+
 impl Server {
     pub(crate) const DEFAULT_PORT: u16 = 11211;
 
@@ -56,7 +59,7 @@ fn parse(text: &str) -> Option<Server> {
         None => (text, 1),
         Some((address, weight)) => {
             let weight = weight.strip_prefix("weight=").unwrap_or(weight);
-            (address.strip_suffix('/').unwrap_or(address), weight.parse().ok()?)
+            (address.strip_suffix('/').unwrap_or(address), weight.parse().ok().filter(|weight| *weight <= MAX_WEIGHT)?)
         }
     };
     let (host, port) = match address.strip_prefix('[') {
@@ -108,9 +111,20 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", ":", "cache:", "cache:0", "cache:70000", "a:b:c", "[::1", "[x]:1", "udp://cache", "c/?x", "a b"]
-        {
+        for text in [
+            "",
+            ":",
+            "cache:",
+            "cache:0",
+            "cache:70000",
+            "a:b:c",
+            "[::1",
+            "[x]:1",
+            "udp://cache",
+            "c/?x",
+            "c/?65536",
+            "a b",
+        ] {
             assert_eq!(server(text), None, "{text:?}");
         }
     }

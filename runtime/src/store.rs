@@ -22,6 +22,12 @@ impl Store {
         Store::Embedded(Box::new(store), Peer::at("embedded", None))
     }
 
+    /// Whether there is anything to wait for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self, Store::Embedded(..))
+    }
+
     pub(crate) fn ask(&self, request: &Request<'_>, budget: &Budget) -> Outcome {
         match self {
             Store::Embedded(store, peer) => {

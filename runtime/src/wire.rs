@@ -31,11 +31,12 @@ impl Connection {
     pub(crate) fn dial(server: &Server, deadline: Deadline) -> Result<Self, Error> {
         let mut last = refused(server, "the name has no address");
         for address in resolve(server, deadline)? {
-            let left = deadline.left_to_connect().ok_or_else(|| refused(server, "no time left to connect"))?;
+            let left = deadline.left_to_connect().ok_or_else(|| out_of_time(server))?;
             match TcpStream::connect_timeout(&address, left)
                 .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             {
                 Ok(stream) => return Ok(Connection { inner: MetaConnection::from_stream(stream), requests: 0 }),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => last = silent(server),
                 Err(error) => last = refused(server, "no connection").with_source(error),
             }
         }
@@ -43,7 +44,7 @@ impl Connection {
     }
 
     pub(crate) fn exchange(&mut self, server: &Server, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        let left = deadline.left().ok_or_else(|| failed(server, request, ErrorKind::Timeout))?;
+        let left = deadline.left().ok_or_else(|| out_of_time(server))?;
         self.inner.set_io_timeout(Some(left));
         self.requests = self.requests.wrapping_add(1);
         let response = self.inner.execute(&command(request, self.requests));
@@ -61,18 +62,19 @@ pub(crate) struct AsyncConnection {
 #[cfg(feature = "tokio")]
 impl AsyncConnection {
     pub(crate) async fn dial(server: &Server, deadline: Deadline) -> Result<Self, Error> {
-        let left = deadline.left_to_connect().ok_or_else(|| refused(server, "no time left to connect"))?;
+        let left = deadline.left_to_connect().ok_or_else(|| out_of_time(server))?;
         let address = (server.host.as_str(), server.port);
         let dialled = tokio::time::timeout(left, memcache::exp::AsyncMetaConnection::connect(address)).await;
         match dialled {
             Ok(Ok(inner)) => Ok(AsyncConnection { inner, requests: 0 }),
             Ok(Err(WireError::Io(error))) => Err(refused(server, "no connection").with_source(error)),
             Ok(Err(_)) => Err(refused(server, "no connection")),
-            Err(_) => Err(refused(server, "no connection in time")),
+            Err(_) => Err(silent(server)),
         }
     }
 
     pub(crate) async fn exchange(&mut self, server: &Server, request: &Request<'_>, deadline: Deadline) -> Outcome {
+        deadline.left().ok_or_else(|| out_of_time(server))?;
         self.requests = self.requests.wrapping_add(1);
         let command = command(request, self.requests);
         let response = tokio::time::timeout_at(deadline.instant().into(), self.inner.execute(&command)).await;
@@ -97,9 +99,8 @@ fn resolve(server: &Server, deadline: Deadline) -> Result<Vec<SocketAddr>, Error
         let _ = send.send(addresses);
     });
     looked_up.map_err(|error| refused(server, "the name could not be looked up").with_source(error))?;
-    let left = deadline.left_to_connect().unwrap_or_default();
-    let answer: io::Result<Vec<SocketAddr>> =
-        receive.recv_timeout(left).map_err(|_| refused(server, "the name was not resolved in time"))?;
+    let left = deadline.left_to_connect().ok_or_else(|| out_of_time(server))?;
+    let answer: io::Result<Vec<SocketAddr>> = receive.recv_timeout(left).map_err(|_| silent(server))?;
     answer.map_err(|error| refused(server, "the name could not be resolved").with_source(error))
 }
 
@@ -230,6 +231,16 @@ fn failed(server: &Server, request: &Request<'_>, kind: ErrorKind) -> Error {
         _ => "answered with something else than this command's reply",
     };
     Error::new(kind, format!("{server} {why} ({})", request.verb().as_str()))
+}
+
+/// No connection in time, or no address: it may be slow, or gone.
+fn silent(server: &Server) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{server} could not be connected to in time"))
+}
+
+/// The call's own doing, not the server's.
+fn out_of_time(server: &Server) -> Error {
+    Error::new(ErrorKind::OutOfTime, format!("no time was left to ask {server}"))
 }
 
 fn refused(server: &Server, why: &str) -> Error {

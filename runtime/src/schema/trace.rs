@@ -296,12 +296,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         self.deeper(|tracer| visitor.visit_seq(Items { tracer, left: len }))
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Traced<V::Value> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
         self.note(&format!("{name}-{len}"));
         self.within(name, |tracer| visitor.visit_seq(Items { tracer, left: len }))
     }

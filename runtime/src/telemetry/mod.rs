@@ -45,3 +45,9 @@ pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str
         "{first} and {second} have the same key template: they share entries"
     );
 }
+
+/// Makes the span that is current now the current one of `work` as well.
+#[cfg(feature = "tokio")]
+pub(crate) fn within_current<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+    tracing::Instrument::in_current_span(work)
+}

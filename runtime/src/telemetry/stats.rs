@@ -84,10 +84,12 @@ impl Stats {
 
     pub(crate) fn computed(&self, nanos: u64) {
         self.computations.record(nanos);
-        self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+        let before = self.longest_nanos.load(Ordering::Relaxed);
+        self.longest_nanos.store(nanos.max(before - before / 8), Ordering::Relaxed);
     }
 
-    /// The longest computation seen in this process.
+    /// About the longest of this process's latest computations: an outlier is
+    /// forgotten by and by.
     pub(crate) fn longest_nanos(&self) -> u64 {
         self.longest_nanos.load(Ordering::Relaxed)
     }
