@@ -119,7 +119,7 @@ fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Ident>, errors: 
         "name" => spec.name = Some(string(input, &text)?),
         "entry" => spec.entry = Some(entry(input)?),
         "cache" => spec.cache = Some(input.parse()?),
-        _ => spec.krate = Some(input.call(Path::parse_mod_style)?),
+        _ => spec.krate = Some(krate(input)?),
     }
     Ok(())
 }
@@ -261,6 +261,11 @@ fn entry(input: ParseStream) -> syn::Result<Ident> {
         _ => None,
     }
     .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
+}
+
+fn krate(input: ParseStream) -> syn::Result<Path> {
+    let message = "`crate` takes the path of memocached; write `crate = my_prelude::memocached`";
+    input.call(Path::parse_mod_style).map_err(|error| syn::Error::new(error.span(), message))
 }
 
 /// The bare word an expression is, if it is one.

@@ -19,7 +19,7 @@ use crate::template::Format;
 /// The function with its cache, and the companion if one is asked for.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let Func { attrs, vis, sig, .. } = func;
-    let call = hidden("call");
+    let call = hidden("__memocached_call");
     let address = address(&format_ident!("begin"), plan, func);
     let memo = memo(&call, plan);
     let run = run(&memo, plan, func);
@@ -44,7 +44,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
         Some(Ttl::Expr(ttl)) => Some(quote!(.ttl(#ttl))),
         _ => None,
     };
-    let key = hidden("key");
+    let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
     quote!({
         #site
@@ -52,7 +52,8 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     })
 }
 
-/// The call with what of its result is stored, how, and when.
+/// The call with what of its result is stored, how, and when. All of it has the
+/// return type's place: a type that cannot be stored is reported there.
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.returns.output;
@@ -60,16 +61,17 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         let codec = codec_path(codec, plan);
         quote_spanned!(at(output)=> .codec(#codec))
     });
-    let store_if = plan.store_if.as_ref().map(|store_if| quote!(.store_if(#store_if)));
+    let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at(output)=> .store_if(#store_if)));
     let propagate = match plan.on_error {
-        OnError::Propagate => Some(quote!(.propagate())),
+        OnError::Propagate => Some(quote_spanned!(at(output)=> .propagate())),
         OnError::Bypass => None,
     };
-    quote! {
-        #call.shaped({
+    let call = Ident::new(&call.to_string(), at(output));
+    quote_spanned! {at(output)=>
+        #krate::private::ready(#call.shaped({
             use #krate::private::shapes::*;
             (&&&#krate::private::Probe::<#output>::NEW).shape()
-        }) #codec #store_if #propagate
+        }) #codec #store_if #propagate)
     }
 }
 
@@ -78,13 +80,10 @@ fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let body = &func.body;
     let output = &plan.returns.output;
-    // A type that cannot be stored is reported where it is written.
-    let method = |name| Ident::new(name, at(output));
-    let (run, run_async) = (method("run"), method("run_async"));
     match plan.returns.kind {
-        Kind::Blocking => quote!(#memo.#run(move || -> #output #body)),
+        Kind::Blocking => quote!(#memo.run(move || -> #output #body)),
         Kind::Async => quote! {
-            #memo.#run_async(async move {
+            #memo.run_async(async move {
                 // Tells the compiler the type of every `return` and `?` in the
                 // body, as the signature does for a function.
                 #[allow(unreachable_code)]
@@ -94,12 +93,10 @@ fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
                 #body
             }).await
         },
-        Kind::Future => quote!(#memo.#run_async(async move { (move || #body)().await })),
+        Kind::Future => quote!(#memo.run_async(async move { (move || #body)().await })),
         Kind::BoxedFuture => {
             let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
-            quote! {
-                #krate::private::Box::pin(#memo.#run_async(async move { (move || -> #boxed #body)().await }))
-            }
+            quote!(#krate::private::Box::pin(#memo.run_async(async move { (move || -> #boxed #body)().await })))
         }
     }
 }

@@ -157,6 +157,7 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
     let generics = generics(func);
     let mut roots = Vec::new();
     let mut key = Vec::new();
+    let mut unclear = false;
     for (i, piece) in pieces.iter().enumerate() {
         let (source, format) = match piece {
             Piece::Literal(text) => {
@@ -165,7 +166,10 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             }
             Piece::Placeholder { expr, format } => (expr, *format),
         };
-        let Some((mut expr, written)) = placeholder(source, literal, errors) else { continue };
+        let Some((mut expr, written)) = placeholder(source, literal, errors) else {
+            unclear = true;
+            continue;
+        };
         let terminator = match pieces.get(i + 1) {
             Some(Piece::Literal(text)) => template::terminator(text),
             _ => None,
@@ -180,6 +184,7 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             let cfgs = func::cfgs(param.attrs()).cloned().collect();
             key.push(Step::Value(Value { expr, format, terminator, cfgs, span }));
         } else {
+            unclear = true;
             let function = &func.sig.ident;
             errors.push(literal, format!("`<{source}>` names no parameter of `{function}`{}", meant(&written, params)));
         }
@@ -199,7 +204,10 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
     if !spec.skip.iter().any(|name| name == "Self") {
         key.push(Step::Owner);
     }
-    check_complete(&roots, &spec.skip, func, params, errors);
+    // What a wrong placeholder was meant to name would be reported as missing.
+    if !unclear {
+        check_complete(&roots, &spec.skip, func, params, errors);
+    }
     Some((Template::Given(text), key))
 }
 

@@ -1,5 +1,7 @@
 //! What a function returns, as far as it decides how the body is run.
 
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Token, Type, TypeParamBound};
 
@@ -61,7 +63,19 @@ fn uncacheable(output: &Type) -> Option<&'static str> {
         Type::Ptr(_) => "a raw pointer means nothing in another process; return an owned value",
         Type::ImplTrait(_) => "a stored value's type must be named; write the type instead of `impl Trait`",
         Type::FnPtr(_) => "a function pointer means nothing in another process; return an owned value",
+        other if borrows(other.to_token_stream()) => {
+            "a cached value is decoded anew on each hit, so nothing in it can be borrowed; use owned types"
+        }
         _ => return None,
+    })
+}
+
+/// Whether there is a `&` anywhere in a type.
+fn borrows(ty: TokenStream) -> bool {
+    ty.into_iter().any(|token| match token {
+        TokenTree::Punct(punct) => punct.as_char() == '&',
+        TokenTree::Group(group) => borrows(group.stream()),
+        _ => false,
     })
 }
 

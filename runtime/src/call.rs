@@ -7,14 +7,16 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::codec::Codec;
+use crate::error::Error;
 use crate::exchange::Ttl;
-use crate::flow::{Flow, Place, Waiting};
+#[cfg(feature = "tokio")]
+use crate::flow::Waiting;
+use crate::flow::{Flow, Place};
 use crate::key::{Key, KeyBuilder};
 use crate::mode::{self, Mode};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
 use crate::record::Form;
-use crate::shape::{Fails, Shape};
+use crate::shape::Shape;
 use crate::site::Site;
 use crate::telemetry::memo::CallSpan;
 
@@ -94,7 +96,7 @@ impl Address {
     /// Says what of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
-        Memo { address: self, shape, codec: Configured, store_if: Always, on_error: Compute }
+        Memo { address: self, shape, codec: Configured, store_if: Always, on_error: PhantomData }
     }
 
     pub(crate) fn ttl_on(&self, cache: &Cache) -> Ttl {
@@ -109,13 +111,13 @@ pub struct Memo<S, C = Configured, I = Always, O = Compute> {
     shape: PhantomData<S>,
     codec: C,
     store_if: I,
-    on_error: O,
+    on_error: PhantomData<O>,
 }
 
 impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     /// Stores with this codec and not the cache's.
     #[must_use]
-    pub fn codec<K: Codec<S::Value>>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
+    pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
         let Memo { address, shape, store_if, on_error, .. } = self;
         Memo { address, shape, codec: Chosen(codec), store_if, on_error }
     }
@@ -129,24 +131,51 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
 
     /// Returns the cache's errors.
     #[must_use]
-    pub fn propagate(self) -> Memo<S, C, I, Propagate>
-    where
-        S: Fails,
-    {
+    pub fn propagate(self) -> Memo<S, C, I, Propagate> {
         let Memo { address, shape, codec, store_if, .. } = self;
-        Memo { address, shape, codec, store_if, on_error: Propagate }
+        Memo { address, shape, codec, store_if, on_error: PhantomData }
     }
 }
 
-// Bounds stand on the methods, so that a type that cannot be stored is reported
-// as such and not as a missing method.
-impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
+/// Settles what a call leaves open. All that is asked of the value's type is
+/// asked here, once, and of a function, so that what is missing is reported as
+/// that and not as a missing method.
+pub fn ready<S, C, I, O>(memo: Memo<S, C, I, O>) -> Ready<S, I>
+where
+    S: Shape,
+    C: Choose<S::Value>,
+    O: OnError<S>,
+{
+    let Memo { address, codec, store_if, .. } = memo;
+    let Address { site, cache, key, ttl, mode, span } = address;
+    let span = span.unwrap_or_else(|| site.telemetry().open());
+    let flow = cache.zip(key).map(|(cache, key)| {
+        let form = Form::of(&key, codec.choose(&cache), site.version());
+        let ttl = ttl.unwrap_or_else(|| cache.ttl());
+        span.ttl(ttl);
+        if cache.records_keys() {
+            span.key(key.text());
+        }
+        Flow { form, ttl, mode, place: Place::new(cache, key) }
+    });
+    if flow.is_none() {
+        span.bypassed();
+    }
+    Ready { span, flow, store_if, on_error: O::answer }
+}
+
+/// A call that can begin. Without a flow there is nothing to ask.
+pub struct Ready<S: Shape, I> {
+    span: CallSpan,
+    flow: Option<Flow<S::Value>>,
+    store_if: I,
+    on_error: fn(Error) -> Option<S::Return>,
+}
+
+impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// The cached return value, or the body's.
-    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return
-    where
-        C: Choose<S::Value>,
-    {
-        let (span, flow, store_if, on_error) = self.open(Waiting::Blocking);
+    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
+        let Ready { span, flow, store_if, on_error } = self;
         let _entered = span.enter();
         let Some(mut flow) = flow else {
             return span.compute(body).0;
@@ -156,7 +185,7 @@ impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
             Ok(Some(value)) => return S::join(value),
             Ok(None) => {}
             Err(error) => {
-                if let Some(answer) = on_error.answer(error) {
+                if let Some(answer) = on_error(error) {
                     return answer;
                 }
             }
@@ -173,24 +202,21 @@ impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
         S::join(value)
     }
 
-    /// As [`Memo::run`], for a body that is a future.
+    /// As [`Ready::run`], for a body that is a future.
     #[cfg(feature = "tokio")]
-    pub async fn run_async<F>(self, body: F) -> S::Return
-    where
-        F: Future<Output = S::Return>,
-        C: Choose<S::Value>,
-    {
-        let (span, flow, store_if, on_error) = self.open(Waiting::Async);
+    pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
+        let Ready { span, flow, store_if, on_error } = self;
         let call = async {
             let Some(mut flow) = flow else {
                 return span.compute_async(body).await.0;
             };
+            flow.place.waiting = Waiting::Async;
             let found = flow.place.cache.store().ask_async(&flow.lookup(&span), &flow.place.budget).await;
             match flow.judge(found, &span) {
                 Ok(Some(value)) => return S::join(value),
                 Ok(None) => {}
                 Err(error) => {
-                    if let Some(answer) = on_error.answer(error) {
+                    if let Some(answer) = on_error(error) {
                         return answer;
                     }
                 }
@@ -209,28 +235,5 @@ impl<S: Shape, C, I: StoreIf<S::Value>, O: OnError<S>> Memo<S, C, I, O> {
             S::join(value)
         };
         span.within(call).await
-    }
-
-    /// The span of this call, and its flow unless there is nothing to ask.
-    fn open(self, waiting: Waiting) -> (CallSpan, Option<Flow<C::Codec>>, I, O)
-    where
-        C: Choose<S::Value>,
-    {
-        let Memo { address, codec, store_if, on_error, .. } = self;
-        let Address { site, cache, key, ttl, mode, span } = address;
-        let span = span.unwrap_or_else(|| site.telemetry().open());
-        let flow = cache.zip(key).map(|(cache, key)| {
-            let form = Form::of(&key, codec.choose(&cache), site.version());
-            let ttl = ttl.unwrap_or_else(|| cache.ttl());
-            span.ttl(ttl);
-            if cache.records_keys() {
-                span.key(key.text());
-            }
-            Flow { form, ttl, mode, place: Place::new(cache, key, waiting) }
-        });
-        if flow.is_none() {
-            span.bypassed();
-        }
-        (span, flow, store_if, on_error)
     }
 }

@@ -84,7 +84,7 @@ impl<C> Handle<C> {
         })
     }
 
-    fn form<V>(&self) -> Result<Form<C::Codec>, Error>
+    fn form<V>(&self) -> Result<Form<V>, Error>
     where
         C: Choose<V> + Clone,
     {
@@ -158,7 +158,7 @@ macro_rules! verbs {
             let form = self.handle.form::<$value>()?;
             let (cache, request) = self.handle.peek()?;
             let item = found(cache.store().$ask(&request, &cache.budget())$($await)*)?;
-            Ok(item.filter(|item| form.unpack::<$value>(&item.value, item.flags).is_ok()).map(|item| EntryInfo {
+            Ok(item.filter(|item| form.unpack(&item.value, item.flags).is_ok()).map(|item| EntryInfo {
                 time_left: item.seconds_left.map(Duration::from_secs),
                 size: item.value.len(),
                 cost: Duration::from_nanos(form.cost(&item.value).unwrap_or(0)),

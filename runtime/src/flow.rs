@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::cache::Cache;
-use crate::codec::Codec;
 use crate::envelope::Refusal;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
@@ -29,8 +28,8 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(3);
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
 
 /// One call that has a cache and a key.
-pub(crate) struct Flow<C> {
-    pub(crate) form: Form<C>,
+pub(crate) struct Flow<V> {
+    pub(crate) form: Form<V>,
     pub(crate) ttl: Ttl,
     pub(crate) mode: Mode,
     pub(crate) place: Place,
@@ -69,12 +68,12 @@ enum Claim {
 }
 
 impl Place {
-    pub(crate) fn new(cache: Cache, key: Key, waiting: Waiting) -> Self {
-        Place { budget: cache.budget(), cache, key, waiting, claim: Claim::Nothing }
+    pub(crate) fn new(cache: Cache, key: Key) -> Self {
+        Place { budget: cache.budget(), cache, key, waiting: Waiting::Blocking, claim: Claim::Nothing }
     }
 }
 
-impl<C> Flow<C> {
+impl<V> Flow<V> {
     /// Asks for the value, or for the lease to compute it: not much longer
     /// than that takes, since a lease may be lost with its holder.
     pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
@@ -91,10 +90,7 @@ impl<C> Flow<C> {
     /// # Errors
     ///
     /// If the cache could not be asked.
-    pub(crate) fn judge<V>(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error>
-    where
-        C: Codec<V>,
-    {
+    pub(crate) fn judge(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error> {
         let item = match outcome {
             Ok(Reply::Found(item)) => item,
             Ok(Reply::Missing { won }) => {
@@ -117,7 +113,7 @@ impl<C> Flow<C> {
             span.miss(MissReason::Refresh);
             return Ok(None);
         }
-        match span.try_deserialize(|| self.form.unpack::<V>(&value, flags)) {
+        match span.try_deserialize(|| self.form.unpack(&value, flags)) {
             Ok(Found { value: found, cost }) => {
                 span.hit(value.len(), cost);
                 return Ok(Some(found));
@@ -134,10 +130,7 @@ impl<C> Flow<C> {
     }
 
     /// The bytes to store, if this call may store and the value lets it.
-    pub(crate) fn pack<V>(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Vec<u8>>
-    where
-        C: Codec<V>,
-    {
+    pub(crate) fn pack(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Vec<u8>> {
         match self.place.claim {
             Claim::Nothing => return None,
             Claim::Lost => {

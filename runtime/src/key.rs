@@ -357,6 +357,11 @@ impl KeyWriter {
 }
 
 /// Floats, which have bits but no equality to build a key on.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no float, so it has no `:bits`",
+    label = "neither `f32` nor `f64`",
+    note = "write the placeholder without a format, as in `<n>`"
+)]
 pub trait Bits {
     /// The bit pattern, widened to 64 bits.
     fn bits(&self) -> u64;

@@ -2,24 +2,26 @@
 //!
 //! Each choice is a type, so that the usual one costs nothing.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::cache::Cache;
-use crate::codec::{Codec, Standard};
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::shape::{Fails, Shape};
 
 /// Which codec values of type `V` are stored with.
 #[diagnostic::on_unimplemented(
     message = "values of type `{V}` cannot be cached",
-    label = "not `Serialize` and `DeserializeOwned`",
-    note = "for your own types: `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "a function whose result cannot be stored is not for caching: remove `#[memcached]`"
+    label = "no codec takes this, or not the one that is asked for",
+    note = "bincode, postcard and json take what is `Serialize` and `DeserializeOwned`: \
+            `#[derive(serde::Serialize, serde::Deserialize)]` on the type",
+    note = "`codec = text` takes what is `Display` and `FromStr`, a codec of your own what it implements `Codec` for"
 )]
 pub trait Choose<V> {
-    /// The codec.
-    type Codec: Codec<V>;
-
-    /// Settles for a codec.
-    fn choose(self, cache: &Cache) -> Self::Codec;
+    /// Settles for a codec, after which nothing more is asked of `V`. Codecs
+    /// are of no size, so the box is not allocated.
+    fn choose(self, cache: &Cache) -> Box<dyn Codec<V>>;
 }
 
 /// The codec the cache is configured with.
@@ -27,14 +29,9 @@ pub trait Choose<V> {
 pub struct Configured;
 
 #[diagnostic::do_not_recommend]
-impl<V> Choose<V> for Configured
-where
-    Standard: Codec<V>,
-{
-    type Codec = Standard;
-
-    fn choose(self, cache: &Cache) -> Standard {
-        cache.codec()
+impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
+    fn choose(self, cache: &Cache) -> Box<dyn Codec<V>> {
+        cache.codec().boxed()
     }
 }
 
@@ -44,10 +41,8 @@ pub struct Chosen<C>(pub C);
 
 #[diagnostic::do_not_recommend]
 impl<V, C: Codec<V>> Choose<V> for Chosen<C> {
-    type Codec = C;
-
-    fn choose(self, _: &Cache) -> C {
-        self.0
+    fn choose(self, _: &Cache) -> Box<dyn Codec<V>> {
+        Box::new(self.0)
     }
 }
 
@@ -74,9 +69,14 @@ impl<V, F: Fn(&V) -> bool> StoreIf<V> for F {
 }
 
 /// What the caller gets when the cache cannot be asked.
+#[diagnostic::on_unimplemented(
+    message = "`on_error = propagate` needs a `Result` whose error is made from `memocached::Error`",
+    label = "cannot carry a `memocached::Error`",
+    note = "return a `Result`, and implement `From<memocached::Error>` for its error type"
+)]
 pub trait OnError<S: Shape> {
     /// A return value to give at once; without one, the function computes.
-    fn answer(&self, error: Error) -> Option<S::Return>;
+    fn answer(error: Error) -> Option<S::Return>;
 }
 
 /// What it would get without a cache.
@@ -84,7 +84,7 @@ pub trait OnError<S: Shape> {
 pub struct Compute;
 
 impl<S: Shape> OnError<S> for Compute {
-    fn answer(&self, _: Error) -> Option<S::Return> {
+    fn answer(_: Error) -> Option<S::Return> {
         None
     }
 }
@@ -93,8 +93,9 @@ impl<S: Shape> OnError<S> for Compute {
 #[derive(Debug)]
 pub struct Propagate;
 
+#[diagnostic::do_not_recommend]
 impl<S: Fails> OnError<S> for Propagate {
-    fn answer(&self, error: Error) -> Option<S::Return> {
+    fn answer(error: Error) -> Option<S::Return> {
         Some(S::fail(error))
     }
 }

@@ -2,7 +2,7 @@
 
 pub use std::boxed::Box;
 
-pub use crate::call::{Address, Memo};
+pub use crate::call::{Address, Memo, Ready, ready};
 pub use crate::policy::{Chosen, Configured};
 pub use crate::shape::{Probe, shapes};
 pub use crate::site::{Description, Site, SiteTtl};

@@ -8,9 +8,8 @@ use crate::error::Error;
 use crate::key::Key;
 
 /// Whose values these are: one key's, of one type, version and codec.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Form<C> {
-    codec: C,
+pub(crate) struct Form<V> {
+    codec: Box<dyn Codec<V>>,
     identity: Identity,
     framing: Framing,
 }
@@ -23,11 +22,8 @@ pub(crate) struct Found<V> {
     pub(crate) cost: u64,
 }
 
-impl<C> Form<C> {
-    pub(crate) fn of<V>(key: &Key, codec: C, version: u32) -> Self
-    where
-        C: Codec<V>,
-    {
+impl<V> Form<V> {
+    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32) -> Self {
         let structure = [codec.schema().to_le_bytes(), key.owner().to_le_bytes()].concat();
         let schema = xxh3_64_with_seed(&structure, u64::from(version));
         let identity = Identity { codec: codec.id(), schema, key: key.fingerprint() };
@@ -43,10 +39,7 @@ impl<C> Form<C> {
     }
 
     /// The bytes to store.
-    pub(crate) fn pack<V>(&self, value: &V, cost: u64) -> Result<Vec<u8>, Error>
-    where
-        C: Codec<V>,
-    {
+    pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Vec<u8>, Error> {
         match self.framing {
             Framing::Envelope => {
                 let mut bytes = envelope::begin(self.identity);
@@ -63,10 +56,7 @@ impl<C> Form<C> {
     }
 
     /// The value in stored bytes, if they are this form's.
-    pub(crate) fn unpack<V>(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal>
-    where
-        C: Codec<V>,
-    {
+    pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
         let Contents { payload, cost } = match self.framing {
             Framing::Envelope => envelope::open(bytes, self.identity)?,
             Framing::Bare { flags: own } if flags == own || is_plain(flags) => Contents { payload: bytes, cost: 0 },

@@ -24,11 +24,6 @@ pub trait Shape {
 }
 
 /// A shape that a cache's error fits into.
-#[diagnostic::on_unimplemented(
-    message = "`on_error = propagate` needs a `Result` whose error is made from `memocached::Error`",
-    label = "cannot carry a `memocached::Error`",
-    note = "return a `Result`, and implement `From<memocached::Error>` for its error type"
-)]
 pub trait Fails: Shape {
     /// The return value that stands for a cache's error.
     fn fail(error: Error) -> Self::Return;

@@ -54,7 +54,7 @@ use crate::error::{Error, ErrorKind};
     label = "the codec `{Self}` has no form for this",
     note = "for most codecs: `#[derive(serde::Serialize, serde::Deserialize)]`, and no borrowed data"
 )]
-pub trait Codec<T> {
+pub trait Codec<T>: Send + Sync + 'static {
     /// Names the format in front of a stored value. Numbers below 64 are this
     /// crate's.
     fn id(&self) -> u8;
@@ -185,7 +185,7 @@ impl<T: Display + FromStr> Codec<T> for Text {
 
 /// The codec that a cache is configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standard {
+pub(crate) enum Standard {
     /// [`Bincode`].
     #[cfg(feature = "bincode")]
     Bincode,
@@ -201,6 +201,18 @@ impl Standard {
     /// The names that can be configured.
     pub(crate) const FORM: &'static str = "`bincode`, `postcard` or `json`, as far as the features are enabled";
 
+    /// The codec itself, for values of type `T`.
+    pub(crate) fn boxed<T: Serialize + DeserializeOwned>(self) -> Box<dyn Codec<T>> {
+        match self {
+            #[cfg(feature = "bincode")]
+            Standard::Bincode => Box::new(Bincode),
+            #[cfg(feature = "postcard")]
+            Standard::Postcard => Box::new(Postcard),
+            #[cfg(feature = "json")]
+            Standard::Json => Box::new(Json),
+        }
+    }
+
     /// The codec called `name`, if it is built in.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
@@ -212,51 +224,6 @@ impl Standard {
             "json" => Some(Standard::Json),
             _ => None,
         }
-    }
-}
-
-/// Does the same with whichever codec it is.
-macro_rules! with {
-    ($standard:expr, $codec:ident => $work:expr) => {
-        match $standard {
-            #[cfg(feature = "bincode")]
-            Standard::Bincode => {
-                let $codec = Bincode;
-                $work
-            }
-            #[cfg(feature = "postcard")]
-            Standard::Postcard => {
-                let $codec = Postcard;
-                $work
-            }
-            #[cfg(feature = "json")]
-            Standard::Json => {
-                let $codec = Json;
-                $work
-            }
-        }
-    };
-}
-
-#[cfg_attr(
-    not(any(feature = "bincode", feature = "postcard", feature = "json")),
-    allow(unused_variables, reason = "there is no codec to use them")
-)]
-impl<T: Serialize + DeserializeOwned> Codec<T> for Standard {
-    fn id(&self) -> u8 {
-        with!(*self, codec => Codec::<T>::id(&codec))
-    }
-
-    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        with!(*self, codec => codec.encode(value, out))
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
-        with!(*self, codec => codec.decode(bytes))
-    }
-
-    fn schema(&self) -> u64 {
-        with!(*self, codec => Codec::<T>::schema(&codec))
     }
 }
 
@@ -342,7 +309,7 @@ mod tests {
 
     const ALL: [Standard; 3] = [Standard::Bincode, Standard::Postcard, Standard::Json];
 
-    fn round_trip<T>(codec: impl Codec<T>, value: &T) -> T {
+    fn round_trip<T>(codec: &dyn Codec<T>, value: &T) -> T {
         let mut bytes = Vec::new();
         codec.encode(value, &mut bytes).expect("encodes");
         codec.decode(&bytes).expect("decodes")
@@ -352,10 +319,10 @@ mod tests {
     fn bytes_left_over_are_refused() {
         for codec in ALL {
             let mut bytes = Vec::new();
-            codec.encode(&1_u8, &mut bytes).unwrap();
+            codec.boxed().encode(&1_u8, &mut bytes).unwrap();
             bytes.push(b'1');
             bytes.push(b'}');
-            let decoded: Result<u8, _> = codec.decode(&bytes);
+            let decoded: Result<u8, _> = codec.boxed().decode(&bytes);
             assert!(decoded.is_err(), "{codec:?}");
         }
     }
@@ -364,7 +331,7 @@ mod tests {
     fn a_claim_of_a_huge_length_is_refused() {
         let bomb = [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         for codec in ALL {
-            let decoded: Result<Vec<u64>, _> = codec.decode(&bomb);
+            let decoded: Result<Vec<u64>, _> = codec.boxed().decode(&bomb);
             assert!(decoded.is_err(), "{codec:?}");
         }
     }
@@ -384,8 +351,8 @@ mod tests {
             let numbers = vec![1_u128; length];
             let texts = vec!["x".to_owned(); length];
             for codec in ALL {
-                assert_eq!(round_trip(codec, &numbers), numbers, "{codec:?}");
-                assert_eq!(round_trip(codec, &texts), texts, "{codec:?}");
+                assert_eq!(round_trip(&*codec.boxed(), &numbers), numbers, "{codec:?}");
+                assert_eq!(round_trip(&*codec.boxed(), &texts), texts, "{codec:?}");
             }
         }
     }
@@ -401,36 +368,36 @@ mod tests {
         }
         let page = Page { next: None, offset: 1, ids: vec![5, 0] };
         for codec in [Standard::Bincode, Standard::Postcard] {
-            assert!(codec.encode(&page, &mut Vec::new()).is_err(), "{codec:?}");
+            assert!(codec.boxed().encode(&page, &mut Vec::new()).is_err(), "{codec:?}");
         }
-        assert!(Standard::Json.encode(&page, &mut Vec::new()).is_ok());
-        assert!(Standard::Json.encode(&Some(None::<u8>), &mut Vec::new()).is_err());
-        assert!(Standard::Json.encode(&f64::NAN, &mut Vec::new()).is_err());
-        assert!(Standard::Bincode.encode(&f64::NAN, &mut Vec::new()).is_ok());
+        assert!(Json.encode(&page, &mut Vec::new()).is_ok());
+        assert!(Json.encode(&Some(None::<u8>), &mut Vec::new()).is_err());
+        assert!(Json.encode(&f64::NAN, &mut Vec::new()).is_err());
+        assert!(Bincode.encode(&f64::NAN, &mut Vec::new()).is_ok());
     }
 
     proptest! {
         #[test]
         fn a_value_comes_back(value in any::<(u64, String, Option<Vec<i32>>)>(), float in -1e300_f64..1e300) {
             for codec in ALL {
-                prop_assert_eq!(&round_trip(codec, &value), &value);
-                prop_assert_eq!(round_trip(codec, &float).to_bits(), float.to_bits());
+                prop_assert_eq!(&round_trip(&*codec.boxed(), &value), &value);
+                prop_assert_eq!(round_trip(&*codec.boxed(), &float).to_bits(), float.to_bits());
             }
-            prop_assert_eq!(round_trip(Text, &float).to_bits(), float.to_bits());
+            prop_assert_eq!(round_trip(&Text, &float).to_bits(), float.to_bits());
         }
 
         #[test]
         fn binary_codecs_keep_what_json_cannot(float in any::<f64>(), nested in any::<Option<Option<u8>>>()) {
             for codec in [Standard::Bincode, Standard::Postcard] {
-                prop_assert_eq!(round_trip(codec, &float).to_bits(), float.to_bits());
-                prop_assert_eq!(round_trip(codec, &nested), nested);
+                prop_assert_eq!(round_trip(&*codec.boxed(), &float).to_bits(), float.to_bits());
+                prop_assert_eq!(round_trip(&*codec.boxed(), &nested), nested);
             }
         }
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
             for codec in ALL {
-                let _: Result<Vec<(String, Vec<u64>)>, _> = codec.decode(&bytes);
+                let _: Result<Vec<(String, Vec<u64>)>, _> = codec.boxed().decode(&bytes);
             }
         }
     }

@@ -1,0 +1,8 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>")]
+fn f(n: u64) -> u64 {
+    n + call
+}
+
+fn main() {}

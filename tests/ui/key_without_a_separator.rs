@@ -1,0 +1,10 @@
+use memocached::memcached;
+
+#[memcached(key = "<n>x<m>")]
+fn f(n: u64, m: u64) -> u64 {
+    n + m
+}
+
+fn main() {
+    f(1, 2);
+}

@@ -1,0 +1,6 @@
+use memocached::memcached;
+
+#[memcached]
+fn main() -> Result<(), String> {
+    Ok(())
+}

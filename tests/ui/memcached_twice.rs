@@ -1,0 +1,9 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>")]
+#[memcached(key = "f:<n>")]
+fn f(n: u64) -> u64 {
+    n
+}
+
+fn main() {}

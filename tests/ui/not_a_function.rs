@@ -1,0 +1,6 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>")]
+struct S;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>")]
+impl S {}
+
+struct S;
+
+fn main() {}
