@@ -190,6 +190,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     quote! {
         #(#cfgs)*
         #[doc = #about]
+        #[allow(clippy::too_many_arguments)]
         #[must_use]
         #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
             #krate::#kind::of(#address, #codec)

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(
-    not(all(feature = "bincode", feature = "memcache")),
-    allow(dead_code, unreachable_code, reason = "without a codec or without sockets, parts of the path lie idle")
+    not(all(feature = "bincode", feature = "memcache", feature = "tokio")),
+    allow(dead_code, unreachable_code, reason = "without codec, sockets or runtime, parts of the path lie idle")
 )]
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
 pub struct Chosen<C>(pub C);
 
 #[diagnostic::do_not_recommend]
-impl<V, C: Codec<V>> Choose<V> for Chosen<C> {
+impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
     fn choose(self, _: &Cache) -> Box<dyn Codec<V>> {
         Box::new(self.0)
     }

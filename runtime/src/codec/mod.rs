@@ -54,7 +54,7 @@ use crate::error::{Error, ErrorKind};
     label = "the codec `{Self}` has no form for this",
     note = "for most codecs: `#[derive(serde::Serialize, serde::Deserialize)]`, and no borrowed data"
 )]
-pub trait Codec<T>: Send + Sync + 'static {
+pub trait Codec<T>: Send + Sync {
     /// Names the format in front of a stored value. Numbers below 64 are this
     /// crate's.
     fn id(&self) -> u8;
