@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so")]
 
 mod behaviour {
+    mod arguments;
+    mod bodies;
+    mod choices;
     mod cluster;
     mod configuration;
     mod example;

@@ -108,8 +108,13 @@ impl Memcached {
         assert!(status.is_ok_and(|status| status.success()), "kill {name}");
     }
 
+    /// Waits for an answer, so that this connection is counted before any other.
     fn wait(&self) {
-        until("the server to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        until("the server to answer", || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            stream.write_all(b"version\r\n").ok()?;
+            (stream.read(&mut [0; 8]).ok()? > 0).then_some(())
+        });
     }
 }
 
