@@ -21,6 +21,7 @@ mod behaviour {
     mod sharing;
     mod spans;
     mod walls;
+    mod without_prelude;
 }
 
 #[path = "support/mod.rs"]

@@ -426,6 +426,9 @@ fn push_hex(text: &mut String, byte: u8) {
 }
 
 #[cfg(test)]
+mod injective;
+
+#[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap};
 

@@ -264,6 +264,17 @@ fn shadowed_names_do_not_reach_the_expansion() {
     assert_eq!(in_the_way::shadowed(1, 2, 3), Ok(7));
 }
 
+#[tokio::test]
+async fn expansions_need_nothing_in_scope() {
+    use super::without_prelude::{Size, later, of, of_entry};
+    for _ in 0..2 {
+        assert_eq!(of::<&str, 3>(Size::Large { by: 2 }, 3, "x"), 6);
+        assert_eq!(later("a", 0.5, None).await.as_deref(), Some("a"));
+    }
+    assert_eq!(of_entry::<&str, 3>(Size::Large { by: 2 }, 3, "x").get().unwrap(), Some(6));
+    assert_eq!(of_entry::<&str, 3>(Size::Small, 3, "x").get().unwrap(), None);
+}
+
 #[memcached(key = "shapes:floats:<a:bits>:<b:debug>:<c:display>:<d:hash>", ttl = 60, cache = cache, skip(cache))]
 fn formats(cache: &Cache, a: f64, b: Vec<u8>, c: &str, d: (u8, &str)) -> (f64, usize) {
     (a * 2.0, b.len() + c.len() + d.1.len())

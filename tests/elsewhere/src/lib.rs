@@ -131,6 +131,7 @@ pub fn length(text: &str) -> impl std::future::Future<Output = usize> + Send + '
 /// Attributes of other crates and of the language stay.
 #[deprecated = "use `double`"]
 #[inline]
+#[track_caller]
 #[must_use]
 #[allow(clippy::unreadable_literal)]
 #[memcached(key = "old:<n>", crate = memo)]

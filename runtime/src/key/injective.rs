@@ -1,0 +1,371 @@
+//! Tests that no two different calls share a key: random values of random
+//! types, and the pairs that other encodings are known to confuse.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use super::{KeyBuilder, KeyWriter, MAX_WIRE_KEY};
+use crate::key_part::KeyPart;
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) >> 33).expect("31 bits") % limit
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// The type of a parameter.
+#[derive(Clone, Debug)]
+enum Type {
+    Number,
+    Text,
+    Option(Box<Type>),
+    Tuple(Vec<Type>),
+    List(Box<Type>),
+    Set(Box<Type>),
+    Map(Box<[Type; 2]>),
+    /// A hand-written `KeyPart` that writes one part behind the other.
+    Pieces(Vec<Type>),
+    /// One list of fields for each variant.
+    Enum(Vec<Vec<Type>>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Value {
+    Number(i8),
+    Text(String),
+    Option(Option<Box<Value>>),
+    Tuple(Vec<Value>),
+    List(Vec<Value>),
+    Set(BTreeSet<Value>),
+    Map(BTreeMap<Value, Value>),
+    Pieces(Vec<Value>),
+    Enum(usize, Vec<Value>),
+}
+
+impl Type {
+    fn any(random: &mut Random, depth: usize) -> Type {
+        let some = |random: &mut Random| {
+            let count = 1 + random.below(3);
+            (0..count).map(|_| Type::any(random, depth - 1)).collect::<Vec<_>>()
+        };
+        match random.below(if depth == 0 { 2 } else { 9 }) {
+            0 => Type::Number,
+            1 => Type::Text,
+            2 => Type::Option(Box::new(Type::any(random, depth - 1))),
+            3 => Type::Tuple(some(random)),
+            4 => Type::List(Box::new(Type::any(random, depth - 1))),
+            5 => Type::Set(Box::new(Type::any(random, depth - 1))),
+            6 => Type::Map(Box::new([Type::any(random, depth - 1), Type::any(random, depth - 1)])),
+            7 => Type::Pieces(some(random)),
+            _ => Type::Enum(vec![vec![], some(random), some(random)]),
+        }
+    }
+
+    /// A value whose texts are made of these letters.
+    fn value(&self, letters: &[char], random: &mut Random) -> Value {
+        let each = |types: &[Type], random: &mut Random| types.iter().map(|ty| ty.value(letters, random)).collect();
+        match self {
+            Type::Number => Value::Number(i8::try_from(random.below(12)).expect("small") - 1),
+            Type::Text => {
+                let length = random.below(4);
+                Value::Text((0..length).map(|_| *random.pick(letters)).collect())
+            }
+            Type::Option(inner) => Value::Option((random.below(3) > 0).then(|| Box::new(inner.value(letters, random)))),
+            Type::Tuple(types) => Value::Tuple(each(types, random)),
+            Type::List(ty) => Value::List((0..random.below(3)).map(|_| ty.value(letters, random)).collect()),
+            Type::Set(ty) => Value::Set((0..random.below(3)).map(|_| ty.value(letters, random)).collect()),
+            Type::Map(types) => {
+                let entry = |_| (types[0].value(letters, random), types[1].value(letters, random));
+                Value::Map((0..2).map(entry).collect())
+            }
+            Type::Pieces(types) => Value::Pieces(each(types, random)),
+            Type::Enum(variants) => {
+                let variant = random.below(variants.len());
+                Value::Enum(variant, each(&variants[variant], random))
+            }
+        }
+    }
+}
+
+impl KeyPart for Value {
+    fn write(&self, key: &mut KeyWriter) {
+        fn parts(values: &[Value]) -> impl Iterator<Item = &dyn KeyPart> {
+            values.iter().map(|value| value as &dyn KeyPart)
+        }
+        match self {
+            Value::Number(number) => number.write(key),
+            Value::Text(text) => text.write(key),
+            Value::Option(value) => value.write(key),
+            Value::Tuple(values) => key.group(parts(values)),
+            Value::List(values) => values.write(key),
+            Value::Set(values) => values.iter().collect::<HashSet<_>>().write(key),
+            Value::Map(values) => values.iter().collect::<HashMap<_, _>>().write(key),
+            Value::Pieces(values) => values.iter().for_each(|value| value.write(key)),
+            Value::Enum(variant, values) => key.variant(["A", "B", "AB"][*variant], parts(values)),
+        }
+    }
+}
+
+const LETTERS: [char; 27] = [
+    'a', '1', '2', 'é', ',', ':', ';', '-', '.', '_', '=', '~', '&', '%', '#', '(', ')', '[', ']', '{', '}', '<', '>',
+    ' ', '\r', '\n', '\0',
+];
+
+/// What may stand between two placeholders, with the byte the first must not
+/// contain.
+const BETWEEN: &[(&str, u8)] = &[
+    (":", b':'),
+    (",", b','),
+    ("-", b'-'),
+    (".", b'.'),
+    ("_", b'_'),
+    ("=", b'='),
+    ("(", b'('),
+    (")", b')'),
+    ("[", b'['),
+    ("]}", b']'),
+    ("~:", b':'),
+    ("&%;", b';'),
+    ("a-b", b'-'),
+    ("1.", b'.'),
+    ("::", b':'),
+];
+
+fn render(write: impl FnOnce(&mut KeyBuilder)) -> String {
+    let mut key = KeyBuilder::new("");
+    write(&mut key);
+    let key = key.finish().expect("nothing refuses to be written");
+    assert!(key.wire().len() <= MAX_WIRE_KEY && key.wire().bytes().all(|byte| byte.is_ascii_graphic()), "{key:?}");
+    key.text().to_owned()
+}
+
+/// Among 200 calls of each of 500 functions, ten million pairs meet.
+#[test]
+fn different_arguments_of_any_types_give_different_keys() {
+    let mut random = Random(2026);
+    for _ in 0..500 {
+        let types = [Type::any(&mut random, 3), Type::any(&mut random, 2)];
+        let (between, end) = *random.pick(BETWEEN);
+        // Few letters, so that values come close to one another.
+        let letters = [(); 3].map(|()| *random.pick(&LETTERS));
+        let letters = [&letters[..], &[char::from(end)]].concat();
+        let mut seen: HashMap<String, [Value; 2]> = HashMap::new();
+        for _ in 0..200 {
+            let values = types.each_ref().map(|ty| ty.value(&letters, &mut random));
+            let key = render(|key| {
+                key.until(end).part(&values[0]);
+                key.literal(between);
+                key.part(&values[1]);
+            });
+            if let Some(other) = seen.get(&key) {
+                assert_eq!(*other, values, "share {key:?} behind <{between}>, as {types:?}");
+            }
+            seen.insert(key, values);
+        }
+    }
+}
+
+/// A value with its type, as a generic function would have them in its key.
+fn typed<T: KeyPart>(value: T) -> String {
+    render(|key| {
+        key.part(&value);
+        key.literal(";");
+        key.type_name::<T>();
+    })
+}
+
+/// Two values behind a template such as `<a>:<b>`.
+fn two(first: impl KeyPart, second: impl KeyPart) -> String {
+    render(|key| {
+        key.until(b':').part(&first);
+        key.literal(":");
+        key.part(&second);
+    })
+}
+
+fn bits(value: f64) -> String {
+    render(|key| key.bits(&value))
+}
+
+macro_rules! apart {
+    ($($one:expr => $other:expr),* $(,)?) => {{
+        let pairs = [$(($one, $other)),*];
+        for (one, other) in &pairs {
+            assert_ne!(one, other);
+        }
+        pairs.len()
+    }};
+}
+
+#[test]
+fn the_pairs_that_are_easily_confused_stay_apart() {
+    let nothing: Option<&str> = None;
+    let numbers = apart! {
+        typed(1_u8) => typed("1"),
+        typed(1_u8) => typed(1_u16),
+        typed(1_u32) => typed(1_i32),
+        typed(-1_i8) => typed("-1"),
+        typed(255_u8) => typed(-1_i8),
+        typed(true) => typed("true"),
+        typed(true) => typed(1_u8),
+        typed('1') => typed(1_u8),
+        typed('a') => typed("a"),
+        typed(u64::MAX) => typed(u128::from(u64::MAX)),
+        typed(0_i64) => typed(-1_i64),
+        typed(10_u8) => typed(1_u8),
+        typed(()) => typed(""),
+        typed(()) => typed("()"),
+        bits(0.0) => bits(-0.0),
+        bits(f64::NAN) => bits(-f64::NAN),
+        bits(f64::NAN) => bits(f64::from_bits(f64::NAN.to_bits() + 1)),
+        bits(f64::INFINITY) => bits(f64::MAX),
+        bits(0.1 + 0.2) => bits(0.3),
+        bits(1.0) => bits(1.0 + f64::EPSILON),
+    };
+    let text = apart! {
+        typed("") => typed("%"),
+        typed("") => typed(" "),
+        typed(" ") => typed("%20"),
+        typed("%") => typed("%25"),
+        typed("%2") => typed("%252"),
+        typed("a") => typed("A"),
+        typed("a ") => typed("a"),
+        typed("\0") => typed(""),
+        typed("\0") => typed("0"),
+        typed("\r\n") => typed("\n\r"),
+        typed("\n") => typed("\\n"),
+        typed("a\u{0}b") => typed("ab"),
+        typed("é") => typed("e\u{301}"),
+        typed("ß") => typed("ss"),
+        typed("\u{fffd}") => typed("?"),
+        typed("ａ") => typed("a"),
+        typed("\u{7f}") => typed("%7f"),
+        typed("(a)") => typed("a"),
+        typed("[]") => typed(""),
+        typed("{}") => typed(""),
+        typed("~") => typed(""),
+        typed("&") => typed(""),
+        typed("#") => typed(""),
+        typed("<n>") => typed("n"),
+        typed(Path::new("/a/b")) => typed(Path::new("/a//b")),
+        typed(Path::new("a")) => typed(Path::new("./a")),
+        typed("None") => typed("null"),
+    };
+    let arguments = apart! {
+        two("a:b", "c") => two("a", "b:c"),
+        two("a", "") => two("", "a"),
+        two("a:", "") => two("a", ":"),
+        two(":", "") => two("", ":"),
+        two("", "") => two(":", ""),
+        two("%3A", "") => two(":", ""),
+        two("a%", "3Ab") => two("a:", "b"),
+        two("ab", "c") => two("a", "bc"),
+        two(1, 11) => two(11, 1),
+        two("1", "2:3") => two("1:2", "3"),
+        two("a\n", "b") => two("a", "\nb"),
+        two("a ", "b") => two("a", " b"),
+        two(("a", "b"), "c") => two("a", ("b", "c")),
+        two(["a"], "b") => two("[a]", "b"),
+        two(("a",), "b") => two("(a)", "b"),
+        two(nothing, "~") => two(Some("~"), "~"),
+        two(nothing, "") => two(Some(""), ""),
+        two(vec!["a:b"], "") => two(vec!["a", "b"], ""),
+        two(Vec::<&str>::new(), "a") => two(vec![""], "a"),
+    };
+    let compounds = apart! {
+        typed(("ab", "c")) => typed(("a", "bc")),
+        typed(("a,b", "c")) => typed(("a", "b,c")),
+        typed(("", "a")) => typed(("a", "")),
+        typed(("", "")) => typed((",", "")),
+        typed(("(", ")")) => typed(("()", "")),
+        typed((("a", "b"), "c")) => typed(("a", ("b", "c"))),
+        typed((("a", "b"), ("c", "d"))) => typed((("a", "b"), ("d", "c"))),
+        typed(("a",)) => typed(("a", "")),
+        typed((1, 23)) => typed((12, 3)),
+        typed([1, 2]) => typed([2, 1]),
+        typed([[1, 2], [3, 4]]) => typed([[1, 3], [2, 4]]),
+        typed(vec!["a", "b"]) => typed(vec!["a,b"]),
+        typed(vec!["a", "b"]) => typed(vec!["ab"]),
+        typed(vec![""]) => typed(Vec::<&str>::new()),
+        typed(vec![""]) => typed(vec!["", ""]),
+        typed(vec!["%"]) => typed(vec![""]),
+        typed(vec![vec!["a"], vec![]]) => typed(vec![vec![], vec!["a"]]),
+        typed(vec![vec!["a", "b"]]) => typed(vec![vec!["a"], vec!["b"]]),
+        typed(vec![vec![0_u8; 0]]) => typed(Vec::<Vec<u8>>::new()),
+        typed(vec![b'a']) => typed("a"),
+        typed(vec![0_u8]) => typed(vec![0_u8, 0]),
+        typed(nothing) => typed(Some("None")),
+        typed(nothing) => typed(Some("")),
+        typed(nothing) => typed(Some("~")),
+        typed(Some("~")) => typed(Some("~~")),
+        typed(Some(None::<u8>)) => typed(None::<Option<u8>>),
+        typed(Some(Some(None::<u8>))) => typed(Some(None::<Option<u8>>)),
+        typed(vec![Some(1), None]) => typed(vec![None, Some(1)]),
+        typed(vec![nothing]) => typed(vec![Some("")]),
+        typed((nothing, "a")) => typed((Some("a"), "")),
+        typed(Some(1)) => typed(1),
+        typed(Some(vec![0_u8; 0])) => typed(None::<Vec<u8>>),
+        typed(Ok_(1)) => typed(Err_(1)),
+        typed(Two(1, 2)) => typed(Two(2, 1)),
+        typed(Ab::A) => typed(Ab::B(String::new())),
+        typed(Ab::B("A".into())) => typed(Ab::A),
+        typed(Ab::B("x".into())) => typed(Ab::C { x: "x".into() }),
+        typed(BTreeMap::from([("a", "b"), ("c", "d")])) => typed(BTreeMap::from([("a", "d"), ("c", "b")])),
+        typed(BTreeMap::from([("a", "b=c")])) => typed(BTreeMap::from([("a=b", "c")])),
+        typed(BTreeMap::from([("a", "")])) => typed(BTreeMap::from([("", "a")])),
+        typed(BTreeMap::from([("a", "b,c=d")])) => typed(BTreeMap::from([("a", "b"), ("c", "d")])),
+        typed(BTreeMap::from([("", "")])) => typed(BTreeMap::<&str, &str>::new()),
+        typed(BTreeSet::from(["a", "b"])) => typed(BTreeSet::from(["a,b"])),
+        typed(BTreeSet::from([""])) => typed(BTreeSet::<&str>::new()),
+    };
+    assert!(numbers + text + arguments + compounds >= 100);
+}
+
+struct Ok_(u8);
+struct Err_(u8);
+struct Two(u8, u8);
+enum Ab {
+    A,
+    B(String),
+    C { x: String },
+}
+
+impl KeyPart for Ok_ {
+    fn write(&self, key: &mut KeyWriter) {
+        key.variant("Ok", [&self.0 as &dyn KeyPart]);
+    }
+}
+
+impl KeyPart for Err_ {
+    fn write(&self, key: &mut KeyWriter) {
+        key.variant("Err", [&self.0 as &dyn KeyPart]);
+    }
+}
+
+impl KeyPart for Two {
+    fn write(&self, key: &mut KeyWriter) {
+        self.0.write(key);
+        self.1.write(key);
+    }
+}
+
+impl KeyPart for Ab {
+    fn write(&self, key: &mut KeyWriter) {
+        match self {
+            Ab::A => key.variant("A", []),
+            Ab::B(text) => key.variant("B", [text as &dyn KeyPart]),
+            Ab::C { x } => key.variant("C", [x as &dyn KeyPart]),
+        }
+    }
+}
