@@ -137,16 +137,18 @@ pub struct CacheBuilder {
 }
 
 impl CacheBuilder {
-    /// The servers, in the form of `MEMCACHED_SERVERS`: `host`, `host:port` or
-    /// `[v6]:port`, separated by commas or spaces. Without any, values stay in
-    /// this process.
+    /// The servers, in the forms of `MEMCACHED_SERVERS`: `host`, `host:port`,
+    /// `[v6]:port`, `tls://host:port` or `/path.sock`, separated by commas or
+    /// spaces. Without any, values stay in this process.
     pub fn servers(self, servers: impl AsRef<str>) -> Self {
-        self.with(|settings| settings.set_servers(servers.as_ref()))
+        let unusable = |accepted| format!("the servers cannot be used; accepted: {accepted}");
+        self.with(|settings| settings.set_servers(servers.as_ref()).map_err(unusable))
     }
 
     /// Stands in front of each key, with a colon.
     pub fn namespace(self, namespace: impl AsRef<str>) -> Self {
-        self.with(|settings| settings.set_namespace(namespace.as_ref()))
+        let unusable = |accepted| format!("the namespace cannot be used; accepted: {accepted}");
+        self.with(|settings| settings.set_namespace(namespace.as_ref()).map_err(unusable))
     }
 
     /// How long values are kept where the attribute has no `ttl`.

@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Connects to nothing yet.
     pub(crate) fn new(servers: &[Server], pool_size: usize) -> Arc<Self> {
-        let node = |server: &Server| (Node::new(server.clone(), pool_size), Peer::at(&server.host, Some(server.port)));
+        let node = |server: &Server| (Node::new(server.clone(), pool_size), Peer::at(server.host(), server.port()));
         let cluster = Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring: Ring::ketama(servers) });
         let weak = Arc::downgrade(&cluster);
         metrics::watch(weak as Weak<dyn Health>);

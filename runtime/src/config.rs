@@ -98,7 +98,7 @@ impl Settings {
     }
 
     pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {
-        self.servers = Server::list(text).map_err(|error| error.to_string())?;
+        self.servers = Server::list(text)?;
         Ok(())
     }
 
@@ -115,7 +115,12 @@ impl Settings {
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 fn unusable(name: &str, value: &str, accepted: &str) -> Error {
-    Error::new(ErrorKind::Configuration, format!("{name}={value:?} cannot be used; accepted: {accepted}"))
+    let setting = match (name, value.contains('@')) {
+        // What stands in front of the `@` may be a password.
+        ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
+        _ => format!("{name}={value:?}"),
+    };
+    Error::new(ErrorKind::Configuration, format!("{setting} cannot be used; accepted: {accepted}"))
 }
 
 fn assign<T>(place: &mut T, value: Option<T>) -> Result<(), String>
@@ -244,6 +249,7 @@ mod tests {
         let cases = [
             ("MEMCACHED_SERVERS", ","),
             ("MEMCACHED_SERVERS", "cache:0"),
+            ("MEMCACHED_SERVERS", "udp://cache"),
             ("MEMCACHED_NAMESPACE", "my shop"),
             ("MEMCACHED_TTL", "0"),
             ("MEMCACHED_TTL", "soon"),
@@ -264,6 +270,13 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(value) && text.contains("accepted: "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_password_among_the_servers_is_not_repeated() {
+        let text = read("MEMCACHED_SERVERS", "cache, joe:s3cret@cache").unwrap_err().to_string();
+        assert!(text.starts_with("MEMCACHED_SERVERS (not shown") && text.contains("accepted: "), "{text}");
+        assert!(text.contains("and MEMCACHED_PASSWORD") && !text.contains("joe") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]

@@ -22,11 +22,11 @@ impl Ring {
         if servers.len() < 2 {
             return Ring { points: Vec::new() };
         }
-        let total: u64 = servers.iter().map(|server| u64::from(server.share())).sum();
+        let total: u64 = servers.iter().map(|server| u64::from(server.weight)).sum();
         let mut points = Vec::new();
         for (index, server) in servers.iter().enumerate() {
             let label = label(server);
-            for round in 0..rounds(server.share(), total, servers.len()) {
+            for round in 0..rounds(server.weight, total, servers.len()) {
                 let digest = Md5::digest(format!("{label}-{round}"));
                 points.extend(digest.chunks_exact(4).map(|word| (little_endian(word), index)));
             }
@@ -47,16 +47,20 @@ impl Ring {
     }
 }
 
-/// The port is left out where it is memcached's own.
+/// The port is left out where it is memcached's own; a socket's is 0. IPv6
+/// addresses have no brackets here.
 fn label(server: &Server) -> String {
-    if server.port == Server::DEFAULT_PORT { server.host.clone() } else { format!("{}:{}", server.host, server.port) }
+    match server.port() {
+        Some(Server::DEFAULT_PORT) => server.host().to_owned(),
+        port => format!("{}:{}", server.host(), port.unwrap_or(0)),
+    }
 }
 
 /// 40 rounds of 4 points for each server on average, in `f32` as in
 /// libmemcached: with 25 equal servers each has 39 rounds, not 40.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn rounds(share: u32, total: u64, servers: usize) -> u32 {
-    let part = share as f32 / total as f32;
+fn rounds(weight: u32, total: u64, servers: usize) -> u32 {
+    let part = weight as f32 / total as f32;
     (part * 40.0 * servers as f32).floor() as u32
 }
 
@@ -69,7 +73,7 @@ mod tests {
     use super::*;
 
     fn equal(n: usize) -> Vec<Server> {
-        (1..=n).map(|i| Server { host: format!("10.0.0.{i}"), port: 11211, weight: 1 }).collect()
+        (1..=n).map(|i| format!("10.0.0.{i}").parse().unwrap()).collect()
     }
 
     #[test]

@@ -1,138 +1,344 @@
 //! Where a server is: the forms of `MEMCACHED_SERVERS`.
+//!
+//! Only reads and prints them; names are looked up, and connections opened,
+//! in `wire`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use crate::error::{Error, ErrorKind};
-
-/// A memcached server: host, TCP port and weight in the ring.
+/// A memcached server, and its weight in the ring.
 ///
-/// Parses `host`, `host:port`, `[v6]` and `[v6]:port`, each with an optional
-/// weight as `/?3` or `?weight=3`.
+/// | written | is reached by |
+/// |---|---|
+/// | `host`, `host:port`, `[v6]`, `[v6]:port`, with `tcp://` or `memcache://` in front | TCP |
+/// | the same with `tls://` or `memcache+tls://` in front | TLS |
+/// | `/path.sock`, with `unix:`, `unix://` or `memcache://` in front | a unix socket |
+///
+/// Each may be followed by a weight, as `/?3` (libmemcached's form) or
+/// `?weight=3`. The forms with `memcache` are those of the crate `memcache`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) address: Address,
+    /// From 1 to 65,535; 0 is read as 1.
     pub(crate) weight: u32,
 }
 
-const FORM: &str = "write `host`, `host:port` or `[v6]:port`, with `/?3` behind it for a weight of 3";
+/// The way to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    /// A name or an address, as written and without brackets.
+    Tcp { host: String, port: u16, security: Security },
+    /// The absolute path of a socket.
+    Unix(String),
+}
+
+/// Whether what goes over TCP can be read on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Security {
+    Plain,
+    Tls,
+}
+
+const FORMS: &str = "a list of `host`, `host:port`, `[v6]:port`, `tls://host:port` or `/path.sock`, \
+                     each with `?weight=3` behind it if it is to have three shares of the keys";
 
 /// More would be a slip of the finger; the ring counts on sums staying small.
 const MAX_WEIGHT: u32 = 65_535;
 
+/// Why something is refused. None repeats what was written, which may hold a
+/// password.
+mod reason {
+    pub(super) const CREDENTIALS: &str =
+        "user and password are set with MEMCACHED_USERNAME and MEMCACHED_PASSWORD, not in front of `@`";
+    pub(super) const UDP: &str = "replies by UDP can be forged, and servers have it switched off: write `host:port`";
+    pub(super) const SCHEME: &str = "only `tcp`, `tls`, `unix`, `memcache` and `memcache+tls` may stand before `://`";
+    pub(super) const TLS_SOCKET: &str = "TLS is for `host:port`, not for sockets";
+    pub(super) const SOCKET: &str =
+        "a socket is the absolute path of a file, in printable ASCII without spaces and commas";
+    pub(super) const NO_HOST: &str = "the host is missing";
+    pub(super) const HOST: &str = "a host has only letters, digits, `.`, `-` and `_`";
+    pub(super) const V6: &str = "an IPv6 address, and nothing else, stands in brackets: `[::1]:11211`";
+    pub(super) const PORT: &str = "a port is a number from 1 to 65535";
+    pub(super) const WEIGHT: &str =
+        "behind `?` there is only a weight, a number from 0 to 65535, as `?weight=3` or `/?3`";
+    pub(super) const TWICE: &str = "it is there twice, with different weights or once with TLS and once without";
+}
+
 impl Server {
     pub(crate) const DEFAULT_PORT: u16 = 11211;
 
-    /// The weight as it counts in the ring, where 0 means 1.
-    pub(crate) fn share(&self) -> u32 {
-        self.weight.max(1)
+    /// Host or path: `server.address` in the words of OpenTelemetry.
+    pub(crate) fn host(&self) -> &str {
+        match &self.address {
+            Address::Tcp { host, .. } => host,
+            Address::Unix(path) => path,
+        }
     }
 
-    /// Reads a list separated by commas or white space; a server named twice
-    /// counts once.
-    pub(crate) fn list(text: &str) -> Result<Vec<Server>, Error> {
+    /// Sockets have none.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self.address {
+            Address::Tcp { port, .. } => Some(port),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// Reads a list separated by commas or white space, or says what is
+    /// accepted and what was found instead.
+    ///
+    /// A server written twice in the same way counts once. With two weights,
+    /// or with and without TLS, it is refused: either could be the slip.
+    pub(crate) fn list(text: &str) -> Result<Vec<Server>, String> {
         let mut servers: Vec<Server> = Vec::new();
-        for item in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty()) {
-            let server: Server = item.parse()?;
-            if !servers.iter().any(|other| other.host == server.host && other.port == server.port) {
-                servers.push(server);
+        let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
+        for (index, item) in items.enumerate() {
+            let refuse = |why| format!("{FORMS}; {} is refused: {why}", shown(text, index, item));
+            let server: Server = item.parse().map_err(refuse)?;
+            match servers.iter().find(|other| (other.host(), other.port()) == (server.host(), server.port())) {
+                None => servers.push(server),
+                Some(same) if *same == server => {}
+                Some(_) => return Err(refuse(reason::TWICE)),
             }
         }
-        if servers.is_empty() {
-            return Err(Error::new(ErrorKind::Configuration, format!("the list of servers is empty; {FORM}")));
-        }
-        Ok(servers)
+        if servers.is_empty() { Err(FORMS.to_owned()) } else { Ok(servers) }
     }
+}
+
+/// An item of a list as errors name it. A password may have commas and spaces
+/// in it: where there could be one, nothing of the list is shown.
+fn shown(list: &str, index: usize, item: &str) -> String {
+    if list.contains('@') { format!("number {} of the list", index + 1) } else { format!("{item:?}") }
 }
 
 impl FromStr for Server {
-    type Err = Error;
+    /// Why it is no server.
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text).ok_or_else(|| Error::new(ErrorKind::Configuration, format!("{text:?} is no server; {FORM}")))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, place) = scheme(text);
+        // Also where it is the password that cannot be read.
+        if place.contains('@') && !place.starts_with('/') {
+            return Err(reason::CREDENTIALS);
+        }
+        let (place, weight) = match place.split_once('?') {
+            None => (place, 1),
+            Some((place, query)) => (place.strip_suffix('/').unwrap_or(place), weight(query)?),
+        };
+        let address = match (scheme, place.starts_with('/')) {
+            ("tcp" | "memcache", false) => tcp(place, Security::Plain),
+            ("tls" | "memcache+tls", false) => tcp(place, Security::Tls),
+            ("unix", _) | ("memcache", true) => unix(place),
+            ("tls" | "memcache+tls", true) => Err(reason::TLS_SOCKET),
+            ("tcp", true) => Err(reason::NO_HOST),
+            ("udp" | "memcache+udp", _) => Err(reason::UDP),
+            _ => Err(reason::SCHEME),
+        };
+        Ok(Server { address: address?, weight })
     }
 }
 
-fn parse(text: &str) -> Option<Server> {
-    let (address, weight) = match text.split_once('?') {
-        None => (text, 1),
-        Some((address, weight)) => {
-            let weight = weight.strip_prefix("weight=").unwrap_or(weight);
-            (address.strip_suffix('/').unwrap_or(address), weight.parse().ok().filter(|weight| *weight <= MAX_WEIGHT)?)
-        }
-    };
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, port.strip_prefix(':').or(port.is_empty().then_some("")))
-        }
-        None => match address.split_once(':') {
-            Some((host, port)) => (host, Some(port).filter(|port| !port.is_empty())),
-            None => (address, Some("")),
-        },
-    };
-    let port = match port? {
-        "" => Server::DEFAULT_PORT,
-        port => port.parse().ok().filter(|port| *port != 0)?,
-    };
-    let named = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:%".contains(&b));
-    named.then(|| Server { host: host.to_owned(), port, weight })
+/// The way that is asked for, and where it goes to.
+fn scheme(text: &str) -> (&str, &str) {
+    if text.starts_with('/') {
+        return ("unix", text);
+    }
+    let path = || text.strip_prefix("unix:").map(|path| ("unix", path));
+    text.split_once("://").or_else(path).unwrap_or(("tcp", text))
 }
 
+fn tcp(place: &str, security: Security) -> Result<Address, &'static str> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => v6(rest)?,
+        None => name(place)?,
+    };
+    let port = match port {
+        None => Server::DEFAULT_PORT,
+        Some(digits) => number(digits).and_then(|port| port.try_into().ok()).ok_or(reason::PORT)?,
+    };
+    if port == 0 {
+        return Err(reason::PORT);
+    }
+    Ok(Address::Tcp { host: host.to_owned(), port, security })
+}
+
+/// A host that is an address in brackets, and its port; the first bracket is
+/// behind us.
+fn v6(rest: &str) -> Result<(&str, Option<&str>), &'static str> {
+    let (host, rest) = rest.split_once(']').ok_or(reason::V6)?;
+    host.parse::<Ipv6Addr>().map_err(|_| reason::V6)?;
+    match rest {
+        "" => Ok((host, None)),
+        rest => rest.strip_prefix(':').map(|port| (host, Some(port))).ok_or(reason::V6),
+    }
+}
+
+/// Any other host, and its port.
+fn name(place: &str) -> Result<(&str, Option<&str>), &'static str> {
+    let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
+    if port.is_some_and(|port| port.contains(':')) {
+        return Err(reason::V6);
+    }
+    if host.is_empty() {
+        return Err(reason::NO_HOST);
+    }
+    let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    named.then_some((host, port)).ok_or(reason::HOST)
+}
+
+fn unix(path: &str) -> Result<Address, &'static str> {
+    let file = path.starts_with('/') && !path.ends_with('/');
+    let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    (file && plain).then(|| Address::Unix(path.to_owned())).ok_or(reason::SOCKET)
+}
+
+fn weight(query: &str) -> Result<u32, &'static str> {
+    let weight = number(query.strip_prefix("weight=").unwrap_or(query));
+    weight.filter(|weight| *weight <= MAX_WEIGHT).map(|weight| weight.max(1)).ok_or(reason::WEIGHT)
+}
+
+/// Digits only: std takes a plus sign as well.
+fn number(digits: &str) -> Option<u32> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The address alone: neither weight nor TLS.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match &self.address {
+            Address::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => f.write_str(path),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn server(text: &str) -> Option<(String, u16, u32)> {
-        text.parse::<Server>().ok().map(|server| (server.host, server.port, server.weight))
+    fn tcp(host: &str, port: u16, security: Security, weight: u32) -> Server {
+        Server { address: Address::Tcp { host: host.into(), port, security }, weight }
+    }
+
+    fn plain(host: &str, port: u16) -> Server {
+        tcp(host, port, Security::Plain, 1)
+    }
+
+    fn socket(path: &str, weight: u32) -> Server {
+        Server { address: Address::Unix(path.into()), weight }
     }
 
     #[test]
     fn every_form_is_read() {
-        assert_eq!(server("cache"), Some(("cache".into(), 11211, 1)));
-        assert_eq!(server("10.0.0.1:11300"), Some(("10.0.0.1".into(), 11300, 1)));
-        assert_eq!(server("[::1]:11300"), Some(("::1".into(), 11300, 1)));
-        assert_eq!(server("[::1]"), Some(("::1".into(), 11211, 1)));
-        assert_eq!(server("cache:11211/?3"), Some(("cache".into(), 11211, 3)));
-        assert_eq!(server("cache:11211?weight=3"), Some(("cache".into(), 11211, 3)));
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        for text in [
-            "",
-            ":",
-            "cache:",
-            "cache:0",
-            "cache:70000",
-            "a:b:c",
-            "[::1",
-            "[x]:1",
-            "udp://cache",
-            "c/?x",
-            "c/?65536",
-            "a b",
+        for (text, server) in [
+            ("cache", plain("cache", 11211)),
+            ("10.0.0.1:11300", plain("10.0.0.1", 11300)),
+            ("my_cache-1.example.com", plain("my_cache-1.example.com", 11211)),
+            ("[::1]", plain("::1", 11211)),
+            ("[::1]:11300", plain("::1", 11300)),
+            ("tcp://cache", plain("cache", 11211)),
+            ("tcp://[::1]:11300", plain("::1", 11300)),
+            ("memcache://cache:11300", plain("cache", 11300)),
+            ("tls://cache", tcp("cache", 11211, Security::Tls, 1)),
+            ("tls://[::1]:11300?weight=3", tcp("::1", 11300, Security::Tls, 3)),
+            ("memcache+tls://cache:11300", tcp("cache", 11300, Security::Tls, 1)),
+            ("/run/mc.sock", socket("/run/mc.sock", 1)),
+            ("unix:/run/mc.sock", socket("/run/mc.sock", 1)),
+            ("unix:///run/mc@1.sock", socket("/run/mc@1.sock", 1)),
+            ("memcache:///run/mc.sock", socket("/run/mc.sock", 1)),
+            ("/run/mc.sock?weight=3", socket("/run/mc.sock", 3)),
+            ("/run/mc.sock/?3", socket("/run/mc.sock", 3)),
+            ("cache:11211/?3", tcp("cache", 11211, Security::Plain, 3)),
+            ("cache?weight=65535", tcp("cache", 11211, Security::Plain, 65_535)),
+            ("cache/?0", plain("cache", 11211)),
         ] {
-            assert_eq!(server(text), None, "{text:?}");
+            assert_eq!(text.parse(), Ok(server), "{text}");
         }
     }
 
     #[test]
+    fn anything_else_is_refused_for_its_own_reason() {
+        for (why, texts) in [
+            (reason::NO_HOST, &["", ":", ":1", "tcp://", "tls://:1", "tcp:///run/mc.sock", "memcache://?3"][..]),
+            (reason::HOST, &["c%61che", "caché", "a\nb", "a b", "cache/", "a\0", "-cache;"]),
+            (reason::PORT, &["cache:", "cache:0", "cache:70000", "[::1]:", "cache:+1", "cache:-1", "tls://cache:x"]),
+            (reason::V6, &["a:b:c", "::1", "fe80::1:11211", "[::1", "[x]:1", "[::1]1", "[]", "[127.0.0.1]"]),
+            (reason::WEIGHT, &["c/?x", "c/?65536", "c?", "c?weight=", "c?weight=+1", "c?timeout=1", "/s?3&weight=3"]),
+            (
+                reason::SOCKET,
+                &["/", "//", "/run/", "unix:", "unix:mc.sock", "unix://run/mc.sock", "/a b", "/é", "/a,b"],
+            ),
+            (reason::TLS_SOCKET, &["tls:///run/mc.sock", "memcache+tls:///run/mc.sock"]),
+            (reason::UDP, &["udp://cache", "memcache+udp://cache:11211", "udp:///run/mc.sock"]),
+            (reason::SCHEME, &["http://cache", "://cache", "TLS://cache", "memcache+unix:///run/mc.sock"]),
+            (reason::CREDENTIALS, &["u:pw@cache", "u@cache:1", "memcache://u:p/w?x@cache", "redis://u:pw@cache", "@"]),
+        ] {
+            for text in texts {
+                assert_eq!(text.parse::<Server>(), Err(why), "{text:?}");
+            }
+        }
+    }
+
+    fn hosts(list: &str) -> Result<Vec<String>, String> {
+        Server::list(list).map(|servers| servers.iter().map(Server::to_string).collect())
+    }
+
+    #[test]
     fn a_list_has_commas_or_spaces_and_no_doubles() {
-        let hosts = |text| Server::list(text).map(|list| list.into_iter().map(|s| s.to_string()).collect::<Vec<_>>());
-        assert_eq!(hosts("a:1, b  c,a:1").unwrap(), ["a:1", "b:11211", "c:11211"]);
-        assert!(hosts(" , ").is_err());
+        assert_eq!(hosts("a:1, b  /c,a:1\n[::1]").unwrap(), ["a:1", "b:11211", "/c", "[::1]:11211"]);
+        assert_eq!(hosts("a, tcp://a:11211, a/?1, a/?0").unwrap(), ["a:11211"]);
+        assert_eq!(hosts(" , "), Err(FORMS.to_owned()));
+    }
+
+    #[test]
+    fn a_server_described_in_two_ways_is_refused() {
+        for list in ["a, a/?2", "a/?2 a", "a, tls://a", "/a /a?weight=2"] {
+            assert!(hosts(list).unwrap_err().contains(reason::TWICE), "{list}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named_with_what_is_accepted() {
+        let text = hosts("a, b:0").unwrap_err();
+        assert!(text.starts_with(FORMS) && text.ends_with(r#""b:0" is refused: a port is a number from 1 to 65535"#));
+    }
+
+    #[test]
+    fn credentials_are_never_repeated() {
+        // The second password falls apart into items.
+        for list in ["ok, joe:s3cret@cache", "ok joe:s3cret,s3cret /s3cret@cache", "ok memcache://joe:s3cret@cache?3"] {
+            let text = hosts(list).unwrap_err();
+            assert!(!text.contains("s3cret") && !text.contains("joe"), "{text}");
+            assert!(text.contains("number 2 of the list"), "{text}");
+        }
+        assert!(hosts("joe:s3cret@cache").unwrap_err().contains("MEMCACHED_PASSWORD"));
+    }
+
+    /// Much that is nearly a server.
+    fn nearly() -> impl Strategy<Value = String> {
+        let scheme = "(|/|unix:|unix://|tcp://|tls://|memcache://|memcache\\+tls://|udp://)";
+        (scheme, r"[a-c\[\]:/.?@,1 é-]{0,12}", r"(|:11211|:0|/|/\?3|\?weight=2|@c)").prop_map(|(a, b, c)| a + &b + &c)
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_judged(any in any::<String>(), nearly in nearly()) {
+            let _ = (any.parse::<Server>(), Server::list(&any));
+            if let Ok(servers) = Server::list(&nearly) {
+                prop_assert!(servers.iter().all(|server| server.weight > 0 && server.port() != Some(0)));
+            }
+        }
+
+        #[test]
+        fn what_is_printed_is_read_as_the_same_server(text in nearly()) {
+            let Ok(server) = text.parse::<Server>() else { return Ok(()) };
+            let again: Server = server.to_string().parse().unwrap();
+            prop_assert_eq!((again.host(), again.port()), (server.host(), server.port()));
+            let plain = matches!(server.address, Address::Unix(_) | Address::Tcp { security: Security::Plain, .. });
+            prop_assert_eq!(again.address == server.address, plain);
+        }
     }
 }

@@ -14,7 +14,7 @@ use memcache::exp::{Error as WireError, MetaCommand, MetaConnection, MetaOp, Met
 use crate::budget::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl, Verb};
-use crate::server::Server;
+use crate::server::{Address, Security, Server};
 
 /// memcached reads a larger number of seconds as a point in time.
 const LONGEST_RELATIVE_TTL: u64 = 30 * 24 * 3_600;
@@ -63,8 +63,7 @@ pub(crate) struct AsyncConnection {
 impl AsyncConnection {
     pub(crate) async fn dial(server: &Server, deadline: Deadline) -> Result<Self, Error> {
         let left = deadline.left_to_connect().ok_or_else(|| out_of_time(server))?;
-        let address = (server.host.as_str(), server.port);
-        let dialled = tokio::time::timeout(left, memcache::exp::AsyncMetaConnection::connect(address)).await;
+        let dialled = tokio::time::timeout(left, memcache::exp::AsyncMetaConnection::connect(plain(server)?)).await;
         match dialled {
             Ok(Ok(inner)) => Ok(AsyncConnection { inner, requests: 0 }),
             Ok(Err(WireError::Io(error))) => Err(refused(server, "no connection").with_source(error)),
@@ -85,14 +84,24 @@ impl AsyncConnection {
     }
 }
 
+/// Where a server is that is reached over TCP as it is, which is all there is so far.
+fn plain(server: &Server) -> Result<(&str, u16), Error> {
+    match &server.address {
+        Address::Tcp { host, port, security: Security::Plain } => Ok((host, *port)),
+        Address::Tcp { security: Security::Tls, .. } => Err(refused(server, "TLS is not supported yet")),
+        Address::Unix(_) => Err(refused(server, "unix sockets are not supported yet")),
+    }
+}
+
 /// The addresses of a server. The system's resolver has no time limit of its
 /// own, so names are looked up on a thread that may be left behind.
 fn resolve(server: &Server, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
-    if let Ok(literal) = server.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(literal, server.port)]);
+    let (host, port) = plain(server)?;
+    if let Ok(literal) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(literal, port)]);
     }
     let (send, receive) = mpsc::sync_channel(1);
-    let (host, port) = (server.host.clone(), server.port);
+    let host = host.to_owned();
     let looked_up = std::thread::Builder::new().name("memocached-resolve".into()).spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // Nobody listens any more once the deadline has passed.
@@ -280,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_reply_with_another_number_is_refused() {
-        let server = Server { host: "h".into(), port: 1, weight: 1 };
+        let server: Server = "h:1".parse().unwrap();
         let request = Request::Delete { key: "k", guard: Guard::None };
         let reply =
             |line: &[u8]| interpret(&server, &request, 7, MetaResponse::parse_header(line)).map_err(|e| e.kind());
