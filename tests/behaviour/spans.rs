@@ -106,6 +106,19 @@ fn a_client_span_names_its_server() {
 }
 
 #[test]
+fn a_client_span_names_a_socket_by_its_path_and_ipv6_in_brackets() {
+    for (server, address, port) in [("/no/such.sock", "/no/such.sock", None), ("[::1]:1", "::1", Some(Value::I64(1)))] {
+        let cache = Cache::builder().servers(server).build().unwrap();
+        let recording = Recording::begin();
+        assert_eq!(square(&cache, 4), 16);
+        let spans = recording.spans();
+        let get = spans.named(&format!("get {server}"))[0];
+        assert_eq!(attribute(get, "server.address"), text(address));
+        assert_eq!(attribute(get, "server.port"), port);
+    }
+}
+
+#[test]
 fn trouble_is_the_client_spans_not_the_functions() {
     let mut server = Memcached::start();
     let cache = server.cache();

@@ -46,6 +46,7 @@ impl Peer {
             return known;
         }
         let place = match port {
+            Some(port) if address.contains(':') => format!("[{address}]:{port}"),
             Some(port) => format!("{address}:{port}"),
             None => address.to_owned(),
         };
