@@ -11,6 +11,7 @@ use crate::config::{Record, Settings};
 use crate::embedded::Embedded;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
+use crate::ring::Distribution;
 use crate::store::Store;
 use crate::telemetry;
 
@@ -114,7 +115,11 @@ fn store(settings: &Settings) -> Result<Store, Error> {
         return Ok(Store::embedded(Embedded::new(settings.near_size, Clock::system())));
     }
     #[cfg(feature = "memcache")]
-    return Ok(Store::Cluster(crate::cluster::Cluster::new(&settings.servers, settings.pool_size)));
+    return Ok(Store::Cluster(crate::cluster::Cluster::new(
+        &settings.servers,
+        settings.distribution,
+        settings.pool_size,
+    )));
     #[cfg(not(feature = "memcache"))]
     Err(Error::new(
         ErrorKind::Configuration,
@@ -143,6 +148,15 @@ impl CacheBuilder {
     pub fn servers(self, servers: impl AsRef<str>) -> Self {
         let unusable = |accepted| format!("the servers cannot be used; accepted: {accepted}");
         self.with(|settings| settings.set_servers(servers.as_ref()).map_err(unusable))
+    }
+
+    /// How keys are spread over several servers; [`Distribution::Ketama`]
+    /// unless told otherwise.
+    pub fn distribution(self, distribution: Distribution) -> Self {
+        self.with(|settings| {
+            settings.distribution = distribution;
+            Ok(())
+        })
     }
 
     /// Stands in front of each key, with a colon.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use crate::budget::Budget;
 use crate::exchange::{Outcome, Request};
 use crate::node::Node;
-use crate::ring::Ring;
+use crate::ring::{Distribution, Ring};
 use crate::server::Server;
 use crate::telemetry::client::Peer;
 use crate::telemetry::metrics::{self, Health};
@@ -22,9 +22,10 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Connects to nothing yet.
-    pub(crate) fn new(servers: &[Server], pool_size: usize) -> Arc<Self> {
+    pub(crate) fn new(servers: &[Server], distribution: Distribution, pool_size: usize) -> Arc<Self> {
         let node = |server: &Server| (Node::new(server.clone(), pool_size), Peer::at(server.host(), server.port()));
-        let cluster = Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring: Ring::ketama(servers) });
+        let ring = Ring::new(distribution, servers.iter().enumerate());
+        let cluster = Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring });
         let weak = Arc::downgrade(&cluster);
         metrics::watch(weak as Weak<dyn Health>);
         cluster

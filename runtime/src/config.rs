@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
+use crate::ring::Distribution;
 use crate::server::Server;
 
 /// Everything that can be set, checked.
@@ -15,6 +16,7 @@ use crate::server::Server;
 pub(crate) struct Settings {
     /// None: the embedded store.
     pub(crate) servers: Vec<Server>,
+    pub(crate) distribution: Distribution,
     pub(crate) namespace: String,
     pub(crate) ttl: Ttl,
     /// All cache I/O of one call.
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             servers: Vec::new(),
+            distribution: Distribution::default(),
             namespace: String::new(),
             ttl: Ttl::For(Duration::from_secs(300)),
             timeout: Duration::from_millis(100),
@@ -71,8 +74,9 @@ impl Settings {
     /// Reads the variables through `lookup`; an empty one counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
-        let variables: [(&str, Setter); 10] = [
+        let variables: [(&str, Setter); 11] = [
             ("MEMCACHED_SERVERS", Settings::set_servers),
+            ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
             ("MEMCACHED_NAMESPACE", Settings::set_namespace),
             ("MEMCACHED_TTL", |settings, text| {
                 settings.ttl = ttl(text)?;
@@ -148,6 +152,10 @@ impl Accepted for u64 {
     const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, at least 2MiB";
 }
 
+impl Accepted for Distribution {
+    const FORM: &'static str = "`ketama`, `rendezvous` or `modula`";
+}
+
 impl Accepted for Enabled {
     const FORM: &'static str = "`true`, `false`, or functions to switch off such as `-fib,-user`";
 }
@@ -195,6 +203,15 @@ fn enabled(text: &str) -> Option<Enabled> {
     }
 }
 
+fn distribution(text: &str) -> Option<Distribution> {
+    match text {
+        "ketama" => Some(Distribution::Ketama),
+        "rendezvous" => Some(Distribution::Rendezvous),
+        "modula" => Some(Distribution::Modula),
+        _ => None,
+    }
+}
+
 fn record(text: &str) -> Option<Record> {
     match text {
         "none" => Some(Record::Nothing),
@@ -227,6 +244,9 @@ mod tests {
     #[test]
     fn every_variable_is_read() {
         assert_eq!(read("MEMCACHED_SERVERS", "a, b:1").unwrap().servers.len(), 2);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "ketama").unwrap().distribution, Distribution::Ketama);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "rendezvous").unwrap().distribution, Distribution::Rendezvous);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "modula").unwrap().distribution, Distribution::Modula);
         assert_eq!(read("MEMCACHED_NAMESPACE", "shop").unwrap().namespace, "shop");
         assert_eq!(read("MEMCACHED_TTL", "5m").unwrap().ttl, Ttl::For(Duration::from_secs(300)));
         assert_eq!(read("MEMCACHED_TTL", "forever").unwrap().ttl, Ttl::Forever);
@@ -250,6 +270,7 @@ mod tests {
             ("MEMCACHED_SERVERS", ","),
             ("MEMCACHED_SERVERS", "cache:0"),
             ("MEMCACHED_SERVERS", "udp://cache"),
+            ("MEMCACHED_DISTRIBUTION", "Ketama"),
             ("MEMCACHED_NAMESPACE", "my shop"),
             ("MEMCACHED_TTL", "0"),
             ("MEMCACHED_TTL", "soon"),

@@ -76,6 +76,7 @@ pub use key_part::KeyPart;
 pub use memocached_macros::{KeyPart, memcached};
 pub use mode::{Mode, with_mode, with_mode_async};
 pub use process::install;
+pub use ring::Distribution;
 pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
 pub use telemetry::report::{FunctionReport, Report, report};

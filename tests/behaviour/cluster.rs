@@ -1,6 +1,6 @@
 //! Several servers: each key on one of them, and only its keys gone with it.
 
-use memocached::{Cache, memcached};
+use memocached::{Cache, Distribution, memcached};
 
 use crate::support::memcached::Memcached;
 
@@ -29,6 +29,20 @@ fn every_key_is_on_one_node_and_every_node_has_keys() {
     for server in &servers {
         assert!(server.stat("curr_items") > 20, "a fair share");
         assert_eq!(server.stat("cmd_set"), server.stat("curr_items"), "stored once each");
+    }
+}
+
+#[test]
+fn keys_are_spread_as_the_chosen_distribution_does() {
+    let servers = [(); 3].map(|()| Memcached::start());
+    let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(" ");
+    let cache = Cache::builder().servers(list).distribution(Distribution::Modula).build().unwrap();
+    // `fib:0` to `fib:23` on three servers, as placed by libmemcached 1.1.4,
+    // where only their order counts.
+    let expected = [0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 2, 0, 2];
+    for (n, place) in (0..).zip(expected) {
+        value(&cache, n);
+        assert!(servers[place].stored(&format!("fib:{n}")).is_some(), "fib:{n}");
     }
 }
 

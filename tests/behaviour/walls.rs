@@ -38,7 +38,7 @@ fn a_crate_is_named_in_one_place() {
         ("memcache::", "wire"),
         ("quick_cache::", "embedded"),
         ("sha2::", "key"),
-        ("md5::", "ring"),
+        ("md5::", "ring/ketama"),
         ("humantime::", "config"),
         ("tracing::", "telemetry/"),
         ("opentelemetry::", "telemetry/"),
