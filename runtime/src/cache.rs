@@ -118,6 +118,7 @@ fn store(settings: &Settings) -> Result<Store, Error> {
     return Ok(Store::Cluster(crate::cluster::Cluster::new(
         &settings.servers,
         settings.distribution,
+        &settings.namespace,
         settings.pool_size,
     )));
     #[cfg(not(feature = "memcache"))]
@@ -159,7 +160,8 @@ impl CacheBuilder {
         })
     }
 
-    /// Stands in front of each key, with a colon.
+    /// Stands in front of each key, with a colon; which server a key is on
+    /// does not depend on it.
     pub fn namespace(self, namespace: impl AsRef<str>) -> Self {
         let unusable = |accepted| format!("the namespace cannot be used; accepted: {accepted}");
         self.with(|settings| settings.set_namespace(namespace.as_ref()).map_err(unusable))

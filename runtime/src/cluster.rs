@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use crate::budget::Budget;
 use crate::exchange::{Outcome, Request};
+use crate::key::prefix;
 use crate::node::Node;
 use crate::ring::{Distribution, Ring};
 use crate::server::Server;
@@ -18,14 +19,17 @@ use crate::telemetry::metrics::{self, Health};
 pub(crate) struct Cluster {
     nodes: Vec<(Node, &'static Peer)>,
     ring: Ring,
+    /// The namespace as keys have it in front.
+    prefix: String,
 }
 
 impl Cluster {
     /// Connects to nothing yet.
-    pub(crate) fn new(servers: &[Server], distribution: Distribution, pool_size: usize) -> Arc<Self> {
+    pub(crate) fn new(servers: &[Server], distribution: Distribution, namespace: &str, pool_size: usize) -> Arc<Self> {
         let node = |server: &Server| (Node::new(server.clone(), pool_size), Peer::at(server.host(), server.port()));
         let ring = Ring::new(distribution, servers.iter().enumerate());
-        let cluster = Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring });
+        let cluster =
+            Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring, prefix: prefix(namespace).concat() });
         let weak = Arc::downgrade(&cluster);
         metrics::watch(weak as Weak<dyn Health>);
         cluster
@@ -49,7 +53,9 @@ impl Cluster {
     }
 
     fn place(&self, key: &str) -> (&Node, &'static Peer) {
-        let (node, peer) = &self.nodes[self.ring.place(key.as_bytes())];
+        // libmemcached and pymemcache do not hash their key prefixes either.
+        let hashed = key.strip_prefix(&self.prefix).unwrap_or(key);
+        let (node, peer) = &self.nodes[self.ring.place(hashed.as_bytes())];
         (node, peer)
     }
 }

@@ -31,6 +31,11 @@ const EMPTY: char = '%';
 
 const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
+/// What a namespace puts in front of each key, in two pieces.
+pub(crate) fn prefix(namespace: &str) -> [&str; 2] {
+    [namespace, if namespace.is_empty() { "" } else { ":" }]
+}
+
 /// The rendered name of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -83,10 +88,7 @@ pub struct KeyBuilder {
 impl KeyBuilder {
     pub(crate) fn new(namespace: &str) -> Self {
         let mut writer = KeyWriter::new();
-        if !namespace.is_empty() {
-            writer.text.push_str(namespace);
-            writer.text.push(':');
-        }
+        writer.text.extend(prefix(namespace));
         KeyBuilder { start: writer.text.len(), writer, owner: 0 }
     }
 

@@ -115,7 +115,7 @@ mod tests {
     fn the_embedded_store_answers_as_memcached_does() {
         let server = crate::memcached::Memcached::start();
         let servers = crate::server::Server::list(&server.address()).unwrap();
-        let real = Store::Cluster(Cluster::new(&servers, crate::ring::Distribution::default(), 1));
+        let real = Store::Cluster(Cluster::new(&servers, crate::ring::Distribution::default(), "", 1));
         let embedded = Store::embedded(Embedded::new(1 << 20, Clock::system()));
         let run = std::cell::Cell::new(0);
         proptest!(|(steps in prop::collection::vec(step(), 1..40))| {

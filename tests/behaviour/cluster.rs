@@ -47,6 +47,19 @@ fn keys_are_spread_as_the_chosen_distribution_does() {
 }
 
 #[test]
+fn a_namespace_leaves_keys_where_they_are() {
+    let servers = [(); 3].map(|()| Memcached::start());
+    let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(" ");
+    let bare = Cache::builder().servers(&list).build().unwrap();
+    let named = Cache::builder().servers(&list).namespace("shop").build().unwrap();
+    for n in 0..50 {
+        assert_eq!((value(&bare, n), value(&named, n)), (n + 1, n + 1));
+        let holds = |key: String| servers.each_ref().map(|server| server.stored(&key).is_some());
+        assert_eq!(holds(format!("fib:{n}")), holds(format!("shop:fib:{n}")), "fib:{n}");
+    }
+}
+
+#[test]
 fn a_lost_node_takes_only_its_own_keys_along() {
     let (mut servers, cache) = cluster();
     (0..200).for_each(|n| assert_eq!(value(&cache, n), n + 1));

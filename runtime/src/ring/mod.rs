@@ -16,7 +16,8 @@ use rendezvous::Rendezvous;
 /// How keys are spread over several servers.
 ///
 /// Programs that share a cache must agree on it, and on the list of servers:
-/// names are hashed as they are written, never resolved.
+/// names are hashed as they are written, never resolved. A namespace is not
+/// hashed, as the key prefixes of libmemcached and pymemcache are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distribution {
