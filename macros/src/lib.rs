@@ -17,6 +17,8 @@ mod nearest;
 mod plan;
 mod returns;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use errors::Errors;
 

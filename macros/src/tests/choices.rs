@@ -1,0 +1,397 @@
+//! Expansions by what a site chooses: freshness, condition, veto, codec, cache,
+//! crate, label, version, companion.
+
+use expect_test::expect;
+use quote::quote;
+
+use super::assert_expands;
+
+#[test]
+fn a_ttl_in_text() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "<n>", ttl = "1h30m")]
+            fn f(n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            fn f(n: u8) -> u8 {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "f",
+                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                        name: ::core::concat!(::core::module_path!(), "::", "f"),
+                        template: "<n>",
+                        ttl: ::memocached::private::SiteTtl::Millis(5400000u64),
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .key(|__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<u8>::NEW).shape()
+                            }),
+                    )
+                    .run(move || -> u8 { n })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_ttl_without_an_end() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "<n>", ttl = forever)]
+            fn f(n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            fn f(n: u8) -> u8 {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "f",
+                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                        name: ::core::concat!(::core::module_path!(), "::", "f"),
+                        template: "<n>",
+                        ttl: ::memocached::private::SiteTtl::Forever,
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .key(|__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<u8>::NEW).shape()
+                            }),
+                    )
+                    .run(move || -> u8 { n })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_ttl_that_is_computed() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "<n>", ttl = if n > 9 { DAY } else { DAY / 2 })]
+            fn f(n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            fn f(n: u8) -> u8 {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "f",
+                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                        name: ::core::concat!(::core::module_path!(), "::", "f"),
+                        template: "<n>",
+                        ttl: ::memocached::private::SiteTtl::Unset,
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .ttl(if n > 9 { DAY } else { DAY / 2 })
+                        .key(|__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<u8>::NEW).shape()
+                            }),
+                    )
+                    .run(move || -> u8 { n })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_condition_a_veto_and_a_codec() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "<n>", when = n < 100, store_if = |value| !value.is_empty(), codec = codecs::Packed)]
+            fn f(n: u8) -> String { n.to_string() }
+        },
+        expect![[r#"
+            fn f(n: u8) -> String {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "f",
+                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                        name: ::core::concat!(::core::module_path!(), "::", "f"),
+                        template: "<n>",
+                        ttl: ::memocached::private::SiteTtl::Unset,
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .when(n < 100)
+                        .key(|__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<String>::NEW).shape()
+                            })
+                            .codec(codecs::Packed)
+                            .store_if(|value| !value.is_empty()),
+                    )
+                    .run(move || -> String { n.to_string() })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_label_a_version_a_cache_and_a_crate() {
+    assert_expands(
+        quote! {
+            #[memcached(
+                key = "<n>",
+                skip(self),
+                name = "label",
+                version = 3,
+                cache = &self.cache,
+                crate = prelude::memocached
+            )]
+            fn f(&self, n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            fn f(&self, n: u8) -> u8 {
+                let __memocached_call = {
+                    static SITE: prelude::memocached::private::Site = prelude::memocached::private::Site::new(prelude::memocached::private::Description {
+                        function: "f",
+                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                        name: "label",
+                        template: "<n>",
+                        ttl: prelude::memocached::private::SiteTtl::Unset,
+                        version: 3u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    prelude::memocached::private::Address::begin(&SITE)
+                        .cache(&self.cache)
+                        .key(|__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                prelude::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use prelude::memocached::private::shapes::*;
+                                (&&&prelude::memocached::private::Probe::<u8>::NEW).shape()
+                            }),
+                    )
+                    .run(move || -> u8 { n })
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_companion_with_a_codec() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "double:<n>", codec = text, entry = double_entry)]
+            #[cfg(unix)]
+            #[inline]
+            pub(crate) fn double<T>(mut n: T, _unread: u8) -> T where T: KeyPart {
+                n *= 2;
+                n
+            }
+        },
+        expect![[r##"
+            #[cfg(unix)]
+            #[inline]
+            pub(crate) fn double<T>(mut n: T, _unread: u8) -> T
+            where
+                T: KeyPart,
+            {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "double",
+                        path: ::core::concat!(::core::module_path!(), "::", "double"),
+                        name: ::core::concat!(::core::module_path!(), "::", "double"),
+                        template: "double:<n>",
+                        ttl: ::memocached::private::SiteTtl::Unset,
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .key(|__memocached_key| {
+                            __memocached_key.literal("double:");
+                            __memocached_key.part(&n);
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<T>::NEW).shape()
+                            })
+                            .codec(::memocached::codec::Text),
+                    )
+                    .run(move || -> T {
+                        n *= 2;
+                        n
+                    })
+            }
+            #[cfg(unix)]
+            ///The cache entry of [`double`] called with these arguments.
+            #[allow(clippy::too_many_arguments)]
+            #[must_use]
+            pub(crate) fn double_entry<T>(
+                n: T,
+            ) -> ::memocached::Entry<T, ::memocached::private::Chosen<::memocached::codec::Text>>
+            where
+                T: KeyPart,
+            {
+                ::memocached::Entry::of(
+                    {
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "double",
+                            path: ::core::concat!(::core::module_path!(), "::", "double"),
+                            name: ::core::concat!(::core::module_path!(), "::", "double"),
+                            template: "double:<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        ::memocached::private::Address::of(&SITE)
+                            .key(|__memocached_key| {
+                                __memocached_key.literal("double:");
+                                __memocached_key.part(&n);
+                                __memocached_key.literal(";");
+                                __memocached_key.type_name::<T>();
+                                __memocached_key.owner(&|| ());
+                            })
+                    },
+                    ::memocached::private::Chosen(::memocached::codec::Text),
+                )
+            }
+        "##]],
+    );
+}
+
+#[test]
+fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
+    assert_expands(
+        quote! {
+            #[memcached(
+                key = "price:<item>",
+                skip(self, urgent, log),
+                ttl = if urgent { DAY / 2 } else { DAY },
+                cache = &self.cache,
+                entry = price_entry
+            )]
+            async fn price(&self, item: &str, urgent: bool, log: &Log) -> Result<Price, Failure> {
+                log.write(self.ask(item).await?)
+            }
+        },
+        expect![[r#"
+            async fn price(&self, item: &str, urgent: bool, log: &Log) -> Result<Price, Failure> {
+                let __memocached_call = {
+                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                        function: "price",
+                        path: ::core::concat!(::core::module_path!(), "::", "price"),
+                        name: ::core::concat!(::core::module_path!(), "::", "price"),
+                        template: "price:<item>",
+                        ttl: ::memocached::private::SiteTtl::Unset,
+                        version: 0u32,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    });
+                    ::memocached::private::Address::begin(&SITE)
+                        .cache(&self.cache)
+                        .ttl(if urgent { DAY / 2 } else { DAY })
+                        .key(|__memocached_key| {
+                            __memocached_key.literal("price:");
+                            __memocached_key.part(&item);
+                            __memocached_key.owner(&|| ());
+                        })
+                };
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
+                                    .shape()
+                            }),
+                    )
+                    .run_async(async move {
+                        #[allow(unreachable_code)]
+                        if false {
+                            return ::memocached::private::never::<Result<Price, Failure>>();
+                        }
+                        { log.write(self.ask(item).await?) }
+                    })
+                    .await
+            }
+            ///The cache entry of [`price`] called with these arguments.
+            #[allow(clippy::too_many_arguments)]
+            #[must_use]
+            fn price_entry(
+                &self,
+                item: &str,
+                urgent: bool,
+            ) -> ::memocached::AsyncEntry<
+                Result<Price, Failure>,
+                ::memocached::private::Configured,
+            > {
+                ::memocached::AsyncEntry::of(
+                    {
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "price",
+                            path: ::core::concat!(::core::module_path!(), "::", "price"),
+                            name: ::core::concat!(::core::module_path!(), "::", "price"),
+                            template: "price:<item>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        ::memocached::private::Address::of(&SITE)
+                            .cache(&self.cache)
+                            .ttl(if urgent { DAY / 2 } else { DAY })
+                            .key(|__memocached_key| {
+                                __memocached_key.literal("price:");
+                                __memocached_key.part(&item);
+                                __memocached_key.owner(&|| ());
+                            })
+                    },
+                    ::memocached::private::Configured,
+                )
+            }
+        "#]],
+    );
+}

@@ -1,0 +1,90 @@
+//! What is left of a function after mistakes: each mistake, then the function
+//! as it was.
+
+use expect_test::expect;
+use quote::quote;
+
+use super::assert_expands;
+
+#[test]
+fn mistakes_in_arguments_key_and_signature_are_told_at_once() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "f:<m>", tll = 300, codec = jsn, version = -1, skip(x), entry)]
+            #[inline]
+            unsafe fn f(n: u8) -> &'static str {
+                "n"
+            }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "unknown argument `tll`; did you mean `ttl`?"
+            }
+            ::core::compile_error! {
+                "unknown codec `jsn`; did you mean `json`?"
+            }
+            ::core::compile_error! {
+                "`version` is a whole number from 0 to 4294967295"
+            }
+            ::core::compile_error! {
+                "`entry` needs a value; write `entry = user_entry`"
+            }
+            ::core::compile_error! {
+                "an `unsafe fn` cannot be cached: a hit would skip what its callers vouch for"
+            }
+            ::core::compile_error! {
+                "a cached value is decoded anew on each hit, so it must be owned; return it by value"
+            }
+            ::core::compile_error! {
+                "no parameter is called `x`; did you mean `n`?"
+            }
+            ::core::compile_error! {
+                "`<m>` names no parameter of `f`; did you mean `n`?"
+            }
+            #[inline]
+            unsafe fn f(n: u8) -> &'static str {
+                "n"
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_parameter_that_the_key_leaves_out() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "user:<id>")]
+            fn user(id: u64, locale: &str) -> User {
+                find(id, locale)
+            }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "`locale` is not part of the key, so calls that differ in it would share one value; add `<locale>` to the key or `skip(locale)`"
+            }
+            fn user(id: u64, locale: &str) -> User {
+                find(id, locale)
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_function_stays_what_it_is() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "a")]
+            struct S {
+                n: u8,
+            }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "`#[memcached]` goes on a function; this is none"
+            }
+            struct S {
+                n: u8,
+            }
+        "#]],
+    );
+}

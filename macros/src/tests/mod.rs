@@ -1,0 +1,42 @@
+//! What the macros give for what people write, as snapshots.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p memocached-macros` takes the snapshots anew.
+//! How expansions behave is tested from outside, in the project's `tests/`.
+
+use expect_test::Expect;
+use proc_macro2::{Group, TokenStream, TokenTree};
+
+use crate::errors::Errors;
+
+mod bodies;
+mod choices;
+mod derive;
+mod keys;
+mod mistakes;
+
+/// A function below `#[memcached(…)]`, against what becomes of it.
+#[track_caller]
+fn assert_expands(source: TokenStream, expected: Expect) {
+    expected.assert_eq(&expanded(source));
+}
+
+/// A type, against its implementation of `KeyPart`.
+#[track_caller]
+fn assert_derives(source: TokenStream, expected: Expect) {
+    let input = syn::parse2(source).expect("a type");
+    expected.assert_eq(&pretty(crate::derive::derive(&input).unwrap_or_else(Errors::into_compile_errors)));
+}
+
+fn expanded(source: TokenStream) -> String {
+    let mut tokens = source.into_iter().skip(1);
+    let Some(TokenTree::Group(attribute)) = tokens.next() else { panic!("an attribute comes first") };
+    let arguments = attribute.stream().into_iter().find_map(|token| match token {
+        TokenTree::Group(arguments) => Some(Group::stream(&arguments)),
+        _ => None,
+    });
+    pretty(crate::memoize(arguments.unwrap_or_default(), tokens.collect()))
+}
+
+fn pretty(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn2::parse2(tokens).expect("items"))
+}
