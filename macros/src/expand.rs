@@ -46,10 +46,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     };
     let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
-    quote!({
-        #site
-        #krate::private::Address::#how(&SITE) #when #cache #ttl .key(|#key| { #(#steps)* })
-    })
+    quote!(#krate::private::Address::#how(#site) #when #cache #ttl .key(|#key| { #(#steps)* }))
 }
 
 /// The call with what of its result is stored, how, and when. All of it has the
@@ -101,7 +98,8 @@ fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// The static that describes the function: literals, and nothing else.
+/// A reference to the static that describes the function: literals, and nothing
+/// else. The block keeps its name from the author's expressions.
 fn site(plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let function = function_name(func);
@@ -120,7 +118,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
         Some(Ttl::Expr(_)) | None => quote!(Unset),
     };
     let version = plan.version;
-    quote! {
+    quote!({
         static SITE: #krate::private::Site = #krate::private::Site::new(#krate::private::Description {
             function: #function,
             path: #path,
@@ -131,7 +129,8 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
             file: ::core::file!(),
             line: ::core::line!(),
         });
-    }
+        &SITE
+    })
 }
 
 fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {

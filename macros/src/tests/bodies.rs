@@ -17,24 +17,24 @@ fn an_async_function() {
         },
         expect![[r#"
             async fn user(id: u64) -> Option<User> {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "user",
-                        path: ::core::concat!(::core::module_path!(), "::", "user"),
-                        name: ::core::concat!(::core::module_path!(), "::", "user"),
-                        template: "user:<id>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "user",
+                            path: ::core::concat!(::core::module_path!(), "::", "user"),
+                            name: ::core::concat!(::core::module_path!(), "::", "user"),
+                            template: "user:<id>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("user:");
+                        __memocached_key.part(&id);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("user:");
-                            __memocached_key.part(&id);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -66,24 +66,24 @@ fn a_function_that_returns_a_future_without_a_name() {
         },
         expect![[r#"
             fn length(text: &str) -> impl Future<Output = usize> + Send + '_ {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "length",
-                        path: ::core::concat!(::core::module_path!(), "::", "length"),
-                        name: ::core::concat!(::core::module_path!(), "::", "length"),
-                        template: "length:<text>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "length",
+                            path: ::core::concat!(::core::module_path!(), "::", "length"),
+                            name: ::core::concat!(::core::module_path!(), "::", "length"),
+                            template: "length:<text>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("length:");
+                        __memocached_key.part(&text);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("length:");
-                            __memocached_key.part(&text);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -138,26 +138,26 @@ fn a_method_that_returns_a_boxed_future() {
                 'life0: 'async_trait,
                 Self: 'async_trait,
             {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "boxed",
-                        path: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                        name: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                        template: "boxed:<self.id>:<n>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "boxed",
+                            path: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                            name: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                            template: "boxed:<self.id>:<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("boxed:");
+                        __memocached_key.until(58u8).part(&self.id);
+                        __memocached_key.literal(":");
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("boxed:");
-                            __memocached_key.until(58u8).part(&self.id);
-                            __memocached_key.literal(":");
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::Box::pin(
                     ::memocached::private::ready(
                             __memocached_call
@@ -201,24 +201,24 @@ fn a_result_that_carries_the_caches_errors() {
         },
         expect![[r#"
             fn rate(day: Date) -> Result<Option<f64>, Failure> {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "rate",
-                        path: ::core::concat!(::core::module_path!(), "::", "rate"),
-                        name: ::core::concat!(::core::module_path!(), "::", "rate"),
-                        template: "rate:<day>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "rate",
+                            path: ::core::concat!(::core::module_path!(), "::", "rate"),
+                            name: ::core::concat!(::core::module_path!(), "::", "rate"),
+                            template: "rate:<day>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("rate:");
+                        __memocached_key.part(&day);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("rate:");
-                            __memocached_key.part(&day);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({

@@ -15,23 +15,23 @@ fn a_ttl_in_text() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "f",
-                        path: ::core::concat!(::core::module_path!(), "::", "f"),
-                        name: ::core::concat!(::core::module_path!(), "::", "f"),
-                        template: "<n>",
-                        ttl: ::memocached::private::SiteTtl::Millis(5400000u64),
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Millis(5400000u64),
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -54,23 +54,23 @@ fn a_ttl_without_an_end() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "f",
-                        path: ::core::concat!(::core::module_path!(), "::", "f"),
-                        name: ::core::concat!(::core::module_path!(), "::", "f"),
-                        template: "<n>",
-                        ttl: ::memocached::private::SiteTtl::Forever,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Forever,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -93,24 +93,24 @@ fn a_ttl_that_is_computed() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "f",
-                        path: ::core::concat!(::core::module_path!(), "::", "f"),
-                        name: ::core::concat!(::core::module_path!(), "::", "f"),
-                        template: "<n>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .ttl(if n > 9 { DAY } else { DAY / 2 })
+                    .key(|__memocached_key| {
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .ttl(if n > 9 { DAY } else { DAY / 2 })
-                        .key(|__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -133,24 +133,24 @@ fn a_condition_a_veto_and_a_codec() {
         },
         expect![[r#"
             fn f(n: u8) -> String {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "f",
-                        path: ::core::concat!(::core::module_path!(), "::", "f"),
-                        name: ::core::concat!(::core::module_path!(), "::", "f"),
-                        template: "<n>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .when(n < 100)
+                    .key(|__memocached_key| {
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .when(n < 100)
-                        .key(|__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -182,24 +182,24 @@ fn a_label_a_version_a_cache_and_a_crate() {
         },
         expect![[r#"
             fn f(&self, n: u8) -> u8 {
-                let __memocached_call = {
-                    static SITE: prelude::memocached::private::Site = prelude::memocached::private::Site::new(prelude::memocached::private::Description {
-                        function: "f",
-                        path: ::core::concat!(::core::module_path!(), "::", "f"),
-                        name: "label",
-                        template: "<n>",
-                        ttl: prelude::memocached::private::SiteTtl::Unset,
-                        version: 3u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = prelude::memocached::private::Address::begin({
+                        static SITE: prelude::memocached::private::Site = prelude::memocached::private::Site::new(prelude::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: "label",
+                            template: "<n>",
+                            ttl: prelude::memocached::private::SiteTtl::Unset,
+                            version: 3u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .cache(&self.cache)
+                    .key(|__memocached_key| {
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
                     });
-                    prelude::memocached::private::Address::begin(&SITE)
-                        .cache(&self.cache)
-                        .key(|__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 prelude::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -232,26 +232,26 @@ fn a_companion_with_a_codec() {
             where
                 T: KeyPart,
             {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "double",
-                        path: ::core::concat!(::core::module_path!(), "::", "double"),
-                        name: ::core::concat!(::core::module_path!(), "::", "double"),
-                        template: "double:<n>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "double",
+                            path: ::core::concat!(::core::module_path!(), "::", "double"),
+                            name: ::core::concat!(::core::module_path!(), "::", "double"),
+                            template: "double:<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("double:");
+                        __memocached_key.part(&n);
+                        __memocached_key.literal(";");
+                        __memocached_key.type_name::<T>();
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("double:");
-                            __memocached_key.part(&n);
-                            __memocached_key.literal(";");
-                            __memocached_key.type_name::<T>();
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -276,26 +276,26 @@ fn a_companion_with_a_codec() {
                 T: KeyPart,
             {
                 ::memocached::Entry::of(
-                    {
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "double",
-                            path: ::core::concat!(::core::module_path!(), "::", "double"),
-                            name: ::core::concat!(::core::module_path!(), "::", "double"),
-                            template: "double:<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        ::memocached::private::Address::of(&SITE)
-                            .key(|__memocached_key| {
-                                __memocached_key.literal("double:");
-                                __memocached_key.part(&n);
-                                __memocached_key.literal(";");
-                                __memocached_key.type_name::<T>();
-                                __memocached_key.owner(&|| ());
-                            })
-                    },
+                    ::memocached::private::Address::of({
+                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                function: "double",
+                                path: ::core::concat!(::core::module_path!(), "::", "double"),
+                                name: ::core::concat!(::core::module_path!(), "::", "double"),
+                                template: "double:<n>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            });
+                            &SITE
+                        })
+                        .key(|__memocached_key| {
+                            __memocached_key.literal("double:");
+                            __memocached_key.part(&n);
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.owner(&|| ());
+                        }),
                     ::memocached::private::Chosen(::memocached::codec::Text),
                 )
             }
@@ -320,26 +320,26 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
         },
         expect![[r#"
             async fn price(&self, item: &str, urgent: bool, log: &Log) -> Result<Price, Failure> {
-                let __memocached_call = {
-                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                        function: "price",
-                        path: ::core::concat!(::core::module_path!(), "::", "price"),
-                        name: ::core::concat!(::core::module_path!(), "::", "price"),
-                        template: "price:<item>",
-                        ttl: ::memocached::private::SiteTtl::Unset,
-                        version: 0u32,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "price",
+                            path: ::core::concat!(::core::module_path!(), "::", "price"),
+                            name: ::core::concat!(::core::module_path!(), "::", "price"),
+                            template: "price:<item>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .cache(&self.cache)
+                    .ttl(if urgent { DAY / 2 } else { DAY })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("price:");
+                        __memocached_key.part(&item);
+                        __memocached_key.owner(&|| ());
                     });
-                    ::memocached::private::Address::begin(&SITE)
-                        .cache(&self.cache)
-                        .ttl(if urgent { DAY / 2 } else { DAY })
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("price:");
-                            __memocached_key.part(&item);
-                            __memocached_key.owner(&|| ());
-                        })
-                };
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -369,26 +369,26 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                 ::memocached::private::Configured,
             > {
                 ::memocached::AsyncEntry::of(
-                    {
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "price",
-                            path: ::core::concat!(::core::module_path!(), "::", "price"),
-                            name: ::core::concat!(::core::module_path!(), "::", "price"),
-                            template: "price:<item>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        ::memocached::private::Address::of(&SITE)
-                            .cache(&self.cache)
-                            .ttl(if urgent { DAY / 2 } else { DAY })
-                            .key(|__memocached_key| {
-                                __memocached_key.literal("price:");
-                                __memocached_key.part(&item);
-                                __memocached_key.owner(&|| ());
-                            })
-                    },
+                    ::memocached::private::Address::of({
+                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                function: "price",
+                                path: ::core::concat!(::core::module_path!(), "::", "price"),
+                                name: ::core::concat!(::core::module_path!(), "::", "price"),
+                                template: "price:<item>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            });
+                            &SITE
+                        })
+                        .cache(&self.cache)
+                        .ttl(if urgent { DAY / 2 } else { DAY })
+                        .key(|__memocached_key| {
+                            __memocached_key.literal("price:");
+                            __memocached_key.part(&item);
+                            __memocached_key.owner(&|| ());
+                        }),
                     ::memocached::private::Configured,
                 )
             }
