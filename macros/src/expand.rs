@@ -7,7 +7,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, Ident, ReturnType};
+use syn::{Ident, ReturnType};
 
 use crate::attr::{Codec, OnError, Ttl};
 use crate::fingerprint::fingerprint;
@@ -172,10 +172,6 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     let vis = &func.vis;
     let cfgs = func::cfgs(&func.attrs);
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
-    let params = params.iter().map(|param| match param {
-        FnArg::Receiver(receiver) => receiver.to_token_stream(),
-        FnArg::Typed(typed) => without_mut(typed),
-    });
     let (codec, codec_type) = match &plan.codec {
         None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
         Some(codec) => {
@@ -189,21 +185,13 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     quote! {
         #(#cfgs)*
         #[doc = #about]
-        #[allow(clippy::too_many_arguments)]
+        // Patterns also bind what the key does not read, and may bind it as `mut`.
+        #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
         #[must_use]
         #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
             #krate::#kind::of(#address, #codec)
         }
     }
-}
-
-/// A companion reads its parameters only, so `mut` would be unused there.
-fn without_mut(typed: &syn::PatType) -> TokenStream {
-    let mut typed = typed.clone();
-    if let syn::Pat::Ident(ident) = &mut *typed.pat {
-        ident.mutability = None;
-    }
-    typed.into_token_stream()
 }
 
 fn codec_path(codec: &Codec, plan: &Plan) -> TokenStream {

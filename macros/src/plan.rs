@@ -88,7 +88,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         Some(literal) => given_key(literal, &spec, func, &params, errors)?,
         None => default_key(&spec, func, &params),
     };
-    let entry = spec.entry.clone().map(|name| companion(name, &spec, func, &params));
+    let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, &params));
     Some(Plan {
         name: spec.name.map(|name| name.value()),
         template,
@@ -326,19 +326,24 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     (Template::Path(shown), key)
 }
 
-/// A companion takes what the expressions of key, cache and ttl read.
-fn companion(name: Ident, spec: &Spec, func: &Func, params: &[Param]) -> Companion {
+/// A companion takes what the key and the expressions of cache and ttl read.
+fn companion(name: Ident, spec: &Spec, key: &[Step], params: &[Param]) -> Companion {
     let ttl = match &spec.ttl {
         Some(Ttl::Expr(expr)) => Some(expr.to_token_stream()),
         _ => None,
     };
     let others: TokenStream = spec.cache.iter().map(ToTokens::to_token_stream).chain(ttl).collect();
-    let is_read = |name: &Ident| {
-        let in_key = !spec.skip.contains(name) && is_observable(name, func);
-        in_key || func::mentions(others.clone(), name)
-    };
+    let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(others.clone(), name);
     let read = params.iter().filter(|param| param.names.iter().any(is_read));
     Companion { name, params: read.map(|param| param.arg.clone()).collect() }
+}
+
+fn reads(step: &Step, name: &Ident) -> bool {
+    match step {
+        Step::TypeOf(read) => read == name,
+        Step::Value(value) => root(&mut value.expr.clone()).is_some_and(|root| root == name),
+        _ => false,
+    }
 }
 
 /// A type or const parameter and the step that writes it.

@@ -214,30 +214,38 @@ fn a_label_a_version_a_cache_and_a_crate() {
 }
 
 #[test]
-fn a_companion_with_a_codec() {
+fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
     assert_expands(
         quote! {
-            #[memcached(key = "double:<n>", codec = text, entry = double_entry)]
+            #[memcached(key = "scaled:<n>:<_by>", skip(unit), codec = text, entry = scaled_entry)]
             #[cfg(unix)]
             #[inline]
-            pub(crate) fn double<T>(mut n: T, _unread: u8) -> T where T: KeyPart {
-                n *= 2;
+            pub(crate) fn scaled<T>(mut n: T, (_by, unit): (u8, Unit), _unread: u8, _like: impl Area) -> T
+            where
+                T: KeyPart,
+            {
+                n *= unit;
                 n
             }
         },
         expect![[r##"
             #[cfg(unix)]
             #[inline]
-            pub(crate) fn double<T>(mut n: T, _unread: u8) -> T
+            pub(crate) fn scaled<T>(
+                mut n: T,
+                (_by, unit): (u8, Unit),
+                _unread: u8,
+                _like: impl Area,
+            ) -> T
             where
                 T: KeyPart,
             {
                 let __memocached_call = ::memocached::private::Address::begin({
                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "double",
-                            path: ::core::concat!(::core::module_path!(), "::", "double"),
-                            name: ::core::concat!(::core::module_path!(), "::", "double"),
-                            template: "double:<n>",
+                            function: "scaled",
+                            path: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                            name: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                            template: "scaled:<n>:<_by>",
                             ttl: ::memocached::private::SiteTtl::Unset,
                             version: 0u32,
                             file: ::core::file!(),
@@ -246,10 +254,14 @@ fn a_companion_with_a_codec() {
                         &SITE
                     })
                     .key(|__memocached_key| {
-                        __memocached_key.literal("double:");
-                        __memocached_key.part(&n);
+                        __memocached_key.literal("scaled:");
+                        __memocached_key.until(58u8).part(&n);
+                        __memocached_key.literal(":");
+                        __memocached_key.part(&_by);
                         __memocached_key.literal(";");
                         __memocached_key.type_name::<T>();
+                        __memocached_key.literal(";");
+                        __memocached_key.type_of(&_like);
                         __memocached_key.owner(&|| ());
                     });
                 ::memocached::private::ready(
@@ -261,16 +273,18 @@ fn a_companion_with_a_codec() {
                             .codec(::memocached::codec::Text),
                     )
                     .run(move || -> T {
-                        n *= 2;
+                        n *= unit;
                         n
                     })
             }
             #[cfg(unix)]
-            ///The cache entry of [`double`] called with these arguments.
-            #[allow(clippy::too_many_arguments)]
+            ///The cache entry of [`scaled`] called with these arguments.
+            #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
             #[must_use]
-            pub(crate) fn double_entry<T>(
-                n: T,
+            pub(crate) fn scaled_entry<T>(
+                mut n: T,
+                (_by, unit): (u8, Unit),
+                _like: impl Area,
             ) -> ::memocached::Entry<T, ::memocached::private::Chosen<::memocached::codec::Text>>
             where
                 T: KeyPart,
@@ -278,10 +292,10 @@ fn a_companion_with_a_codec() {
                 ::memocached::Entry::of(
                     ::memocached::private::Address::of({
                             static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "double",
-                                path: ::core::concat!(::core::module_path!(), "::", "double"),
-                                name: ::core::concat!(::core::module_path!(), "::", "double"),
-                                template: "double:<n>",
+                                function: "scaled",
+                                path: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                                name: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                                template: "scaled:<n>:<_by>",
                                 ttl: ::memocached::private::SiteTtl::Unset,
                                 version: 0u32,
                                 file: ::core::file!(),
@@ -290,10 +304,14 @@ fn a_companion_with_a_codec() {
                             &SITE
                         })
                         .key(|__memocached_key| {
-                            __memocached_key.literal("double:");
-                            __memocached_key.part(&n);
+                            __memocached_key.literal("scaled:");
+                            __memocached_key.until(58u8).part(&n);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&_by);
                             __memocached_key.literal(";");
                             __memocached_key.type_name::<T>();
+                            __memocached_key.literal(";");
+                            __memocached_key.type_of(&_like);
                             __memocached_key.owner(&|| ());
                         }),
                     ::memocached::private::Chosen(::memocached::codec::Text),
@@ -358,7 +376,7 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                     .await
             }
             ///The cache entry of [`price`] called with these arguments.
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
             #[must_use]
             fn price_entry(
                 &self,
