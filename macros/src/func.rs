@@ -1,12 +1,13 @@
 //! The annotated function: its signature parsed, its body kept as raw tokens.
 //!
-//! The body is never looked into as syntax, so whatever the user writes there
-//! is reported by the compiler exactly as without the attribute.
+//! Behind its own attributes the body is never looked into as syntax, so
+//! whatever the user writes there is reported by the compiler exactly as without
+//! the attribute.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
+use syn::{AttrStyle, Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
 
 /// A function as the attribute sees it.
 pub(crate) struct Func {
@@ -24,7 +25,7 @@ pub(crate) struct Param<'a> {
 
 impl Parse for Func {
     fn parse(input: ParseStream) -> syn::Result<Self> {
-        let attrs = input.call(Attribute::parse_outer)?;
+        let mut attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let start = input.fork();
         let sig: Signature = input.parse().map_err(|error| not_a_function(&start, error))?;
@@ -32,7 +33,10 @@ impl Parse for Func {
             let message = "this method has no body to cache; put `#[memcached]` on its implementations";
             return Err(syn::Error::new_spanned(&sig.ident, message));
         }
-        let body = body(input.parse()?).ok_or_else(|| input.error("expected the function's body"))?;
+        let inside = input.fork();
+        let mut body = body(input.parse()?).ok_or_else(|| input.error("expected the function's body"))?;
+        let inner = split_inner(&inside, &mut body)?;
+        attrs.extend(inner.into_iter().map(|attr| Attribute { style: AttrStyle::Outer, ..attr }));
         Ok(Func { attrs, vis, sig, body })
     }
 }
@@ -56,6 +60,20 @@ fn body(token: TokenTree) -> Option<Group> {
         Delimiter::None => body(group.stream().into_iter().next()?),
         _ => None,
     }
+}
+
+/// Takes the attributes at the start of the body out of it. They are about the
+/// function, and not allowed on the expression that its body becomes.
+fn split_inner(input: ParseStream, body: &mut Group) -> syn::Result<Vec<Attribute>> {
+    let inside;
+    syn::braced!(inside in input);
+    let attrs = inside.call(Attribute::parse_inner)?;
+    if !attrs.is_empty() {
+        let span = body.span();
+        *body = Group::new(Delimiter::Brace, inside.parse()?);
+        body.set_span(span);
+    }
+    Ok(attrs)
 }
 
 impl Func {

@@ -7,6 +7,56 @@ use quote::quote;
 use super::assert_expands;
 
 #[test]
+fn attributes_inside_a_body_are_the_functions() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "lax:<n>")]
+            #[inline]
+            fn lax(n: u8) -> u8 {
+                #![allow(unused_variables)]
+                let unused = 1;
+                n
+            }
+        },
+        expect![[r##"
+            #[inline]
+            #[allow(unused_variables)]
+            fn lax(n: u8) -> u8 {
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "lax",
+                            path: ::core::concat!(::core::module_path!(), "::", "lax"),
+                            name: ::core::concat!(::core::module_path!(), "::", "lax"),
+                            template: "lax:<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(|__memocached_key| {
+                        __memocached_key.literal("lax:");
+                        __memocached_key.part(&n);
+                        __memocached_key.owner(&|| ());
+                    });
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<u8>::NEW).shape()
+                            }),
+                    )
+                    .run(move || -> u8 {
+                        let unused = 1;
+                        n
+                    })
+            }
+        "##]],
+    );
+}
+
+#[test]
 fn an_async_function() {
     assert_expands(
         quote! {
