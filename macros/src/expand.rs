@@ -145,7 +145,8 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
             };
             quote!(#key.function(&|| (), #name, ::core::option::Option::#place); #key.literal(#version);)
         }
-        Step::TypeOf(name) => quote!(#key.type_of(&#name);),
+        // Its type counts although its name may say that it is not read.
+        Step::TypeOf(name) => quote!(#[allow(clippy::used_underscore_binding)] #key.type_of(&#name);),
         Step::Literal(text) => quote!(#key.literal(#text);),
         Step::Type(name) => quote!(#key.type_name::<#name>();),
         Step::Const(name) => quote!(#key.part(&#name);),
@@ -170,7 +171,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     let krate = &plan.krate;
     let output = &plan.returns.output;
     let vis = &func.vis;
-    let cfgs = func::cfgs(&func.attrs);
+    let attrs = func::cfgs(&func.attrs).chain(func.attrs.iter().filter(|attr| attr.path().is_ident("allow")));
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
     let (codec, codec_type) = match &plan.codec {
         None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
@@ -183,7 +184,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     let address = address(&format_ident!("of"), plan, func);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
     quote! {
-        #(#cfgs)*
+        #(#attrs)*
         #[doc = #about]
         // Patterns also bind what the key does not read, and may bind it as `mut`.
         #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]

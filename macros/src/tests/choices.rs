@@ -220,6 +220,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
             #[memcached(key = "scaled:<n>:<_by>", skip(unit), codec = text, entry = scaled_entry)]
             #[cfg(unix)]
             #[inline]
+            #[allow(non_snake_case)]
             pub(crate) fn scaled<T>(mut n: T, (_by, unit): (u8, Unit), _unread: u8, _like: impl Area) -> T
             where
                 T: KeyPart,
@@ -231,6 +232,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
         expect![[r##"
             #[cfg(unix)]
             #[inline]
+            #[allow(non_snake_case)]
             pub(crate) fn scaled<T>(
                 mut n: T,
                 (_by, unit): (u8, Unit),
@@ -261,7 +263,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                         __memocached_key.literal(";");
                         __memocached_key.type_name::<T>();
                         __memocached_key.literal(";");
-                        __memocached_key.type_of(&_like);
+                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&_like);
                         __memocached_key.owner(&|| ());
                     });
                 ::memocached::private::ready(
@@ -278,6 +280,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                     })
             }
             #[cfg(unix)]
+            #[allow(non_snake_case)]
             ///The cache entry of [`scaled`] called with these arguments.
             #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
             #[must_use]
@@ -311,6 +314,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                             __memocached_key.literal(";");
                             __memocached_key.type_name::<T>();
                             __memocached_key.literal(";");
+                            #[allow(clippy::used_underscore_binding)]
                             __memocached_key.type_of(&_like);
                             __memocached_key.owner(&|| ());
                         }),

@@ -288,7 +288,7 @@ fn generic_parameters_stand_behind_a_written_key() {
                         __memocached_key.literal(";");
                         __memocached_key.type_name::<T>();
                         __memocached_key.literal(";");
-                        __memocached_key.type_of(&_area);
+                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&_area);
                         __memocached_key.owner(&|| ());
                     });
                 ::memocached::private::ready(
@@ -398,7 +398,7 @@ fn without_a_key_a_method_has_its_types_path() {
                         __memocached_key.function(&|| (), "doubled", ::core::option::Option::None);
                         __memocached_key.literal("#be22c338");
                         __memocached_key.literal(";");
-                        __memocached_key.type_of(&of);
+                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&of);
                         __memocached_key.literal(":");
                         __memocached_key.part(&n);
                         __memocached_key.literal(":");
