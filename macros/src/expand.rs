@@ -146,7 +146,9 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
             quote!(#key.function(&|| (), #name, ::core::option::Option::#place); #key.literal(#version);)
         }
         // Its type counts although its name may say that it is not read.
-        Step::TypeOf(name) => quote!(#[allow(clippy::used_underscore_binding)] #key.type_of(&#name);),
+        Step::TypeOf(name, cfgs) => {
+            quote!(#(#cfgs)* #[allow(clippy::used_underscore_binding)] #key.type_of(&#name);)
+        }
         Step::Literal(text) => quote!(#key.literal(#text);),
         Step::Type(name) => quote!(#key.type_name::<#name>();),
         Step::Const(name) => quote!(#key.part(&#name);),

@@ -53,8 +53,8 @@ pub(crate) enum Template {
 pub(crate) enum Step {
     /// The function's full path, `Self` and the generics of its type included.
     Function,
-    /// The type of a parameter that is `impl Trait`.
-    TypeOf(Ident),
+    /// The type of a parameter that is `impl Trait`, and whether that is there.
+    TypeOf(Ident, Vec<Attribute>),
     Literal(String),
     /// The value of a parameter, or of something reached from one.
     Value(Value),
@@ -198,8 +198,8 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             key.extend([Step::Literal(";".into()), step(name.clone())]);
         }
     }
-    for name in anonymous(params).filter(|name| !spec.skip.contains(name)) {
-        key.extend([Step::Literal(";".into()), Step::TypeOf(name.clone())]);
+    for step in anonymous(params, &spec.skip) {
+        key.extend([Step::Literal(";".into()), step]);
     }
     if !spec.skip.iter().any(|name| name == "Self") {
         key.push(Step::Owner);
@@ -311,8 +311,8 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
         shown.push_str(&format!(";<{name}>"));
         key.extend([Step::Literal(";".into()), step(name)]);
     }
-    for name in anonymous(params).filter(|name| !spec.skip.contains(name)) {
-        key.extend([Step::Literal(";".into()), Step::TypeOf(name.clone())]);
+    for step in anonymous(params, &spec.skip) {
+        key.extend([Step::Literal(";".into()), step]);
     }
     for param in params {
         for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_observable(name, func)) {
@@ -340,7 +340,7 @@ fn companion(name: Ident, spec: &Spec, key: &[Step], params: &[Param]) -> Compan
 
 fn reads(step: &Step, name: &Ident) -> bool {
     match step {
-        Step::TypeOf(read) => read == name,
+        Step::TypeOf(read, _) => read == name,
         Step::Value(value) => root(&mut value.expr.clone()).is_some_and(|root| root == name),
         _ => false,
     }
@@ -360,13 +360,16 @@ fn generics(func: &Func) -> Vec<Generic> {
         .collect()
 }
 
-/// Parameters that are `impl Trait`, whose types have no name to skip.
-fn anonymous<'a>(params: &'a [Param<'a>]) -> impl Iterator<Item = &'a Ident> {
+/// The types of parameters that are `impl Trait`, which have no name to skip.
+fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<Item = Step> {
     let anonymous = params.iter().filter(|param| match param.arg {
         FnArg::Typed(typed) => matches!(referred(&typed.ty), Type::ImplTrait(_)),
         FnArg::Receiver(_) => false,
     });
-    anonymous.filter_map(|param| param.names.first())
+    anonymous.filter_map(|param| {
+        let name = param.names.first().filter(|name| !skip.contains(name))?;
+        Some(Step::TypeOf(name.clone(), func::cfgs(param.attrs()).cloned().collect()))
+    })
 }
 
 /// `T` of `&T`.

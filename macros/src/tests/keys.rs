@@ -208,12 +208,12 @@ fn raw_names_and_parameters_that_may_not_be_there() {
     assert_expands(
         quote! {
             #[memcached(key = "raw:<r#in>:<off>")]
-            fn r#match(r#in: u8, #[cfg(feature = "off")] off: u8) -> u8 {
+            fn r#match(r#in: u8, #[cfg(feature = "off")] off: impl Area) -> u8 {
                 r#in
             }
         },
         expect![[r#"
-            fn r#match(r#in: u8, #[cfg(feature = "off")] off: u8) -> u8 {
+            fn r#match(r#in: u8, #[cfg(feature = "off")] off: impl Area) -> u8 {
                 let __memocached_call = ::memocached::private::Address::begin({
                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
                             function: "match",
@@ -232,6 +232,9 @@ fn raw_names_and_parameters_that_may_not_be_there() {
                         __memocached_key.until(58u8).part(&r#in);
                         __memocached_key.literal(":");
                         #[cfg(feature = "off")] __memocached_key.part(&off);
+                        __memocached_key.literal(";");
+                        #[cfg(feature = "off")] #[allow(clippy::used_underscore_binding)]
+                        __memocached_key.type_of(&off);
                         __memocached_key.owner(&|| ());
                     });
                 ::memocached::private::ready(
