@@ -4,7 +4,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Member, Path, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Index, Member, Path, Variant, parse_quote};
 
 use crate::errors::Errors;
 
@@ -21,7 +21,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream, Errors> {
         Data::Struct(data) => structure(&data.fields, &krate, &mut errors),
         Data::Enum(data) => {
             let arms: Vec<TokenStream> =
-                data.variants.iter().map(|variant| arm(&variant.ident, &variant.fields, &krate, &mut errors)).collect();
+                data.variants.iter().map(|variant| arm(variant, &krate, &mut errors)).collect();
             if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) }
         }
         Data::Union(data) => {
@@ -52,10 +52,14 @@ fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream 
     quote!(key.group(#parts);)
 }
 
-fn arm(name: &Ident, fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
+fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
+    for attr in variant.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
+        errors.push(attr, "a variant is always part of the key; put `#[key(skip)]` on its fields");
+    }
+    let name = &variant.ident;
     let mut patterns = Vec::new();
     let mut kept = Vec::new();
-    for (i, field) in fields.iter().enumerate() {
+    for (i, field) in variant.fields.iter().enumerate() {
         let member = member(i, field);
         if is_skipped(field, errors) {
             patterns.push(quote!(#member: _));

@@ -151,6 +151,14 @@ fn mistakes_are_told_at_once() {
         "#]],
     );
     assert_derives(
+        quote! { enum E { #[key(skip)] A(u8) } },
+        expect![[r#"
+            ::core::compile_error! {
+                "a variant is always part of the key; put `#[key(skip)]` on its fields"
+            }
+        "#]],
+    );
+    assert_derives(
         quote! { union U { a: u8, b: i8 } },
         expect![[r#"
             ::core::compile_error! {
