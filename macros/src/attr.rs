@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, Lit, LitStr, Path, Token};
@@ -257,7 +258,8 @@ fn version(input: ParseStream) -> syn::Result<u32> {
 fn entry(input: ParseStream) -> syn::Result<Ident> {
     let expr = plain(input.parse()?);
     match &expr {
-        Expr::Path(path) => path.path.get_ident().cloned(),
+        // A keyword such as `self` is a path, but no name.
+        Expr::Path(path) => syn::parse2(path.to_token_stream()).ok(),
         _ => None,
     }
     .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
@@ -265,7 +267,12 @@ fn entry(input: ParseStream) -> syn::Result<Ident> {
 
 fn krate(input: ParseStream) -> syn::Result<Path> {
     let message = "`crate` takes the path of memocached; write `crate = my_prelude::memocached`";
-    input.call(Path::parse_mod_style).map_err(|error| syn::Error::new(error.span(), message))
+    let path = input.call(Path::parse_mod_style).map_err(|error| syn::Error::new(error.span(), message))?;
+    // No module is within a type.
+    match path.segments.iter().find(|segment| segment.ident == "Self") {
+        Some(segment) => Err(syn::Error::new_spanned(segment, message)),
+        None => Ok(path),
+    }
 }
 
 /// The bare word an expression is, if it is one.

@@ -50,6 +50,27 @@ fn mistakes_in_arguments_key_and_signature_are_told_at_once() {
 }
 
 #[test]
+fn keywords_where_names_belong() {
+    assert_expands(
+        quote! {
+            #[memcached(entry = self, crate = Self)]
+            fn f(n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "`entry` is the name of the companion; write `entry = user_entry`"
+            }
+            ::core::compile_error! {
+                "`crate` takes the path of memocached; write `crate = my_prelude::memocached`"
+            }
+            fn f(n: u8) -> u8 {
+                n
+            }
+        "#]],
+    );
+}
+
+#[test]
 fn a_parameter_that_the_key_leaves_out() {
     assert_expands(
         quote! {
