@@ -24,7 +24,7 @@ use crate::duration;
 use crate::errors::Errors;
 use crate::nearest::nearest;
 
-const ARGUMENTS: [&str; 12] =
+pub(crate) const ARGUMENTS: [&str; 12] =
     ["key", "skip", "ttl", "store_if", "when", "on_error", "codec", "version", "name", "entry", "cache", "crate"];
 
 /// What the user wrote, with its spans.

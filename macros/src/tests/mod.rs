@@ -1,4 +1,5 @@
-//! What the macros give for what people write, as snapshots.
+//! What the macros give for what people write, as snapshots, and that they
+//! give something for whatever they are given.
 //!
 //! `UPDATE_EXPECT=1 cargo test -p memocached-macros` takes the snapshots anew.
 //! How expansions behave is tested from outside, in the project's `tests/`.
@@ -8,6 +9,7 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 
 use crate::errors::Errors;
 
+mod any_input;
 mod bodies;
 mod choices;
 mod derive;
