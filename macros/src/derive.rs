@@ -8,8 +8,9 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, Index, Member, Path, Vari
 
 use crate::errors::Errors;
 
-/// The implementation, or what is wrong.
-pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream, Errors> {
+/// The implementation; after a mistake the errors, and one that says nothing,
+/// so that what uses the type raises no errors of its own.
+pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut krate: Path = parse_quote!(::memocached);
     for attr in input.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
@@ -36,19 +37,24 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream, Errors> {
     }
     let (params, arguments, bounds) = generics.split_for_impl();
     let name = &input.ident;
-    errors.finish(quote! {
+    let (mistakes, body) = match errors.finish(body) {
+        Ok(body) => (TokenStream::new(), body),
+        Err(errors) => (errors.into_compile_errors(), quote!(let _ = key;)),
+    };
+    quote! {
+        #mistakes
         #[automatically_derived]
         impl #params #krate::KeyPart for #name #arguments #bounds {
             fn write(&self, key: &mut #krate::KeyWriter) {
                 #body
             }
         }
-    })
+    }
 }
 
 fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
     let kept = fields.iter().enumerate().filter(|(_, field)| !is_skipped(field, errors));
-    let parts = list(kept.map(|(i, field)| (field, member(i, field).to_token_stream(), quote!(&self.))), krate);
+    let parts = list(kept.map(|(i, field)| (field, member(i, field).to_token_stream(), quote!(&&self.))), krate);
     quote!(key.group(#parts);)
 }
 
@@ -75,8 +81,8 @@ fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
     quote!(Self::#name { #(#patterns),* } => key.variant(#text, #parts),)
 }
 
-/// An array of references to the fields; a type that cannot be part of a key
-/// is reported where it is written.
+/// An array of references to the fields, of references for those that have no
+/// size; a type that cannot be part of a key is reported where it is written.
 fn list<'a>(fields: impl IntoIterator<Item = (&'a Field, TokenStream, TokenStream)>, krate: &Path) -> TokenStream {
     let parts: Vec<TokenStream> = fields
         .into_iter()

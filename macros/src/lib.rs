@@ -32,7 +32,7 @@ pub fn memcached(arguments: proc_macro::TokenStream, item: proc_macro::TokenStre
 #[proc_macro_derive(KeyPart, attributes(key))]
 pub fn key_part(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
-    derive::derive(&input).unwrap_or_else(Errors::into_compile_errors).into()
+    derive::derive(&input).into()
 }
 
 /// After a mistake: the errors, and the function as it was, so that its

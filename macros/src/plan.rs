@@ -175,6 +175,9 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             _ => None,
         };
         if let Some(step) = find(&generics, &written) {
+            if source != &written.to_string() || format != Format::Part {
+                errors.push(literal, format!("`{written}` is a generic parameter; write `<{written}>` and no more"));
+            }
             key.push(step);
         } else if let Some((param, name)) = bound(params, &written) {
             let whole = matches!(expr, Expr::Path(_));

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -167,6 +168,11 @@ impl KeyPart for SystemTime {
         // One of the two is `Err`, and tells how far before 1970.
         key.group([&self.duration_since(UNIX_EPOCH).ok() as &dyn KeyPart, &UNIX_EPOCH.duration_since(*self).ok()]);
     }
+}
+
+/// Nothing, since all values are the same; generic types join by themselves.
+impl<T: ?Sized> KeyPart for PhantomData<T> {
+    fn write(&self, _: &mut KeyWriter) {}
 }
 
 /// In nanoseconds.

@@ -13,7 +13,6 @@ use proptest::sample::{Select, select};
 use quote::quote;
 
 use crate::attr::ARGUMENTS;
-use crate::errors::Errors;
 
 const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ bypass ¦ propagate
     ¦ json ¦ main ¦ memocached ¦ Pin ¦ Box ¦ Future ¦ Output ¦ BoxFuture ¦ fn ¦ async ¦ await ¦ const ¦ unsafe ¦ extern
@@ -247,7 +246,7 @@ proptest! {
         let generated = [quote!(struct S { #[key(#key)] a: u8 }), quote!(enum E { V(#field) }), field];
         for stream in [lexed(&definition)].into_iter().chain(generated) {
             if let Ok(input) = syn::parse2(stream) {
-                let output = crate::derive::derive(&input).unwrap_or_else(Errors::into_compile_errors);
+                let output = crate::derive::derive(&input);
                 prop_assert!(syn::parse2::<syn::File>(output.clone()).is_ok(), "{output}");
             }
         }

@@ -22,8 +22,8 @@ fn a_struct_without_the_fields_that_make_no_difference() {
                 fn write(&self, key: &mut ::memocached::KeyWriter) {
                     key.group(
                         [
-                            &self.id as &dyn ::memocached::KeyPart,
-                            &self.r#type as &dyn ::memocached::KeyPart,
+                            &&self.id as &dyn ::memocached::KeyPart,
+                            &&self.r#type as &dyn ::memocached::KeyPart,
                         ] as [&dyn ::memocached::KeyPart; 2usize],
                     );
                 }
@@ -48,8 +48,8 @@ fn a_generic_tuple_struct() {
                 fn write(&self, key: &mut ::memocached::KeyWriter) {
                     key.group(
                         [
-                            &self.0 as &dyn ::memocached::KeyPart,
-                            &self.2 as &dyn ::memocached::KeyPart,
+                            &&self.0 as &dyn ::memocached::KeyPart,
+                            &&self.2 as &dyn ::memocached::KeyPart,
                         ] as [&dyn ::memocached::KeyPart; 2usize],
                     );
                 }
@@ -148,6 +148,12 @@ fn mistakes_are_told_at_once() {
             ::core::compile_error! {
                 "expected parentheses: #[key(...)]"
             }
+            #[automatically_derived]
+            impl ::memocached::KeyPart for S {
+                fn write(&self, key: &mut ::memocached::KeyWriter) {
+                    let _ = key;
+                }
+            }
         "#]],
     );
     assert_derives(
@@ -156,6 +162,12 @@ fn mistakes_are_told_at_once() {
             ::core::compile_error! {
                 "a variant is always part of the key; put `#[key(skip)]` on its fields"
             }
+            #[automatically_derived]
+            impl ::memocached::KeyPart for E {
+                fn write(&self, key: &mut ::memocached::KeyWriter) {
+                    let _ = key;
+                }
+            }
         "#]],
     );
     assert_derives(
@@ -163,6 +175,12 @@ fn mistakes_are_told_at_once() {
         expect![[r#"
             ::core::compile_error! {
                 "a union does not say which of its fields is meant; implement `KeyPart` by hand"
+            }
+            #[automatically_derived]
+            impl ::memocached::KeyPart for U {
+                fn write(&self, key: &mut ::memocached::KeyWriter) {
+                    let _ = key;
+                }
             }
         "#]],
     );

@@ -7,8 +7,6 @@
 use expect_test::Expect;
 use proc_macro2::{Group, TokenStream, TokenTree};
 
-use crate::errors::Errors;
-
 mod any_input;
 mod bodies;
 mod choices;
@@ -26,7 +24,7 @@ fn assert_expands(source: TokenStream, expected: Expect) {
 #[track_caller]
 fn assert_derives(source: TokenStream, expected: Expect) {
     let input = syn::parse2(source).expect("a type");
-    expected.assert_eq(&pretty(crate::derive::derive(&input).unwrap_or_else(Errors::into_compile_errors)));
+    expected.assert_eq(&pretty(crate::derive::derive(&input)));
 }
 
 fn expanded(source: TokenStream) -> String {
