@@ -19,8 +19,14 @@ impl Budget {
 
     /// Begins an exchange that may use up what is left.
     pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline_from(Instant::now())
+    }
+
+    /// As [`Budget::deadline`], for an exchange that begins now: looking at the
+    /// clock twice would be seen in a round trip.
+    pub(crate) fn deadline_from(&self, now: Instant) -> Deadline {
         let left = Duration::from_nanos(self.left.load(Ordering::Relaxed));
-        Deadline { at: Instant::now() + left, connect: self.connect }
+        Deadline { begun: now, at: now + left, connect: self.connect }
     }
 
     /// Ends an exchange that took this long.
@@ -39,11 +45,17 @@ fn nanos(duration: Duration) -> u64 {
 /// When an exchange must have ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
+    begun: Instant,
     at: Instant,
     connect: Duration,
 }
 
 impl Deadline {
+    /// When the exchange began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// The time left; `None` once there is none.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
@@ -52,6 +64,11 @@ impl Deadline {
     /// The time left for connecting, which has a limit of its own.
     pub(crate) fn left_to_connect(&self) -> Option<Duration> {
         self.left().map(|left| left.min(self.connect))
+    }
+
+    /// This deadline, or the end of this much patience.
+    pub(crate) fn or_after(self, patience: Duration) -> Self {
+        Deadline { at: self.at.min(Instant::now() + patience), ..self }
     }
 
     #[cfg(feature = "tokio")]

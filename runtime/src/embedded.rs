@@ -13,7 +13,8 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Ttl, Write, check_size};
 use crate::sync::lock;
 
 /// What an item is taken to cost beside its key and value, in bytes.
@@ -72,28 +73,56 @@ impl Embedded {
     }
 
     pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
-        request.check_size()?;
+        request.check()?;
         Ok(match *request {
             Request::Lookup { key, lease } => self.find(key).unwrap_or_else(|| self.miss(key, lease)),
-            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing { won: None }),
-            Request::Store { key, value, flags, ttl, guard } => {
-                self.guarded(key, guard, |found| match (found, guard) {
-                    (Ok(()), _) | (Err(Reply::Absent), Guard::None) => {
-                        self.put(key, Some(value.into()), flags, self.expiry(ttl));
-                        Reply::Done
-                    }
-                    // As memcached does: nothing there to compare with.
-                    (Err(Reply::Absent), Guard::Unchanged(_)) => Reply::Absent,
-                    (Err(other), _) => other,
-                })
+            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+            Request::PeekMany { keys } => {
+                let found = |key: &str| match self.find(key) {
+                    Some(Reply::Found(item)) => Some((key.to_owned(), item)),
+                    _ => None,
+                };
+                Reply::FoundMany(keys.iter().filter_map(found).collect())
             }
-            Request::Delete { key, guard } => self.guarded(key, guard, |found| match found {
+            Request::GetAndTouch { key, ttl } => match self.touch(key, ttl) {
+                Reply::Done => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+                _ => Reply::Missing(Lease::Free),
+            },
+            Request::Touch { key, ttl } => self.touch(key, ttl),
+            Request::Store { key, value, flags, ttl, how, guard } => {
+                let slot = Slot { value: Some(value.into()), flags, cas: 0, expires: self.expiry(ttl) };
+                self.in_turn(key, |there| self.store(key, slot, how, guard, there))
+            }
+            Request::Delete { key, guard } => self.in_turn(key, |there| match guarded(there.as_ref(), guard) {
                 Ok(()) => {
                     self.items.remove(key);
                     Reply::Done
                 }
-                Err(other) => other,
+                Err(refused) => refused,
             }),
+            Request::Count { key, by, direction } => {
+                self.in_turn(key, |there| self.count(key, by, direction, there).unwrap_or(Reply::NotStored))
+            }
+            Request::Stats { .. } => Reply::Counters(vec![
+                ("curr_items".into(), self.items.len().to_string()),
+                ("bytes".into(), self.items.weight().to_string()),
+                ("limit_maxbytes".into(), self.items.capacity().to_string()),
+            ]),
+            Request::Version => Reply::Text(env!("CARGO_PKG_VERSION").into()),
+            Request::FlushAll { delay: Duration::ZERO } => {
+                self.items.clear();
+                Reply::Done
+            }
+            Request::Servers | Request::FlushAll { .. } | Request::MemoryLimit { .. } => {
+                let message = format!("the embedded store has no {} of this kind", request.verb().as_str());
+                return Err(Error::new(ErrorKind::Rejected, message));
+            }
+        })
+        .and_then(|reply| match (request, reply) {
+            (Request::Count { .. }, Reply::NotStored) => {
+                Err(Error::new(ErrorKind::NotANumber, "the embedded store holds something that is no number (count)"))
+            }
+            (_, reply) => Ok(reply),
         })
     }
 
@@ -104,34 +133,80 @@ impl Embedded {
         Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left }))
     }
 
-    /// One caller gets the lease, until it stores or the lease runs out.
-    fn miss(&self, key: &str, lease: Duration) -> Reply {
-        let _turn = lock(self.stripe(key));
-        match self.live(key) {
-            // Stored by another caller in the meantime.
-            Some(Slot { value: Some(_), .. }) => self.find(key).unwrap_or(Reply::Missing { won: None }),
-            Some(_) => Reply::Missing { won: None },
-            None => Reply::Missing { won: Some(self.put(key, None, 0, self.expiry(Ttl::For(lease)))) },
-        }
+    fn touch(&self, key: &str, ttl: Ttl) -> Reply {
+        self.in_turn(key, |there| match there {
+            Some(slot) => {
+                self.items.insert(key.into(), Slot { expires: self.expiry(ttl), ..slot });
+                Reply::Done
+            }
+            None => Reply::Absent,
+        })
     }
 
-    /// Runs a write in its key's turn, with what the guard says about it.
-    fn guarded(&self, key: &str, guard: Guard, write: impl FnOnce(Result<(), Reply>) -> Reply) -> Reply {
-        let _turn = lock(self.stripe(key));
-        write(match (self.live(key), guard) {
-            (None, _) => Err(Reply::Absent),
-            (Some(item), Guard::Unchanged(cas)) if item.cas != cas => Err(Reply::Changed),
-            (Some(_), _) => Ok(()),
+    fn store(&self, key: &str, mut slot: Slot, how: Write, guard: Guard, there: Option<Slot>) -> Reply {
+        match (guarded(there.as_ref(), guard), guard) {
+            (Ok(()), _) | (Err(Reply::Absent), Guard::None) => {}
+            // As memcached does: nothing there to compare with.
+            (Err(refused), _) => return refused,
+        }
+        match (how, there) {
+            (Write::Set, _) | (Write::Add, None) | (Write::Replace, Some(_)) => {}
+            (Write::Add, Some(_)) | (Write::Replace | Write::Append | Write::Prepend, None) => return Reply::NotStored,
+            (Write::Append | Write::Prepend, Some(there)) => {
+                let (old, new) = (there.value.clone().unwrap_or_default(), slot.value.unwrap_or_default());
+                if check_size(key.len() + old.len() + new.len()).is_err() {
+                    return Reply::NotStored;
+                }
+                let parts = if how == Write::Append { [&*old, &*new] } else { [&*new, &*old] };
+                slot = Slot { value: Some(parts.concat().into()), ..there };
+            }
+        }
+        self.put(key, slot);
+        Reply::Done
+    }
+
+    /// As memcached does: up wraps around, down stops at zero.
+    fn count(&self, key: &str, by: u64, direction: Direction, there: Option<Slot>) -> Option<Reply> {
+        let Some(slot) = there else { return Some(Reply::Absent) };
+        let value = slot.value.as_deref()?;
+        let (old, width) = (number(value)?, value.len());
+        let new = match direction {
+            Direction::Up => old.wrapping_add(by),
+            Direction::Down => old.saturating_sub(by),
+        };
+        // In place, so that a number that gets shorter leaves spaces.
+        let text = format!("{new:<width$}");
+        self.put(key, Slot { value: Some(text.into_bytes().into()), ..slot });
+        Some(Reply::Number(new))
+    }
+
+    /// One caller gets the lease, until it stores or the lease runs out.
+    fn miss(&self, key: &str, lease: Duration) -> Reply {
+        self.in_turn(key, |there| match there {
+            // Stored by another caller in the meantime.
+            Some(Slot { value: Some(_), .. }) => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+            Some(_) => Reply::Missing(Lease::Lost),
+            None => {
+                let slot = Slot { value: None, flags: 0, cas: 0, expires: self.expiry(Ttl::For(lease)) };
+                Reply::Missing(Lease::Won(self.put(key, slot)))
+            }
         })
+    }
+
+    /// Runs a write in its key's turn, with what is there. A lease is there
+    /// too, and has no value.
+    fn in_turn(&self, key: &str, write: impl FnOnce(Option<Slot>) -> Reply) -> Reply {
+        let _turn = lock(self.stripe(key));
+        write(self.live(key))
     }
 
     fn live(&self, key: &str) -> Option<Slot> {
         self.items.get(key).filter(|item| item.expires.is_none_or(|expires| self.clock.now() < expires))
     }
 
-    fn put(&self, key: &str, value: Option<Arc<[u8]>>, flags: u32, expires: Option<Instant>) -> u64 {
+    fn put(&self, key: &str, slot: Slot) -> u64 {
         let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
-        self.items.insert(key.into(), Slot { value, flags, cas, expires });
+        self.items.insert(key.into(), Slot { cas, ..slot });
         cas
     }
 
@@ -144,6 +219,24 @@ impl Embedded {
         // In range: there are fewer stripes than a `usize` counts.
         &self.stripes[(xxh3_64(key.as_bytes()) % STRIPES as u64) as usize]
     }
+}
+
+/// Whether what is there is what the guard asks for.
+fn guarded(there: Option<&Slot>, guard: Guard) -> Result<(), Reply> {
+    match (there, guard) {
+        (None, _) => Err(Reply::Absent),
+        (Some(item), Guard::Unchanged(cas)) if item.cas != cas => Err(Reply::Changed),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// A decimal number as memcached reads one: what follows it behind a space or
+/// a zero byte makes no difference.
+fn number(bytes: &[u8]) -> Option<u64> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b);
+    let start = bytes.iter().position(|byte| !ends(byte) || *byte == 0)?;
+    let digits = bytes[start..].split(ends).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -163,7 +256,7 @@ mod tests {
 
     fn set(store: &Embedded, value: &[u8], guard: Guard) -> Reply {
         let ttl = Ttl::For(Duration::from_secs(60));
-        store.ask(&Request::Store { key: "k", value, flags: 1, ttl, guard }).unwrap()
+        store.ask(&Request::Store { key: "k", value, flags: 1, ttl, how: Write::Set, guard }).unwrap()
     }
 
     fn delete(store: &Embedded, guard: Guard) -> Reply {
@@ -172,7 +265,7 @@ mod tests {
 
     fn won(reply: Reply) -> u64 {
         match reply {
-            Reply::Missing { won: Some(cas) } => cas,
+            Reply::Missing(Lease::Won(cas)) => cas,
             other => panic!("no lease: {other:?}"),
         }
     }
@@ -188,7 +281,7 @@ mod tests {
     fn a_miss_has_one_winner_who_may_store() {
         let (store, _) = store();
         let cas = won(lookup(&store));
-        assert_eq!(lookup(&store), Reply::Missing { won: None });
+        assert_eq!(lookup(&store), Reply::Missing(Lease::Lost));
         assert_eq!(set(&store, b"v", Guard::Unchanged(cas)), Reply::Done);
         assert_eq!(found(lookup(&store)), b"v");
     }
@@ -199,7 +292,7 @@ mod tests {
         let cas = won(lookup(&store));
         assert_eq!(delete(&store, Guard::None), Reply::Done);
         assert_eq!(set(&store, b"old", Guard::Unchanged(cas)), Reply::Absent);
-        assert!(matches!(lookup(&store), Reply::Missing { won: Some(_) }));
+        assert!(matches!(lookup(&store), Reply::Missing(Lease::Won(_))));
     }
 
     #[test]
@@ -249,7 +342,14 @@ mod tests {
         for i in 0..10_000 {
             let (key, value) = (format!("key:{i}"), [0; 1_000]);
             store
-                .ask(&Request::Store { key: &key, value: &value, flags: 1, ttl: Ttl::Forever, guard: Guard::None })
+                .ask(&Request::Store {
+                    key: &key,
+                    value: &value,
+                    flags: 1,
+                    ttl: Ttl::Forever,
+                    how: Write::Set,
+                    guard: Guard::None,
+                })
                 .unwrap();
         }
         assert!(store.items.weight() <= 1 << 20);

@@ -39,6 +39,16 @@ pub enum ErrorKind {
     Rejected,
     /// The value is larger than a server takes.
     TooLarge,
+    /// The key is empty, too long, or has spaces or other bytes in it that are
+    /// not printable ASCII.
+    Key,
+    /// What was to be counted is no decimal number of 64 bits.
+    NotANumber,
+    /// The server did not accept user and password, or wants some.
+    Unauthenticated,
+    /// TLS could not be agreed on: the server did not prove who it is, or does
+    /// not speak TLS.
+    Tls,
     /// The server failed a moment ago and is left alone for a while.
     CircuitOpen,
     /// All connections to the server were in use for too long.
@@ -51,7 +61,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub(crate) const ALL: [ErrorKind; 14] = [
+    pub(crate) const ALL: [ErrorKind; 18] = [
         ErrorKind::Configuration,
         ErrorKind::Encode,
         ErrorKind::Decode,
@@ -62,6 +72,10 @@ impl ErrorKind {
         ErrorKind::Server,
         ErrorKind::Rejected,
         ErrorKind::TooLarge,
+        ErrorKind::Key,
+        ErrorKind::NotANumber,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Tls,
         ErrorKind::CircuitOpen,
         ErrorKind::PoolExhausted,
         ErrorKind::OutOfTime,
@@ -82,6 +96,10 @@ impl ErrorKind {
             ErrorKind::Server => "server_error",
             ErrorKind::Rejected => "rejected",
             ErrorKind::TooLarge => "too_large",
+            ErrorKind::Key => "bad_key",
+            ErrorKind::NotANumber => "not_a_number",
+            ErrorKind::Unauthenticated => "unauthenticated",
+            ErrorKind::Tls => "tls",
             ErrorKind::CircuitOpen => "circuit_open",
             ErrorKind::PoolExhausted => "pool_exhausted",
             ErrorKind::OutOfTime => "out_of_time",
@@ -98,6 +116,12 @@ impl Error {
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error once more, for another request that it concerns; without
+    /// its source.
+    pub(crate) fn alike(&self) -> Self {
+        Error::new(self.kind, self.message.clone())
     }
 
     /// For a [`Codec`](crate::Codec): the value has no form in its format.

@@ -7,25 +7,110 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// One request for one key, which is safe to be asked twice.
-#[derive(Clone, Debug)]
+/// One request to one node.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Request<'a> {
     /// Read; on a miss, one caller is told that it won and may store.
     Lookup { key: &'a str, lease: Duration },
     /// Read, and nothing else.
     Peek { key: &'a str },
-    /// Write, if the guard allows. The flags tell readers what the bytes are.
-    Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, guard: Guard },
+    /// Read several at once.
+    PeekMany { keys: &'a Keys },
+    /// Read, and have it kept for this long from now on.
+    GetAndTouch { key: &'a str, ttl: Ttl },
+    /// Write, if the way of writing and the guard allow. The flags tell readers
+    /// what the bytes are.
+    Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, how: Write, guard: Guard },
     /// Remove, if the guard allows.
     Delete { key: &'a str, guard: Guard },
+    /// Count a decimal number up, or down as far as zero.
+    Count { key: &'a str, by: u64, direction: Direction },
+    /// Have it kept for this long from now on.
+    Touch { key: &'a str, ttl: Ttl },
+    /// The node's counters: of a group such as `items`, or the general ones.
+    Stats { group: &'a str },
+    /// The node's version.
+    Version,
+    /// The servers of the node's cluster, from where that can be asked.
+    Servers,
+    /// Forget everything, this much later.
+    FlushAll { delay: Duration },
+    /// Have the node use this much memory.
+    MemoryLimit { mebibytes: u64 },
 }
 
-/// The verb of a request, as it is told in spans and metrics.
+/// Several keys, as a request for all of them has them: with spaces between.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keys {
+    text: String,
+    len: usize,
+}
+
+impl Keys {
+    /// Puts a key behind the others. It has been checked, and so has no space
+    /// in it.
+    pub(crate) fn push(&mut self, key: &str) {
+        if self.len > 0 {
+            self.text.push(' ');
+        }
+        self.text.push_str(key);
+        self.len += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.text.split_ascii_whitespace()
+    }
+
+    /// All of them, with spaces between.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// What one node is to be asked at once.
+#[derive(Debug)]
+pub(crate) struct Errand<'a> {
+    /// Its place in the list of nodes.
+    pub(crate) node: usize,
+    pub(crate) requests: Vec<Request<'a>>,
+}
+
+impl Errand<'_> {
+    /// Whether sending it may have to wait for the node to read.
+    pub(crate) fn is_long(&self) -> bool {
+        const SURE_TO_FIT: usize = 16 * 1024;
+        let length = |request: &Request<'_>| match *request {
+            Request::PeekMany { keys } => keys.as_str().len(),
+            Request::Store { key, value, .. } => key.len() + value.len(),
+            request => request.key().map_or(0, str::len),
+        };
+        self.requests.iter().map(length).sum::<usize>() > SURE_TO_FIT
+    }
+}
+
+/// What a write does with what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Get,
+pub(crate) enum Write {
+    /// Takes its place, if there is something.
     Set,
-    Delete,
+    /// Leaves it, and writes only if there is nothing.
+    Add,
+    /// Takes its place, and writes only if there is something.
+    Replace,
+    /// Goes behind it; flags and ttl stay.
+    Append,
+    /// Goes in front of it; flags and ttl stay.
+    Prepend,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Up,
+    Down,
 }
 
 /// The state an item must be in for a write to happen.
@@ -39,12 +124,117 @@ pub(crate) enum Guard {
 }
 
 /// How long an item is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ttl {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ttl {
     /// Until it is evicted or deleted.
     Forever,
-    /// This long, rounded up to whole seconds.
+    /// This long, rounded up to whole seconds; at least one, and at most until
+    /// the year 2038.
     For(Duration),
+}
+
+impl From<Duration> for Ttl {
+    fn from(duration: Duration) -> Self {
+        Ttl::For(duration)
+    }
+}
+
+/// A store's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// There is a value.
+    Found(Item),
+    /// These keys of several have values.
+    FoundMany(Vec<(String, Item)>),
+    /// No value; and who may store one.
+    Missing(Lease),
+    /// Done.
+    Done,
+    /// Not written: for the way of writing, there is something or nothing.
+    NotStored,
+    /// The guard did not allow it: the item has changed.
+    Changed,
+    /// There was nothing to work on.
+    Absent,
+    /// What has been counted to.
+    Number(u64),
+    /// A version, or a list of servers.
+    Text(String),
+    /// Counters by name.
+    Counters(Vec<(String, String)>),
+}
+
+/// Who may store after a miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    /// This caller, under this number.
+    Won(u64),
+    /// Another caller.
+    Lost,
+    /// Whoever likes to: none was asked for, or the server knows no leases.
+    Free,
+}
+
+/// A value as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) value: Vec<u8>,
+    /// What the writer said the bytes are.
+    pub(crate) flags: u32,
+    /// The number to write under, if nothing has been written since.
+    pub(crate) cas: u64,
+    /// Time left in whole seconds; none: for ever, or it was not told.
+    pub(crate) seconds_left: Option<u64>,
+}
+
+/// A reply, or why there is none.
+pub(crate) type Outcome = Result<Reply, Error>;
+
+macro_rules! verbs {
+    ($($verb:ident $name:literal,)*) => {
+        /// The verbs of the client, as they are told in spans and metrics.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Verb {
+            $($verb,)*
+        }
+
+        impl Verb {
+            pub(crate) const ALL: [Verb; [$($name),*].len()] = [$(Verb::$verb),*];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Verb::$verb => $name,)*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    Get "get",
+    GetMany "get_many",
+    Gets "gets",
+    GetsMany "gets_many",
+    Gat "gat",
+    Gats "gats",
+    Set "set",
+    SetMany "set_many",
+    Add "add",
+    Replace "replace",
+    Append "append",
+    Prepend "prepend",
+    Cas "cas",
+    Delete "delete",
+    DeleteMany "delete_many",
+    Incr "incr",
+    Decr "decr",
+    Touch "touch",
+    Stats "stats",
+    Version "version",
+    FlushAll "flush_all",
+    CacheMemlimit "cache_memlimit",
+    Quit "quit",
+    Close "close",
 }
 
 impl Ttl {
@@ -59,78 +249,109 @@ impl Ttl {
     }
 }
 
-/// A store's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// There is a value.
-    Found(Item),
-    /// No value; the winner of the lease gets the number to store under.
-    Missing { won: Option<u64> },
-    /// Done.
-    Done,
-    /// The guard did not allow it: the item has changed or is gone.
-    Changed,
-    /// There was nothing to delete.
-    Absent,
-}
-
-/// A value as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Item {
-    pub(crate) value: Vec<u8>,
-    /// What the writer said the bytes are.
-    pub(crate) flags: u32,
-    /// The number to write under, if nothing has been written since.
-    pub(crate) cas: u64,
-    /// Time left in whole seconds; none: for ever.
-    pub(crate) seconds_left: Option<u64>,
-}
-
-/// A reply, or why there is none.
-pub(crate) type Outcome = Result<Reply, Error>;
-
 impl<'a> Request<'a> {
-    pub(crate) fn key(&self) -> &'a str {
-        match self {
+    /// The key whose node is asked; requests about a node itself have none.
+    pub(crate) fn key(&self) -> Option<&'a str> {
+        match *self {
             Request::Lookup { key, .. }
             | Request::Peek { key }
+            | Request::GetAndTouch { key, .. }
             | Request::Store { key, .. }
-            | Request::Delete { key, .. } => key,
+            | Request::Delete { key, .. }
+            | Request::Count { key, .. }
+            | Request::Touch { key, .. } => Some(key),
+            Request::PeekMany { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers
+            | Request::FlushAll { .. }
+            | Request::MemoryLimit { .. } => None,
         }
     }
 
+    /// The verb that stands for it, where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {
             Request::Lookup { .. } | Request::Peek { .. } => Verb::Get,
-            Request::Store { .. } => Verb::Set,
+            Request::PeekMany { .. } => Verb::GetMany,
+            Request::GetAndTouch { .. } => Verb::Gat,
+            Request::Store { how: Write::Set, .. } => Verb::Set,
+            Request::Store { how: Write::Add, .. } => Verb::Add,
+            Request::Store { how: Write::Replace, .. } => Verb::Replace,
+            Request::Store { how: Write::Append, .. } => Verb::Append,
+            Request::Store { how: Write::Prepend, .. } => Verb::Prepend,
             Request::Delete { .. } => Verb::Delete,
+            Request::Count { direction: Direction::Up, .. } => Verb::Incr,
+            Request::Count { direction: Direction::Down, .. } => Verb::Decr,
+            Request::Touch { .. } => Verb::Touch,
+            Request::Stats { .. } | Request::Servers => Verb::Stats,
+            Request::Version => Verb::Version,
+            Request::FlushAll { .. } => Verb::FlushAll,
+            Request::MemoryLimit { .. } => Verb::CacheMemlimit,
         }
     }
 
-    /// Refuses what no server takes before anything is sent: memcached deletes
-    /// the old item when it refuses a new one for its size.
-    pub(crate) fn check_size(&self) -> Result<(), Error> {
+    /// Whether it only reads, so that it may be asked again if the reply got
+    /// lost.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Request::Lookup { .. }
+                | Request::Peek { .. }
+                | Request::PeekMany { .. }
+                | Request::Stats { .. }
+                | Request::Version
+                | Request::Servers
+        )
+    }
+
+    /// Refuses what no server takes before anything is sent: a bad key could
+    /// be read as commands, and memcached deletes the old item when it refuses
+    /// a new one for its size.
+    ///
+    /// # Errors
+    ///
+    /// If a key is none, or an item is too large.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.key().map_or(Ok(()), check_key)?;
         match self {
-            Request::Store { key, value, .. } if key.len() + value.len() > MAX_ITEM => Err(Error::new(
-                ErrorKind::TooLarge,
-                format!("the item has {} bytes; memcached takes {MAX_ITEM}", key.len() + value.len()),
-            )),
+            Request::Store { key, value, .. } => check_size(key.len() + value.len()),
             _ => Ok(()),
         }
     }
 }
 
-impl Verb {
-    pub(crate) const ALL: [Verb; 3] = [Verb::Get, Verb::Set, Verb::Delete];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Verb::Get => "get",
-            Verb::Set => "set",
-            Verb::Delete => "delete",
-        }
+/// Accepts the size of a key and its value, in bytes.
+///
+/// # Errors
+///
+/// If memcached does not take as much.
+pub(crate) fn check_size(bytes: usize) -> Result<(), Error> {
+    if bytes <= MAX_ITEM {
+        return Ok(());
     }
+    Err(Error::new(ErrorKind::TooLarge, format!("the item has {bytes} bytes; memcached takes {MAX_ITEM}")))
 }
+
+/// Accepts what memcached takes for a key.
+///
+/// # Errors
+///
+/// If it is anything else; the error does not quote it.
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
+    let wrong = match key.len() {
+        0 => "it is empty".to_owned(),
+        length if length > MAX_KEY => format!("it has {length} bytes; memcached takes {MAX_KEY}"),
+        _ => match key.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            Some(place) => format!("byte {place} is a space or no printable ASCII character"),
+            None => return Ok(()),
+        },
+    };
+    Err(Error::new(ErrorKind::Key, format!("the key cannot be used: {wrong}")))
+}
+
+/// memcached's limit for a key, in bytes.
+pub(crate) const MAX_KEY: usize = 250;
 
 /// Key and value of the largest item memcached takes by default (1 MiB less
 /// its own header and some room for different builds).
@@ -149,5 +370,15 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_key_is_printable_and_short() {
+        let kind = |key: &str| check_key(key).map_err(|error| error.kind());
+        assert_eq!(kind("fib:30"), Ok(()));
+        assert_eq!(kind(&"x".repeat(250)), Ok(()));
+        for key in ["", "a b", "a\r\nflush_all", "a\0", "é", &"x".repeat(251)] {
+            assert_eq!(kind(key), Err(ErrorKind::Key), "{key:?}");
+        }
     }
 }

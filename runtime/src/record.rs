@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::codec::{Codec, Framing};
 use crate::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::error::Error;
+use crate::foreign;
 use crate::key::Key;
 
 /// Whose values these are: one key's, of one type, version and codec.
@@ -34,7 +35,7 @@ impl<V> Form<V> {
     pub(crate) fn flags(&self) -> u32 {
         match self.framing {
             Framing::Envelope => CLIENT_FLAGS,
-            Framing::Bare { flags } => flags,
+            Framing::Bare => self.codec.flags(),
         }
     }
 
@@ -47,7 +48,7 @@ impl<V> Form<V> {
                 envelope::seal(&mut bytes, cost);
                 Ok(bytes)
             }
-            Framing::Bare { .. } => {
+            Framing::Bare => {
                 let mut bytes = Vec::new();
                 self.codec.encode(value, &mut bytes)?;
                 Ok(bytes)
@@ -57,10 +58,13 @@ impl<V> Form<V> {
 
     /// The value in stored bytes, if they are this form's.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
+        let bare;
         let Contents { payload, cost } = match self.framing {
             Framing::Envelope => envelope::open(bytes, self.identity)?,
-            Framing::Bare { flags: own } if flags == own || is_plain(flags) => Contents { payload: bytes, cost: 0 },
-            Framing::Bare { .. } => return Err(Refusal::Foreign),
+            Framing::Bare => {
+                bare = foreign::bare(bytes, flags, self.codec.flags()).map_err(|_| Refusal::Foreign)?;
+                Contents { payload: &bare, cost: 0 }
+            }
         };
         let value = self.codec.decode(payload).map_err(|_| Refusal::Corrupt)?;
         Ok(Found { value, cost })
@@ -70,10 +74,4 @@ impl<V> Form<V> {
     pub(crate) fn cost(&self, bytes: &[u8]) -> Option<u64> {
         envelope::open(bytes, self.identity).ok().map(|contents| contents.cost)
     }
-}
-
-/// Bytes, integers and long integers, by the convention of the Python clients:
-/// neither pickled nor compressed.
-fn is_plain(flags: u32) -> bool {
-    matches!(flags, 0 | 2 | 4)
 }

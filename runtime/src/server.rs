@@ -40,6 +40,39 @@ pub(crate) enum Security {
     Tls,
 }
 
+/// Which protocol is spoken with the servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Each server is asked on the first connection to it.
+    #[default]
+    Auto,
+    /// The meta protocol, which memcached has from 1.6.10 on.
+    Meta,
+    /// The classic text protocol, for older and managed servers and for
+    /// proxies such as twemproxy and mcrouter. It has no leases: callers that
+    /// miss the same key at once are not told apart.
+    Ascii,
+}
+
+/// What becomes of the keys of a server that is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failover {
+    /// They fail, and functions compute: no other server collects values that
+    /// nobody invalidates.
+    #[default]
+    None,
+    /// They go to where they would belong if the server were not there, until
+    /// it is back.
+    ///
+    /// What this process writes or deletes there in the meantime is deleted
+    /// from the server before it is asked again, so that older values do not
+    /// come back (all of it, if that was more than 65,536 keys). Each process
+    /// sees to its own writes, within five seconds of the server's return.
+    Next,
+}
+
 const FORMS: &str = "a list of `host`, `host:port`, `[v6]:port`, `tls://host:port` or `/path.sock`, \
                      each with `?weight=3` behind it if it is to have three shares of the keys";
 
@@ -74,6 +107,12 @@ impl Server {
             Address::Tcp { host, .. } => host,
             Address::Unix(path) => path,
         }
+    }
+
+    /// Whether it is reached by TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn wants_tls(&self) -> bool {
+        matches!(self.address, Address::Tcp { security: Security::Tls, .. })
     }
 
     /// Sockets have none.

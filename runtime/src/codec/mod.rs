@@ -73,9 +73,15 @@ pub trait Codec<T>: Send + Sync {
     /// If the bytes are no value of this type.
     fn decode(&self, bytes: &[u8]) -> Result<T, Error>;
 
-    /// What the bytes are marked with, and whether anything vouches for them.
+    /// Whether anything vouches for the bytes in a memoized function's entry.
     fn framing(&self) -> Framing {
         Framing::Envelope
+    }
+
+    /// What bare bytes are marked with, for other programs: 0 for bytes, 16 for
+    /// text.
+    fn flags(&self) -> u32 {
+        0
     }
 
     /// The structure that a value must have been written with.
@@ -91,13 +97,10 @@ pub trait Codec<T>: Send + Sync {
 pub enum Framing {
     /// In an envelope that says whose value it is: anything else is a miss.
     Envelope,
-    /// As they are, with these client flags, for programs that know nothing of
+    /// As they are, with the codec's flags, for programs that know nothing of
     /// this crate. Bytes with flags of another kind are a miss; nothing else
     /// is checked.
-    Bare {
-        /// The flags to store with.
-        flags: u32,
-    },
+    Bare,
 }
 
 /// Bincode 2: compact and fast; the default.
@@ -123,12 +126,13 @@ pub struct Json;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
 
-/// The flags of text in the Python clients and libmemcached's.
-const TEXT_FLAGS: u32 = 16;
+/// The flags of text and of none, in the Python clients and libmemcached's.
+const TEXT: u32 = 16;
+const BYTES: u32 = 0;
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 macro_rules! serde_codec {
-    ($codec:ident, $id:literal, $module:ident) => {
+    ($codec:ident, $id:literal, $flags:ident, $module:ident) => {
         impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
             fn id(&self) -> u8 {
                 $id
@@ -137,7 +141,7 @@ macro_rules! serde_codec {
             fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
                 let start = out.len();
                 $module::encode(value, out)?;
-                let back: T = $module::decode(&out[start..])?;
+                let back: T = $module::decode(&out[start..]).map_err(Error::encode)?;
                 if fidelity::same(value, &back) { Ok(()) } else { Err(Error::encode(UNFAITHFUL)) }
             }
 
@@ -148,6 +152,10 @@ macro_rules! serde_codec {
             fn schema(&self) -> u64 {
                 crate::schema::fingerprint::<T>()
             }
+
+            fn flags(&self) -> u32 {
+                $flags
+            }
         }
     };
 }
@@ -157,11 +165,11 @@ const UNFAITHFUL: &str = "the value would come back as another one; does its typ
                           `tag` or `skip_serializing_if`?";
 
 #[cfg(feature = "bincode")]
-serde_codec!(Bincode, 1, binary);
+serde_codec!(Bincode, 1, BYTES, binary);
 #[cfg(feature = "postcard")]
-serde_codec!(Postcard, 2, compact);
+serde_codec!(Postcard, 2, BYTES, compact);
 #[cfg(feature = "json")]
-serde_codec!(Json, 3, readable);
+serde_codec!(Json, 3, TEXT, readable);
 
 impl<T: Display + FromStr> Codec<T> for Text {
     fn id(&self) -> u8 {
@@ -179,7 +187,11 @@ impl<T: Display + FromStr> Codec<T> for Text {
     }
 
     fn framing(&self) -> Framing {
-        Framing::Bare { flags: TEXT_FLAGS }
+        Framing::Bare
+    }
+
+    fn flags(&self) -> u32 {
+        TEXT
     }
 }
 

@@ -30,7 +30,8 @@ pub enum Distribution {
     #[default]
     Ketama,
     /// pymemcache's `HashClient` with keys of type `str`: a server that leaves
-    /// moves its own keys only. Weights make no difference.
+    /// moves its own keys only. Weights make no difference. Its `key_prefix` is
+    /// a namespace with a colon behind it.
     Rendezvous,
     /// libmemcached's default, and php-memcached's: the hash of the key modulo
     /// the number of servers, in the order of the list. A server that leaves or
