@@ -1,0 +1,78 @@
+//! Bytes that have been received and not yet read.
+
+use super::KEPT;
+
+/// A window on a growing piece of memory.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+const SMALLEST: usize = 16 * 1024;
+
+impl Buffer {
+    pub(super) fn new() -> Self {
+        Buffer { memory: vec![0; SMALLEST], start: 0, end: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room for more. It grows only as bytes arrive, never because of a length
+    /// that somebody claims.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        let size = self.memory.len();
+        if size - self.end < size / 4 {
+            if self.start >= size / 2 {
+                self.memory.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                self.memory.resize(size * 2, 0);
+            }
+        }
+        &mut self.memory[self.end..]
+    }
+
+    pub(super) fn filled(&mut self, bytes: usize) {
+        self.end += bytes;
+    }
+
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+            if self.memory.len() > KEPT {
+                self.memory = vec![0; SMALLEST];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_stream_of_short_pieces_takes_little_memory() {
+        let mut buffer = Buffer::new();
+        for piece in 0..=u8::MAX {
+            let space = buffer.space();
+            space[..1_000].fill(piece);
+            buffer.filled(1_000);
+            // The last piece is never read at once.
+            if piece > 0 {
+                assert!(buffer.bytes()[..1_000].iter().all(|byte| *byte == piece - 1));
+                buffer.consume(1_000);
+            }
+        }
+        assert!(buffer.bytes().iter().all(|byte| *byte == u8::MAX) && buffer.bytes().len() == 1_000);
+        assert_eq!(buffer.memory.len(), SMALLEST);
+    }
+}

@@ -1,0 +1,179 @@
+//! The meta protocol: `mg`, `ms`, `md`, `ma`.
+//!
+//! What it has no command for (several keys at once, and the node itself) is
+//! said in the classic protocol, on the same connection.
+
+use memcache::exp::{MetaOp, ReturnCode};
+
+use super::compose::say;
+use super::scan::{self, ALIEN};
+use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
+use crate::error::ErrorKind;
+use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Write};
+
+pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
+    let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
+    match *request {
+        Request::Lookup { key, lease } => {
+            begin(MetaOp::Get, key);
+            say!(out, " O", number, " v f c t N", lease.as_secs().max(1), "\r\n");
+        }
+        Request::Peek { key } => {
+            begin(MetaOp::Get, key);
+            say!(out, " O", number, " v f c t\r\n");
+        }
+        Request::GetAndTouch { key, ttl } => {
+            begin(MetaOp::Get, key);
+            say!(out, " O", number, " T", expiry(ttl), " v f c t\r\n");
+        }
+        Request::Touch { key, ttl } => {
+            begin(MetaOp::Get, key);
+            say!(out, " O", number, " T", expiry(ttl), "\r\n");
+        }
+        Request::Store { key, value, flags, ttl, how, guard } => {
+            begin(MetaOp::Set, key);
+            say!(out, " ", value.len(), " O", number, " F", flags, " T", expiry(ttl), mode(how));
+            guarded(guard, out);
+            say!(out, value, "\r\n");
+        }
+        Request::Delete { key, guard } => {
+            begin(MetaOp::Delete, key);
+            say!(out, " O", number);
+            guarded(guard, out);
+        }
+        Request::Count { key, by, direction } => {
+            begin(MetaOp::Arithmetic, key);
+            let direction = match direction {
+                Direction::Up => "I",
+                Direction::Down => "D",
+            };
+            say!(out, " O", number, " v D", by, " M", direction, "\r\n");
+        }
+        Request::PeekMany { .. }
+        | Request::Stats { .. }
+        | Request::Version
+        | Request::Servers
+        | Request::FlushAll { .. }
+        | Request::MemoryLimit { .. } => {
+            let spoken = classic::encode(request, out);
+            debug_assert!(spoken.is_ok(), "the classic protocol has these");
+        }
+    }
+}
+
+fn mode(how: Write) -> &'static str {
+    match how {
+        Write::Set => "",
+        Write::Add => " ME",
+        Write::Replace => " MR",
+        Write::Append => " MA",
+        Write::Prepend => " MP",
+    }
+}
+
+fn guarded(guard: Guard, out: &mut Vec<u8>) {
+    if let Guard::Unchanged(cas) = guard {
+        say!(out, " C", cas);
+    }
+    say!(out, "\r\n");
+}
+
+pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
+    if matches!(ticket.expect, Expect::Items | Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
+        return classic::decode(ticket, input);
+    }
+    let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
+    let mut words = scan::words(line);
+    let Ok(code) = ReturnCode::from_wire(words.next().unwrap_or_default()) else {
+        return match refusal(line) {
+            Some(kind) if is_clean(kind) => Ok(Progress::Done(Err(kind), head)),
+            Some(kind) => Err(Malformed(kind)),
+            None => Err(ALIEN),
+        };
+    };
+    let size = match code {
+        ReturnCode::Va => Some(words.next().and_then(scan::number::<usize>).ok_or(ALIEN)?),
+        _ => None,
+    };
+    let flags = Flags::read(words);
+    // Servers before 1.6.18 send no number with a miss.
+    if flags.number != Some(ticket.number) && !(flags.number.is_none() && code == ReturnCode::En) {
+        return Err(ALIEN);
+    }
+    let (value, length) = match size {
+        None => (&[][..], 0),
+        Some(size) => match scan::value(&input[head..], size)? {
+            Some(value) => value,
+            None => return Ok(Progress::More),
+        },
+    };
+    let answer = interpret(ticket.expect, code, &flags, value)?;
+    Ok(Progress::Done(answer, head + length))
+}
+
+fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<super::Answer, Malformed> {
+    let reply = match (expect, code) {
+        // An empty item without flags that somebody has a token for is a lease.
+        (Expect::Lease | Expect::Item, ReturnCode::Va)
+            if value.is_empty() && flags.client == Some(0) && flags.token =>
+        {
+            Reply::Missing(match (expect, flags.won, flags.cas) {
+                (Expect::Item, ..) => Lease::Free,
+                (_, true, Some(cas)) => Lease::Won(cas),
+                _ => Lease::Lost,
+            })
+        }
+        (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
+        (Expect::Lease | Expect::Item, ReturnCode::En) => Reply::Missing(Lease::Free),
+        (Expect::Written | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
+        (Expect::Written, ReturnCode::Ns) => Reply::NotStored,
+        (Expect::Written | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,
+        (Expect::Written | Expect::Deleted | Expect::Number, ReturnCode::Nf) | (Expect::Touched, ReturnCode::En) => {
+            Reply::Absent
+        }
+        (Expect::Number, ReturnCode::Va) => match scan::number(value) {
+            Some(number) => Reply::Number(number),
+            None => return Ok(Err(ErrorKind::NotANumber)),
+        },
+        _ => return Err(ALIEN),
+    };
+    Ok(Ok(reply))
+}
+
+/// What the flags of a reply say.
+#[derive(Default)]
+struct Flags {
+    number: Option<u32>,
+    client: Option<u32>,
+    cas: Option<u64>,
+    /// `None`: not told. -1 stands for ever.
+    seconds_left: Option<Option<u64>>,
+    won: bool,
+    /// Somebody, perhaps this caller, has won.
+    token: bool,
+}
+
+impl Flags {
+    fn read<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut flags = Flags::default();
+        for word in words {
+            match word {
+                // What cannot be read does not match.
+                [b'O', digits @ ..] => flags.number = Some(scan::number(digits).unwrap_or(u32::MAX)),
+                [b'f', digits @ ..] => flags.client = scan::number(digits),
+                [b'c', digits @ ..] => flags.cas = scan::number(digits),
+                b"t-1" => flags.seconds_left = Some(None),
+                [b't', digits @ ..] => flags.seconds_left = scan::number(digits).map(Some),
+                b"W" => (flags.won, flags.token) = (true, true),
+                b"Z" => flags.token = true,
+                _ => {}
+            }
+        }
+        flags
+    }
+
+    /// The item with this value, if the reply told all that was asked.
+    fn item(&self, value: &[u8]) -> Option<Item> {
+        Some(Item { value: value.to_vec(), flags: self.client?, cas: self.cas?, seconds_left: self.seconds_left? })
+    }
+}

@@ -1,0 +1,96 @@
+//! Lines and words of a reply.
+
+use super::Malformed;
+use crate::error::ErrorKind;
+
+/// No line of memcached's is longer.
+const LONGEST_LINE: usize = 2 * 1024;
+/// No server is set up to hold larger items.
+const LARGEST_VALUE: usize = 1 << 30;
+
+pub(super) const ALIEN: Malformed = Malformed(ErrorKind::Protocol);
+
+/// The first line without its end, and the length of both; `None` while it is
+/// incomplete.
+pub(super) fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
+    let within = &input[..input.len().min(LONGEST_LINE)];
+    match within.iter().position(|byte| *byte == b'\n') {
+        Some(end) => match &within[..end] {
+            [line @ .., b'\r'] => Ok(Some((line, end + 1))),
+            _ => Err(ALIEN),
+        },
+        None if input.len() < LONGEST_LINE => Ok(None),
+        None => Err(ALIEN),
+    }
+}
+
+/// The value of `size` bytes at the start, with the line's end behind it.
+pub(super) fn value(input: &[u8], size: usize) -> Result<Option<(&[u8], usize)>, Malformed> {
+    if size > LARGEST_VALUE {
+        return Err(ALIEN);
+    }
+    let Some(whole) = input.get(..size + 2) else { return Ok(None) };
+    match whole.strip_suffix(b"\r\n") {
+        Some(value) => Ok(Some((value, size + 2))),
+        None => Err(ALIEN),
+    }
+}
+
+/// The words of a line.
+pub(super) fn words(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        while let [b' ', rest @ ..] = line {
+            line = rest;
+        }
+        let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let (word, rest) = line.split_at(end);
+        line = rest;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// Digits and nothing else, without overflow.
+pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })?;
+    T::try_from(number).ok()
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_with_both_characters_and_in_time() {
+        assert_eq!(line(b"HD\r\nrest"), Ok(Some((&b"HD"[..], 4))));
+        assert_eq!(line(b"HD\r"), Ok(None));
+        assert_eq!(line(b"HD\n"), Err(ALIEN));
+        assert_eq!(line(&[b'x'; LONGEST_LINE]), Err(ALIEN));
+    }
+
+    #[test]
+    fn a_value_is_as_long_as_it_says() {
+        assert_eq!(value(b"ab\r\nrest", 2), Ok(Some((&b"ab"[..], 4))));
+        assert_eq!(value(b"ab\r", 2), Ok(None));
+        assert_eq!(value(b"abc\r\n", 2), Err(ALIEN));
+        assert_eq!(value(b"", usize::MAX), Err(ALIEN));
+    }
+
+    #[test]
+    fn a_number_is_digits() {
+        assert_eq!(number::<u32>(b"007"), Some(7));
+        for wrong in ["", "-1", "+1", "1 ", "4294967296", "x"] {
+            assert_eq!(number::<u32>(wrong.as_bytes()), None, "{wrong:?}");
+        }
+        assert_eq!(number::<u64>(b"18446744073709551616"), None);
+    }
+}

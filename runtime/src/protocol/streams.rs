@@ -1,0 +1,273 @@
+//! Replies as they come: in pieces, broken, another's, or no replies at all.
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use crate::error::ErrorKind;
+    use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Ttl, Write};
+    use crate::protocol::{Answer, Dialect, Malformed, Session};
+
+    const KEY: &str = "key";
+
+    fn requests(keys: &[String]) -> [Request<'_>; 12] {
+        let ttl = Ttl::Forever;
+        [
+            Request::Lookup { key: KEY, lease: Duration::from_secs(30) },
+            Request::Peek { key: KEY },
+            Request::GetAndTouch { key: KEY, ttl },
+            Request::PeekMany { keys },
+            Request::Store { key: KEY, value: b"v", flags: 1, ttl, how: Write::Set, guard: Guard::None },
+            Request::Delete { key: KEY, guard: Guard::None },
+            Request::Count { key: KEY, by: 1, direction: Direction::Up },
+            Request::Touch { key: KEY, ttl },
+            Request::Stats { group: "" },
+            Request::Version,
+            Request::FlushAll { delay: Duration::ZERO },
+            Request::MemoryLimit { mebibytes: 64 },
+        ]
+    }
+
+    fn keys() -> Vec<String> {
+        vec![KEY.to_owned(), "other".to_owned()]
+    }
+
+    /// What the session makes of these pieces, up to the first that is no
+    /// reply or not yet one.
+    fn read(session: &mut Session, requests: &[Request<'_>], pieces: &[&[u8]]) -> Vec<Result<Answer, Malformed>> {
+        let tickets: Vec<_> = requests.iter().map(|request| session.write(request).expect("has a form")).collect();
+        let mut pieces = pieces.iter().copied();
+        let mut replies = Vec::new();
+        for ticket in tickets {
+            loop {
+                match session.reply(ticket) {
+                    Ok(Some(answer)) => break replies.push(Ok(answer)),
+                    Err(malformed) => {
+                        replies.push(Err(malformed));
+                        return replies;
+                    }
+                    Ok(None) => {}
+                }
+                let Some(mut piece) = pieces.next() else { return replies };
+                while !piece.is_empty() {
+                    let space = session.space();
+                    assert!(!space.is_empty());
+                    let length = space.len().min(piece.len());
+                    space[..length].copy_from_slice(&piece[..length]);
+                    session.received(length);
+                    piece = &piece[length..];
+                }
+            }
+        }
+        replies
+    }
+
+    fn cut<'a>(bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
+        let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+    }
+
+    fn dialect() -> impl Strategy<Value = Dialect> {
+        prop_oneof![Just(Dialect::Meta), Just(Dialect::Classic)]
+    }
+
+    fn item() -> impl Strategy<Value = Item> {
+        // Longer than the buffer at first, now and then.
+        let value =
+            prop_oneof![prop::collection::vec(any::<u8>(), 1..30), (1..40_000_usize).prop_map(|n| vec![b'\r'; n])];
+        (value, any::<u32>(), any::<u64>(), prop::option::of(0..1_000_u64))
+            .prop_map(|(value, flags, cas, seconds_left)| Item { value, flags, cas, seconds_left })
+    }
+
+    /// A value's bytes between two pieces of text.
+    fn with(head: &str, value: &[u8], tail: &str) -> Vec<u8> {
+        [head.as_bytes(), value, tail.as_bytes()].concat()
+    }
+
+    /// Some reply to a request, as bytes behind its number and as a reply.
+    fn written(dialect: Dialect, place: usize, number: usize, item: &Item, choice: u8) -> (Vec<u8>, Answer) {
+        let classic = dialect == Dialect::Classic;
+        let Item { value, flags, cas, seconds_left } = item;
+        let size = value.len();
+        let text = |bytes: String, answer| (bytes.into_bytes(), answer);
+        let say = |meta: &str, word: &str, reply| match dialect {
+            Dialect::Meta => text(format!("{meta} O{number}\r\n"), Ok(reply)),
+            Dialect::Classic => text(format!("{word}\r\n"), Ok(reply)),
+        };
+        match (place, choice % 4) {
+            (0..=8, 0) => text("SERVER_ERROR out of memory\r\n".into(), Err(ErrorKind::Server)),
+            (0..=2, 1) => say("EN", "END", Reply::Missing(Lease::Free)),
+            (0..=2, _) if classic => {
+                let item = Item { seconds_left: None, ..item.clone() };
+                (with(&format!("VALUE {KEY} {flags} {size} {cas}\r\n"), value, "\r\nEND\r\n"), Ok(Reply::Found(item)))
+            }
+            (0..=2, _) => {
+                let left = seconds_left.map_or("-1".to_owned(), |left| left.to_string());
+                let head = format!("VA {size} O{number} f{flags} c{cas} t{left}\r\n");
+                (with(&head, value, "\r\n"), Ok(Reply::Found(item.clone())))
+            }
+            (3, choice) => {
+                let item = Item { seconds_left: None, ..item.clone() };
+                let names = &keys()[..usize::from(choice) - 1];
+                let part = |name: &String| with(&format!("VALUE {name} {flags} {size} {cas}\r\n"), value, "\r\n");
+                let found = names.iter().map(|name| (name.clone(), item.clone())).collect();
+                ([names.iter().flat_map(part).collect(), b"END\r\n".to_vec()].concat(), Ok(Reply::FoundMany(found)))
+            }
+            (4, 1) => say("NS", "NOT_STORED", Reply::NotStored),
+            (4, 2) => say("EX", "EXISTS", Reply::Changed),
+            (4, _) => say("HD", "STORED", Reply::Done),
+            (5, 1) => say("NF", "NOT_FOUND", Reply::Absent),
+            (5, _) => say("HD", "DELETED", Reply::Done),
+            (6, 1) => say("NF", "NOT_FOUND", Reply::Absent),
+            (6, _) if classic => text(format!("{cas}\r\n"), Ok(Reply::Number(*cas))),
+            (6, _) => text(format!("VA {} O{number}\r\n{cas}\r\n", cas.to_string().len()), Ok(Reply::Number(*cas))),
+            (7, 1) => say("EN", "NOT_FOUND", Reply::Absent),
+            (7, _) => say("HD", "TOUCHED", Reply::Done),
+            (8, choice) => {
+                let counters = (1..choice).map(|n| (format!("name{n}"), format!("{cas} and more"))).collect::<Vec<_>>();
+                let lines = counters.iter().map(|(name, value)| format!("STAT {name} {value}\r\n")).collect::<String>();
+                text(lines + "END\r\n", Ok(Reply::Counters(counters)))
+            }
+            (9, _) => text("VERSION 1.6.18\r\n".into(), Ok(Reply::Text("1.6.18".into()))),
+            _ => text("OK\r\n".into(), Ok(Reply::Done)),
+        }
+    }
+
+    const WORDS: [&str; 36] = [
+        "VA",
+        "HD",
+        "EN",
+        "NS",
+        "EX",
+        "NF",
+        "MN",
+        "VALUE",
+        "END",
+        "STAT",
+        "STORED",
+        "NOT_STORED",
+        "NOT_FOUND",
+        "DELETED",
+        "TOUCHED",
+        "OK",
+        "VERSION",
+        "ERROR",
+        "CLIENT_ERROR",
+        "SERVER_ERROR",
+        "MEMLIMIT_",
+        KEY,
+        "other",
+        "O1",
+        "O2",
+        "f0",
+        "c1",
+        "t-1",
+        "W",
+        "Z",
+        "0",
+        "1",
+        "3",
+        "-1",
+        "4294967296",
+        "99999999999999999999",
+    ];
+
+    /// Bytes that look like replies now and then.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            6 => prop::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
+            5 => Just(b" ".to_vec()),
+            4 => Just(b"\r\n".to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..5),
+        ];
+        prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    /// Whether a line may be the first of a reply to a request, as the
+    /// protocol's description has it.
+    fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
+        let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let begins = |known: &[&str]| words.first().is_some_and(|first| known.contains(first));
+        let refuses =
+            line.starts_with("SERVER_ERROR") || line.starts_with("CLIENT_ERROR") && line.contains("non-numeric");
+        let in_classic = match request {
+            Request::Lookup { .. } | Request::Peek { .. } | Request::GetAndTouch { .. } | Request::PeekMany { .. } => {
+                begins(&["VALUE", "END"])
+            }
+            Request::Store { .. } => begins(&["STORED", "NOT_STORED", "EXISTS", "NOT_FOUND"]),
+            Request::Delete { .. } => begins(&["DELETED", "NOT_FOUND"]),
+            Request::Count { .. } => {
+                begins(&["NOT_FOUND"]) || line.trim_end().bytes().all(|byte| byte.is_ascii_digit())
+            }
+            Request::Touch { .. } => begins(&["TOUCHED", "NOT_FOUND"]),
+            Request::Stats { .. } => begins(&["STAT", "END"]),
+            Request::Version => begins(&["VERSION"]),
+            Request::FlushAll { .. } | Request::MemoryLimit { .. } => line == "OK" || line.starts_with("MEMLIMIT_"),
+        };
+        let in_meta = begins(&["EN"]) || begins(&["VA", "HD", "NS", "EX", "NF"]) && words.contains(&"O1");
+        let is_meta = dialect == Dialect::Meta && request.key().is_some();
+        refuses || if is_meta { in_meta } else { in_classic }
+    }
+
+    proptest! {
+        #[test]
+        fn replies_in_pieces_are_the_replies(
+            dialect in dialect(),
+            script in prop::collection::vec((0..12_usize, item(), any::<u8>()), 1..12),
+            places in prop::collection::vec(any::<Index>(), 0..40),
+        ) {
+            let keys = keys();
+            let all = requests(&keys);
+            let asked: Vec<_> = script.iter().map(|(place, ..)| all[*place]).collect();
+            let (mut stream, mut expected) = (Vec::new(), Vec::new());
+            for (number, (place, item, choice)) in (1..).zip(&script) {
+                let (bytes, answer) = written(dialect, *place, number, item, *choice);
+                stream.extend(bytes);
+                expected.push(Ok(answer));
+            }
+            for pieces in [cut(&stream, &[]), cut(&stream, &places), stream.chunks(1_500).collect()] {
+                let mut session = Session::new(dialect);
+                prop_assert_eq!(&read(&mut session, &asked, &pieces), &expected);
+                prop_assert!(session.is_drained());
+            }
+        }
+
+        #[test]
+        fn what_does_not_begin_as_a_reply_is_none(
+            dialect in dialect(),
+            place in 0..12_usize,
+            bytes in bytes(),
+            places in prop::collection::vec(any::<Index>(), 0..10),
+        ) {
+            let keys = keys();
+            let request = requests(&keys)[place];
+            let whole = read(&mut Session::new(dialect), &[request], &[&bytes]);
+            prop_assert_eq!(&read(&mut Session::new(dialect), &[request], &cut(&bytes, &places)), &whole);
+            if let [Ok(_)] = whole[..] {
+                let text = String::from_utf8_lossy(&bytes);
+                let line = text.split("\r\n").next().unwrap_or_default();
+                prop_assert!(may_begin(dialect, &request, line), "{:?} for {:?}: {:?}", line, request, whole);
+            }
+        }
+
+        #[test]
+        fn a_reply_with_another_number_is_refused(
+            // A list has no number.
+            place in prop::sample::select(&[0_usize, 1, 2, 4, 5, 6, 7][..]),
+            item in item(),
+            // Nor has a refusal.
+            choice in 1..4_u8,
+            number in 2..usize::MAX,
+        ) {
+            let keys = keys();
+            let (bytes, _) = written(Dialect::Meta, place, number, &item, choice);
+            let replies = read(&mut Session::new(Dialect::Meta), &[requests(&keys)[place]], &[&bytes]);
+            prop_assert_eq!(replies, [Err(Malformed(ErrorKind::Protocol))]);
+        }
+    }
+}
