@@ -1,8 +1,33 @@
-//! Work that nobody waits for, on the runtime of whoever starts it.
+//! Futures that are run side by side, or that nobody waits for.
 
-/// Runs `work` on the current tokio runtime; outside of one, not at all.
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// Runs a future to its end on the current runtime, if there is one.
 pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(work);
     }
+}
+
+/// Runs several futures at once on this task, and gives what they return in
+/// their order.
+pub(crate) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<Pin<Box<F>>> = work.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for (future, place) in running.iter_mut().zip(&mut done) {
+            if place.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => *place = Some(output),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }

@@ -2,8 +2,8 @@
 //!
 //! Pure arithmetic over instants that are handed in. A node that refuses
 //! connections is left alone at once, one that gives no answer after three
-//! times in a row. Then one caller at a time may probe it, after a pause that
-//! doubles from one second to a minute while the probes fail.
+//! times in a row. From then on it is probed in the background, after a pause
+//! that doubles while the probes fail; two good probes bring it back.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,80 +13,151 @@ use crate::sync::lock;
 
 /// Failures in a row that open the circuit, other than refused connections.
 const TOLERATED: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Good probes in a row that close it.
+const CONVINCING: u32 = 2;
+/// Between good probes.
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
+/// A probe this late has nobody who makes it.
+const LATE: Duration = Duration::from_secs(5);
+
+/// How long a node that is out is left alone between probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pauses {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
 
 /// The state of one node's circuit.
-#[derive(Debug, Default)]
-pub(crate) struct Breaker(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    state: Mutex<State>,
+    pauses: Pauses,
+}
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Set while the circuit is open: when to probe, and the pause after that.
-    open: Option<(Instant, Duration)>,
+    open: Option<Open>,
+}
+
+/// A node that is left alone.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    probe_at: Instant,
+    /// After the next probe that fails.
+    pause: Duration,
+    good: u32,
 }
 
 /// The right to ask the node once. What comes of it is to be reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Admission {
-    /// As one of many.
-    Normal,
-    /// As the one who finds out whether the node is back.
-    Probe,
+pub(crate) struct Admission(());
+
+/// Why a node is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is out, and being probed.
+    Out,
+    /// It is out, and its probe is long overdue: whoever was to make it is no
+    /// more, as after a fork.
+    Forgotten,
 }
 
 impl Breaker {
+    pub(crate) fn new(pauses: Pauses) -> Self {
+        Breaker { state: Mutex::default(), pauses }
+    }
+
     /// Whether to ask the node now.
-    pub(crate) fn admit(&self, now: Instant) -> Option<Admission> {
-        let mut state = lock(&self.0);
-        match state.open {
-            None => Some(Admission::Normal),
-            Some((probe_at, _)) if now < probe_at => None,
-            Some((_, pause)) => {
-                // Should the probe never report, another follows as late as
-                // after one that failed.
-                state.open = Some((now + pause, pause));
-                Some(Admission::Probe)
+    pub(crate) fn admit(&self, now: Instant) -> Result<Admission, Refusal> {
+        let mut state = lock(&self.state);
+        match &mut state.open {
+            None => Ok(Admission(())),
+            Some(open) if now.saturating_duration_since(open.probe_at) > LATE => {
+                open.probe_at = now;
+                Err(Refusal::Forgotten)
             }
+            Some(_) => Err(Refusal::Out),
         }
     }
 
     /// The node answered, whatever it said.
-    pub(crate) fn succeeded(&self, admission: Admission) {
-        let mut state = lock(&self.0);
+    pub(crate) fn succeeded(&self, _: Admission) {
+        let mut state = lock(&self.state);
         // An answer that was on its way when the circuit opened proves nothing.
-        if state.open.is_none() || admission == Admission::Probe {
-            *state = State::default();
+        if state.open.is_none() {
+            state.failures = 0;
         }
     }
 
     /// The node did not answer; returns whether that has opened the circuit.
-    pub(crate) fn failed(&self, admission: Admission, kind: ErrorKind, now: Instant) -> bool {
-        let mut state = lock(&self.0);
-        match (state.open, admission) {
-            (Some((_, pause)), Admission::Probe) => {
-                state.open = Some((now + pause, (pause * 2).min(LONGEST_PAUSE)));
-                false
-            }
-            // Calls that were under way when the circuit opened.
-            (Some(_), Admission::Normal) => false,
-            (None, _) => {
-                state.failures += 1;
-                let opens = kind == ErrorKind::Connect || state.failures >= TOLERATED;
-                if opens {
-                    state.open = Some((now + FIRST_PAUSE, FIRST_PAUSE * 2));
-                }
-                opens
-            }
+    pub(crate) fn failed(&self, _: Admission, kind: ErrorKind, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        // Calls that were under way when the circuit opened change nothing.
+        if state.open.is_some() {
+            return false;
+        }
+        state.failures += 1;
+        let opens = is_final(kind) || state.failures >= TOLERATED;
+        if opens {
+            let pause = self.pauses.first;
+            state.open = Some(Open { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
+        }
+        opens
+    }
+
+    /// When to probe; `None` if there is no need.
+    pub(crate) fn probe_at(&self) -> Option<Instant> {
+        lock(&self.state).open.map(|open| open.probe_at)
+    }
+
+    /// Whether another good probe would close the circuit.
+    pub(crate) fn is_nearly_closed(&self) -> bool {
+        lock(&self.state).open.is_some_and(|open| open.good + 1 >= CONVINCING)
+    }
+
+    /// Takes note of what a probe has come to.
+    pub(crate) fn probed(&self, answered: bool, now: Instant) {
+        let mut state = lock(&self.state);
+        let Some(open) = &mut state.open else { return };
+        if !answered {
+            let pause = open.pause;
+            *open = Open { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 };
+        } else if open.good + 1 < CONVINCING {
+            *open = Open { probe_at: now + SHORT_PAUSE, good: open.good + 1, ..*open };
+        } else {
+            *state = State::default();
         }
     }
 
     /// Whether the node is being left alone.
     pub(crate) fn is_open(&self) -> bool {
-        lock(&self.0).open.is_some()
+        lock(&self.state).open.is_some()
     }
+
+    fn longer(&self, pause: Duration) -> Duration {
+        (pause * 2).min(self.pauses.longest)
+    }
+}
+
+/// Whether trying again at once would come to the same.
+fn is_final(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Unauthenticated)
+}
+
+/// Up to an eighth shorter or longer, so that processes which have lost a node
+/// at the same moment do not all come back at the same moment.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let eighths = RandomState::new().hash_one(()) % 1024;
+    pause * 7 / 8 + pause / 4 * u32::try_from(eighths).unwrap_or(0) / 1024
 }
 
 #[cfg(test)]
@@ -95,6 +166,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn breaker() -> (Breaker, Instant) {
+        (Breaker::new(Pauses::default()), Instant::now())
+    }
+
     fn fail(breaker: &Breaker, kind: ErrorKind, now: Instant) -> bool {
         let admission = breaker.admit(now).expect("admitted");
         breaker.failed(admission, kind, now)
@@ -102,17 +177,17 @@ mod tests {
 
     #[test]
     fn a_refused_connection_opens_the_circuit_at_once() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = breaker();
         assert!(fail(&breaker, ErrorKind::Connect, now));
-        assert_eq!(breaker.admit(now), None);
+        assert_eq!(breaker.admit(now), Err(Refusal::Out));
     }
 
     #[test]
     fn three_timeouts_in_a_row_open_the_circuit() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Timeout, now);
         fail(&breaker, ErrorKind::Timeout, now);
-        breaker.succeeded(Admission::Normal);
+        breaker.succeeded(breaker.admit(now).expect("admitted"));
         assert!(!fail(&breaker, ErrorKind::Timeout, now));
         assert!(!fail(&breaker, ErrorKind::Timeout, now));
         assert!(fail(&breaker, ErrorKind::Timeout, now));
@@ -120,43 +195,48 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_at_a_time_probes() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+    fn two_good_probes_close_the_circuit() {
+        let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
-        assert_eq!(breaker.admit(now + SECOND), Some(Admission::Probe));
-        assert_eq!(breaker.admit(now + SECOND), None);
-        breaker.succeeded(Admission::Probe);
-        assert_eq!(breaker.admit(now + SECOND), Some(Admission::Normal));
+        breaker.probed(true, now);
+        assert_eq!(breaker.admit(now), Err(Refusal::Out));
+        breaker.probed(false, now);
+        breaker.probed(true, now);
+        assert!(breaker.is_open() && breaker.is_nearly_closed());
+        breaker.probed(true, now);
+        assert_eq!(breaker.admit(now), Ok(Admission(())));
     }
 
     #[test]
-    fn a_probe_that_never_reports_does_not_close_the_node_for_ever() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+    fn a_probe_that_nobody_makes_is_noticed_once() {
+        let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
-        assert!(breaker.admit(now + SECOND).is_some());
-        assert!(breaker.admit(now + 10 * SECOND).is_some());
+        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Refusal::Forgotten));
+        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Refusal::Out));
     }
 
     #[test]
     fn calls_that_were_under_way_neither_lengthen_the_pause_nor_end_it() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
-        let under_way = [(); 20].map(|()| breaker.admit(now).expect("admitted"));
+        let (breaker, now) = breaker();
+        let mut under_way: Vec<_> = (0..20).map(|_| breaker.admit(now).expect("admitted")).collect();
+        let last = under_way.pop().expect("twenty");
         for admission in under_way {
             breaker.failed(admission, ErrorKind::Connect, now);
         }
-        breaker.succeeded(Admission::Normal);
-        assert!(breaker.is_open());
-        assert_eq!(breaker.admit(now + SECOND), Some(Admission::Probe));
+        breaker.succeeded(last);
+        assert!(breaker.probe_at().is_some_and(|at| at <= now + SECOND * 9 / 8));
     }
 
     #[test]
     fn the_pause_doubles_up_to_a_minute() {
-        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        let (breaker, mut now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(breaker.admit(now + seconds * SECOND - SECOND / 2), None, "before {seconds} s");
-            now += seconds * SECOND;
-            assert!(!fail(&breaker, ErrorKind::Connect, now));
+            let pause = breaker.probe_at().expect("open") - now;
+            let asked = SECOND * seconds;
+            assert!(pause >= asked * 7 / 8 && pause <= asked * 9 / 8, "{pause:?} for {asked:?}");
+            now += pause;
+            breaker.probed(false, now);
         }
     }
 }

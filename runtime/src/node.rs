@@ -1,106 +1,304 @@
 //! One memcached server: its circuit, its connections, one exchange at a time.
 //!
-//! Blocking callers and async callers have pools of their own. A connection
-//! that broke while it lay idle is replaced once; nothing else is tried again.
+//! Blocking callers and async callers have pools of their own. What only reads
+//! is asked again, once, if the connection turns out to have broken while it
+//! lay idle; nothing else is tried again.
 
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::breaker::{Admission, Breaker};
+use crate::breaker::{Admission, Breaker, Pauses, Refusal};
 use crate::budget::Deadline;
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Outcome, Request};
-use crate::pool::Pool;
-use crate::server::Server;
-use crate::wire::Connection;
+use crate::exchange::{Outcome, Request, Verb};
+use crate::journal::Journal;
+use crate::pool::{Permit, Pool};
+use crate::prober::{self, Leash};
+use crate::protocol::Ticket;
+use crate::sync::lock;
 
 /// A server and what is known about it.
 pub(crate) struct Node {
-    server: Server,
-    breaker: Breaker,
-    pool: Pool<Connection>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) breaker: Breaker,
+    pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
     async_pool: crate::async_pool::AsyncPool,
+    /// What has been written elsewhere while this node was out.
+    pub(crate) journal: Journal,
+    this: Weak<Node>,
+    prober: Mutex<Option<Leash>>,
+}
+
+/// Requests that have been sent, and whose replies are to be read.
+pub(crate) struct Pending<'a> {
+    node: &'a Node,
+    admission: Admission,
+    sent: Sent<'a>,
+    requests: &'a [Request<'a>],
+    outcomes: Vec<Outcome>,
+}
+
+type Place<'a> = Permit<'a, Box<Connection>>;
+
+/// A connection that waits for nothing, and the right to have it open.
+pub(crate) type Ready<'a> = (Place<'a>, Box<Connection>);
+
+struct Sent<'a> {
+    permit: Place<'a>,
+    connection: Box<Connection>,
+    tickets: Vec<Ticket>,
+    verb: Verb,
+    /// The connection may have broken before.
+    was_idle: bool,
 }
 
 impl Node {
-    pub(crate) fn new(server: Server, pool_size: usize) -> Self {
-        Node {
-            server,
-            breaker: Breaker::default(),
+    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses) -> Arc<Self> {
+        Arc::new_cyclic(|this| Node {
+            endpoint,
+            breaker: Breaker::new(pauses),
             pool: Pool::new(pool_size),
             #[cfg(feature = "tokio")]
             async_pool: crate::async_pool::AsyncPool::new(pool_size),
-        }
+            journal: Journal::default(),
+            this: this.clone(),
+            prober: Mutex::default(),
+        })
     }
 
     pub(crate) fn is_up(&self) -> bool {
         !self.breaker.is_open()
     }
 
+    /// One request and its reply.
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        let admission = self.admit(request)?;
+        request.check()?;
+        let admission = self.admit(deadline)?;
         let outcome = self.exchange(request, deadline);
-        self.judge(admission, &outcome);
+        self.judge(admission, outcome.as_ref().err());
         outcome
     }
 
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        let patience = deadline.left().unwrap_or_default();
-        let mut permit = self.pool.checkout(patience).ok_or_else(|| self.exhausted())?;
-        if let Some(mut idle) = permit.idle.take() {
-            let outcome = idle.exchange(&self.server, request, deadline);
-            if !broke(&outcome) {
-                if outcome.is_ok() {
-                    permit.give_back(idle);
-                }
+        let (mut permit, idle) = self.checkout(deadline)?;
+        if let Some(idle) = idle {
+            let outcome = self.converse(idle, request, deadline, permit);
+            if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                 return outcome;
             }
             // The server was restarted, so the others are broken too.
             self.pool.clear();
+            permit = self.checkout(deadline)?.0;
         }
-        let mut fresh = Connection::dial(&self.server, deadline)?;
-        let outcome = fresh.exchange(&self.server, request, deadline);
-        if outcome.is_ok() {
-            permit.give_back(fresh);
-        }
-        outcome
+        let fresh = Connection::dial(&self.endpoint, deadline)?;
+        self.converse(fresh, request, deadline, permit)
     }
 
-    fn admit(&self, request: &Request<'_>) -> Result<Admission, Error> {
-        request.check_size()?;
-        let admission = self.breaker.admit(Instant::now());
-        if admission == Some(Admission::Probe) {
-            // What lay idle through the outage is worth nothing.
-            self.close_idle();
+    fn converse(
+        &self,
+        mut connection: Box<Connection>,
+        request: &Request<'_>,
+        deadline: Deadline,
+        permit: Place<'_>,
+    ) -> Outcome {
+        let (endpoint, verb) = (&self.endpoint, request.verb());
+        let ticket = connection.write(endpoint, request)?;
+        connection.flush(endpoint, verb, deadline)?;
+        let answer = connection.receive(endpoint, ticket, verb, deadline)?;
+        if connection.rest(deadline) {
+            permit.give_back(connection);
         }
-        admission.ok_or_else(|| {
-            let message = format!("{} has failed and is left alone for a while", self.server);
+        answer.map_err(|kind| endpoint.failed(verb, kind))
+    }
+
+    /// The right to have a connection open, and an idle one that works if
+    /// there is one.
+    fn checkout(&self, deadline: Deadline) -> Result<(Place<'_>, Option<Box<Connection>>), Error> {
+        let wait = || self.pool.checkout(deadline.left().unwrap_or_default());
+        let permit = self.pool.try_checkout().or_else(wait).ok_or_else(|| self.exhausted())?;
+        Ok(self.usable(permit, deadline))
+    }
+
+    fn usable<'a>(&'a self, mut permit: Place<'a>, deadline: Deadline) -> (Place<'a>, Option<Box<Connection>>) {
+        let mut idle = permit.idle.take();
+        if idle.as_mut().is_some_and(|idle| !idle.is_usable(deadline)) {
+            // The server was restarted, so the others are broken too.
+            idle = None;
+            self.pool.clear();
+        }
+        (permit, idle)
+    }
+
+    /// A connection to send on without waiting, if there is one.
+    pub(crate) fn ready(&self, deadline: Deadline) -> Option<Ready<'_>> {
+        let (permit, idle) = self.usable(self.pool.try_checkout()?, deadline);
+        Some((permit, idle?))
+    }
+
+    /// Sends several requests at once. Their keys and values have been checked.
+    pub(crate) fn begin<'a>(
+        &'a self,
+        ready: Option<Ready<'a>>,
+        requests: &'a [Request<'a>],
+        deadline: Deadline,
+    ) -> Result<Pending<'a>, Error> {
+        let admission = self.admit(deadline)?;
+        match self.send(ready, requests, deadline) {
+            Ok(sent) => Ok(Pending { node: self, admission, sent, requests, outcomes: Vec::new() }),
+            Err(error) => {
+                self.judge(admission, Some(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn send<'a>(
+        &'a self,
+        ready: Option<Ready<'a>>,
+        requests: &[Request<'_>],
+        deadline: Deadline,
+    ) -> Result<Sent<'a>, Error> {
+        let verb = requests.first().map_or(Verb::Get, Request::verb);
+        let (permit, idle) = match ready {
+            Some((permit, connection)) => (permit, Some(connection)),
+            None => self.checkout(deadline)?,
+        };
+        if let Some(mut connection) = idle {
+            match self.say(&mut connection, requests, verb, deadline) {
+                Ok(tickets) => return Ok(Sent { permit, connection, tickets, verb, was_idle: true }),
+                Err(error) if !may_ask_again(&error, requests) => return Err(error),
+                Err(_) => self.pool.clear(),
+            }
+        }
+        let mut connection = Connection::dial(&self.endpoint, deadline)?;
+        let tickets = self.say(&mut connection, requests, verb, deadline)?;
+        Ok(Sent { permit, connection, tickets, verb, was_idle: false })
+    }
+
+    fn say(
+        &self,
+        connection: &mut Connection,
+        requests: &[Request<'_>],
+        verb: Verb,
+        deadline: Deadline,
+    ) -> Result<Vec<Ticket>, Error> {
+        let written = requests.iter().map(|request| connection.write(&self.endpoint, request));
+        let tickets = written.collect::<Result<Vec<_>, _>>()?;
+        connection.flush(&self.endpoint, verb, deadline)?;
+        Ok(tickets)
+    }
+
+    fn admit(&self, deadline: Deadline) -> Result<Admission, Error> {
+        self.breaker.admit(deadline.begun()).map_err(|refusal| {
+            if refusal == Refusal::Forgotten {
+                self.start_prober();
+            }
+            let message = format!("{} has failed and is left alone for a while", self.endpoint.server);
             Error::new(ErrorKind::CircuitOpen, message)
         })
     }
 
     /// Tells the breaker what an outcome says about the node's health.
-    fn judge(&self, admission: Admission, outcome: &Outcome) {
-        match outcome.as_ref().map_err(Error::kind) {
-            Ok(_) | Err(ErrorKind::Server | ErrorKind::Rejected | ErrorKind::TooLarge) => {
+    fn judge(&self, admission: Admission, error: Option<&Error>) {
+        match error.map(Error::kind) {
+            None | Some(ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber) => {
+                self.breaker.succeeded(admission);
+            }
+            Some(ErrorKind::Rejected) => {
+                self.endpoint.forget();
                 self.breaker.succeeded(admission);
             }
             // Our own trouble: nothing was asked.
-            Err(ErrorKind::PoolExhausted | ErrorKind::OutOfTime | ErrorKind::NoRuntime) => {}
-            Err(kind) => {
-                self.breaker.failed(admission, kind, Instant::now());
+            Some(ErrorKind::PoolExhausted | ErrorKind::OutOfTime | ErrorKind::NoRuntime) => {}
+            Some(kind) => {
+                self.endpoint.forget();
+                self.failed(admission, kind);
             }
         }
     }
 
-    fn close_idle(&self) {
+    fn failed(&self, admission: Admission, kind: ErrorKind) {
+        if self.breaker.failed(admission, kind, Instant::now()) {
+            // What lies idle will be worth nothing after the outage.
+            self.close_idle();
+            self.start_prober();
+        }
+    }
+
+    fn start_prober(&self) {
+        *lock(&self.prober) = prober::start(self.this.clone());
+    }
+
+    /// Closes the connections that are not in use.
+    pub(crate) fn close_idle(&self) {
         self.pool.clear();
         #[cfg(feature = "tokio")]
         self.async_pool.clear();
     }
 
+    /// Says goodbye on the connections that are not in use, and closes them.
+    pub(crate) fn quit(&self) {
+        for connection in self.pool.take_all() {
+            connection.quit();
+        }
+        #[cfg(feature = "tokio")]
+        for connection in self.async_pool.take_all() {
+            connection.quit();
+        }
+    }
+
     fn exhausted(&self) -> Error {
-        Error::new(ErrorKind::PoolExhausted, format!("all connections to {} were in use for too long", self.server))
+        let message = format!("all connections to {} were in use for too long", self.endpoint.server);
+        Error::new(ErrorKind::PoolExhausted, message)
+    }
+}
+
+/// Whether requests whose connection had been idle may be sent once more.
+fn may_ask_again(error: &Error, requests: &[Request<'_>]) -> bool {
+    error.kind() == ErrorKind::Io && requests.iter().all(Request::only_reads)
+}
+
+impl Pending<'_> {
+    /// Whether there are replies that have not come by then.
+    pub(crate) fn is_late(&mut self, by: Deadline) -> bool {
+        self.read(by).is_err()
+    }
+
+    /// Reads the replies, in the order of the requests. If the connection
+    /// fails on the way, the rest have its error.
+    pub(crate) fn finish(mut self, deadline: Deadline) -> Vec<Outcome> {
+        let mut read = self.read(deadline);
+        let again = self.sent.was_idle && self.outcomes.is_empty();
+        if again && read.as_ref().is_err_and(|error| may_ask_again(error, self.requests)) {
+            read = self.ask_again(deadline);
+        }
+        self.node.judge(self.admission, read.as_ref().err());
+        match read {
+            Err(error) => self.outcomes.resize_with(self.requests.len(), || Err(error.alike())),
+            Ok(()) if self.sent.connection.rest(deadline) => self.sent.permit.give_back(self.sent.connection),
+            Ok(()) => {}
+        }
+        self.outcomes
+    }
+
+    fn read(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let (endpoint, Sent { connection, tickets, verb, .. }) = (&self.node.endpoint, &mut self.sent);
+        while let Some(ticket) = tickets.get(self.outcomes.len()) {
+            let answer = connection.receive(endpoint, *ticket, *verb, deadline)?;
+            self.outcomes.push(answer.map_err(|kind| endpoint.failed(*verb, kind)));
+        }
+        Ok(())
+    }
+
+    fn ask_again(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let (node, sent) = (self.node, &mut self.sent);
+        node.pool.clear();
+        sent.connection = Connection::dial(&node.endpoint, deadline)?;
+        sent.tickets = node.say(&mut sent.connection, self.requests, sent.verb, deadline)?;
+        self.read(deadline)
     }
 }
 
@@ -108,9 +306,9 @@ impl Node {
 mod on_tokio {
     use std::time::{Duration, Instant};
 
-    use super::{Admission, Deadline, Error, ErrorKind, Node, Outcome, Request, broke};
-    use crate::async_pool::runtime;
-    use crate::wire::AsyncConnection;
+    use super::{Admission, Deadline, Error, ErrorKind, Node, Outcome, Request, Verb, may_ask_again};
+    use crate::async_connection::AsyncConnection;
+    use crate::async_pool::{Permit, runtime};
 
     /// A caller who gave up after this long without a reply says something
     /// about the node, which answers within microseconds.
@@ -118,63 +316,154 @@ mod on_tokio {
 
     impl Node {
         pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-            let admission = self.admit(request)?;
-            let waiting = Waiting { node: self, admission, since: Some(Instant::now()) };
+            request.check()?;
+            let waiting = self.wait(deadline)?;
             let outcome = self.exchange_async(request, deadline).await;
-            waiting.end();
-            self.judge(admission, &outcome);
+            waiting.end(outcome.as_ref().err());
             outcome
         }
 
         async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-            let runtime = runtime().ok_or_else(|| {
-                let message = format!("{} cannot be reached: async functions need a tokio runtime", self.server);
-                Error::new(ErrorKind::NoRuntime, message)
-            })?;
-            let _permit = self.async_pool.checkout(deadline).await.ok_or_else(|| self.exhausted())?;
-            if let Some(mut idle) = self.async_pool.take_idle(runtime) {
-                let outcome = idle.exchange(&self.server, request, deadline).await;
-                if !broke(&outcome) {
-                    if outcome.is_ok() {
-                        self.async_pool.give_back(runtime, idle);
-                    }
+            let permit = self.checkout_async(deadline).await?;
+            if let Some(idle) = self.idle_async(&permit) {
+                let outcome = self.converse_async(idle, request, deadline, &permit).await;
+                if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                     return outcome;
                 }
                 self.async_pool.clear();
             }
-            let mut fresh = AsyncConnection::dial(&self.server, deadline).await?;
-            let outcome = fresh.exchange(&self.server, request, deadline).await;
-            if outcome.is_ok() {
-                self.async_pool.give_back(runtime, fresh);
+            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            self.converse_async(fresh, request, deadline, &permit).await
+        }
+
+        async fn converse_async(
+            &self,
+            mut connection: AsyncConnection,
+            request: &Request<'_>,
+            deadline: Deadline,
+            permit: &Permit<'_>,
+        ) -> Outcome {
+            let (endpoint, verb) = (&self.endpoint, request.verb());
+            let ticket = connection.write(endpoint, request)?;
+            connection.flush(endpoint, verb, deadline).await?;
+            let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
+            if connection.rest() {
+                permit.give_back(connection);
             }
-            outcome
+            answer.map_err(|kind| endpoint.failed(verb, kind))
+        }
+
+        async fn checkout_async(&self, deadline: Deadline) -> Result<Permit<'_>, Error> {
+            let runtime = runtime().ok_or_else(|| {
+                let server = &self.endpoint.server;
+                let message = format!("{server} cannot be reached: async functions need a tokio runtime");
+                Error::new(ErrorKind::NoRuntime, message)
+            })?;
+            self.async_pool.checkout(runtime, deadline).await.ok_or_else(|| self.exhausted())
+        }
+
+        /// Sends several requests at once and reads the replies, in their
+        /// order. Keys and values have been checked.
+        pub(crate) async fn ask_all_async(
+            &self,
+            requests: &[Request<'_>],
+            deadline: Deadline,
+        ) -> Result<Vec<Outcome>, Error> {
+            let waiting = self.wait(deadline)?;
+            let mut outcomes = Vec::with_capacity(requests.len());
+            let done = self.converse_with_all(requests, deadline, &mut outcomes).await;
+            waiting.end(done.as_ref().err());
+            match done {
+                Err(error) if outcomes.is_empty() => Err(error),
+                Err(error) => {
+                    outcomes.resize_with(requests.len(), || Err(error.alike()));
+                    Ok(outcomes)
+                }
+                Ok(()) => Ok(outcomes),
+            }
+        }
+
+        async fn converse_with_all(
+            &self,
+            requests: &[Request<'_>],
+            deadline: Deadline,
+            outcomes: &mut Vec<Outcome>,
+        ) -> Result<(), Error> {
+            let permit = self.checkout_async(deadline).await?;
+            if let Some(idle) = self.idle_async(&permit) {
+                let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
+                let again = outcomes.is_empty() && done.as_ref().is_err_and(|error| may_ask_again(error, requests));
+                if !again {
+                    return done;
+                }
+                self.async_pool.clear();
+            }
+            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            self.converse_on(fresh, requests, deadline, &permit, outcomes).await
+        }
+
+        async fn converse_on(
+            &self,
+            mut connection: AsyncConnection,
+            requests: &[Request<'_>],
+            deadline: Deadline,
+            permit: &Permit<'_>,
+            outcomes: &mut Vec<Outcome>,
+        ) -> Result<(), Error> {
+            let endpoint = &self.endpoint;
+            let verb = requests.first().map_or(Verb::Get, Request::verb);
+            let written = requests.iter().map(|request| connection.write(endpoint, request));
+            let tickets = written.collect::<Result<Vec<_>, _>>()?;
+            connection.flush(endpoint, verb, deadline).await?;
+            for ticket in tickets {
+                let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
+                outcomes.push(answer.map_err(|kind| endpoint.failed(verb, kind)));
+            }
+            if connection.rest() {
+                permit.give_back(connection);
+            }
+            Ok(())
+        }
+
+        /// An idle connection that works, if there is one.
+        fn idle_async(&self, permit: &Permit<'_>) -> Option<AsyncConnection> {
+            let mut idle = permit.idle()?;
+            if idle.is_usable() {
+                return Some(idle);
+            }
+            // The server was restarted, so the others are broken too.
+            self.async_pool.clear();
+            None
+        }
+
+        fn wait(&self, deadline: Deadline) -> Result<Waiting<'_>, Error> {
+            Ok(Waiting { node: self, admission: Some(self.admit(deadline)?), since: deadline.begun() })
         }
     }
 
     /// An exchange under way, which its caller may drop.
     struct Waiting<'a> {
         node: &'a Node,
-        admission: Admission,
-        since: Option<Instant>,
+        /// Gone once the outcome is known.
+        admission: Option<Admission>,
+        since: Instant,
     }
 
     impl Waiting<'_> {
-        fn end(mut self) {
-            self.since = None;
+        fn end(mut self, error: Option<&Error>) {
+            if let Some(admission) = self.admission.take() {
+                self.node.judge(admission, error);
+            }
         }
     }
 
     impl Drop for Waiting<'_> {
         fn drop(&mut self) {
-            if self.since.is_some_and(|since| since.elapsed() >= SUSPICIOUS) {
-                self.node.breaker.failed(self.admission, ErrorKind::Timeout, Instant::now());
+            if let Some(admission) = self.admission.take()
+                && self.since.elapsed() >= SUSPICIOUS
+            {
+                self.node.failed(admission, ErrorKind::Timeout);
             }
         }
     }
-}
-
-/// Whether the connection was closed, as it is when the server was restarted
-/// while it lay idle. Requests are safe to be asked twice.
-fn broke(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io)
 }

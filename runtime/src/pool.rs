@@ -21,54 +21,76 @@ pub(crate) struct Pool<C> {
 struct State<C> {
     idle: Vec<C>,
     lent: usize,
+    waiting: usize,
 }
 
 /// The right to have one connection open.
 #[must_use]
 pub(crate) struct Permit<'a, C> {
     pool: &'a Pool<C>,
-    /// An idle connection that came with the permit.
+    /// An idle connection that came with the permit, and stays idle unless it
+    /// is taken out.
     pub(crate) idle: Option<C>,
 }
 
 impl<C> Pool<C> {
     pub(crate) fn new(limit: usize) -> Self {
-        Pool { state: Mutex::new(State { idle: Vec::new(), lent: 0 }), freed: Condvar::new(), limit: limit.max(1) }
+        let state = State { idle: Vec::new(), lent: 0, waiting: 0 };
+        Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
+    }
+
+    /// A permit, if there is one.
+    pub(crate) fn try_checkout(&self) -> Option<Permit<'_, C>> {
+        let mut state = lock(&self.state);
+        (state.lent < self.limit).then(|| self.lend(&mut state))
     }
 
     /// Waits for a permit, but no longer than `patience`.
     pub(crate) fn checkout(&self, patience: Duration) -> Option<Permit<'_, C>> {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        state.waiting += 1;
         let full = |state: &mut State<C>| state.lent >= self.limit;
         let waited = self.freed.wait_timeout_while(state, patience, full);
         let (mut state, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-        if timeout.timed_out() {
-            return None;
-        }
+        state.waiting -= 1;
+        (!timeout.timed_out()).then(|| self.lend(&mut state))
+    }
+
+    fn lend(&self, state: &mut State<C>) -> Permit<'_, C> {
         state.lent += 1;
         // The one used last is the one most likely to be alive.
-        let idle = state.idle.pop();
-        Some(Permit { pool: self, idle })
+        Permit { pool: self, idle: state.idle.pop() }
     }
 
     /// Closes every idle connection: the node has gone, and they with it.
     pub(crate) fn clear(&self) {
-        let idle = std::mem::take(&mut lock(&self.state).idle);
-        drop(idle);
+        drop(self.take_all());
+    }
+
+    /// All idle connections.
+    pub(crate) fn take_all(&self) -> Vec<C> {
+        std::mem::take(&mut lock(&self.state).idle)
     }
 }
 
 impl<C> Permit<'_, C> {
     /// Gives a connection back after a complete exchange.
-    pub(crate) fn give_back(self, connection: C) {
-        lock(&self.pool.state).idle.push(connection);
+    pub(crate) fn give_back(mut self, connection: C) {
+        self.idle = Some(connection);
     }
 }
 
 impl<C> Drop for Permit<'_, C> {
     fn drop(&mut self) {
-        lock(&self.pool.state).lent -= 1;
-        self.pool.freed.notify_one();
+        let mut state = lock(&self.pool.state);
+        state.lent -= 1;
+        state.idle.extend(self.idle.take());
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        // Waking takes a system call even where nobody sleeps.
+        if somebody_waits {
+            self.pool.freed.notify_one();
+        }
     }
 }
 

@@ -1,0 +1,176 @@
+//! A connection on tokio: requests out, replies in.
+//!
+//! Belongs to the runtime it was opened on. A connection that has failed in
+//! any way, or whose exchange was cancelled, must not be used again; that is
+//! for `node` and `async_pool` to see to.
+
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::budget::Deadline;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Request, Verb};
+use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
+use crate::server::{Address, Security};
+use crate::socket::{broken, unconnected, unresolved};
+
+/// A stream of bytes.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// A connection that is ready for requests.
+pub(crate) struct AsyncConnection {
+    socket: Box<dyn Socket>,
+    session: Session,
+}
+
+impl AsyncConnection {
+    /// As the blocking connection's.
+    pub(crate) async fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Self, Error> {
+        match Self::open(endpoint, endpoint.dialect().unwrap_or(Dialect::Meta), deadline).await {
+            Err(error) if error.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
+                Self::open(endpoint, Dialect::Classic, deadline).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
+        let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
+        let socket = tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
+        let mut connection = AsyncConnection { socket, session: Session::new(dialect) };
+        let verb = Verb::Version;
+        let tickets = endpoint.greet(&mut connection.session)?;
+        connection.flush(endpoint, verb, deadline).await?;
+        for ticket in tickets {
+            let _ = connection.receive(endpoint, ticket, verb, deadline).await?;
+        }
+        endpoint.speaks(connection.session.dialect());
+        Ok(connection)
+    }
+
+    /// Whether an idle connection is still one, as far as that is known: the
+    /// other side has neither closed nor said anything unasked.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        let (context, byte) = (&mut Context::from_waker(Waker::noop()), &mut [0]);
+        Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(byte)).is_pending()
+    }
+
+    /// Puts a request behind those that are to be sent.
+    pub(crate) fn write(&mut self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Ticket, Error> {
+        self.session.write(request).map_err(|_| endpoint.failed(request.verb(), ErrorKind::Rejected))
+    }
+
+    /// Sends what has been written.
+    pub(crate) async fn flush(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
+        if self.session.output().is_empty() {
+            return Ok(());
+        }
+        deadline.left().ok_or_else(|| endpoint.out_of_time())?;
+        let sending = async {
+            self.socket.write_all(self.session.output()).await?;
+            self.socket.flush().await
+        };
+        match tokio::time::timeout_at(deadline.instant().into(), sending).await {
+            Ok(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
+            Err(_) => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
+        }
+        self.session.sent();
+        Ok(())
+    }
+
+    /// Reads the next reply.
+    pub(crate) async fn receive(
+        &mut self,
+        endpoint: &Endpoint,
+        ticket: Ticket,
+        verb: Verb,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let receiving = async {
+            loop {
+                match self.session.reply(ticket) {
+                    Ok(Some(answer)) => return Ok(answer),
+                    Ok(None) => {}
+                    Err(malformed) => return Err(endpoint.failed(verb, malformed.0)),
+                }
+                match self.socket.read(self.session.space()).await {
+                    Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
+                    Ok(bytes) => self.session.received(bytes),
+                    Err(error) => return Err(broken(endpoint, verb, error)),
+                }
+            }
+        };
+        match tokio::time::timeout_at(deadline.instant().into(), receiving).await {
+            Ok(received) => received,
+            Err(_) => Err(endpoint.failed(verb, ErrorKind::Timeout)),
+        }
+    }
+
+    /// Says goodbye, as far as that takes no time.
+    pub(crate) fn quit(mut self) {
+        let context = &mut Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self.socket).poll_write(context, GOODBYE);
+    }
+
+    /// Whether it may be used again.
+    pub(crate) fn rest(&mut self) -> bool {
+        self.session.is_drained()
+    }
+}
+
+async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Box<dyn Socket>, Error> {
+    match &endpoint.server.address {
+        Address::Tcp { security: Security::Plain, .. } => Ok(Box::new(connect(endpoint, patience).await?)),
+        Address::Tcp { host, security: Security::Tls, .. } => secure(endpoint, host, patience).await,
+        Address::Unix(path) => unix(endpoint, path).await,
+    }
+}
+
+async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<TcpStream, Error> {
+    let Some(names) = &endpoint.addresses else { return Err(endpoint.refused("it has no address")) };
+    let addresses = names.get_async(patience).await.map_err(|why| unresolved(endpoint, why))?;
+    let mut last = endpoint.refused("the name has no address");
+    for address in addresses {
+        let opened = TcpStream::connect(address).await;
+        match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => {
+                endpoint.reached(address);
+                return Ok(stream);
+            }
+            Err(error) => last = unconnected(endpoint, error),
+        }
+    }
+    names.doubt();
+    Err(last)
+}
+
+#[cfg(unix)]
+async fn unix(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Socket>, Error> {
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(unconnected(endpoint, error)),
+    }
+}
+
+#[cfg(not(unix))]
+async fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
+    Err(endpoint.refused("there are no unix sockets on this system"))
+}
+
+#[cfg(feature = "tls")]
+async fn secure(endpoint: &Endpoint, host: &str, patience: Duration) -> Result<Box<dyn Socket>, Error> {
+    let Some(tls) = &endpoint.access.tls else { return Err(endpoint.refused("TLS has not been set up")) };
+    Ok(Box::new(tls.open_async(endpoint, host, connect(endpoint, patience).await?).await?))
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure(endpoint: &Endpoint, _: &str, _: Duration) -> Result<Box<dyn Socket>, Error> {
+    Err(endpoint.refused("memocached was built without its feature `tls`"))
+}
