@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::exchange::Ttl;
+use crate::exchange::{Ttl, Verb};
 #[cfg(feature = "tokio")]
 use crate::flow::Waiting;
 use crate::flow::{Flow, Place};
@@ -180,7 +180,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
         let Some(mut flow) = flow else {
             return span.compute(body).0;
         };
-        let found = flow.place.cache.store().ask(&flow.lookup(&span), &flow.place.budget);
+        let found = flow.place.cache.store().ask(Verb::Get, &flow.lookup(&span), &flow.place.budget);
         match flow.judge(found, &span) {
             Ok(Some(value)) => return S::join(value),
             Ok(None) => {}
@@ -196,7 +196,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             Err(returned) => return returned,
         };
         if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
-            let outcome = flow.place.cache.store().ask(&flow.store(&bytes), &flow.place.budget);
+            let outcome = flow.place.cache.store().ask(Verb::Set, &flow.store(&bytes), &flow.place.budget);
             flow.stored(outcome, bytes.len(), cost, &span);
         }
         S::join(value)
@@ -211,7 +211,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
                 return span.compute_async(body).await.0;
             };
             flow.place.waiting = Waiting::Async;
-            let found = flow.place.cache.store().ask_async(&flow.lookup(&span), &flow.place.budget).await;
+            let found = flow.place.cache.store().ask_async(Verb::Get, &flow.lookup(&span), &flow.place.budget).await;
             match flow.judge(found, &span) {
                 Ok(Some(value)) => return S::join(value),
                 Ok(None) => {}
@@ -229,7 +229,8 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
                 Err(returned) => return returned,
             };
             if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
-                let outcome = flow.place.cache.store().ask_async(&flow.store(&bytes), &flow.place.budget).await;
+                let outcome =
+                    flow.place.cache.store().ask_async(Verb::Set, &flow.store(&bytes), &flow.place.budget).await;
                 flow.stored(outcome, bytes.len(), cost, &span);
             }
             S::join(value)

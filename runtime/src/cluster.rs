@@ -1,68 +1,337 @@
-//! The nodes and the ring over them: which node a key belongs to, and one
-//! exchange with it.
+//! The nodes of a cluster: exchanges with the one that a key belongs to, or
+//! with several at once.
 //!
-//! A node that fails keeps its keys: they are computed until it is back, so
-//! that no other node collects values nobody invalidates.
+//! A node that fails keeps its keys, unless `failover` says otherwise: they are
+//! computed until it is back, so that no other node collects values nobody
+//! invalidates.
 
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock, Weak};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
-use crate::budget::Budget;
-use crate::exchange::{Outcome, Request};
+use crate::breaker::Pauses;
+use crate::budget::{Budget, Deadline};
+use crate::discovery::{self, Discovery};
+use crate::endpoint::{Access, Endpoint};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::key::prefix;
-use crate::node::Node;
-use crate::ring::{Distribution, Ring};
-use crate::server::Server;
-use crate::telemetry::client::Peer;
+use crate::members::{Member, Members};
+use crate::node::{Node, Pending, Ready};
+use crate::ring::Distribution;
+use crate::server::{Failover, Server};
+use crate::sync::{read, write};
+use crate::telemetry;
+use crate::telemetry::client::{Part, Peer};
 use crate::telemetry::metrics::{self, Health};
 
 /// Several nodes, or one.
 pub(crate) struct Cluster {
-    nodes: Vec<(Node, &'static Peer)>,
-    ring: Ring,
+    members: RwLock<Arc<Members>>,
+    /// The number of the next member.
+    next: AtomicUsize,
+    plan: Plan,
     /// The namespace as keys have it in front.
     prefix: String,
 }
 
+/// How a cluster is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) distribution: Distribution,
+    pub(crate) failover: Failover,
+    pub(crate) namespace: String,
+    pub(crate) pool_size: usize,
+    pub(crate) pauses: Pauses,
+    pub(crate) access: Access,
+    pub(crate) discovery: Option<Discovery>,
+}
+
+impl Plan {
+    fn member(&self, server: &Server) -> Result<Member, Error> {
+        self.access.check(server)?;
+        let endpoint = Endpoint::new(server.clone(), self.access.clone());
+        let node = Node::new(endpoint, self.pool_size, self.pauses);
+        Ok(Member { node, peer: Peer::at(server.host(), server.port()) })
+    }
+}
+
 impl Cluster {
     /// Connects to nothing yet.
-    pub(crate) fn new(servers: &[Server], distribution: Distribution, namespace: &str, pool_size: usize) -> Arc<Self> {
-        let node = |server: &Server| (Node::new(server.clone(), pool_size), Peer::at(server.host(), server.port()));
-        let ring = Ring::new(distribution, servers.iter().enumerate());
-        let cluster =
-            Arc::new(Cluster { nodes: servers.iter().map(node).collect(), ring, prefix: prefix(namespace).concat() });
+    ///
+    /// # Errors
+    ///
+    /// If a server wants TLS and that has not been set up.
+    pub(crate) fn new(plan: Plan) -> Result<Arc<Self>, Error> {
+        let members = plan.servers.iter().map(|server| plan.member(server)).collect::<Result<Vec<_>, _>>()?;
+        let members: BTreeMap<_, _> = members.into_iter().enumerate().collect();
+        let cluster = Arc::new(Cluster {
+            next: AtomicUsize::new(members.len()),
+            members: RwLock::new(Arc::new(Members::new(members, plan.distribution))),
+            prefix: prefix(&plan.namespace).concat(),
+            plan,
+        });
         let weak = Arc::downgrade(&cluster);
         metrics::watch(weak as Weak<dyn Health>);
-        cluster
+        if let Some(discovery) = &cluster.plan.discovery {
+            discovery::start(Arc::downgrade(&cluster), discovery.clone());
+        }
+        Ok(cluster)
     }
 
-    pub(crate) fn ask(&self, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let (node, peer) = self.place(request.key());
-        let exchange = peer.begin(request.verb());
-        let outcome = exchange.span.in_scope(|| node.ask(request, budget.deadline()));
+    /// A connection to a server of this cluster's kind, outside of the pools.
+    pub(crate) fn endpoint(&self, server: &Server) -> Endpoint {
+        Endpoint::new(server.clone(), self.plan.access.clone())
+    }
+
+    /// Who is in the cluster now.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        Arc::clone(&read(&self.members))
+    }
+
+    /// Adds a server, unless it is there; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// If it wants TLS and that has not been set up.
+    pub(crate) fn add(&self, server: &Server) -> Result<bool, Error> {
+        let mut members = write(&self.members);
+        if members.find(server).is_some() {
+            return Ok(false);
+        }
+        let member = self.plan.member(server)?;
+        *members = Arc::new(members.with(self.next.fetch_add(1, Ordering::Relaxed), member));
+        Ok(true)
+    }
+
+    /// Removes a server; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// If it is the last.
+    pub(crate) fn remove(&self, server: &Server) -> Result<bool, Error> {
+        let mut members = write(&self.members);
+        let Some(number) = members.find(server) else { return Ok(false) };
+        if members.all().count() == 1 {
+            return Err(Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed"));
+        }
+        *members = Arc::new(members.without(number));
+        Ok(true)
+    }
+
+    /// Has exactly these servers; those that stay keep their connections.
+    pub(crate) fn change_to(&self, servers: &[Server]) -> Result<(), Error> {
+        for server in servers {
+            self.add(server)?;
+        }
+        let leaving: Vec<Server> =
+            self.members().servers().filter(|server| !servers.contains(server)).cloned().collect();
+        leaving.iter().try_for_each(|server| self.remove(server).map(drop))
+    }
+
+    /// The number of the member to ask about a key.
+    pub(crate) fn place(&self, key: &str) -> usize {
+        self.place_among(&self.members(), key)
+    }
+
+    fn place_among(&self, members: &Members, key: &str) -> usize {
+        let name = self.name_of(key);
+        match self.plan.failover {
+            Failover::None => members.home(name),
+            Failover::Next => members.detour(name),
+        }
+    }
+
+    /// What of a key counts for the ring.
+    fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
+        // To compare with nothing is slow on CPUs that read it masked.
+        let name = if self.prefix.is_empty() { key } else { key.strip_prefix(&self.prefix).unwrap_or(key) };
+        name.as_bytes()
+    }
+
+    /// The member to ask; a write that goes elsewhere than home is noted there.
+    fn member(&self, request: &Request<'_>) -> Result<Member, Error> {
+        let members = self.members();
+        let number = match request.key() {
+            Some(key) => self.place_among(&members, key),
+            None => members.all().next().map_or(0, |(number, _)| number),
+        };
+        self.note_detour(&members, number, request);
+        members.get(number).cloned().ok_or_else(gone)
+    }
+
+    fn note_detour(&self, members: &Members, number: usize, request: &Request<'_>) {
+        let (Failover::Next, Some(key), false) = (self.plan.failover, request.key(), request.only_reads()) else {
+            return;
+        };
+        let home = members.home(self.name_of(key));
+        if let (Some(home), Some(elsewhere)) = (members.get(home).filter(|_| home != number), members.get(number)) {
+            home.node.journal.note(key, &Arc::downgrade(&elsewhere.node));
+        }
+    }
+
+    pub(crate) fn ask(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
+        let Member { node, peer } = self.member(request)?;
+        let exchange = peer.begin(verb);
+        let outcome = exchange.span.in_scope(|| node.ask(request, budget.deadline_from(exchange.started)));
+        exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
+        announce(&node, request);
         outcome
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) async fn ask_async(&self, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let (node, peer) = self.place(request.key());
-        let exchange = peer.begin(request.verb());
-        let outcome = exchange.within(node.ask_async(request, budget.deadline())).await;
+    pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
+        let Member { node, peer } = self.member(request)?;
+        let exchange = peer.begin(verb);
+        let outcome = exchange.within(node.ask_async(request, budget.deadline_from(exchange.started))).await;
+        exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
+        announce(&node, request);
         outcome
     }
 
-    fn place(&self, key: &str) -> (&Node, &'static Peer) {
-        // libmemcached and pymemcache do not hash their key prefixes either.
-        let hashed = key.strip_prefix(&self.prefix).unwrap_or(key);
-        let (node, peer) = &self.nodes[self.ring.place(hashed.as_bytes())];
-        (node, peer)
+    /// Asks several nodes at once. The outcomes are in the order of the
+    /// requests of each errand.
+    pub(crate) fn ask_several(&self, verb: Verb, errands: &[Errand<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
+        let deadline = budget.deadline();
+        let assigned = self.assign(errands);
+        let several = assigned.len() > 1;
+        std::thread::scope(|scope| {
+            let mut begun = Vec::with_capacity(assigned.len());
+            for (errand, member) in &assigned {
+                let Some(Member { node, peer }) = member else {
+                    begun.push(Begun::Over(failed(errand, &gone())));
+                    continue;
+                };
+                let part = peer.take_part(verb);
+                // Who has a connection is sent to now, and read from when all
+                // have been sent to. Opening one may take its time, and
+                // sending much too, and so a thread.
+                let ready = if errand.is_long() { None } else { node.ready(deadline) };
+                begun.push(if !several || ready.is_some() {
+                    send(part, errand, node, ready, deadline).map_or_else(Begun::Over, Begun::Here)
+                } else {
+                    Begun::Elsewhere(scope.spawn(telemetry::carried(move || {
+                        let sent = send(part, errand, node, None, deadline);
+                        sent.map_or_else(|outcomes| outcomes, |begun| begun.end(deadline))
+                    })))
+                });
+            }
+            // Who takes long to answer is waited for elsewhere, so that others
+            // are not late as well, whose answers may be there by now.
+            let read = |begun| match begun {
+                Begun::Here(mut begun) => {
+                    if several && begun.pending.is_late(deadline.or_after(PROMPT)) {
+                        return Err(scope.spawn(telemetry::carried(move || begun.end(deadline))));
+                    }
+                    Ok(begun.end(deadline))
+                }
+                Begun::Over(outcomes) => Ok(outcomes),
+                Begun::Elsewhere(thread) => Err(thread),
+            };
+            let join = |thread: ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let read: Vec<_> = begun.into_iter().map(read).collect();
+            read.into_iter().map(|outcomes| outcomes.unwrap_or_else(join)).collect()
+        })
+    }
+
+    /// As [`Cluster::ask_several`].
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_several_async(
+        &self,
+        verb: Verb,
+        errands: &[Errand<'_>],
+        budget: &Budget,
+    ) -> Vec<Vec<Outcome>> {
+        let deadline = budget.deadline();
+        let run = async |(errand, member): (&Errand<'_>, Option<Member>)| {
+            let Some(Member { node, peer }) = member else { return failed(errand, &gone()) };
+            let part = peer.take_part(verb);
+            let outcomes = part.within(node.ask_all_async(&errand.requests, deadline)).await;
+            end(part, errand, outcomes)
+        };
+        crate::background::all(self.assign(errands).into_iter().map(run)).await
+    }
+
+    /// The errands with the members that they are for.
+    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<(&'a Errand<'b>, Option<Member>)> {
+        let members = self.members();
+        let assign = |errand: &'a Errand<'b>| {
+            errand.requests.iter().for_each(|request| self.note_detour(&members, errand.node, request));
+            (errand, members.get(errand.node).cloned())
+        };
+        errands.iter().map(assign).collect()
+    }
+}
+
+/// memcached answers within microseconds, and so do most networks.
+const PROMPT: Duration = Duration::from_millis(4);
+
+/// An errand under way.
+enum Begun<'scope, 'a> {
+    Here(BegunHere<'a>),
+    Elsewhere(ScopedJoinHandle<'scope, Vec<Outcome>>),
+    Over(Vec<Outcome>),
+}
+
+struct BegunHere<'a> {
+    errand: &'a Errand<'a>,
+    part: Part,
+    pending: Box<Pending<'a>>,
+}
+
+fn send<'a>(
+    part: Part,
+    errand: &'a Errand<'a>,
+    node: &'a Node,
+    ready: Option<Ready<'a>>,
+    deadline: Deadline,
+) -> Result<BegunHere<'a>, Vec<Outcome>> {
+    match part.0.in_scope(|| node.begin(ready, &errand.requests, deadline)) {
+        Ok(pending) => Ok(BegunHere { errand, part, pending: Box::new(pending) }),
+        Err(error) => Err(end(part, errand, Err(error))),
+    }
+}
+
+impl BegunHere<'_> {
+    fn end(self, deadline: Deadline) -> Vec<Outcome> {
+        end(self.part, self.errand, Ok(self.pending.finish(deadline)))
+    }
+}
+
+/// One outcome for each request, also where none could be asked.
+fn end(part: Part, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error>) -> Vec<Outcome> {
+    let outcomes = outcomes.unwrap_or_else(|error| failed(errand, &error));
+    part.end(outcomes.iter().find_map(|outcome| outcome.as_ref().err()));
+    outcomes
+}
+
+fn failed(errand: &Errand<'_>, error: &Error) -> Vec<Outcome> {
+    errand.requests.iter().map(|_| Err(error.alike())).collect()
+}
+
+/// The member has been removed, or all have.
+fn gone() -> Error {
+    Error::new(ErrorKind::Connect, "the cluster has no such server any more")
+}
+
+/// Tells once that a server which is asked for leases has none.
+fn announce(node: &Node, request: &Request<'_>) {
+    if matches!(request, Request::Lookup { .. }) && node.endpoint.is_news_that_it_is_classic() {
+        telemetry::announce_without_leases(&node.endpoint.server.to_string());
     }
 }
 
 impl Health for Cluster {
     fn up_and_down(&self) -> (u64, u64) {
-        let up = self.nodes.iter().filter(|(node, _)| node.is_up()).count();
-        (up as u64, (self.nodes.len() - up) as u64)
+        let members = self.members();
+        let (up, down): (Vec<_>, Vec<_>) = members.all().partition(|(_, member)| member.node.is_up());
+        (up.len() as u64, down.len() as u64)
     }
 }

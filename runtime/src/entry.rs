@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::call::Address;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl, Write};
 use crate::key::Key;
 use crate::policy::{Choose, Configured};
 use crate::record::Form;
@@ -103,7 +103,7 @@ impl<C> Handle<C> {
         if ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok((cache, Request::Store { key: key.wire(), value, flags, ttl, guard: Guard::None }))
+        Ok((cache, Request::Store { key: key.wire(), value, flags, ttl, how: Write::Set, guard: Guard::None }))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
@@ -132,7 +132,7 @@ macro_rules! verbs {
         pub $($async)* fn get(&self) -> Result<Option<$value>, Error> {
             let form = self.handle.form::<$value>()?;
             let (cache, request) = self.handle.peek()?;
-            let item = found(cache.store().$ask(&request, &cache.budget())$($await)*)?;
+            let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
             Ok(item.and_then(|item| form.unpack(&item.value, item.flags).ok()).map(|found| found.value))
         }
 
@@ -146,7 +146,7 @@ macro_rules! verbs {
             let form = self.handle.form::<$value>()?;
             let bytes = form.pack(value, 0)?;
             let (cache, request) = self.handle.store(&bytes, form.flags())?;
-            cache.store().$ask(&request, &cache.budget())$($await)*.map(drop)
+            cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*.map(drop)
         }
 
         /// What is known of the value, if there is one.
@@ -157,7 +157,7 @@ macro_rules! verbs {
         pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
             let form = self.handle.form::<$value>()?;
             let (cache, request) = self.handle.peek()?;
-            let item = found(cache.store().$ask(&request, &cache.budget())$($await)*)?;
+            let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
             Ok(item.filter(|item| form.unpack(&item.value, item.flags).is_ok()).map(|item| EntryInfo {
                 time_left: item.seconds_left.map(Duration::from_secs),
                 size: item.value.len(),
@@ -210,7 +210,7 @@ macro_rules! entry {
             /// cached.
             pub $($async)* fn delete(&self) -> Result<bool, Error> {
                 let (cache, request) = self.handle.delete()?;
-                let outcome = cache.store().$ask(&request, &cache.budget())$($await)*;
+                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
                 Ok(outcome? == Reply::Done)
             }
 

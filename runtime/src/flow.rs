@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::envelope::Refusal;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
+use crate::exchange::{Guard, Item, Lease, Outcome, Reply, Request, Ttl, Verb, Write};
 use crate::key::Key;
 use crate::mode::Mode;
 use crate::policy::StoreIf;
@@ -61,6 +61,8 @@ enum Claim {
     Nothing,
     /// To nothing: another call stores.
     Lost,
+    /// To store if nobody else has by then: the server knows no leases.
+    First,
     /// To store under this number, and to give the lease back if it does not.
     Lease(u64),
     /// To replace the item with this number, which is of no use.
@@ -93,12 +95,12 @@ impl<V> Flow<V> {
     pub(crate) fn judge(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error> {
         let item = match outcome {
             Ok(Reply::Found(item)) => item,
-            Ok(Reply::Missing { won }) => {
-                self.claim(won.map_or(Claim::Lost, Claim::Lease));
-                span.miss(MissReason::Absent);
-                return Ok(None);
-            }
-            Ok(Reply::Done | Reply::Changed | Reply::Absent) => {
+            Ok(reply) => {
+                self.claim(match reply {
+                    Reply::Missing(Lease::Won(number)) => Claim::Lease(number),
+                    Reply::Missing(Lease::Free) => Claim::First,
+                    _ => Claim::Lost,
+                });
                 span.miss(MissReason::Absent);
                 return Ok(None);
             }
@@ -137,7 +139,7 @@ impl<V> Flow<V> {
                 span.left_to_another();
                 return None;
             }
-            Claim::Lease(_) | Claim::Replace(_) => {}
+            Claim::First | Claim::Lease(_) | Claim::Replace(_) => {}
         }
         if !wanted.allows(value) {
             span.not_wanted();
@@ -151,7 +153,7 @@ impl<V> Flow<V> {
             span.not_stored(ErrorKind::Encode.as_str());
             return None;
         };
-        if self.store(&bytes).check_size().is_err() {
+        if self.store(&bytes).check().is_err() {
             span.not_stored(ErrorKind::TooLarge.as_str());
             return None;
         }
@@ -159,11 +161,12 @@ impl<V> Flow<V> {
     }
 
     pub(crate) fn store<'a>(&'a self, value: &'a [u8]) -> Request<'a> {
-        let guard = match self.place.claim {
-            Claim::Lease(cas) | Claim::Replace(cas) => Guard::Unchanged(cas),
-            Claim::Nothing | Claim::Lost => Guard::None,
+        let (how, guard) = match self.place.claim {
+            Claim::Lease(cas) | Claim::Replace(cas) => (Write::Set, Guard::Unchanged(cas)),
+            Claim::First => (Write::Add, Guard::None),
+            Claim::Nothing | Claim::Lost => (Write::Set, Guard::None),
         };
-        Request::Store { key: self.place.key.wire(), value, flags: self.form.flags(), ttl: self.ttl, guard }
+        Request::Store { key: self.place.key.wire(), value, flags: self.form.flags(), ttl: self.ttl, how, guard }
     }
 
     /// Takes note of how storing ended. The claim is used up even if the reply
@@ -199,11 +202,11 @@ impl Drop for Place {
             let (cache, key) = (self.cache.clone(), self.key.wire().to_owned());
             crate::background::run(telemetry::within_current(async move {
                 let request = Request::Delete { key: &key, guard };
-                let _ = cache.store().ask_async(&request, &cache.budget()).await;
+                let _ = cache.store().ask_async(Verb::Delete, &request, &cache.budget()).await;
             }));
             return;
         }
         // Unanswered, the lease ends by itself.
-        let _ = self.cache.store().ask(&Request::Delete { key: self.key.wire(), guard }, &self.budget);
+        let _ = self.cache.store().ask(Verb::Delete, &Request::Delete { key: self.key.wire(), guard }, &self.budget);
     }
 }

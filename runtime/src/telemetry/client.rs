@@ -1,6 +1,6 @@
 //! The CLIENT span and the metric record of one exchange with a node.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tracing::Span;
@@ -22,6 +22,8 @@ const FIELDS: &[&str] = &[
     "db.operation.name",
     "server.address",
     "server.port",
+    "network.peer.address",
+    "db.memcached.keys",
     "otel.status_code",
     "error.type",
     "db.response.status_code",
@@ -32,7 +34,8 @@ const FIELDS: &[&str] = &[
 pub(crate) struct Peer {
     pub(crate) address: &'static str,
     pub(crate) port: Option<u16>,
-    spans: [&'static NamedSpan; Verb::ALL.len()],
+    place: String,
+    spans: Spans,
 }
 
 /// All peers ever seen: caches come and go, names of spans stay.
@@ -50,20 +53,28 @@ impl Peer {
             Some(port) => format!("{address}:{port}"),
             None => address.to_owned(),
         };
-        let spans = Verb::ALL.map(|verb| {
-            let name = format!("{} {place}", verb.as_str()).leak();
-            NamedSpan::leak(Naming { name, target: TARGET, place: None, fields: FIELDS })
-        });
-        let peer = Box::leak(Box::new(Peer { address: address.to_owned().leak(), port, spans }));
+        let address = address.to_owned().leak();
+        let peer = Box::leak(Box::new(Peer { address, port, place, spans: no_spans() }));
         peers.push(peer);
         peer
     }
 
     /// Begins an exchange; it is told once, however it ends.
     pub(crate) fn begin(&'static self, verb: Verb) -> Exchange {
+        Exchange::begin(Some(self), verb, self.open(verb, "client"))
+    }
+
+    /// Begins this peer's part in an exchange with several, whose span is the
+    /// current one. It is not counted as a call of its own.
+    pub(crate) fn take_part(&'static self, verb: Verb) -> Part {
+        Part(self.open(verb, "internal"))
+    }
+
+    fn open(&self, verb: Verb, kind: &'static str) -> Span {
+        let name = || format!("{} {}", verb.as_str(), self.place);
         let port = self.port.map(i64::from);
-        let span = self.spans[verb as usize].open(&[
-            Some(&"client"),
+        named(&self.spans[verb as usize], name).open(&[
+            Some(&kind),
             Some(&"memcached"),
             Some(&verb.as_str()),
             Some(&self.address),
@@ -71,8 +82,43 @@ impl Peer {
             None,
             None,
             None,
-        ]);
-        Exchange { peer: self, verb, span, started: Instant::now(), told: false }
+            None,
+            None,
+        ])
+    }
+}
+
+/// The kinds of spans of one peer by verb, made on first use.
+type Spans = [OnceLock<&'static NamedSpan>; Verb::ALL.len()];
+
+const fn no_spans() -> Spans {
+    [const { OnceLock::new() }; Verb::ALL.len()]
+}
+
+/// Spans of exchanges with no node, or with several.
+static PLACELESS: Spans = no_spans();
+
+fn named(span: &OnceLock<&'static NamedSpan>, name: impl FnOnce() -> String) -> &'static NamedSpan {
+    span.get_or_init(|| NamedSpan::leak(Naming { name: name().leak(), target: TARGET, place: None, fields: FIELDS }))
+}
+
+/// One node's part in an exchange with several.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Part(pub(crate) Span);
+
+impl Part {
+    /// Runs the exchange itself inside the span.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn within<F: Future>(&self, exchange: F) -> impl Future<Output = F::Output> + use<F> {
+        tracing::Instrument::instrument(exchange, self.0.clone())
+    }
+
+    /// Tells whether the node answered.
+    pub(crate) fn end(self, error: Option<&Error>) {
+        if let Some(error) = error {
+            failed(&self.0, error.kind().as_str());
+        }
     }
 }
 
@@ -81,18 +127,51 @@ impl Peer {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Exchange {
-    peer: &'static Peer,
+    peer: Option<&'static Peer>,
     verb: Verb,
     pub(crate) span: Span,
-    started: Instant,
+    pub(crate) started: Instant,
     told: bool,
 }
 
 impl Exchange {
+    /// Begins an exchange with several nodes, or with none because the request
+    /// cannot be asked, about this many keys.
+    pub(crate) fn with_several(verb: Verb, keys: Option<usize>) -> Self {
+        let keys = keys.map(|keys| i64::try_from(keys).unwrap_or(i64::MAX));
+        let span = named(&PLACELESS[verb as usize], || verb.as_str().to_owned()).open(&[
+            Some(&"client"),
+            Some(&"memcached"),
+            Some(&verb.as_str()),
+            None,
+            None,
+            None,
+            keys.as_ref().map(|keys| keys as &dyn Value),
+            None,
+            None,
+            None,
+        ]);
+        Exchange::begin(None, verb, span)
+    }
+
+    fn begin(peer: Option<&'static Peer>, verb: Verb, span: Span) -> Self {
+        Exchange { peer, verb, span, started: Instant::now(), told: false }
+    }
+
     /// Runs the exchange itself inside the span.
     #[cfg(feature = "tokio")]
     pub(crate) fn within<F: Future>(&self, exchange: F) -> impl Future<Output = F::Output> + use<F> {
         tracing::Instrument::instrument(exchange, self.span.clone())
+    }
+
+    /// Tells where the node was reached.
+    #[cfg(feature = "memcache")]
+    pub(crate) fn reached(&self, address: impl FnOnce() -> Option<std::sync::Arc<str>>) {
+        if !self.span.is_disabled()
+            && let Some(address) = address()
+        {
+            self.span.record("network.peer.address", &*address);
+        }
     }
 
     /// Tells how the exchange ended, and how long it took.
@@ -100,21 +179,32 @@ impl Exchange {
         match outcome {
             Ok(reply) => {
                 self.span.record("db.response.status_code", status(reply));
-                self.tell(None);
+                self.tell(None)
             }
-            Err(error) => self.tell(Some(error_type(error))),
+            Err(error) => self.tell(Some(error.kind().as_str())),
         }
-        self.started.elapsed()
     }
 
-    fn tell(&mut self, error: Option<&'static str>) {
+    /// Tells how an exchange with several ended: with this error, if any part
+    /// of it had one.
+    pub(crate) fn end_all(mut self, error: Option<&Error>) -> Duration {
+        self.tell(error.map(|error| error.kind().as_str()))
+    }
+
+    fn tell(&mut self, error: Option<&'static str>) -> Duration {
         self.told = true;
         if let Some(error) = error {
-            self.span.record("error.type", error);
-            self.span.record("otel.status_code", "ERROR");
+            failed(&self.span, error);
         }
-        metrics::exchanged(self.peer, self.verb, error, self.started.elapsed());
+        let took = self.started.elapsed();
+        metrics::exchanged(self.peer, self.verb, error, took);
+        took
     }
+}
+
+fn failed(span: &Span, error: &'static str) {
+    span.record("error.type", error);
+    span.record("otel.status_code", "ERROR");
 }
 
 impl Drop for Exchange {
@@ -128,16 +218,13 @@ impl Drop for Exchange {
 /// The `error.type` of a future that was dropped before its reply came.
 pub(crate) const CANCELLED: &str = "cancelled";
 
-fn error_type(error: &Error) -> &'static str {
-    error.kind().as_str()
-}
-
 /// The meta protocol's return code for a reply.
 fn status(reply: &Reply) -> &'static str {
     match reply {
-        Reply::Found(_) => "VA",
-        Reply::Missing { .. } => "EN",
-        Reply::Done => "HD",
+        Reply::Found(_) | Reply::FoundMany(_) | Reply::Number(_) => "VA",
+        Reply::Missing(_) => "EN",
+        Reply::Done | Reply::Text(_) | Reply::Counters(_) => "HD",
+        Reply::NotStored => "NS",
         Reply::Changed => "EX",
         Reply::Absent => "NF",
     }

@@ -16,7 +16,7 @@ use super::client::{CANCELLED, Peer};
 use super::stats::{CacheResult, Stats};
 use crate::error::ErrorKind;
 use crate::exchange::Verb;
-use crate::sync::lock;
+use crate::sync::{lock, read, write};
 
 /// How many nodes are up and down, as seen by one cluster of them.
 pub(crate) trait Health: Send + Sync {
@@ -53,20 +53,18 @@ pub fn enable_metrics_views() {
     observe_sites(&meter);
     observe_nodes(&meter);
     let bound = bind(&meter);
-    *BOUND.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Arc::new(bound));
+    *write(&BOUND) = Some(Arc::new(bound));
 }
 
 /// Counts an exchange.
-pub(crate) fn exchanged(peer: &Peer, verb: Verb, error: Option<&'static str>, took: Duration) {
+pub(crate) fn exchanged(peer: Option<&Peer>, verb: Verb, error: Option<&'static str>, took: Duration) {
     let place = error.map_or(ERRORS.len(), |error| ERRORS.iter().position(|known| *known == error).unwrap_or(0));
     CALLS[verb as usize][place].fetch_add(1, Ordering::Relaxed);
     let Some(bound) = bound() else { return };
-    let mut attributes = vec![
-        KeyValue::new("db.operation.name", verb.as_str()),
-        KeyValue::new("db.system.name", "memcached"),
-        KeyValue::new("server.address", peer.address),
-    ];
-    attributes.extend(peer.port.map(|port| KeyValue::new("server.port", i64::from(port))));
+    let mut attributes =
+        vec![KeyValue::new("db.operation.name", verb.as_str()), KeyValue::new("db.system.name", "memcached")];
+    attributes.extend(peer.map(|peer| KeyValue::new("server.address", peer.address)));
+    attributes.extend(peer.and_then(|peer| peer.port).map(|port| KeyValue::new("server.port", i64::from(port))));
     attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
     bound.operation.record(took.as_secs_f64(), &attributes);
     bound.latency.record(took.as_secs_f64() * 1e3, &seed_attributes(verb, error));
@@ -92,7 +90,7 @@ pub(crate) fn watch(cluster: Weak<dyn Health>) {
 }
 
 fn bound() -> Option<Arc<Bound>> {
-    BOUND.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    read(&BOUND).clone()
 }
 
 fn bind(meter: &Meter) -> Bound {

@@ -36,6 +36,21 @@ pub(crate) fn announce_unusable(error: &crate::Error) {
     }
 }
 
+/// Tells that callers on several machines are not coordinated.
+pub(crate) fn announce_without_leases(server: &str) {
+    tracing::event!(
+        target: "memocached::client",
+        Level::WARN,
+        server.address = server,
+        "{server} does not speak the meta protocol: without its leases, callers that miss the same key all store"
+    );
+}
+
+/// Tells that a cluster's servers could not be asked for.
+pub(crate) fn announce_undiscovered(error: &crate::Error) {
+    tracing::event!(target: "memocached::client", Level::WARN, "auto-discovery failed, the servers stay: {error}");
+}
+
 /// Tells that two functions have the same key template.
 pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str) {
     tracing::event!(
@@ -44,6 +59,13 @@ pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str
         cache.key.template = template,
         "{first} and {second} have the same key template: they share entries"
     );
+}
+
+/// Has work on another thread told to the subscriber of this one, which may be
+/// this thread's own.
+pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let subscriber = tracing::dispatcher::get_default(Clone::clone);
+    move || tracing::dispatcher::with_default(&subscriber, work)
 }
 
 /// Makes the span that is current now the current one of `work` as well.
