@@ -3,13 +3,24 @@
 //! Reading is strict. A value that cannot be used is an error that names the
 //! variable, the value and what is accepted.
 
+use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "memcache")]
+use crate::breaker::Pauses;
+#[cfg(feature = "memcache")]
+use crate::cluster::Plan;
 use crate::codec::Standard;
+#[cfg(feature = "memcache")]
+use crate::discovery::Discovery;
+#[cfg(feature = "memcache")]
+use crate::endpoint::{Access, Credentials};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::ring::Distribution;
-use crate::server::Server;
+use crate::server::{Failover, Protocol, Server};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -17,7 +28,14 @@ pub(crate) struct Settings {
     /// None: the embedded store.
     pub(crate) servers: Vec<Server>,
     pub(crate) distribution: Distribution,
+    pub(crate) failover: Failover,
+    #[cfg(feature = "memcache")]
+    pub(crate) discovery: Option<Discovery>,
+    /// The longest pause between two looks at a server that is out.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) namespace: String,
+    /// Whether the keys of a client have a generation in front.
+    pub(crate) flushable: bool,
     pub(crate) ttl: Ttl,
     /// All cache I/O of one call.
     pub(crate) timeout: Duration,
@@ -28,8 +46,32 @@ pub(crate) struct Settings {
     pub(crate) near_size: u64,
     /// The codec where the attribute names none; a build may have none.
     pub(crate) codec: Option<Standard>,
+    pub(crate) protocol: Protocol,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    /// Files in PEM: authorities to trust in place of the system's, and a
+    /// certificate to show with its key.
+    pub(crate) tls_ca: Option<String>,
+    pub(crate) tls_cert: Option<String>,
+    pub(crate) tls_key: Option<String>,
     pub(crate) enabled: Enabled,
     pub(crate) record: Record,
+}
+
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 /// Which functions are cached.
@@ -53,13 +95,24 @@ impl Default for Settings {
         Settings {
             servers: Vec::new(),
             distribution: Distribution::default(),
+            failover: Failover::default(),
+            #[cfg(feature = "memcache")]
+            discovery: None,
+            retry_after: None,
             namespace: String::new(),
+            flushable: false,
             ttl: Ttl::For(Duration::from_secs(300)),
             timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(250),
             pool_size: 16,
             near_size: 64 << 20,
             codec: Standard::named("bincode"),
+            protocol: Protocol::Auto,
+            username: None,
+            password: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
             enabled: Enabled::All,
             record: Record::Nothing,
         }
@@ -74,9 +127,10 @@ impl Settings {
     /// Reads the variables through `lookup`; an empty one counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
-        let variables: [(&str, Setter); 11] = [
+        let variables: [(&str, Setter); 18] = [
             ("MEMCACHED_SERVERS", Settings::set_servers),
             ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
+            ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
             ("MEMCACHED_NAMESPACE", Settings::set_namespace),
             ("MEMCACHED_TTL", |settings, text| {
                 settings.ttl = ttl(text)?;
@@ -90,6 +144,21 @@ impl Settings {
                 settings.codec = Some(Standard::named(text).ok_or(Standard::FORM)?);
                 Ok(())
             }),
+            ("MEMCACHED_PROTOCOL", |settings, text| assign(&mut settings.protocol, protocol(text))),
+            ("MEMCACHED_USERNAME", |settings, text| settings.set_username(text)),
+            ("MEMCACHED_PASSWORD", |settings, text| settings.set_password(text)),
+            ("MEMCACHED_TLS_CA", |settings, text| {
+                settings.tls_ca = Some(text.to_owned());
+                Ok(())
+            }),
+            ("MEMCACHED_TLS_CERT", |settings, text| {
+                settings.tls_cert = Some(text.to_owned());
+                Ok(())
+            }),
+            ("MEMCACHED_TLS_KEY", |settings, text| {
+                settings.tls_key = Some(text.to_owned());
+                Ok(())
+            }),
             ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
             ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
         ];
@@ -101,8 +170,77 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The cluster that these settings describe.
+    ///
+    /// # Errors
+    ///
+    /// If a server wants TLS and that cannot be had.
+    #[cfg(feature = "memcache")]
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+        let mut pauses = Pauses::default();
+        if let Some(longest) = self.retry_after {
+            pauses = Pauses { first: pauses.first.min(longest), longest };
+        } else if self.failover == Failover::Next {
+            // The sooner, the shorter values are out of date that other
+            // processes have written elsewhere.
+            pauses.longest = Duration::from_secs(5);
+        }
+        Ok(Plan {
+            servers: self.servers.clone(),
+            distribution: self.distribution,
+            failover: self.failover,
+            namespace: self.namespace.clone(),
+            pool_size: self.pool_size,
+            pauses,
+            access: self.access()?,
+            discovery: self.discovery.clone(),
+        })
+    }
+
+    #[cfg(feature = "memcache")]
+    fn access(&self) -> Result<Access, Error> {
+        let credentials = match (&self.username, &self.password) {
+            (None, None) => None,
+            (Some(username), Some(password)) => Some(Credentials::new(username, password.text())),
+            _ => return Err(incomplete("user and password (MEMCACHED_USERNAME, MEMCACHED_PASSWORD)")),
+        };
+        Ok(Access {
+            protocol: self.protocol,
+            credentials,
+            #[cfg(feature = "tls")]
+            tls: if self.servers.iter().any(Server::wants_tls) { Some(self.tls()?) } else { None },
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Result<Tls, Error> {
+        let own = match (&self.tls_cert, &self.tls_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.as_str(), key.as_str())),
+            _ => return Err(incomplete("certificate and key (MEMCACHED_TLS_CERT, MEMCACHED_TLS_KEY)")),
+        };
+        Tls::new(self.tls_ca.as_deref(), own)
+    }
+
     pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {
         self.servers = Server::list(text)?;
+        Ok(())
+    }
+
+    pub(crate) fn set_username(&mut self, text: &str) -> Result<(), String> {
+        // The first space ends it on the wire.
+        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a user name of up to 250 printable ASCII characters without spaces".into());
+        }
+        self.username = Some(text.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn set_password(&mut self, text: &str) -> Result<(), String> {
+        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || text.chars().any(char::is_control) {
+            return Err("a password of up to 250 bytes without control characters".into());
+        }
+        self.password = Some(Secret(text.to_owned()));
         Ok(())
     }
 
@@ -115,6 +253,14 @@ impl Settings {
     }
 }
 
+/// memcached's own limit for user and for password, in bytes.
+const LONGEST_CREDENTIAL: usize = 250;
+
+#[cfg(feature = "memcache")]
+fn incomplete(pair: &str) -> Error {
+    Error::new(ErrorKind::Configuration, format!("{pair} go together: set both or neither"))
+}
+
 /// Sets one thing from text, or says what is accepted.
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
@@ -122,6 +268,7 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
     let setting = match (name, value.contains('@')) {
         // What stands in front of the `@` may be a password.
         ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
+        ("MEMCACHED_PASSWORD", _) => format!("{name} (not shown)"),
         _ => format!("{name}={value:?}"),
     };
     Error::new(ErrorKind::Configuration, format!("{setting} cannot be used; accepted: {accepted}"))
@@ -158,6 +305,14 @@ impl Accepted for Distribution {
 
 impl Accepted for Enabled {
     const FORM: &'static str = "`true`, `false`, or functions to switch off such as `-fib,-user`";
+}
+
+impl Accepted for Protocol {
+    const FORM: &'static str = "`auto`, `meta` or `ascii`";
+}
+
+impl Accepted for Failover {
+    const FORM: &'static str = "`none` or `next`";
 }
 
 impl Accepted for Record {
@@ -208,6 +363,23 @@ fn distribution(text: &str) -> Option<Distribution> {
         "ketama" => Some(Distribution::Ketama),
         "rendezvous" => Some(Distribution::Rendezvous),
         "modula" => Some(Distribution::Modula),
+        _ => None,
+    }
+}
+
+fn protocol(text: &str) -> Option<Protocol> {
+    match text {
+        "auto" => Some(Protocol::Auto),
+        "meta" => Some(Protocol::Meta),
+        "ascii" => Some(Protocol::Ascii),
+        _ => None,
+    }
+}
+
+fn failover(text: &str) -> Option<Failover> {
+    match text {
+        "none" => Some(Failover::None),
+        "next" => Some(Failover::Next),
         _ => None,
     }
 }

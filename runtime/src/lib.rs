@@ -2,7 +2,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "bincode", feature = "memcache", feature = "tokio")),
-    allow(dead_code, unreachable_code, reason = "without codec, sockets or runtime, parts of the path lie idle")
+    allow(
+        dead_code,
+        unreachable_code,
+        unused_variables,
+        reason = "without codec, sockets or runtime, parts of the path lie idle"
+    )
 )]
 
 #[cfg(test)]
@@ -20,8 +25,11 @@ pub mod codec;
 mod envelope;
 mod error;
 mod exchange;
+mod foreign;
 mod key;
 mod key_part;
+#[cfg(feature = "memcache")]
+mod protocol;
 mod record;
 mod ring;
 mod schema;
@@ -31,21 +39,42 @@ mod sync;
 
 // Layer 1: resources.
 #[cfg(all(feature = "memcache", feature = "tokio"))]
+mod async_connection;
+#[cfg(all(feature = "memcache", feature = "tokio"))]
 mod async_pool;
 #[cfg(feature = "tokio")]
 mod background;
+#[cfg(feature = "memcache")]
 mod breaker;
+#[cfg(feature = "memcache")]
+mod comeback;
+#[cfg(feature = "memcache")]
+mod connection;
 mod embedded;
+#[cfg(feature = "memcache")]
+mod endpoint;
+#[cfg(feature = "memcache")]
+mod journal;
 #[cfg(feature = "memcache")]
 mod node;
 #[cfg(feature = "memcache")]
 mod pool;
 #[cfg(feature = "memcache")]
-mod wire;
+mod prober;
+#[cfg(feature = "memcache")]
+mod resolve;
+#[cfg(feature = "memcache")]
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 // Layer 2: one exchange with one store.
 #[cfg(feature = "memcache")]
 mod cluster;
+#[cfg(feature = "memcache")]
+mod discovery;
+#[cfg(feature = "memcache")]
+mod members;
 mod store;
 
 // Layer 3: the story of a call.
@@ -55,9 +84,15 @@ mod mode;
 mod policy;
 
 // Layer 4: the surface.
+mod backend;
+mod builder;
 mod cache;
+mod client;
 mod config;
+mod convert;
 mod entry;
+mod errands;
+mod generation;
 mod process;
 mod site;
 mod telemetry;
@@ -65,18 +100,25 @@ mod telemetry;
 #[doc(hidden)]
 pub mod private;
 
-pub use cache::{Cache, CacheBuilder};
+pub use builder::{Build, Builder};
+pub use cache::Cache;
+#[cfg(feature = "tokio")]
+pub use client::AsyncClient;
+pub use client::{CasOutcome, Client, Failures, Many, PerNode, Versioned};
 pub use codec::{Codec, Framing};
+pub use convert::{FromItem, RawItem, ToItem};
 #[cfg(feature = "tokio")]
 pub use entry::AsyncEntry;
 pub use entry::{Entry, EntryInfo};
 pub use error::{Error, ErrorKind};
+pub use exchange::Ttl;
 pub use key::{Bits, KeyWriter};
 pub use key_part::KeyPart;
 pub use memocached_macros::{KeyPart, memcached};
 pub use mode::{Mode, with_mode, with_mode_async};
 pub use process::install;
 pub use ring::Distribution;
+pub use server::{Failover, Protocol};
 pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
 pub use telemetry::report::{FunctionReport, Report, report};

@@ -1,0 +1,309 @@
+//! What a client's verbs send, and what they make of the replies, without I/O:
+//! names to keys, keys to nodes, and back.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::client::{Failures, Many};
+use crate::codec::Codec;
+use crate::convert::{RawItem, ToItem};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Errand, Guard, Item, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::store::Store;
+
+/// What stands in front of each key: the namespace and, where that can be
+/// flushed, its generation.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix<'a>(pub(crate) Cow<'a, str>);
+
+impl Prefix<'_> {
+    /// A key as the servers know it.
+    pub(crate) fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.0.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.0, name].concat()) }
+    }
+
+    pub(crate) fn store_item<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized), ttl: Ttl) -> StoreItem<'a> {
+        let (value, flags) = value.to_item();
+        StoreItem { key: self.key(name), value, flags, ttl }
+    }
+
+    pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
+        let mut lookups = Lookups { prefix: self.0.clone().into_owned(), ..Lookups::default() };
+        for name in names {
+            lookups.len += 1;
+            let key = self.key(name.as_ref());
+            match check_key(&key) {
+                Ok(()) => lookups.plan.add(store.place(&key), &key),
+                Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
+            }
+        }
+        lookups
+    }
+
+    pub(crate) fn stores<K: AsRef<str>, V: ToItem>(
+        &self,
+        store: &Store,
+        items: impl IntoIterator<Item = (K, V)>,
+        ttl: Ttl,
+    ) -> Batch {
+        let mut batch = Batch::new(Some(ttl));
+        for (name, value) in items {
+            let (value, flags) = value.to_item();
+            batch.add(store, self, name.as_ref(), value.into_owned(), flags);
+        }
+        batch
+    }
+
+    pub(crate) fn deletes(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Batch {
+        let mut batch = Batch::new(None);
+        for name in names {
+            batch.add(store, self, name.as_ref(), Vec::new(), 0);
+        }
+        batch
+    }
+}
+
+/// Every name, with the same error.
+pub(crate) fn all_failed(names: impl IntoIterator<Item = impl AsRef<str>>, error: &Error) -> Failures {
+    names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect()
+}
+
+/// A value on its way to a key.
+pub(crate) struct StoreItem<'a> {
+    key: Cow<'a, str>,
+    value: Cow<'a, [u8]>,
+    flags: u32,
+    ttl: Ttl,
+}
+
+impl StoreItem<'_> {
+    pub(crate) fn request(&self, how: Write, guard: Guard) -> Request<'_> {
+        let StoreItem { key, value, flags, ttl } = self;
+        Request::Store { key, value, flags: *flags, ttl: *ttl, how, guard }
+    }
+}
+
+/// The bare bytes of a value in a codec, with the flags that other programs
+/// know them by.
+pub(crate) fn encode<T, C: Codec<T>>(codec: &C, value: &T) -> Result<RawItem, Error> {
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes)?;
+    Ok(RawItem { bytes, flags: codec.flags() })
+}
+
+/// Several keys that are asked for at once.
+#[derive(Default)]
+pub(crate) struct Lookups {
+    prefix: String,
+    len: usize,
+    plan: Plan,
+    /// By key, one list for each reply.
+    found: Vec<Vec<(String, Item)>>,
+    failed: Failures,
+}
+
+/// Keys by node.
+#[derive(Default)]
+pub(crate) struct Plan {
+    groups: Vec<(usize, Keys)>,
+    how: How,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum How {
+    #[default]
+    Together,
+    OneByOne,
+}
+
+impl Plan {
+    fn add(&mut self, node: usize, key: &str) {
+        let place = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
+            self.groups.push((node, Keys::default()));
+            self.groups.len() - 1
+        });
+        self.groups[place].1.push(key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
+        let mut errands = Vec::with_capacity(self.groups.len());
+        for (node, keys) in &self.groups {
+            let requests = match self.how {
+                How::Together => vec![Request::PeekMany { keys }],
+                How::OneByOne => keys.iter().map(|key| Request::Peek { key }).collect(),
+            };
+            errands.push(Errand { node: *node, requests });
+        }
+        errands
+    }
+}
+
+impl Lookups {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What to ask first.
+    pub(crate) fn first(&mut self) -> Plan {
+        std::mem::take(&mut self.plan)
+    }
+
+    /// Takes the replies to a plan. What they leave in doubt is to be asked
+    /// again: in a list, a lease looks like an empty value.
+    pub(crate) fn take(&mut self, plan: &Plan, replies: Vec<Vec<Outcome>>) -> Plan {
+        let mut doubtful = Plan { how: How::OneByOne, ..Plan::default() };
+        for ((node, keys), outcomes) in plan.groups.iter().zip(replies) {
+            match plan.how {
+                How::Together => {
+                    for outcome in outcomes {
+                        self.take_list(*node, keys, outcome, &mut doubtful);
+                    }
+                }
+                How::OneByOne => {
+                    for (key, outcome) in keys.iter().zip(outcomes) {
+                        match outcome {
+                            Ok(Reply::Found(item)) => self.found.push(vec![(key.to_owned(), item)]),
+                            Ok(_) => {}
+                            Err(error) => self.failed(key, error),
+                        }
+                    }
+                }
+            }
+        }
+        doubtful
+    }
+
+    fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
+        let mut items = match outcome {
+            Ok(Reply::FoundMany(items)) if is_in_order(keys, &items) => items,
+            Ok(_) => {
+                let alien = || Error::new(ErrorKind::Protocol, "a server answered with keys that it was not asked for");
+                return keys.iter().for_each(|key| self.failed(key, alien()));
+            }
+            Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
+        };
+        items.retain(|(key, item)| {
+            let is_doubtful = item.value.is_empty() && item.flags == 0;
+            if is_doubtful {
+                doubtful.add(node, key);
+            }
+            !is_doubtful
+        });
+        self.found.push(items);
+    }
+
+    fn failed(&mut self, key: &str, error: Error) {
+        self.failed.push((key[self.prefix.len()..].to_owned(), error));
+    }
+
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.failed.first().map(|(_, error)| error)
+    }
+
+    /// The values of what was found.
+    pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
+        let Lookups { prefix, found, mut failed, .. } = self;
+        let mut values = HashMap::with_capacity(found.iter().map(Vec::len).sum());
+        for (mut key, item) in found.into_iter().flatten() {
+            key.drain(..prefix.len());
+            match read(item) {
+                Ok(value) => {
+                    values.insert(key, value);
+                }
+                Err(error) => failed.push((key, error)),
+            }
+        }
+        Many { values, failed }
+    }
+}
+
+/// Whether these items could be the reply to these keys: servers keep the
+/// order, and leave out what they do not have.
+fn is_in_order(keys: &Keys, items: &[(String, Item)]) -> bool {
+    let mut asked = keys.iter();
+    items.iter().all(|(key, _)| asked.any(|other| other == key))
+}
+
+/// Several writes, or several removals.
+pub(crate) struct Batch {
+    /// How long values are kept; none: they are removed.
+    ttl: Option<Ttl>,
+    groups: BTreeMap<usize, Vec<Part>>,
+    failed: Failures,
+    len: usize,
+}
+
+struct Part {
+    name: String,
+    key: String,
+    value: Vec<u8>,
+    flags: u32,
+}
+
+impl Batch {
+    fn new(ttl: Option<Ttl>) -> Self {
+        Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
+    }
+
+    fn add(&mut self, store: &Store, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+        self.len += 1;
+        let key = prefix.key(name).into_owned();
+        let part = Part { name: name.to_owned(), key, value, flags };
+        match self.request(&part).check() {
+            Ok(()) => self.groups.entry(store.place(&part.key)).or_default().push(part),
+            Err(error) => self.failed.push((part.name, error)),
+        }
+    }
+
+    fn request<'a>(&self, part: &'a Part) -> Request<'a> {
+        let Part { key, value, flags, .. } = part;
+        match self.ttl {
+            Some(ttl) => Request::Store { key, value, flags: *flags, ttl, how: Write::Set, guard: Guard::None },
+            None => Request::Delete { key, guard: Guard::None },
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
+        let mut errands = Vec::with_capacity(self.groups.len());
+        for (node, parts) in &self.groups {
+            errands.push(Errand { node: *node, requests: parts.iter().map(|part| self.request(part)).collect() });
+        }
+        errands
+    }
+
+    /// The keys that failed, from the replies to the errands.
+    pub(crate) fn failures(self, replies: Vec<Vec<Outcome>>) -> Failures {
+        let mut failed = self.failed;
+        for (part, outcome) in self.groups.into_values().flatten().zip(replies.into_iter().flatten()) {
+            if let Err(error) = outcome {
+                failed.push((part.name, error));
+            }
+        }
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_other_keys_is_no_reply() {
+        let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
+        let mut keys = Keys::default();
+        ["a", "b", "c"].iter().for_each(|key| keys.push(key));
+        let items = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), item.clone())).collect::<Vec<_>>();
+        assert!(is_in_order(&keys, &items(&["a", "c"])));
+        assert!(is_in_order(&keys, &[]));
+        assert!(!is_in_order(&keys, &items(&["c", "a"])));
+        assert!(!is_in_order(&keys, &items(&["d"])));
+    }
+}
