@@ -7,10 +7,11 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# The packages, by the names of Debian, Fedora, Alpine and Homebrew.
 install() {
     if command -v apt-get >/dev/null; then
-        as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy "$@"
+        [ -n "${updated-}" ] || as_root apt-get update -q
+        updated=yes
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy "$@"
     elif command -v dnf >/dev/null; then
         as_root dnf install -qy "$@"
     elif command -v apk >/dev/null; then
@@ -19,18 +20,35 @@ install() {
         brew install "$@"
     else
         echo "please install: $*" >&2
-        exit 1
+        return 1
     fi
+}
+
+# A package by its names in Debian, Fedora, Alpine and Homebrew.
+named() {
+    if command -v apt-get >/dev/null; then echo "$1"
+    elif command -v dnf >/dev/null; then echo "$2"
+    elif command -v apk >/dev/null; then echo "$3"
+    else echo "$4"; fi
+}
+
+# Not every system has these: a test that misses one says so and passes.
+install_if_possible() {
+    install "$1" || echo "not installed: $1" >&2
 }
 
 command -v memcached >/dev/null || install memcached
 command -v python3 >/dev/null || install python3
-# A receiver of OpenTelemetry's protocol, for the tests only.
-if ! PYTHONPATH=target/python python3 -c 'import oteltap' 2>/dev/null; then
-    python3 -m pip --version >/dev/null 2>&1 || {
-        if command -v apk >/dev/null; then install py3-pip; else install python3-pip; fi
-    }
-    python3 -m pip install --quiet --target target/python oteltap==1.0.0
+command -v nutcracker >/dev/null || [ -x /usr/sbin/nutcracker ] ||
+    install_if_possible "$(named nutcracker nutcracker nutcracker twemproxy)"
+command -v memccp >/dev/null ||
+    install_if_possible "$(named libmemcached-tools libmemcached-awesome-tools libmemcached libmemcached)"
+
+# For the tests only: a receiver of OpenTelemetry's protocol, and a client of
+# memcached's in another language.
+if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/null; then
+    python3 -m pip --version >/dev/null 2>&1 || install "$(named python3-pip python3-pip py3-pip python3)"
+    python3 -m pip install --quiet --target target/python oteltap==1.0.0 pymemcache==4.0.0
 fi
 
 cargo test --workspace --all-features

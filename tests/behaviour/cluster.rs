@@ -1,5 +1,7 @@
 //! Several servers: each key on one of them, and only its keys gone with it.
 
+use std::time::Duration;
+
 use memocached::{Cache, Distribution, memcached};
 
 use crate::support::memcached::Memcached;
@@ -9,10 +11,13 @@ fn value(cache: &Cache, n: u64) -> u64 {
     n + 1
 }
 
+/// A busy machine is no outage.
+const PATIENT: Duration = Duration::from_secs(2);
+
 fn cluster() -> ([Memcached; 3], Cache) {
     let servers = [(); 3].map(|()| Memcached::start());
     let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(",");
-    (servers, Cache::builder().servers(list).build().unwrap())
+    (servers, Cache::builder().servers(list).timeout(PATIENT).build().unwrap())
 }
 
 #[test]
@@ -36,7 +41,7 @@ fn every_key_is_on_one_node_and_every_node_has_keys() {
 fn keys_are_spread_as_the_chosen_distribution_does() {
     let servers = [(); 3].map(|()| Memcached::start());
     let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(" ");
-    let cache = Cache::builder().servers(list).distribution(Distribution::Modula).build().unwrap();
+    let cache = Cache::builder().servers(list).distribution(Distribution::Modula).timeout(PATIENT).build().unwrap();
     // `fib:0` to `fib:23` on three servers, as placed by libmemcached 1.1.4,
     // where only their order counts.
     let expected = [0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 2, 0, 2];
@@ -50,8 +55,8 @@ fn keys_are_spread_as_the_chosen_distribution_does() {
 fn a_namespace_leaves_keys_where_they_are() {
     let servers = [(); 3].map(|()| Memcached::start());
     let list = servers.iter().map(Memcached::address).collect::<Vec<_>>().join(" ");
-    let bare = Cache::builder().servers(&list).build().unwrap();
-    let named = Cache::builder().servers(&list).namespace("shop").build().unwrap();
+    let bare = Cache::builder().servers(&list).timeout(PATIENT).build().unwrap();
+    let named = Cache::builder().servers(&list).namespace("shop").timeout(PATIENT).build().unwrap();
     for n in 0..50 {
         assert_eq!((value(&bare, n), value(&named, n)), (n + 1, n + 1));
         let holds = |key: String| servers.each_ref().map(|server| server.stored(&key).is_some());

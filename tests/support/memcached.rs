@@ -17,24 +17,44 @@ pub(crate) struct Memcached {
 impl Memcached {
     /// Starts a server on a port of its own choice.
     pub(crate) fn start() -> Self {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("memocached-{}-{number}.port", std::process::id()));
-        let child =
-            command("-1").env("MEMCACHED_PORT_FILENAME", &file).spawn().expect("memcached: run `sh tests/run.sh`");
-        let port = until("the server to tell its port", || {
-            let text = std::fs::read_to_string(&file).ok()?;
-            text.lines().find_map(|line| line.strip_prefix("TCP INET: "))?.trim().parse().ok()
-        });
-        let _ = std::fs::remove_file(&file);
-        let server = Memcached { child, port };
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with these arguments more.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let server = Self::on("127.0.0.1", arguments);
         server.wait();
         server
     }
 
+    /// As [`Memcached::start`], on this address and with further arguments. The
+    /// server listens; what it answers, and to whom, is for them to say.
+    pub(crate) fn on(address: &str, arguments: &[&str]) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("memocached-{}-{number}.port", std::process::id()));
+        let mut command = command(address, "-1");
+        command.args(arguments).env("MEMCACHED_PORT_FILENAME", &file);
+        let child = command.spawn().expect("memcached: run `sh tests/run.sh`");
+        let port = until("the server to tell its port", || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("TCP INET"))?.rsplit(' ').next()?.parse().ok()
+        });
+        let _ = std::fs::remove_file(&file);
+        Memcached { child, port }
+    }
+
+    /// Starts a server behind a unix socket, which has no port.
+    #[cfg(unix)]
+    pub(crate) fn behind(socket: &str, arguments: &[&str]) -> Self {
+        let child = command("127.0.0.1", "0").args(["-s", socket]).args(arguments).spawn().expect("memcached");
+        until("the socket", || std::os::unix::net::UnixStream::connect(socket).ok());
+        Memcached { child, port: 0 }
+    }
+
     /// Starts a server where another one was.
     pub(crate) fn restart(port: u16) -> Self {
-        let child = command(&port.to_string()).spawn().expect("memcached");
+        let child = command("127.0.0.1", &port.to_string()).spawn().expect("memcached");
         let server = Memcached { child, port };
         server.wait();
         server
@@ -136,10 +156,10 @@ pub(crate) fn until<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T
     }
 }
 
-fn command(port: &str) -> Command {
+fn command(address: &str, port: &str) -> Command {
     let mut command = Command::new("memcached");
     // The user counts only for root, whom memcached otherwise refuses.
-    command.args(["-p", port, "-l", "127.0.0.1", "-U", "0", "-u", "root", "-m", "64"]);
+    command.args(["-p", port, "-l", address, "-U", "0", "-u", "root", "-m", "64"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

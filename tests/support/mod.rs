@@ -1,5 +1,12 @@
 //! What tests share: real servers and processes, ended with the test.
 
+pub(crate) mod asking;
+pub(crate) mod certificates;
+pub(crate) mod client;
+pub(crate) mod folder;
 pub(crate) mod memcached;
+pub(crate) mod older;
 pub(crate) mod process;
 pub(crate) mod recording;
+pub(crate) mod tap;
+pub(crate) mod twemproxy;

@@ -21,6 +21,8 @@ impl Recording {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         let subscriber = Registry::default().with(EnvFilter::new("off,memocached=debug,behaviour=info")).with(layer);
         let guard = tracing::subscriber::set_default(subscriber);
+        // Another test may just have had a callsite switched off for good.
+        tracing::callsite::rebuild_interest_cache();
         Recording { exporter, provider, _guard: guard }
     }
 
@@ -43,6 +45,10 @@ impl Spans {
         roots.sort_by_key(|span| span.start_time);
         roots.iter().for_each(|root| self.branch(root, 0, &mut lines));
         lines.join("\n")
+    }
+
+    pub(crate) fn all(self) -> Vec<SpanData> {
+        self.0
     }
 
     pub(crate) fn named(&self, name: &str) -> Vec<&SpanData> {

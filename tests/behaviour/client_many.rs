@@ -1,0 +1,140 @@
+//! Many keys at once: to each server of its own, and what a lost server takes
+//! along.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use memocached::{Error, ErrorKind, Failures};
+
+use crate::support::client::{AnyClient, MINUTE, Setup};
+use crate::support::memcached::Memcached;
+
+const KEYS: usize = 3_000;
+
+/// Generous to a busy machine, and far below what waiting in turn would take.
+const LIMIT: Duration = Duration::from_millis(500);
+const BOUND: Duration = Duration::from_secs(5);
+
+fn keys() -> Vec<String> {
+    (0..KEYS).map(|n| format!("key:{n}")).collect()
+}
+
+fn items(size: usize) -> Vec<(String, String)> {
+    keys().into_iter().map(|key| (key.clone(), key + &"x".repeat(size))).collect()
+}
+
+fn cluster() -> [Memcached; 3] {
+    [(); 3].map(|()| Memcached::start())
+}
+
+/// The keys that are on a server.
+fn held(server: &Memcached) -> HashSet<String> {
+    keys().into_iter().filter(|key| server.stored(key).is_some()).collect()
+}
+
+fn within_bound<T>(what: &str, call: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = call();
+    assert!(start.elapsed() < BOUND, "{what} took {:?}", start.elapsed());
+    result
+}
+
+/// Asserts that just these keys failed, in one of these ways.
+fn assert_failed(failed: Failures, expected: &HashSet<String>, kinds: &[ErrorKind]) {
+    let wrong: Vec<&(String, Error)> = failed.iter().filter(|(_, error)| !kinds.contains(&error.kind())).collect();
+    assert!(wrong.is_empty(), "{:?}", wrong[0]);
+    let failed: HashSet<_> = failed.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(failed.symmetric_difference(expected).count(), 0, "{} of {}", failed.len(), expected.len());
+}
+
+/// Has a client read, write and delete everything while the keys of one server
+/// cannot be had.
+fn assert_only_these_fail(client: &AnyClient, lost: &HashSet<String>, kinds: &[ErrorKind]) {
+    let many = within_bound("reading", || client.get_many::<String>(&keys()));
+    assert_failed(many.failed, lost, kinds);
+    assert_eq!(many.values.len(), KEYS - lost.len());
+    assert!(many.values.iter().all(|(key, value)| value.starts_with(key.as_str()) && !lost.contains(key)));
+    assert_failed(within_bound("writing", || client.set_many(items(500), MINUTE)), lost, kinds);
+    let many = within_bound("reading numbers", || client.gets_many::<String>(&keys()));
+    assert_failed(many.failed, lost, kinds);
+    assert_eq!(many.values.len(), KEYS - lost.len());
+    let missing: Vec<_> = keys().into_iter().map(|key| key + "?").collect();
+    let failed = within_bound("deleting", || client.delete_many(&missing));
+    assert!(failed.iter().all(|(_, error)| kinds.contains(&error.kind())));
+}
+
+#[test]
+fn a_dead_node_takes_only_its_own_keys_along() {
+    let mut servers = cluster();
+    let setup = Setup { timeout: LIMIT, ..Setup::on(&servers) };
+    let [blocking, on_tokio] = setup.both();
+    assert!(blocking.set_many(items(10), MINUTE).is_empty());
+    assert_eq!(blocking.get_many::<String>(&keys()).values.len(), KEYS);
+    assert_eq!(on_tokio.get_many::<String>(&keys()).values.len(), KEYS);
+    let lost = held(&servers[1]);
+    servers[1].kill();
+    let kinds = [ErrorKind::Io, ErrorKind::Connect, ErrorKind::CircuitOpen];
+    // Those that had connections, and those that have never had any.
+    let [first, second] = setup.both();
+    for client in [blocking, on_tokio, first, second] {
+        println!("with {client:?}");
+        assert_only_these_fail(&client, &lost, &kinds);
+        let outcomes: Vec<_> = client.version().into_iter().map(|(_, version)| version.is_ok()).collect();
+        assert_eq!(outcomes, [true, false, true]);
+    }
+}
+
+#[test]
+fn a_frozen_node_takes_only_its_own_keys_along() {
+    let servers = cluster();
+    let setup = Setup { timeout: LIMIT, ..Setup::on(&servers) };
+    let warm = setup.both();
+    assert!(warm[0].set_many(items(10), MINUTE).is_empty());
+    for client in &warm {
+        assert_eq!(client.get_many::<String>(&keys()).values.len(), KEYS);
+    }
+    // The one that is asked first.
+    let frozen = servers.iter().find(|server| server.stored(&keys()[0]).is_some()).unwrap();
+    let lost = held(frozen);
+    frozen.freeze();
+    std::thread::scope(|scope| {
+        for client in warm.into_iter().chain(setup.both()) {
+            let lost = &lost;
+            scope.spawn(move || {
+                println!("with {client:?}");
+                assert_only_these_fail(&client, lost, &[ErrorKind::Timeout, ErrorKind::CircuitOpen]);
+            });
+        }
+    });
+}
+
+#[test]
+fn callers_with_one_connection_to_each_server_do_not_wait_for_each_other_in_a_circle() {
+    let servers = cluster();
+    let client = Setup { pool_size: 1, ..Setup::on(&servers) }.blocking();
+    assert!(client.set_many(items(10), MINUTE).is_empty());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (client, mut keys) = (&client, keys());
+            keys.rotate_left(thread * 37);
+            scope.spawn(move || {
+                for keys in keys.chunks(30) {
+                    let many = client.get_many::<String>(keys);
+                    assert!(many.failed.is_empty(), "{:?}", many.failed[0]);
+                    assert_eq!(many.values.len(), keys.len());
+                    assert!(client.set_many(many.values, MINUTE).is_empty());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_list_may_be_longer_than_what_a_socket_holds_of_its_replies() {
+    let servers = [Memcached::start()];
+    let keys: Vec<_> = (0..100_000).map(|n| format!("{n}")).collect();
+    for client in Setup::on(&servers).both() {
+        let failed = client.delete_many(&keys);
+        assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed[0]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Servers that leave, come back, are added and removed, and namespaces that
+//! are flushed.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use memocached::{AsyncClient, Client, Error, ErrorKind, Failover, Ttl};
+
+use crate::support::memcached::{Memcached, until};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn servers(servers: &[&Memcached]) -> String {
+    servers.iter().map(|server| server.address()).collect::<Vec<_>>().join(",")
+}
+
+fn client(list: &str, failover: Failover) -> Client {
+    let builder = Client::builder().servers(list).failover(failover).timeout(Duration::from_millis(300));
+    builder.retry_after(Duration::from_millis(200)).build().unwrap()
+}
+
+/// Some keys for each of the two servers.
+fn keys(first: &Memcached, second: &Memcached) -> [Vec<String>; 2] {
+    let client = client(&servers(&[first, second]), Failover::None);
+    let names: Vec<String> = (0..60).map(|i| format!("key:{i}")).collect();
+    for name in &names {
+        client.set(name, "where", MINUTE).unwrap();
+    }
+    let (ours, theirs) = names.into_iter().partition(|name| first.stored(name).is_some());
+    [ours, theirs]
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
+    result.expect_err("a failure").kind()
+}
+
+fn is_up(client: &Client, server: &Memcached) -> bool {
+    client.nodes().contains(&(server.address(), true))
+}
+
+#[test]
+fn a_node_that_is_out_fails_at_once_and_comes_back_by_itself() {
+    let (mut first, second) = (Memcached::start(), Memcached::start());
+    let [ours, theirs] = keys(&first, &second);
+    let client = client(&servers(&[&first, &second]), Failover::None);
+    client.set(&ours[0], "before", MINUTE).unwrap();
+    first.kill();
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert!(client.get::<String>(&ours[0]).is_err());
+        assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for a node that is out");
+    assert_eq!(kind(client.get::<String>(&ours[0])), ErrorKind::CircuitOpen);
+    assert!(!is_up(&client, &first));
+    let first = Memcached::restart(first.port);
+    until("the node to be asked again", || is_up(&client, &first).then_some(()));
+    assert_eq!(client.get::<String>(&ours[0]).unwrap(), None, "restarted, and empty");
+}
+
+#[test]
+fn keys_of_a_node_that_is_out_go_to_another_if_asked_to() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let [ours, theirs] = keys(&first, &second);
+    let client = client(&servers(&[&first, &second]), Failover::Next);
+    for name in &ours {
+        client.set(name, "old", MINUTE).unwrap();
+    }
+    // Frozen and not killed, so that it keeps what it has.
+    first.freeze();
+    until("the node to be left alone", || {
+        let _ = client.get::<String>(&ours[0]);
+        (!is_up(&client, &first)).then_some(())
+    });
+    let failed = client.set_many(ours.iter().skip(2).map(|name| (name, "new")), MINUTE);
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(client.set(&ours[0], "new", MINUTE).is_ok());
+    assert!(!client.delete(&ours[1]).unwrap());
+    assert_eq!(client.get::<String>(&ours[0]).unwrap().as_deref(), Some("new"));
+    assert_eq!(second.stored(&ours[0]).as_deref(), Some(&b"new"[..]), "it has gone to the other");
+    assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
+
+    first.thaw();
+    until("the node to be asked again", || is_up(&client, &first).then_some(()));
+    for name in &ours {
+        assert_eq!(client.get::<String>(name).unwrap(), None, "{name} had been overwritten or deleted");
+    }
+    until("what was put elsewhere to be removed there", || second.stored(&ours[0]).is_none().then_some(()));
+    assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
+}
+
+#[test]
+fn values_nobody_touched_are_still_there_after_an_outage() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let [ours, _] = keys(&first, &second);
+    let client = client(&servers(&[&first, &second]), Failover::Next);
+    first.freeze();
+    until("the node to be left alone", || {
+        let _ = client.get::<String>(&ours[0]);
+        (!is_up(&client, &first)).then_some(())
+    });
+    first.thaw();
+    until("the node to be asked again", || is_up(&client, &first).then_some(()));
+    assert_eq!(client.get::<String>(&ours[0]).unwrap().as_deref(), Some("where"));
+}
+
+#[test]
+fn a_node_that_is_added_takes_its_share_and_one_that_is_removed_gives_it_back() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let [ours, theirs] = keys(&first, &second);
+    let client = client(&first.address(), Failover::None);
+    assert!(client.add_node(&second.address()).unwrap());
+    assert!(!client.add_node(&second.address()).unwrap(), "it is there already");
+    let found = client.get_many::<String>(ours.iter().chain(&theirs));
+    assert_eq!((found.values.len(), found.failed.len()), (60, 0), "keys are where two servers have them");
+    assert!(client.remove_node(&first.address()).unwrap());
+    assert!(!client.remove_node(&first.address()).unwrap(), "it is gone");
+    assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
+    assert_eq!(client.get::<String>(&ours[0]).unwrap(), None);
+    assert_eq!(kind(client.remove_node(&second.address())), ErrorKind::Configuration);
+    assert_eq!(kind(client.add_node("udp://x")), ErrorKind::Configuration);
+    assert_eq!(kind(Client::builder().build().unwrap().add_node("x")), ErrorKind::Configuration);
+}
+
+/// A configuration endpoint that answers with whatever list it holds.
+fn configuration_endpoint() -> (String, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let list = Arc::new(Mutex::new(String::new()));
+    let answers = Arc::clone(&list);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answers = Arc::clone(&answers);
+            std::thread::spawn(move || answer(&stream.unwrap(), &answers));
+        }
+    });
+    (address, list)
+}
+
+fn answer(mut stream: &TcpStream, list: &Mutex<String>) {
+    for line in BufReader::new(stream).lines() {
+        let list = list.lock().unwrap().clone();
+        let reply = match line.unwrap_or_default().as_str() {
+            "mn" => "MN\r\n".to_owned(),
+            "config get cluster" => format!("CONFIG cluster 0 {}\r\n{list}\r\nEND\r\n", list.len()),
+            _ => "ERROR\r\n".to_owned(),
+        };
+        if stream.write_all(reply.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_servers_of_a_cluster_are_discovered() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let [ours, theirs] = keys(&first, &second);
+    let (endpoint, list) = configuration_endpoint();
+    let set = |version: u32, servers: &[&Memcached]| {
+        let items: Vec<_> = servers.iter().map(|server| format!("127.0.0.1|127.0.0.1|{}", server.port)).collect();
+        *list.lock().unwrap() = format!("{version}\n{}\n", items.join(" "));
+    };
+    set(1, &[&first, &second]);
+    let client = Client::builder().discovery(&endpoint, Duration::from_millis(10)).build().unwrap();
+    let knows = |server: &Memcached| is_up(&client, server);
+    until("both servers to be known", || (knows(&first) && knows(&second)).then_some(()));
+    let found = client.get_many::<String>(ours.iter().chain(&theirs));
+    assert_eq!((found.values.len(), found.failed.len()), (60, 0));
+    set(2, &[&second]);
+    until("the first to be removed", || (!knows(&first)).then_some(()));
+    // An older list, and no list, change nothing.
+    set(1, &[&first]);
+    list.lock().unwrap().push_str("nonsense");
+    assert_eq!(client.nodes(), [(second.address(), true)]);
+}
+
+#[test]
+fn a_flushed_namespace_is_empty_for_all_of_its_clients_and_for_no_other() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let build = |namespace| {
+        Client::builder().servers(servers(&[&first, &second])).flushable_namespace(namespace).build().unwrap()
+    };
+    let (shop, same_shop, bank) = (build("shop"), build("shop"), build("bank"));
+    let values: HashMap<String, u32> = (0..20).map(|i| (format!("key:{i}"), i)).collect();
+    assert!(shop.set_many(&values, MINUTE).is_empty());
+    assert!(bank.set_many(&values, MINUTE).is_empty());
+    assert_eq!(same_shop.get_many::<u32>(values.keys()).values, values);
+    let sets = first.stat("cmd_set") + second.stat("cmd_set");
+    same_shop.flush_namespace().unwrap();
+    assert_eq!(first.stat("cmd_set") + second.stat("cmd_set"), sets + 1, "at the cost of one write");
+    assert!(same_shop.get_many::<u32>(values.keys()).values.is_empty(), "at once for who has asked");
+    until("the other client to notice", || shop.get_many::<u32>(values.keys()).values.is_empty().then_some(()));
+    assert_eq!(bank.get_many::<u32>(values.keys()).values, values);
+    shop.set("key:1", &7, Ttl::Forever).unwrap();
+    assert_eq!(same_shop.get::<u32>("key:1").unwrap(), Some(7));
+    assert_eq!(kind(client(&first.address(), Failover::None).flush_namespace()), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn an_async_client_flushes_as_well() {
+    let server = Memcached::start();
+    let client = AsyncClient::builder().servers(server.address()).flushable_namespace("shop").build().unwrap();
+    client.set("a", "b", MINUTE).await.unwrap();
+    client.flush_namespace().await.unwrap();
+    assert_eq!(client.get::<String>("a").await.unwrap(), None);
+}
