@@ -184,6 +184,15 @@ mod tests {
     use crate::exchange::{Direction, Guard, Keys, Lease, Reply, Ttl, Write};
     use crate::server::Protocol;
 
+    impl Store {
+        /// One real server.
+        pub(crate) fn on(server: &crate::memcached::Memcached, protocol: crate::server::Protocol) -> Self {
+            let servers = Server::list(&server.address()).expect("a server's address");
+            let settings = crate::config::Settings { servers, protocol, pool_size: 1, ..Default::default() };
+            Store::Cluster(Cluster::new(settings.plan().expect("a plan")).expect("a cluster"))
+        }
+    }
+
     /// A request whose guard is the number that the last lookup got.
     #[derive(Clone, Debug)]
     enum Step {
@@ -284,16 +293,10 @@ mod tests {
         replies
     }
 
-    fn real(server: &crate::memcached::Memcached, protocol: Protocol) -> Store {
-        let servers = Server::list(&server.address()).expect("a server's address");
-        let settings = crate::config::Settings { servers, protocol, pool_size: 1, ..Default::default() };
-        Store::Cluster(Cluster::new(settings.plan().expect("a plan")).expect("a cluster"))
-    }
-
     #[test]
     fn the_embedded_store_answers_as_memcached_does() {
         let server = crate::memcached::Memcached::start();
-        let real = real(&server, Protocol::Auto);
+        let real = Store::on(&server, Protocol::Auto);
         let embedded = Store::embedded(Embedded::new(1 << 20, Clock::system()));
         let run = std::cell::Cell::new(0);
         proptest!(|(steps in prop::collection::vec(step(), 1..40))| {

@@ -14,10 +14,9 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::budget::Budget;
-    use crate::cluster::{Cluster, Plan};
     use crate::error::ErrorKind;
     use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Ttl, Write};
-    use crate::server::{Protocol, Server};
+    use crate::server::Protocol;
     use crate::store::Store;
 
     const LEASE: u32 = 60;
@@ -217,13 +216,6 @@ mod tests {
         }
     }
 
-    fn ours(server: &crate::memcached::Memcached, protocol: Protocol) -> Store {
-        let servers = Server::list(&server.address()).expect("a server's address");
-        let access = crate::endpoint::Access { protocol, ..Default::default() };
-        let distribution = crate::ring::Distribution::default();
-        Store::Cluster(Cluster::new(&Plan { servers: &servers, distribution, namespace: "", pool_size: 1, access }))
-    }
-
     fn budget() -> Budget {
         Budget::new(Duration::from_secs(20), Duration::from_secs(20))
     }
@@ -233,7 +225,7 @@ mod tests {
         let server = crate::memcached::Memcached::start();
         let oracle = RefCell::new(MetaConnection::connect(server.address()).expect("a connection"));
         let ask_oracle = |request: &Request<'_>| ask_oracle(&mut oracle.borrow_mut(), request);
-        let [meta, ascii] = [Protocol::Meta, Protocol::Ascii].map(|protocol| ours(&server, protocol));
+        let [meta, ascii] = [Protocol::Meta, Protocol::Ascii].map(|protocol| Store::on(&server, protocol));
         let runs = Cell::new(0);
         let ask = |store: &Store, request: &Request<'_>| kind(store.ask(request.verb(), request, &budget()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

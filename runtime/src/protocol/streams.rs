@@ -8,12 +8,12 @@ mod tests {
     use proptest::sample::Index;
 
     use crate::error::ErrorKind;
-    use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Ttl, Write};
+    use crate::exchange::{Direction, Guard, Item, Keys, Lease, Reply, Request, Ttl, Write};
     use crate::protocol::{Answer, Dialect, Malformed, Session};
 
     const KEY: &str = "key";
 
-    fn requests(keys: &[String]) -> [Request<'_>; 12] {
+    fn requests(keys: &Keys) -> [Request<'_>; 13] {
         let ttl = Ttl::Forever;
         [
             Request::Lookup { key: KEY, lease: Duration::from_secs(30) },
@@ -28,11 +28,15 @@ mod tests {
             Request::Version,
             Request::FlushAll { delay: Duration::ZERO },
             Request::MemoryLimit { mebibytes: 64 },
+            Request::Servers,
         ]
     }
 
-    fn keys() -> Vec<String> {
-        vec![KEY.to_owned(), "other".to_owned()]
+    fn keys() -> Keys {
+        let mut keys = Keys::default();
+        keys.push(KEY);
+        keys.push("other");
+        keys
     }
 
     /// What the session makes of these pieces, up to the first that is no
@@ -113,9 +117,10 @@ mod tests {
             }
             (3, choice) => {
                 let item = Item { seconds_left: None, ..item.clone() };
-                let names = &keys()[..usize::from(choice) - 1];
-                let part = |name: &String| with(&format!("VALUE {name} {flags} {size} {cas}\r\n"), value, "\r\n");
-                let found = names.iter().map(|name| (name.clone(), item.clone())).collect();
+                let keys = keys();
+                let names: Vec<&str> = keys.iter().take(usize::from(choice) - 1).collect();
+                let part = |name: &&str| with(&format!("VALUE {name} {flags} {size} {cas}\r\n"), value, "\r\n");
+                let found = names.iter().map(|name| ((*name).to_owned(), item.clone())).collect();
                 ([names.iter().flat_map(part).collect(), b"END\r\n".to_vec()].concat(), Ok(Reply::FoundMany(found)))
             }
             (4, 1) => say("NS", "NOT_STORED", Reply::NotStored),
@@ -207,6 +212,7 @@ mod tests {
             Request::Touch { .. } => begins(&["TOUCHED", "NOT_FOUND"]),
             Request::Stats { .. } => begins(&["STAT", "END"]),
             Request::Version => begins(&["VERSION"]),
+            Request::Servers => begins(&["CONFIG"]),
             Request::FlushAll { .. } | Request::MemoryLimit { .. } => line == "OK" || line.starts_with("MEMLIMIT_"),
         };
         let in_meta = begins(&["EN"]) || begins(&["VA", "HD", "NS", "EX", "NF"]) && words.contains(&"O1");
