@@ -186,7 +186,7 @@ mod tests {
 
     impl Store {
         /// One real server.
-        pub(crate) fn on(server: &crate::memcached::Memcached, protocol: crate::server::Protocol) -> Self {
+        pub(crate) fn on(server: &crate::memcached::Memcached, protocol: Protocol) -> Self {
             let servers = Server::list(&server.address()).expect("a server's address");
             let settings = crate::config::Settings { servers, protocol, pool_size: 1, ..Default::default() };
             Store::Cluster(Cluster::new(settings.plan().expect("a plan")).expect("a cluster"))
