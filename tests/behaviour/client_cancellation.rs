@@ -38,6 +38,7 @@ fn a_call_that_timed_out_leaves_no_reply_for_the_next() {
     assert!(patient.set_many(items(), MINUTE).is_empty());
     for setup in setups(&server, Duration::from_millis(5)) {
         let client = setup.blocking();
+        let expected = [ErrorKind::Timeout, ErrorKind::OutOfTime, ErrorKind::CircuitOpen];
         let mut timeouts = 0;
         for n in 0..ROUNDS / 2 {
             // Opened before the server stops.
@@ -56,7 +57,7 @@ fn a_call_that_timed_out_leaves_no_reply_for_the_next() {
                 match client.get::<String>(key(other)) {
                     Ok(found) => assert_eq!(found, Some(value(other)), "in round {n}"),
                     // It takes the server a moment to go on.
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "in round {n}"),
+                    Err(error) => assert!(expected.contains(&error.kind()), "in round {n}: {error}"),
                 }
             }
         }

@@ -31,6 +31,13 @@ impl Recording {
         self.provider.force_flush().expect("spans in memory");
         Spans(self.exporter.get_finished_spans().expect("spans in memory"))
     }
+
+    /// The spans that have ended since they were taken last.
+    pub(crate) fn take(&self) -> Vec<SpanData> {
+        let Spans(spans) = self.spans();
+        self.exporter.reset();
+        spans
+    }
 }
 
 /// Finished spans, in the order in which they began.
@@ -45,10 +52,6 @@ impl Spans {
         roots.sort_by_key(|span| span.start_time);
         roots.iter().for_each(|root| self.branch(root, 0, &mut lines));
         lines.join("\n")
-    }
-
-    pub(crate) fn all(self) -> Vec<SpanData> {
-        self.0
     }
 
     pub(crate) fn named(&self, name: &str) -> Vec<&SpanData> {
