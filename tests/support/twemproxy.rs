@@ -1,6 +1,6 @@
 //! The real twemproxy in front of real servers.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -18,9 +18,22 @@ impl Twemproxy {
     /// In front of these servers, over which it spreads keys as libmemcached
     /// does; `None` on systems without a package of it.
     pub(crate) fn before(servers: &[&Memcached]) -> Option<Self> {
-        let (port, statistics) = (free_port(), free_port());
-        let folder = Folder::new();
         let listed: String = servers.iter().map(|server| format!("    - {}:1\n", server.address())).collect();
+        loop {
+            let mut proxy = Self::start(&listed)?;
+            let listens = until("twemproxy to listen", || {
+                let ended = proxy.child.try_wait().expect("a child").is_some();
+                (ended || hangs_up(proxy.port)).then_some(!ended)
+            });
+            // Otherwise somebody else has taken a port in the meantime.
+            if listens {
+                return Some(proxy);
+            }
+        }
+    }
+
+    fn start(listed: &str) -> Option<Self> {
+        let (port, statistics, folder) = (free_port(), free_port(), Folder::new());
         let config = format!(
             "pool:\n  listen: 127.0.0.1:{port}\n  hash: md5\n  distribution: ketama\n  timeout: 20000\n  servers:\n{listed}"
         );
@@ -35,12 +48,10 @@ impl Twemproxy {
                 started => Some(started.expect("twemproxy")),
             }
         });
-        let Some(child) = started else {
+        if started.is_none() {
             eprintln!("not tested: this system has no twemproxy");
-            return None;
-        };
-        until("twemproxy to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Some(Twemproxy { child, port, _folder: folder })
+        }
+        Some(Twemproxy { child: started?, port, _folder: folder })
     }
 
     pub(crate) fn address(&self) -> String {
@@ -53,6 +64,16 @@ impl Drop for Twemproxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether there is somebody on this port who does not know the meta protocol,
+/// and closes the connection to say so.
+fn hangs_up(port: u16) -> bool {
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.write_all(b"mn\r\n")?;
+        stream.read(&mut [0])
+    });
+    matches!(asked, Ok(0))
 }
 
 fn free_port() -> u16 {
