@@ -27,7 +27,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
     socket: Box<dyn Socket>,
-    session: Session,
+    /// In a box, because connections are moved about.
+    session: Box<Session>,
 }
 
 impl AsyncConnection {
@@ -44,7 +45,7 @@ impl AsyncConnection {
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
         let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
         let socket = tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
-        let mut connection = AsyncConnection { socket, session: Session::new(dialect) };
+        let mut connection = AsyncConnection { socket, session: Box::new(Session::new(dialect)) };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline).await?;

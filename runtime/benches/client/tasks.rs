@@ -8,6 +8,7 @@ use async_memcached::AsciiProtocol;
 use memcache::exp::AsyncMetaClient;
 use memocached::AsyncClient;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::Keys;
 use super::blocking::PATIENCE;
@@ -20,6 +21,8 @@ enum Who {
     Memocached,
     Exp,
     AsyncMemcached,
+    /// With a time limit, as the others have it.
+    AsyncMemcachedInTime,
 }
 
 /// What one task works with.
@@ -28,17 +31,23 @@ enum Client {
     Exp(Arc<AsyncMetaClient>),
     /// One connection, and so one for each task.
     AsyncMemcached(Box<async_memcached::Client>),
+    AsyncMemcachedInTime(Box<async_memcached::Client>),
+}
+
+async fn async_memcached(address: &str) -> Box<async_memcached::Client> {
+    Box::new(async_memcached::Client::new(format!("tcp://{address}")).await.unwrap())
 }
 
 impl Who {
     /// The one that the others are held against comes first.
-    const ALL: [Who; 3] = [Who::Exp, Who::Memocached, Who::AsyncMemcached];
+    const ALL: [Who; 4] = [Who::Exp, Who::Memocached, Who::AsyncMemcached, Who::AsyncMemcachedInTime];
 
     fn name(self) -> &'static str {
         match self {
             Who::Memocached => "memocached",
             Who::Exp => "memcache::exp",
             Who::AsyncMemcached => "async-memcached",
+            Who::AsyncMemcachedInTime => "async-memcached in time",
         }
     }
 
@@ -50,10 +59,8 @@ impl Who {
             clients.push(match self {
                 Who::Memocached => Client::Memocached(memocached.clone()),
                 Who::Exp => Client::Exp(Arc::clone(&exp)),
-                Who::AsyncMemcached => {
-                    let client = async_memcached::Client::new(format!("tcp://{address}")).await;
-                    Client::AsyncMemcached(Box::new(client.unwrap()))
-                }
+                Who::AsyncMemcached => Client::AsyncMemcached(async_memcached(address).await),
+                Who::AsyncMemcachedInTime => Client::AsyncMemcachedInTime(async_memcached(address).await),
             });
         }
         clients
@@ -66,6 +73,9 @@ impl Client {
             Client::Memocached(client) => client.get::<Vec<u8>>(key).await.unwrap().unwrap().len(),
             Client::Exp(client) => client.get(key).send().await.unwrap().value.unwrap().len(),
             Client::AsyncMemcached(client) => client.get(key).await.unwrap().unwrap().data.unwrap().len(),
+            Client::AsyncMemcachedInTime(client) => {
+                timeout(PATIENCE, client.get(key)).await.unwrap().unwrap().unwrap().data.unwrap().len()
+            }
         }
     }
 
@@ -74,6 +84,9 @@ impl Client {
             Client::Memocached(client) => client.set(key, value, TTL).await.unwrap(),
             Client::Exp(client) => drop(client.set(key, value).ttl_raw(600).send().await.unwrap()),
             Client::AsyncMemcached(client) => client.set(key, value, Some(600), None).await.unwrap(),
+            Client::AsyncMemcachedInTime(client) => {
+                timeout(PATIENCE, client.set(key, value, Some(600), None)).await.unwrap().unwrap();
+            }
         }
     }
 
@@ -85,6 +98,9 @@ impl Client {
                 client.run_many(gets).await.unwrap().len()
             }
             Client::AsyncMemcached(client) => client.get_multi(keys).await.unwrap().len(),
+            Client::AsyncMemcachedInTime(client) => {
+                timeout(PATIENCE, client.get_multi(keys)).await.unwrap().unwrap().len()
+            }
         }
     }
 }
