@@ -46,7 +46,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     };
     let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
-    quote!(#krate::private::Address::#how(#site) #when #cache #ttl .key(|#key| { #(#steps)* }))
+    quote!(#krate::private::Address::#how(#site) #when #cache #ttl .key(&mut |#key| { #(#steps)* }))
 }
 
 /// The call with what of its result is stored, how, and when. All of it has the

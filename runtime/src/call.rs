@@ -68,9 +68,10 @@ impl Address {
         self
     }
 
-    /// Settles the cache and writes the key.
+    /// Settles the cache and writes the key. Every site has a closure of its
+    /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
-    pub fn key(mut self, write: impl FnOnce(&mut KeyBuilder)) -> Self {
+    pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Self {
         if self.mode == Mode::Bypass {
             return self;
         }
@@ -81,7 +82,7 @@ impl Address {
             self.cache = self.cache.filter(|cache| cache.caches(self.site.name()));
         }
         let Some(cache) = &self.cache else { return self };
-        let write = || {
+        let mut write = || {
             let mut key = KeyBuilder::new(cache.namespace());
             write(&mut key);
             key.finish()
