@@ -124,7 +124,10 @@ impl KeyBuilder {
     /// `module` and `place` are where it stands in the source, if it may be a
     /// function inside another, which can have a twin of the same path.
     pub fn function<T>(&mut self, _here: &T, name: &str, place: Option<(&str, u32, u32)>) {
-        let around = around(std::any::type_name::<T>());
+        self.function_in(around(std::any::type_name::<T>()), name, place);
+    }
+
+    fn function_in(&mut self, around: &str, name: &str, place: Option<(&str, u32, u32)>) {
         self.value(|key| key.leaf(around));
         self.literal("::");
         self.value(|key| key.leaf(name));
@@ -137,7 +140,10 @@ impl KeyBuilder {
     /// share a trait's, has entries of its own for each type. `_here` is a
     /// closure in its body.
     pub fn owner<T>(&mut self, _here: &T) {
-        let owner = around(std::any::type_name::<T>());
+        self.owned_by(around(std::any::type_name::<T>()));
+    }
+
+    fn owned_by(&mut self, owner: &str) {
         // `module::Type<T>`, `<Type<T> as Trait>`, but not `<Type as Trait>`,
         // which may be any type's implementation of a method of its own.
         if owner.trim_start_matches('<').contains('<') {
