@@ -241,8 +241,11 @@ impl Standard {
 
 #[cfg(feature = "bincode")]
 mod binary {
-    use bincode::config::{Configuration, Limit, standard};
-    use bincode::serde::{decode_from_slice, encode_into_std_write};
+    use bincode::config::standard;
+    use bincode::de::read::{Reader, SliceReader};
+    use bincode::de::{BorrowDecode, BorrowDecoder, Decoder, DecoderImpl};
+    use bincode::error::DecodeError;
+    use bincode::serde::{BorrowCompat, encode_into_std_write};
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
@@ -253,28 +256,24 @@ mod binary {
     }
 
     pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-        // A byte can stand for a `u128`, of which bincode claims all 16.
-        let decoded = match bytes.len() {
-            0..0x1000 => limited::<T, 0x1_0000>(bytes),
-            0x1000..0x1_0000 => limited::<T, 0x10_0000>(bytes),
-            0x1_0000..0x10_0000 => limited::<T, 0x100_0000>(bytes),
-            _ => limited::<T, 0x1000_0000>(bytes),
-        };
-        let (value, consumed) = decoded.map_err(Error::decode)?;
-        if consumed == bytes.len() {
-            Ok(value)
-        } else {
-            Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value"))
+        let mut decoder = decoder(bytes).map_err(Error::decode)?;
+        let BorrowCompat(value) = BorrowCompat::<T>::borrow_decode(&mut decoder).map_err(Error::decode)?;
+        match decoder.reader().peek_read(1) {
+            None => Ok(value),
+            Some(_) => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
         }
     }
 
-    /// Without a limit a few bytes that claim a huge length abort the process;
-    /// `LIMIT` counts the memory that is claimed, so it leaves some room.
-    fn limited<T: DeserializeOwned, const LIMIT: usize>(
-        bytes: &[u8],
-    ) -> Result<(T, usize), bincode::error::DecodeError> {
-        let config: Configuration<_, _, Limit<LIMIT>> = standard().with_limit::<LIMIT>();
-        decode_from_slice(bytes, config)
+    /// Without a limit a few bytes that claim a huge length abort the process.
+    /// bincode's is part of a type, and with several of them all that decodes a
+    /// value would be compiled several times. So there is one, the largest, and
+    /// what these bytes may not claim is claimed beforehand.
+    fn decoder(bytes: &[u8]) -> Result<impl BorrowDecoder<'_, Context = ()>, DecodeError> {
+        // A byte can stand for a `u128`, of which bincode claims all 16.
+        let room = bytes.len().saturating_mul(16);
+        let mut decoder = DecoderImpl::new(SliceReader::new(bytes), standard().with_limit::<{ usize::MAX }>(), ());
+        decoder.claim_bytes_read(usize::MAX - room)?;
+        Ok(decoder)
     }
 }
 
@@ -346,6 +345,14 @@ mod tests {
             let decoded: Result<Vec<u64>, _> = codec.boxed().decode(&bomb);
             assert!(decoded.is_err(), "{codec:?}");
         }
+    }
+
+    #[test]
+    fn few_bytes_cannot_claim_much() {
+        // The length 60 in front of one byte: memory for it is not even asked for.
+        let decoded: Result<String, _> = Bincode.decode(&[60, b'a']);
+        let refused = std::error::Error::source(&decoded.unwrap_err()).unwrap().to_string();
+        assert_eq!(refused, bincode::error::DecodeError::LimitExceeded.to_string());
     }
 
     #[test]
