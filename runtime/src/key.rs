@@ -140,10 +140,15 @@ impl KeyBuilder {
     /// share a trait's, has entries of its own for each type. `_here` is a
     /// closure in its body.
     pub fn owner<T>(&mut self, _here: &T) {
-        self.owned_by(around(std::any::type_name::<T>()));
+        self.owner_of(std::any::type_name::<T>());
     }
 
-    fn owned_by(&mut self, owner: &str) {
+    fn owner_of(&mut self, closure: &str) {
+        // So it is for most functions, and found out soon.
+        if !closure.contains('<') {
+            return;
+        }
+        let owner = around(closure);
         // `module::Type<T>`, `<Type<T> as Trait>`, but not `<Type as Trait>`,
         // which may be any type's implementation of a method of its own.
         if owner.trim_start_matches('<').contains('<') {
