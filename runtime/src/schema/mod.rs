@@ -9,17 +9,18 @@
 mod trace;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::trace::Type;
 use crate::sync::lock;
 
 thread_local! {
-    static KNOWN: RefCell<HashMap<usize, u64>> = RefCell::new(HashMap::new());
+    static KNOWN: RefCell<BTreeMap<usize, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What any thread has found out.
@@ -27,41 +28,49 @@ static FOUND: Mutex<BTreeMap<usize, u64>> = Mutex::new(BTreeMap::new());
 
 /// The fingerprint of `T`, traced once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
-    // The function's address stands for the type: it is there without a
-    // `'static` bound, and where two types share one address, the compiler
-    // found their tracing to be the same code.
-    let traced = traced::<T> as *const () as usize;
+    known(Type::of::<T>())
+}
+
+fn known(of: &'static Type) -> u64 {
+    // The address stands for the type: it is there without a `'static` bound,
+    // and where two types share one address, they have one name, and the
+    // compiler found their tracing to be the same code.
+    let address = std::ptr::from_ref(of).addr();
     // While the thread ends there may be no memory of earlier calls left.
-    let known = KNOWN.try_with(|known| known.borrow().get(&traced).copied());
+    let known = KNOWN.try_with(|known| known.borrow().get(&address).copied());
     if let Ok(Some(known)) = known {
         return known;
     }
     // Nothing is locked or borrowed while the type's own code runs.
-    let found = lock(&FOUND).get(&traced).copied();
-    let fingerprint = found.unwrap_or_else(self::traced::<T>);
-    lock(&FOUND).insert(traced, fingerprint);
-    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(traced, fingerprint));
+    let found = lock(&FOUND).get(&address).copied();
+    let fingerprint = found.unwrap_or_else(|| traced(of));
+    lock(&FOUND).insert(address, fingerprint);
+    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(address, fingerprint));
     fingerprint
 }
 
-fn traced<T: DeserializeOwned>() -> u64 {
-    let structure = catch_unwind(AssertUnwindSafe(trace::structure::<T>)).unwrap_or_default();
+fn traced(of: &Type) -> u64 {
+    let structure = catch_unwind(AssertUnwindSafe(|| trace::structure(of))).unwrap_or_default();
     match structure.complete {
         true => xxh3_64(structure.text.as_bytes()),
         // Some of it is not known, so at least the name must be the same.
-        false => xxh3_64(format!("{} {}", std::any::type_name::<T>(), structure.text).as_bytes()),
+        false => xxh3_64(format!("{} {}", (of.name)(), structure.text).as_bytes()),
     }
 }
 
 #[cfg(test)]
 #[allow(dead_code, reason = "the types are traced, never built")]
 mod tests {
+    use std::collections::HashMap;
     use std::num::NonZero;
 
     use serde::Deserialize;
 
-    use super::trace::structure;
     use super::*;
+
+    fn is_complete<T: DeserializeOwned>() -> bool {
+        trace::structure(Type::of::<T>()).complete
+    }
 
     macro_rules! versions {
         ($($name:ident { $($item:item)* })*) => {$( mod $name { use super::*; $(#[derive(Deserialize)] $item)* } )*};
@@ -154,14 +163,14 @@ mod tests {
         all_differ!(Expr: swapped, dropped, signed, renamed);
         all_differ!(List: swapped, dropped, signed, renamed);
         all_differ!(Left: signed);
-        assert!(structure::<v1::Expr>().complete);
-        assert!(structure::<v1::Left>().complete);
-        assert!(structure::<v1::List>().complete);
+        assert!(is_complete::<v1::Expr>());
+        assert!(is_complete::<v1::Left>());
+        assert!(is_complete::<v1::List>());
     }
 
     #[test]
     fn values_that_refuse_a_zero_do_not_end_the_trace() {
-        assert!(structure::<(NonZero<u8>, char, std::net::IpAddr, std::time::Duration)>().complete);
+        assert!(is_complete::<(NonZero<u8>, char, std::net::IpAddr, std::time::Duration)>());
         assert_ne!(fingerprint::<(NonZero<u8>, u32)>(), fingerprint::<(NonZero<u8>, i32)>());
     }
 
@@ -179,7 +188,7 @@ mod tests {
                 panic!("on purpose")
             }
         }
-        assert!(!structure::<Refuses>().complete);
+        assert!(!is_complete::<Refuses>());
         assert_ne!(fingerprint::<Refuses>(), fingerprint::<Panics>());
     }
 
@@ -189,6 +198,6 @@ mod tests {
         struct Endless {
             inner: Box<Endless>,
         }
-        assert!(!structure::<Endless>().complete);
+        assert!(!is_complete::<Endless>());
     }
 }

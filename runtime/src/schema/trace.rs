@@ -27,13 +27,27 @@ const DEEPEST: usize = 48;
 /// Runs for one type, however many variants and refused samples it has.
 const MOST_RUNS: usize = 2_000;
 
-/// The structure of `T`.
-pub(super) fn structure<T: DeserializeOwned>() -> Structure {
+/// What tracing needs of a type: as little as can be, since it is compiled for
+/// each.
+pub(super) struct Type {
+    pub(super) name: fn() -> &'static str,
+    /// Whether a run through the type came to its end.
+    ends: fn(&mut Tracer) -> bool,
+}
+
+impl Type {
+    pub(super) const fn of<T: DeserializeOwned>() -> &'static Type {
+        const { &Type { name: std::any::type_name::<T>, ends: |tracer| T::deserialize(tracer).is_ok() } }
+    }
+}
+
+/// The structure of a type.
+pub(super) fn structure(of: &Type) -> Structure {
     let mut tracer = Tracer::default();
     let mut runs = BTreeMap::new();
     for run in 0..MOST_RUNS {
         tracer.begin(run);
-        let ended = T::deserialize(&mut tracer).is_ok();
+        let ended = (of.ends)(&mut tracer);
         let text = std::mem::take(&mut tracer.text);
         if ended {
             // One line for each way through the type, whenever it was found.
@@ -158,15 +172,24 @@ impl Tracer {
     }
 
     fn deeper<V>(&mut self, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
+        self.descend()?;
+        let traced = trace(self);
+        self.ascend();
+        traced
+    }
+
+    fn descend(&mut self) -> Traced<()> {
         if self.depth == DEEPEST {
             return Err(Stopped);
         }
         self.depth += 1;
         self.note("(");
-        let traced = trace(self);
+        Ok(())
+    }
+
+    fn ascend(&mut self) {
         self.note(")");
         self.depth -= 1;
-        traced
     }
 
     /// The variant to follow.
