@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::exchange::{Ttl, Verb};
+use crate::exchange::{Outcome, Ttl, Verb};
 #[cfg(feature = "tokio")]
 use crate::flow::Waiting;
 use crate::flow::{Flow, Place};
 use crate::key::{Key, KeyBuilder};
 use crate::mode::{self, Mode};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
-use crate::record::Form;
+use crate::record::{Form, Record};
 use crate::shape::Shape;
 use crate::site::Site;
 use crate::telemetry::memo::CallSpan;
@@ -100,6 +100,22 @@ impl Address {
         Memo { address: self, shape, codec: Configured, store_if: Always, on_error: PhantomData }
     }
 
+    /// Where the call's value belongs, and the span that has been told.
+    fn settle(self) -> (CallSpan, Option<Place>) {
+        let Address { site, cache, key, ttl, mode, span } = self;
+        let span = span.unwrap_or_else(|| site.telemetry().open());
+        let Some((cache, key)) = cache.zip(key) else {
+            span.bypassed();
+            return (span, None);
+        };
+        let ttl = ttl.unwrap_or_else(|| cache.ttl());
+        span.ttl(ttl);
+        if cache.records_keys() {
+            span.key(key.text());
+        }
+        (span, Some(Place::new(cache, key, ttl, mode)))
+    }
+
     pub(crate) fn ttl_on(&self, cache: &Cache) -> Ttl {
         self.ttl.unwrap_or_else(|| cache.ttl())
     }
@@ -148,94 +164,129 @@ where
     O: OnError<S>,
 {
     let Memo { address, codec, store_if, .. } = memo;
-    let Address { site, cache, key, ttl, mode, span } = address;
-    let span = span.unwrap_or_else(|| site.telemetry().open());
-    let flow = cache.zip(key).map(|(cache, key)| {
-        let form = Form::of(&key, codec.choose(&cache), site.version());
-        let ttl = ttl.unwrap_or_else(|| cache.ttl());
-        span.ttl(ttl);
-        if cache.records_keys() {
-            span.key(key.text());
-        }
-        Flow { form, ttl, mode, place: Place::new(cache, key) }
+    let version = address.site.version();
+    let (span, place) = address.settle();
+    let around = place.map(|place| {
+        let form = Form::of(&place.key, codec.choose(&place.cache), version);
+        Around { flow: Flow { form, place }, store_if, on_error: O::answer }
     });
-    if flow.is_none() {
-        span.bypassed();
-    }
-    Ready { span, flow, store_if, on_error: O::answer }
+    Ready { span, around }
 }
 
-/// A call that can begin. Without a flow there is nothing to ask.
+/// A call that can begin.
 pub struct Ready<S: Shape, I> {
     span: CallSpan,
-    flow: Option<Flow<S::Value>>,
-    store_if: I,
-    on_error: fn(Error) -> Option<S::Return>,
+    /// Absent where there is nothing to ask.
+    around: Option<Around<S, I>>,
 }
 
+/// A body is of a type of its own, so these are compiled for each function and
+/// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// The cached return value, or the body's.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
-        let Ready { span, flow, store_if, on_error } = self;
-        let _entered = span.enter();
-        let Some(mut flow) = flow else {
-            return span.compute(body).0;
-        };
-        let found = flow.place.cache.store().ask(Verb::Get, &flow.lookup(&span), &flow.place.budget);
-        match flow.judge(found, &span) {
-            Ok(Some(value)) => return S::join(value),
-            Ok(None) => {}
-            Err(error) => {
-                if let Some(answer) = on_error(error) {
-                    return answer;
-                }
-            }
+        let _entered = self.span.enter();
+        // Behind the guard, so that a panic gives the lease back in the span.
+        let mut around = self.around;
+        if let Some(answer) = Around::before(&mut around, &self.span) {
+            return answer;
         }
-        let (returned, cost) = span.compute(body);
-        let value = match S::split(returned) {
-            Ok(value) => value,
-            Err(returned) => return returned,
-        };
-        if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
-            let outcome = flow.place.cache.store().ask(Verb::Set, &flow.store(&bytes), &flow.place.budget);
-            flow.stored(outcome, bytes.len(), cost, &span);
-        }
-        S::join(value)
+        let computing = self.span.computing();
+        let returned = body();
+        let cost = computing.end();
+        Around::after(&mut around, returned, cost, &self.span)
     }
 
     /// As [`Ready::run`], for a body that is a future.
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
-        let Ready { span, flow, store_if, on_error } = self;
+        let Ready { span, mut around } = self;
         let call = async {
-            let Some(mut flow) = flow else {
-                return span.compute_async(body).await.0;
-            };
-            flow.place.waiting = Waiting::Async;
-            let found = flow.place.cache.store().ask_async(Verb::Get, &flow.lookup(&span), &flow.place.budget).await;
-            match flow.judge(found, &span) {
-                Ok(Some(value)) => return S::join(value),
-                Ok(None) => {}
-                Err(error) => {
-                    if let Some(answer) = on_error(error) {
-                        return answer;
-                    }
+            if let Some(around) = &mut around {
+                let found = ask_async(&mut around.flow.place, &span).await;
+                if let Some(answer) = around.answer(found, &span) {
+                    return answer;
                 }
             }
             let (returned, cost) = span.compute_async(body).await;
+            let Some(mut around) = around else { return returned };
             // From here on only the value is held while waiting: the rest of a
             // `Result` may be of a type that must stay on its thread.
-            let value = match S::split(returned) {
-                Ok(value) => value,
+            let (value, record) = match around.pack(returned, cost, &span) {
+                Ok(packed) => packed,
                 Err(returned) => return returned,
             };
-            if let Some(bytes) = flow.pack(&value, cost, &store_if, &span) {
-                let outcome =
-                    flow.place.cache.store().ask_async(Verb::Set, &flow.store(&bytes), &flow.place.budget).await;
-                flow.stored(outcome, bytes.len(), cost, &span);
+            if let Some(record) = record {
+                keep_async(&mut around.flow.place, &record, cost, &span).await;
             }
             S::join(value)
         };
         span.within(call).await
     }
+}
+
+/// What comes before a body and after it: compiled for each type of value.
+struct Around<S: Shape, I> {
+    flow: Flow<S::Value>,
+    store_if: I,
+    on_error: fn(Error) -> Option<S::Return>,
+}
+
+impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
+    /// The return value, if the body need not run.
+    fn before(around: &mut Option<Self>, span: &CallSpan) -> Option<S::Return> {
+        let around = around.as_mut()?;
+        let found = ask(&around.flow.place, span);
+        around.answer(found, span)
+    }
+
+    /// Stores what the body has returned, and returns it.
+    fn after(around: &mut Option<Self>, returned: S::Return, cost: u64, span: &CallSpan) -> S::Return {
+        let Some(around) = around else { return returned };
+        let (value, record) = match around.pack(returned, cost, span) {
+            Ok(packed) => packed,
+            Err(returned) => return returned,
+        };
+        if let Some(record) = record {
+            keep(&mut around.flow.place, &record, cost, span);
+        }
+        S::join(value)
+    }
+
+    /// The return value that was found, or that stands for an error.
+    fn answer(&mut self, found: Outcome, span: &CallSpan) -> Option<S::Return> {
+        match self.flow.judge(found, span) {
+            Ok(value) => value.map(S::join),
+            Err(error) => (self.on_error)(error),
+        }
+    }
+
+    /// The value, and what is to be stored of it; or the return value, if it
+    /// holds none.
+    fn pack(&self, returned: S::Return, cost: u64, span: &CallSpan) -> Result<(S::Value, Option<Record>), S::Return> {
+        let value = S::split(returned)?;
+        let record = self.flow.pack(&value, cost, &self.store_if, span);
+        Ok((value, record))
+    }
+}
+
+fn ask(place: &Place, span: &CallSpan) -> Outcome {
+    place.cache.store().ask(Verb::Get, &place.lookup(span), &place.budget)
+}
+
+fn keep(place: &mut Place, record: &Record, cost: u64, span: &CallSpan) {
+    let outcome = place.cache.store().ask(Verb::Set, &place.store(record), &place.budget);
+    place.stored(outcome, record, cost, span);
+}
+
+#[cfg(feature = "tokio")]
+async fn ask_async(place: &mut Place, span: &CallSpan) -> Outcome {
+    place.waiting = Waiting::Async;
+    place.cache.store().ask_async(Verb::Get, &place.lookup(span), &place.budget).await
+}
+
+#[cfg(feature = "tokio")]
+async fn keep_async(place: &mut Place, record: &Record, cost: u64, span: &CallSpan) {
+    let outcome = place.cache.store().ask_async(Verb::Set, &place.store(record), &place.budget).await;
+    place.stored(outcome, record, cost, span);
 }

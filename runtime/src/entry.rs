@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl, Write};
 use crate::key::Key;
 use crate::policy::{Choose, Configured};
-use crate::record::Form;
+use crate::record::{Form, Record};
 
 /// The cache entry of one call, without making the call.
 ///
@@ -97,13 +97,15 @@ impl<C> Handle<C> {
         Ok((cache, Request::Peek { key: key.wire() }))
     }
 
-    fn store<'a>(&'a self, value: &'a [u8], flags: u32) -> Result<(&'a Cache, Request<'a>), Error> {
+    fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
         let (cache, key) = self.place()?;
         let ttl = self.address.ttl_on(cache);
         if ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok((cache, Request::Store { key: key.wire(), value, flags, ttl, how: Write::Set, guard: Guard::None }))
+        let Record { bytes: value, flags } = record;
+        let (how, guard) = (Write::Set, Guard::None);
+        Ok((cache, Request::Store { key: key.wire(), value, flags: *flags, ttl, how, guard }))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
@@ -143,9 +145,8 @@ macro_rules! verbs {
         /// If the value cannot be encoded or is too large, the server cannot
         /// be reached or refuses, or nothing is cached.
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
-            let form = self.handle.form::<$value>()?;
-            let bytes = form.pack(value, 0)?;
-            let (cache, request) = self.handle.store(&bytes, form.flags())?;
+            let record = self.handle.form::<$value>()?.pack(value, 0)?;
+            let (cache, request) = self.handle.store(&record)?;
             cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*.map(drop)
         }
 
@@ -158,10 +159,13 @@ macro_rules! verbs {
             let form = self.handle.form::<$value>()?;
             let (cache, request) = self.handle.peek()?;
             let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
-            Ok(item.filter(|item| form.unpack(&item.value, item.flags).is_ok()).map(|item| EntryInfo {
-                time_left: item.seconds_left.map(Duration::from_secs),
-                size: item.value.len(),
-                cost: Duration::from_nanos(form.cost(&item.value).unwrap_or(0)),
+            Ok(item.and_then(|item| {
+                let found = form.unpack(&item.value, item.flags).ok()?;
+                Some(EntryInfo {
+                    time_left: item.seconds_left.map(Duration::from_secs),
+                    size: item.value.len(),
+                    cost: Duration::from_nanos(found.cost),
+                })
             }))
         }
     };

@@ -2,7 +2,8 @@
 //! open.
 //!
 //! A [`Flow`] does the thinking of one call and leaves the waiting to `call`,
-//! which carries it through a blocking or an async function.
+//! which carries it through a blocking or an async function. What does not
+//! depend on the value's type is its [`Place`]'s, and compiled once.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::exchange::{Guard, Item, Lease, Outcome, Reply, Request, Ttl, Verb, Wr
 use crate::key::Key;
 use crate::mode::Mode;
 use crate::policy::StoreIf;
-use crate::record::{Form, Found};
+use crate::record::{Form, Record};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::memo::{CallSpan, MissReason};
@@ -30,8 +31,6 @@ const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// One call that has a cache and a key.
 pub(crate) struct Flow<V> {
     pub(crate) form: Form<V>,
-    pub(crate) ttl: Ttl,
-    pub(crate) mode: Mode,
     pub(crate) place: Place,
 }
 
@@ -39,6 +38,8 @@ pub(crate) struct Flow<V> {
 pub(crate) struct Place {
     pub(crate) cache: Cache,
     pub(crate) key: Key,
+    ttl: Ttl,
+    mode: Mode,
     pub(crate) budget: Budget,
     pub(crate) waiting: Waiting,
     claim: Claim,
@@ -69,23 +70,7 @@ enum Claim {
     Replace(u64),
 }
 
-impl Place {
-    pub(crate) fn new(cache: Cache, key: Key) -> Self {
-        Place { budget: cache.budget(), cache, key, waiting: Waiting::Blocking, claim: Claim::Nothing }
-    }
-}
-
 impl<V> Flow<V> {
-    /// Asks for the value, or for the lease to compute it: not much longer
-    /// than that takes, since a lease may be lost with its holder.
-    pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
-        let key = self.place.key.wire();
-        if self.mode == Mode::ReadOnly {
-            return Request::Peek { key };
-        }
-        Request::Lookup { key, lease: lease(span) }
-    }
-
     /// The value that was found, if it is to be used. From here on the flow
     /// knows what this call may store.
     ///
@@ -93,6 +78,47 @@ impl<V> Flow<V> {
     ///
     /// If the cache could not be asked.
     pub(crate) fn judge(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error> {
+        let Flow { form, place } = self;
+        let mut value = None;
+        let unpack = &mut |item: &Item| {
+            let found = form.unpack(&item.value, item.flags)?;
+            value = Some(found.value);
+            Ok(found.cost)
+        };
+        place.judge(outcome, unpack, span)?;
+        Ok(value)
+    }
+
+    /// What to store, if this call may store and the value lets it.
+    pub(crate) fn pack(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Record> {
+        self.place.pack(&|| wanted.allows(value), &|| self.form.pack(value, cost), span)
+    }
+}
+
+impl Place {
+    pub(crate) fn new(cache: Cache, key: Key, ttl: Ttl, mode: Mode) -> Self {
+        let (budget, waiting, claim) = (cache.budget(), Waiting::Blocking, Claim::Nothing);
+        Place { cache, key, ttl, mode, budget, waiting, claim }
+    }
+
+    /// Asks for the value, or for the lease to compute it: not much longer
+    /// than that takes, since a lease may be lost with its holder.
+    pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
+        let key = self.key.wire();
+        if self.mode == Mode::ReadOnly {
+            return Request::Peek { key };
+        }
+        Request::Lookup { key, lease: lease(span) }
+    }
+
+    /// Has an item that is to be used unpacked, which gives what it took to
+    /// compute; without one, knows what this call may store.
+    fn judge(
+        &mut self,
+        outcome: Outcome,
+        unpack: &mut dyn FnMut(&Item) -> Result<u64, Refusal>,
+        span: &CallSpan,
+    ) -> Result<(), Error> {
         let item = match outcome {
             Ok(Reply::Found(item)) => item,
             Ok(reply) => {
@@ -102,38 +128,41 @@ impl<V> Flow<V> {
                     _ => Claim::Lost,
                 });
                 span.miss(MissReason::Absent);
-                return Ok(None);
+                return Ok(());
             }
             Err(error) => {
                 span.unavailable(&error);
                 return Err(error);
             }
         };
-        let Item { value, flags, cas, .. } = item;
         if self.mode == Mode::Refresh {
-            self.claim(Claim::Replace(cas));
+            self.claim(Claim::Replace(item.cas));
             span.miss(MissReason::Refresh);
-            return Ok(None);
+            return Ok(());
         }
-        match span.try_deserialize(|| self.form.unpack(&value, flags)) {
-            Ok(Found { value: found, cost }) => {
-                span.hit(value.len(), cost);
-                return Ok(Some(found));
+        match span.try_deserialize(|| unpack(&item)) {
+            Ok(cost) => {
+                span.hit(item.value.len(), cost);
+                return Ok(());
             }
             Err(Refusal::Foreign) => span.miss(MissReason::Schema),
             Err(Refusal::Corrupt) => span.undecodable(),
         }
-        self.claim(Claim::Replace(cas));
-        Ok(None)
+        self.claim(Claim::Replace(item.cas));
+        Ok(())
     }
 
     fn claim(&mut self, claim: Claim) {
-        self.place.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
+        self.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
     }
 
-    /// The bytes to store, if this call may store and the value lets it.
-    pub(crate) fn pack(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Vec<u8>> {
-        match self.place.claim {
+    fn pack(
+        &self,
+        wanted: &dyn Fn() -> bool,
+        pack: &dyn Fn() -> Result<Record, Error>,
+        span: &CallSpan,
+    ) -> Option<Record> {
+        match self.claim {
             Claim::Nothing => return None,
             Claim::Lost => {
                 span.left_to_another();
@@ -141,7 +170,7 @@ impl<V> Flow<V> {
             }
             Claim::First | Claim::Lease(_) | Claim::Replace(_) => {}
         }
-        if !wanted.allows(value) {
+        if !wanted() {
             span.not_wanted();
             return None;
         }
@@ -149,32 +178,33 @@ impl<V> Flow<V> {
             span.not_stored("ttl is zero");
             return None;
         }
-        let Ok(bytes) = span.serialize_value(|| self.form.pack(value, cost)) else {
+        let Ok(record) = span.serialize_value(pack) else {
             span.not_stored(ErrorKind::Encode.as_str());
             return None;
         };
-        if self.store(&bytes).check().is_err() {
+        if self.store(&record).check().is_err() {
             span.not_stored(ErrorKind::TooLarge.as_str());
             return None;
         }
-        Some(bytes)
+        Some(record)
     }
 
-    pub(crate) fn store<'a>(&'a self, value: &'a [u8]) -> Request<'a> {
-        let (how, guard) = match self.place.claim {
+    pub(crate) fn store<'a>(&'a self, record: &'a Record) -> Request<'a> {
+        let (how, guard) = match self.claim {
             Claim::Lease(cas) | Claim::Replace(cas) => (Write::Set, Guard::Unchanged(cas)),
             Claim::First => (Write::Add, Guard::None),
             Claim::Nothing | Claim::Lost => (Write::Set, Guard::None),
         };
-        Request::Store { key: self.place.key.wire(), value, flags: self.form.flags(), ttl: self.ttl, how, guard }
+        let Record { bytes: value, flags } = record;
+        Request::Store { key: self.key.wire(), value, flags: *flags, ttl: self.ttl, how, guard }
     }
 
     /// Takes note of how storing ended. The claim is used up even if the reply
     /// is unknown: the value may have been stored.
-    pub(crate) fn stored(&mut self, outcome: Outcome, size: usize, cost: u64, span: &CallSpan) {
-        self.place.claim = Claim::Nothing;
+    pub(crate) fn stored(&mut self, outcome: Outcome, record: &Record, cost: u64, span: &CallSpan) {
+        self.claim = Claim::Nothing;
         match outcome {
-            Ok(Reply::Done) => span.stored(size),
+            Ok(Reply::Done) => span.stored(record.bytes.len()),
             // The next lease will be longer.
             Ok(Reply::Absent) if Duration::from_nanos(cost) > FIRST_LEASE => span.not_stored("the lease ran out"),
             // Written, deleted or expired since the lookup: that one wins.

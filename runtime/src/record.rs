@@ -1,5 +1,7 @@
 //! A value as it is stored for one key: codec and framing together.
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::codec::{Codec, Framing};
@@ -8,11 +10,18 @@ use crate::error::Error;
 use crate::foreign;
 use crate::key::Key;
 
-/// Whose values these are: one key's, of one type, version and codec.
+/// How values of one type are stored for one key.
 pub(crate) struct Form<V> {
     codec: Box<dyn Codec<V>>,
-    identity: Identity,
-    framing: Framing,
+    frame: Frame,
+}
+
+/// What is stored of a value.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) bytes: Vec<u8>,
+    /// What the bytes are marked with.
+    pub(crate) flags: u32,
 }
 
 /// A value that was found.
@@ -25,53 +34,73 @@ pub(crate) struct Found<V> {
 
 impl<V> Form<V> {
     pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32) -> Self {
-        let structure = [codec.schema().to_le_bytes(), key.owner().to_le_bytes()].concat();
-        let schema = xxh3_64_with_seed(&structure, u64::from(version));
-        let identity = Identity { codec: codec.id(), schema, key: key.fingerprint() };
-        Form { framing: codec.framing(), codec, identity }
-    }
-
-    /// What the bytes are marked with.
-    pub(crate) fn flags(&self) -> u32 {
-        match self.framing {
-            Framing::Envelope => CLIENT_FLAGS,
-            Framing::Bare => self.codec.flags(),
-        }
-    }
-
-    /// The bytes to store.
-    pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Vec<u8>, Error> {
-        match self.framing {
+        let frame = match codec.framing() {
             Framing::Envelope => {
-                let mut bytes = envelope::begin(self.identity);
-                self.codec.encode(value, &mut bytes)?;
-                envelope::seal(&mut bytes, cost);
-                Ok(bytes)
+                let schema = schema(codec.schema(), key.owner(), version);
+                Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
             }
-            Framing::Bare => {
-                let mut bytes = Vec::new();
-                self.codec.encode(value, &mut bytes)?;
-                Ok(bytes)
-            }
-        }
+            Framing::Bare => Frame::Bare { flags: codec.flags() },
+        };
+        Form { codec, frame }
+    }
+
+    /// What to store.
+    pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
+        self.frame.pack(cost, &|out| self.codec.encode(value, out))
     }
 
     /// The value in stored bytes, if they are this form's.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
-        let bare;
-        let Contents { payload, cost } = match self.framing {
-            Framing::Envelope => envelope::open(bytes, self.identity)?,
-            Framing::Bare => {
-                bare = foreign::bare(bytes, flags, self.codec.flags()).map_err(|_| Refusal::Foreign)?;
-                Contents { payload: &bare, cost: 0 }
-            }
-        };
-        let value = self.codec.decode(payload).map_err(|_| Refusal::Corrupt)?;
+        let (payload, cost) = self.frame.open(bytes, flags)?;
+        let value = self.codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
         Ok(Found { value, cost })
     }
+}
 
-    /// The cost in stored bytes that are this form's, without decoding.
-    pub(crate) fn cost(&self, bytes: &[u8]) -> Option<u64> {
-        envelope::open(bytes, self.identity).ok().map(|contents| contents.cost)
+/// A form without the type: what stands around the bytes of a value.
+#[derive(Clone, Copy)]
+enum Frame {
+    /// Whose values these are: one key's, of one type, version and codec.
+    Envelope(Identity),
+    /// The bytes are marked, and nothing more.
+    Bare { flags: u32 },
+}
+
+impl Frame {
+    fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<(), Error>) -> Result<Record, Error> {
+        match self {
+            Frame::Envelope(identity) => {
+                let mut bytes = envelope::begin(identity);
+                encode(&mut bytes)?;
+                envelope::seal(&mut bytes, cost);
+                Ok(Record { bytes, flags: CLIENT_FLAGS })
+            }
+            Frame::Bare { flags } => {
+                let mut bytes = Vec::new();
+                encode(&mut bytes)?;
+                Ok(Record { bytes, flags })
+            }
+        }
     }
+
+    /// The value's own bytes, and what it took to compute in nanoseconds.
+    fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
+        match self {
+            Frame::Envelope(identity) => {
+                let Contents { payload, cost } = envelope::open(bytes, identity)?;
+                Ok((Cow::Borrowed(payload), cost))
+            }
+            Frame::Bare { flags: own } => {
+                let payload = foreign::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
+                Ok((payload, 0))
+            }
+        }
+    }
+}
+
+/// What a value must have in common with those that are read for it: its type's
+/// structure, the type it is a method's of, the function's version.
+fn schema(structure: u64, owner: u64, version: u32) -> u64 {
+    let both = u128::from(structure) | u128::from(owner) << 64;
+    xxh3_64_with_seed(&both.to_le_bytes(), u64::from(version))
 }

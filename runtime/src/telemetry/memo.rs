@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::span::EnteredSpan;
 use tracing::{Level, Span};
 
 use super::callsite::{NamedSpan, Naming};
@@ -108,14 +109,13 @@ impl CallSpan {
         tracing::Instrument::instrument(call, self.span.clone())
     }
 
-    /// Runs the function's own body; returns its cost in nanoseconds as well.
-    pub(crate) fn compute<R>(&self, body: impl FnOnce() -> R) -> (R, u64) {
+    /// Begins the function's own body.
+    pub(crate) fn computing(&self) -> Computing<'_> {
         let (span, started) = (compute_span(), Instant::now());
-        let returned = span.in_scope(body);
-        (returned, self.computed(started))
+        Computing { call: self, started, span: span.entered() }
     }
 
-    /// As [`CallSpan::compute`], for a body that is a future.
+    /// As [`CallSpan::computing`], for a body that is a future.
     #[cfg(feature = "tokio")]
     pub(crate) async fn compute_async<F: Future>(&self, body: F) -> (F::Output, u64) {
         let (span, started) = (compute_span(), Instant::now());
@@ -240,6 +240,21 @@ impl CallSpan {
         self.stats.count(result);
         self.span.record("cache.hit", result == CacheResult::Hit);
         self.span.record("cache.result", result.as_str());
+    }
+}
+
+/// The function's own body, while it runs; it ends with the guard if it panics.
+pub(crate) struct Computing<'a> {
+    call: &'a CallSpan,
+    started: Instant,
+    span: EnteredSpan,
+}
+
+impl Computing<'_> {
+    /// The body has returned; gives its cost in nanoseconds.
+    pub(crate) fn end(self) -> u64 {
+        let _span = self.span.exit();
+        self.call.computed(self.started)
     }
 }
 
