@@ -20,12 +20,11 @@ use crate::shape::Shape;
 use crate::site::Site;
 use crate::telemetry::memo::CallSpan;
 
-/// What a call is about: site, cache, key and ttl.
+/// What a call is about: site, cache and ttl; then its key.
 #[derive(Debug)]
 pub struct Address {
-    pub(crate) site: &'static Site,
-    pub(crate) cache: Option<Cache>,
-    pub(crate) key: Option<Key>,
+    site: &'static Site,
+    cache: Option<Cache>,
     ttl: Option<Ttl>,
     mode: Mode,
     /// Absent where a call is only talked about, as by an entry.
@@ -42,7 +41,7 @@ impl Address {
     /// The address of a call that is not made.
     #[must_use]
     pub fn of(site: &'static Site) -> Self {
-        Address { site, cache: None, key: None, ttl: site.ttl(), mode: Mode::Normal, span: None }
+        Address { site, cache: None, ttl: site.ttl(), mode: Mode::Normal, span: None }
     }
 
     /// Leaves the cache alone unless this is so.
@@ -71,60 +70,73 @@ impl Address {
     /// Settles the cache and writes the key. Every site has a closure of its
     /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
-    pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Self {
-        if self.mode == Mode::Bypass {
-            return self;
+    pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let cache = self.usable_cache();
+        let key = cache.as_ref().and_then(|cache| self.write_key(cache, write));
+        let Address { site, ttl, mode, span, .. } = self;
+        let place = cache.zip(key).map(|(cache, key)| {
+            let ttl = ttl.unwrap_or_else(|| cache.ttl());
+            Place::new(cache, key, ttl, mode)
+        });
+        if let Some(span) = &span {
+            tell(span, place.as_ref());
         }
-        self.cache = self.cache.or_else(crate::process::cache);
+        Addressed { site, place, span }
+    }
+
+    fn usable_cache(&mut self) -> Option<Cache> {
+        if self.mode == Mode::Bypass {
+            return None;
+        }
+        let cache = self.cache.take().or_else(crate::process::cache)?;
         // Switching a function off concerns its calls: what others have cached
         // can be invalidated all the same.
-        if self.span.is_some() {
-            self.cache = self.cache.filter(|cache| cache.caches(self.site.name()));
-        }
-        let Some(cache) = &self.cache else { return self };
+        (self.span.is_none() || cache.caches(self.site.name())).then_some(cache)
+    }
+
+    fn write_key(&self, cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
         let mut write = || {
             let mut key = KeyBuilder::new(cache.namespace());
             write(&mut key);
             key.finish()
         };
-        self.key = match &self.span {
+        match &self.span {
             Some(span) => span.serialize_key(write),
             None => write(),
-        };
-        self
+        }
     }
+}
 
+/// Tells where a call's value belongs.
+fn tell(span: &CallSpan, place: Option<&Place>) {
+    let Some(place) = place else { return span.bypassed() };
+    span.ttl(place.ttl);
+    if place.cache.records_keys() {
+        span.key(place.key.text());
+    }
+}
+
+/// A call whose value has its place.
+#[derive(Debug)]
+pub struct Addressed {
+    pub(crate) site: &'static Site,
+    /// Absent where nothing is cached.
+    pub(crate) place: Option<Place>,
+    span: Option<CallSpan>,
+}
+
+impl Addressed {
     /// Says what of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
         Memo { address: self, shape, codec: Configured, store_if: Always, on_error: PhantomData }
-    }
-
-    /// Where the call's value belongs, and the span that has been told.
-    fn settle(self) -> (CallSpan, Option<Place>) {
-        let Address { site, cache, key, ttl, mode, span } = self;
-        let span = span.unwrap_or_else(|| site.telemetry().open());
-        let Some((cache, key)) = cache.zip(key) else {
-            span.bypassed();
-            return (span, None);
-        };
-        let ttl = ttl.unwrap_or_else(|| cache.ttl());
-        span.ttl(ttl);
-        if cache.records_keys() {
-            span.key(key.text());
-        }
-        (span, Some(Place::new(cache, key, ttl, mode)))
-    }
-
-    pub(crate) fn ttl_on(&self, cache: &Cache) -> Ttl {
-        self.ttl.unwrap_or_else(|| cache.ttl())
     }
 }
 
 /// A call with everything its site has chosen.
 #[derive(Debug)]
 pub struct Memo<S, C = Configured, I = Always, O = Compute> {
-    address: Address,
+    address: Addressed,
     shape: PhantomData<S>,
     codec: C,
     store_if: I,
@@ -164,10 +176,10 @@ where
     O: OnError<S>,
 {
     let Memo { address, codec, store_if, .. } = memo;
-    let version = address.site.version();
-    let (span, place) = address.settle();
+    let Addressed { site, place, span } = address;
+    let span = span.unwrap_or_else(|| site.telemetry().open());
     let around = place.map(|place| {
-        let form = Form::of(&place.key, codec.choose(&place.cache), version);
+        let form = Form::of(&place.key, codec.choose(&place.cache), site.version());
         Around { flow: Flow { form, place }, store_if, on_error: O::answer }
     });
     Ready { span, around }

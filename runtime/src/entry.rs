@@ -11,10 +11,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::call::Address;
+use crate::call::Addressed;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl, Write};
-use crate::key::Key;
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
+use crate::flow::Place;
 use crate::policy::{Choose, Configured};
 use crate::record::{Form, Record};
 
@@ -72,13 +72,13 @@ pub struct EntryInfo {
 
 /// What all layers share: where the entry is, and how values are stored.
 struct Handle<C> {
-    address: Address,
+    address: Addressed,
     codec: C,
 }
 
 impl<C> Handle<C> {
-    fn place(&self) -> Result<(&Cache, &Key), Error> {
-        self.address.cache.as_ref().zip(self.address.key.as_ref()).ok_or_else(|| {
+    fn place(&self) -> Result<&Place, Error> {
+        self.address.place.as_ref().ok_or_else(|| {
             let message = format!("{} is not cached: there is no usable cache, or no key", self.address.site.name());
             Error::new(ErrorKind::Configuration, message)
         })
@@ -88,28 +88,25 @@ impl<C> Handle<C> {
     where
         C: Choose<V> + Clone,
     {
-        let (cache, key) = self.place()?;
+        let Place { cache, key, .. } = self.place()?;
         Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version()))
     }
 
     fn peek(&self) -> Result<(&Cache, Request<'_>), Error> {
-        let (cache, key) = self.place()?;
+        let Place { cache, key, .. } = self.place()?;
         Ok((cache, Request::Peek { key: key.wire() }))
     }
 
     fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
-        let (cache, key) = self.place()?;
-        let ttl = self.address.ttl_on(cache);
-        if ttl == Ttl::For(Duration::ZERO) {
+        let place = self.place()?;
+        if place.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        let Record { bytes: value, flags } = record;
-        let (how, guard) = (Write::Set, Guard::None);
-        Ok((cache, Request::Store { key: key.wire(), value, flags: *flags, ttl, how, guard }))
+        Ok((&place.cache, place.store(record)))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
-        let (cache, key) = self.place()?;
+        let Place { cache, key, .. } = self.place()?;
         Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
     }
 }
@@ -176,7 +173,7 @@ macro_rules! entry {
         impl<R, C> $entry<R, C> {
             #[doc(hidden)]
             #[must_use]
-            pub fn of(address: Address, codec: C) -> Self {
+            pub fn of(address: Addressed, codec: C) -> Self {
                 $entry($fallible($plain { handle: Handle { address, codec }, returns: PhantomData }))
             }
         }
@@ -202,7 +199,7 @@ macro_rules! entry {
             /// cached.
             #[must_use]
             pub fn key(&self) -> &str {
-                self.handle.address.key.as_ref().map_or("", Key::text)
+                self.handle.address.place.as_ref().map_or("", |place| place.key.text())
             }
 
             /// Removes the value, also from under a call that is computing it
@@ -259,7 +256,7 @@ pub use on_tokio::AsyncEntry;
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{
-        Address, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, Key, PhantomData, Reply, fmt, found,
+        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, PhantomData, Reply, fmt, found,
     };
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.

@@ -35,10 +35,11 @@ pub(crate) struct Flow<V> {
 }
 
 /// Where a call's value belongs, and what this call may do there.
+#[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) cache: Cache,
     pub(crate) key: Key,
-    ttl: Ttl,
+    pub(crate) ttl: Ttl,
     mode: Mode,
     pub(crate) budget: Budget,
     pub(crate) waiting: Waiting,
