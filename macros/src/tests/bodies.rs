@@ -35,11 +35,13 @@ fn attributes_inside_a_body_are_the_functions() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("lax:");
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("lax:");
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -80,11 +82,13 @@ fn an_async_function() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("user:");
-                        __memocached_key.part(&id);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("user:");
+                            __memocached_key.part(&id);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -129,11 +133,13 @@ fn a_function_that_returns_a_future_without_a_name() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("length:");
-                        __memocached_key.part(&text);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("length:");
+                            __memocached_key.part(&text);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -201,13 +207,15 @@ fn a_method_that_returns_a_boxed_future() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("boxed:");
-                        __memocached_key.until(58u8).part(&self.id);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("boxed:");
+                            __memocached_key.until(58u8).part(&self.id);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::Box::pin(
                     ::memocached::private::ready(
                             __memocached_call
@@ -264,11 +272,13 @@ fn a_result_that_carries_the_caches_errors() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("rate:");
-                        __memocached_key.part(&day);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("rate:");
+                            __memocached_key.part(&day);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({

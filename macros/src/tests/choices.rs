@@ -28,10 +28,12 @@ fn a_ttl_in_text() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -67,10 +69,12 @@ fn a_ttl_without_an_end() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -107,10 +111,12 @@ fn a_ttl_that_is_computed() {
                         &SITE
                     })
                     .ttl(if n > 9 { DAY } else { DAY / 2 })
-                    .key(|__memocached_key| {
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -147,10 +153,12 @@ fn a_condition_a_veto_and_a_codec() {
                         &SITE
                     })
                     .when(n < 100)
-                    .key(|__memocached_key| {
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -196,10 +204,12 @@ fn a_label_a_version_a_cache_and_a_crate() {
                         &SITE
                     })
                     .cache(&self.cache)
-                    .key(|__memocached_key| {
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 prelude::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -255,17 +265,20 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("scaled:");
-                        __memocached_key.until(58u8).part(&n);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&_by);
-                        __memocached_key.literal(";");
-                        __memocached_key.type_name::<T>();
-                        __memocached_key.literal(";");
-                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&_like);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("scaled:");
+                            __memocached_key.until(58u8).part(&n);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&_by);
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.literal(";");
+                            #[allow(clippy::used_underscore_binding)]
+                            __memocached_key.type_of(&_like);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -306,18 +319,20 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                             });
                             &SITE
                         })
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("scaled:");
-                            __memocached_key.until(58u8).part(&n);
-                            __memocached_key.literal(":");
-                            __memocached_key.part(&_by);
-                            __memocached_key.literal(";");
-                            __memocached_key.type_name::<T>();
-                            __memocached_key.literal(";");
-                            #[allow(clippy::used_underscore_binding)]
-                            __memocached_key.type_of(&_like);
-                            __memocached_key.owner(&|| ());
-                        }),
+                        .key(
+                            &mut |__memocached_key| {
+                                __memocached_key.literal("scaled:");
+                                __memocached_key.until(58u8).part(&n);
+                                __memocached_key.literal(":");
+                                __memocached_key.part(&_by);
+                                __memocached_key.literal(";");
+                                __memocached_key.type_name::<T>();
+                                __memocached_key.literal(";");
+                                #[allow(clippy::used_underscore_binding)]
+                                __memocached_key.type_of(&_like);
+                                __memocached_key.owner(&|| ());
+                            },
+                        ),
                     ::memocached::private::Chosen(::memocached::codec::Text),
                 )
             }
@@ -357,11 +372,13 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                     })
                     .cache(&self.cache)
                     .ttl(if urgent { DAY / 2 } else { DAY })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("price:");
-                        __memocached_key.part(&item);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("price:");
+                            __memocached_key.part(&item);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -406,11 +423,13 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         })
                         .cache(&self.cache)
                         .ttl(if urgent { DAY / 2 } else { DAY })
-                        .key(|__memocached_key| {
-                            __memocached_key.literal("price:");
-                            __memocached_key.part(&item);
-                            __memocached_key.owner(&|| ());
-                        }),
+                        .key(
+                            &mut |__memocached_key| {
+                                __memocached_key.literal("price:");
+                                __memocached_key.part(&item);
+                                __memocached_key.owner(&|| ());
+                            },
+                        ),
                     ::memocached::private::Configured,
                 )
             }

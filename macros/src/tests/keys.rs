@@ -34,11 +34,13 @@ fn a_function_with_a_key_and_a_ttl() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("fib:");
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("fib:");
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -76,15 +78,17 @@ fn a_method_with_fields_and_calls_in_its_key() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("price:");
-                        __memocached_key.until(47u8).part(&self.tenant);
-                        __memocached_key.literal("/");
-                        __memocached_key.until(45u8).part(&item.id);
-                        __memocached_key.literal("-");
-                        __memocached_key.part(&item.kind());
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("price:");
+                            __memocached_key.until(47u8).part(&self.tenant);
+                            __memocached_key.literal("/");
+                            __memocached_key.until(45u8).part(&item.id);
+                            __memocached_key.literal("-");
+                            __memocached_key.part(&item.kind());
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -122,16 +126,18 @@ fn formats_and_the_separator_that_ends_each_value() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.until(47u8).bits(&a);
-                        __memocached_key.literal("/");
-                        __memocached_key.until(59u8).debug(&b);
-                        __memocached_key.literal(";");
-                        __memocached_key.until(60u8).display(&c);
-                        __memocached_key.literal("<");
-                        __memocached_key.hash(&d);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.until(47u8).bits(&a);
+                            __memocached_key.literal("/");
+                            __memocached_key.until(59u8).debug(&b);
+                            __memocached_key.literal(";");
+                            __memocached_key.until(60u8).display(&c);
+                            __memocached_key.literal("<");
+                            __memocached_key.hash(&d);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -177,15 +183,17 @@ fn patterns_and_mutable_and_unread_parameters() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("patterns:");
-                        __memocached_key.until(44u8).part(&a);
-                        __memocached_key.literal(",");
-                        __memocached_key.until(58u8).part(&x);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&n);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("patterns:");
+                            __memocached_key.until(44u8).part(&a);
+                            __memocached_key.literal(",");
+                            __memocached_key.until(58u8).part(&x);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -227,16 +235,18 @@ fn raw_names_and_parameters_that_may_not_be_there() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("raw:");
-                        __memocached_key.until(58u8).part(&r#in);
-                        __memocached_key.literal(":");
-                        #[cfg(feature = "off")] __memocached_key.part(&off);
-                        __memocached_key.literal(";");
-                        #[cfg(feature = "off")] #[allow(clippy::used_underscore_binding)]
-                        __memocached_key.type_of(&off);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("raw:");
+                            __memocached_key.until(58u8).part(&r#in);
+                            __memocached_key.literal(":");
+                            #[cfg(feature = "off")] __memocached_key.part(&off);
+                            __memocached_key.literal(";");
+                            #[cfg(feature = "off")] #[allow(clippy::used_underscore_binding)]
+                            __memocached_key.type_of(&off);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -283,17 +293,20 @@ fn generic_parameters_stand_behind_a_written_key() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.literal("generic:");
-                        __memocached_key.until(58u8).part(&value);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&N);
-                        __memocached_key.literal(";");
-                        __memocached_key.type_name::<T>();
-                        __memocached_key.literal(";");
-                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&_area);
-                        __memocached_key.owner(&|| ());
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("generic:");
+                            __memocached_key.until(58u8).part(&value);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&N);
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.literal(";");
+                            #[allow(clippy::used_underscore_binding)]
+                            __memocached_key.type_of(&_area);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -337,27 +350,29 @@ fn without_a_key_it_is_the_path_with_a_fingerprint_and_every_parameter() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key
-                            .function(
-                                &|| (),
-                                "joined",
-                                ::core::option::Option::Some((
-                                    ::core::module_path!(),
-                                    ::core::line!(),
-                                    ::core::column!(),
-                                )),
-                            );
-                        __memocached_key.literal("#48e595bb");
-                        __memocached_key.literal(";");
-                        __memocached_key.type_name::<T>();
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&parts);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&left);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&right);
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key
+                                .function(
+                                    &|| (),
+                                    "joined",
+                                    ::core::option::Option::Some((
+                                        ::core::module_path!(),
+                                        ::core::line!(),
+                                        ::core::column!(),
+                                    )),
+                                );
+                            __memocached_key.literal("#48e595bb");
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&parts);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&left);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&right);
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
@@ -397,16 +412,19 @@ fn without_a_key_a_method_has_its_types_path() {
                         });
                         &SITE
                     })
-                    .key(|__memocached_key| {
-                        __memocached_key.function(&|| (), "doubled", ::core::option::Option::None);
-                        __memocached_key.literal("#be22c338");
-                        __memocached_key.literal(";");
-                        #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&of);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&n);
-                        __memocached_key.literal(":");
-                        __memocached_key.part(&of);
-                    });
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key
+                                .function(&|| (), "doubled", ::core::option::Option::None);
+                            __memocached_key.literal("#be22c338");
+                            __memocached_key.literal(";");
+                            #[allow(clippy::used_underscore_binding)] __memocached_key.type_of(&of);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&n);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&of);
+                        },
+                    );
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
