@@ -21,13 +21,12 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let Func { attrs, vis, sig, .. } = func;
     let call = hidden("__memocached_call");
     let address = address(&format_ident!("begin"), plan, func);
-    let memo = memo(&call, plan);
-    let run = run(&memo, plan, func);
+    let begin = quote!(let #call = #address;);
+    let run = run(&begin, &memo(&call, plan), plan, func);
     let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
     quote! {
         #(#attrs)*
         #vis #sig {
-            let #call = #address;
             #run
         }
         #entry
@@ -67,19 +66,21 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     quote_spanned! {at(output)=>
         #krate::private::ready(#call.shaped({
             use #krate::private::shapes::*;
-            (&&&#krate::private::Probe::<#output>::NEW).shape()
+            (&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
         }) #codec #store_if #propagate)
     }
 }
 
-/// The body in place, and what runs it.
-fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
+/// The body in place, and what runs it. Where the function returns a future,
+/// the call begins when that is polled.
+fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let body = &func.body;
     let output = &plan.returns.output;
     match plan.returns.kind {
-        Kind::Blocking => quote!(#memo.run(move || -> #output #body)),
+        Kind::Blocking => quote!(#begin #memo.run(move || -> #output #body)),
         Kind::Async => quote! {
+            #begin
             #memo.run_async(async move {
                 // Tells the compiler the type of every `return` and `?` in the
                 // body, as the signature does for a function.
@@ -90,10 +91,20 @@ fn run(memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
                 #body
             }).await
         },
-        Kind::Future => quote!(#memo.run_async(async move { (move || #body)().await })),
+        Kind::Future => quote! {
+            async move {
+                #begin
+                #memo.run_async(async move { (move || #body)().await }).await
+            }
+        },
         Kind::BoxedFuture => {
             let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
-            quote!(#krate::private::Box::pin(#memo.run_async(async move { (move || -> #boxed #body)().await })))
+            quote! {
+                #krate::private::Box::pin(async move {
+                    #begin
+                    #memo.run_async(async move { (move || -> #boxed #body)().await }).await
+                })
+            }
         }
     }
 }

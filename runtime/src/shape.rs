@@ -1,7 +1,7 @@
 //! What of a return value is stored: all of it, `Ok(v)`'s `v`, `Some(v)`'s `v`.
 //!
 //! The shape is found by type, not by the type's name, so aliases of `Result`
-//! and `Option` work: the attribute writes `(&&&Probe::<Ret>::NEW).shape()`,
+//! and `Option` work: the attribute writes `(&&&Probe::<Ret>::NEW).__memocached_shape()`,
 //! and method lookup takes the implementation with the most references that
 //! fits (*autoref specialization*).
 
@@ -82,7 +82,7 @@ shapes! {
         |r| match r { Ok(Some(v)) => Ok(v), other => Err(other) }, |v| Ok(Some(v));
 }
 
-/// The traits behind `.shape()`, most specific first.
+/// The traits behind `.__memocached_shape()`, a name that no other trait in scope has, most specific first.
 pub mod shapes {
     use super::{Fallible, FallibleOptional, Optional, PhantomData, Plain, Probe};
 
@@ -93,12 +93,12 @@ pub mod shapes {
                 /// The shape's type.
                 type Shape;
                 /// The shape.
-                fn shape(&self) -> PhantomData<Self::Shape>;
+                fn __memocached_shape(&self) -> PhantomData<Self::Shape>;
             }
 
             impl<$($param),*> $trait for $probe {
                 type Shape = $shape;
-                fn shape(&self) -> PhantomData<$shape> {
+                fn __memocached_shape(&self) -> PhantomData<$shape> {
                     PhantomData
                 }
             }
@@ -126,7 +126,7 @@ mod tests {
 
     macro_rules! shape_of {
         ($type:ty) => {
-            type_name_of_val(&(&&&Probe::<$type>::NEW).shape()).replace("memocached::shape::", "")
+            type_name_of_val(&(&&&Probe::<$type>::NEW).__memocached_shape()).replace("memocached::shape::", "")
         };
     }
 

@@ -209,6 +209,15 @@ async fn every_kind_of_async_function() {
     }
 }
 
+#[tokio::test]
+async fn a_call_begins_when_its_future_is_polled() {
+    let recording = crate::support::recording::Recording::begin();
+    drop((future(77), boxed_future("never polled"), local(77)));
+    assert_eq!(recording.spans().tree(), "");
+    future(77).await;
+    assert!(recording.spans().tree().starts_with("future\n"), "{}", recording.spans().tree());
+}
+
 /// A body that must stay on its thread.
 #[memcached(key = "bodies:local:<n>")]
 async fn local(n: u8) -> usize {

@@ -258,6 +258,31 @@ mod in_the_way {
     }
 }
 
+mod methods_in_the_way {
+    //! Methods that every type has, by the names of the expansion's own.
+
+    trait Everything {
+        fn shape(&self) {}
+        fn run(&self) {}
+        fn key(&self) {}
+    }
+
+    impl<T> Everything for T {}
+
+    #[memocached::memcached(key = "shapes:methods:<n>")]
+    pub(super) fn of(n: u8) -> Option<u8> {
+        n.shape();
+        n.run();
+        n.key();
+        Some(n)
+    }
+}
+
+#[test]
+fn methods_of_every_type_do_not_reach_the_expansion() {
+    assert_eq!((methods_in_the_way::of(1), methods_in_the_way::of(1)), (Some(1), Some(1)));
+}
+
 #[test]
 fn shadowed_names_do_not_reach_the_expansion() {
     assert_eq!(in_the_way::shadowed(1, 2, 3), Ok(7));

@@ -46,7 +46,7 @@ fn attributes_inside_a_body_are_the_functions() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).shape()
+                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 {
@@ -93,7 +93,8 @@ fn an_async_function() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Option<User>>::NEW).shape()
+                                (&&&::memocached::private::Probe::<Option<User>>::NEW)
+                                    .__memocached_shape()
                             }),
                     )
                     .run_async(async move {
@@ -120,34 +121,38 @@ fn a_function_that_returns_a_future_without_a_name() {
         },
         expect![[r#"
             fn length(text: &str) -> impl Future<Output = usize> + Send + '_ {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "length",
-                            path: ::core::concat!(::core::module_path!(), "::", "length"),
-                            name: ::core::concat!(::core::module_path!(), "::", "length"),
-                            template: "length:<text>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("length:");
-                            __memocached_key.part(&text);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<usize>::NEW).shape()
-                            }),
-                    )
-                    .run_async(async move { (move || { async move { text.len() } })().await })
+                async move {
+                    let __memocached_call = ::memocached::private::Address::begin({
+                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                function: "length",
+                                path: ::core::concat!(::core::module_path!(), "::", "length"),
+                                name: ::core::concat!(::core::module_path!(), "::", "length"),
+                                template: "length:<text>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            });
+                            &SITE
+                        })
+                        .key(
+                            &mut |__memocached_key| {
+                                __memocached_key.literal("length:");
+                                __memocached_key.part(&text);
+                                __memocached_key.owner(&|| ());
+                            },
+                        );
+                    ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&::memocached::private::Probe::<usize>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
+                        .run_async(async move { (move || { async move { text.len() } })().await })
+                        .await
+                }
             }
         "#]],
     );
@@ -194,35 +199,35 @@ fn a_method_that_returns_a_boxed_future() {
                 'life0: 'async_trait,
                 Self: 'async_trait,
             {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "boxed",
-                            path: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                            name: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                            template: "boxed:<self.id>:<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("boxed:");
-                            __memocached_key.until(58u8).part(&self.id);
-                            __memocached_key.literal(":");
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::Box::pin(
+                ::memocached::private::Box::pin(async move {
+                    let __memocached_call = ::memocached::private::Address::begin({
+                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                function: "boxed",
+                                path: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                                name: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                                template: "boxed:<self.id>:<n>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            });
+                            &SITE
+                        })
+                        .key(
+                            &mut |__memocached_key| {
+                                __memocached_key.literal("boxed:");
+                                __memocached_key.until(58u8).part(&self.id);
+                                __memocached_key.literal(":");
+                                __memocached_key.part(&n);
+                                __memocached_key.owner(&|| ());
+                            },
+                        );
                     ::memocached::private::ready(
                             __memocached_call
                                 .shaped({
                                     use ::memocached::private::shapes::*;
                                     (&&&::memocached::private::Probe::<Result<u8, String>>::NEW)
-                                        .shape()
+                                        .__memocached_shape()
                                 }),
                         )
                         .run_async(async move {
@@ -241,8 +246,9 @@ fn a_method_that_returns_a_boxed_future() {
                                 })
                             })()
                                 .await
-                        }),
-                )
+                        })
+                        .await
+                })
             }
         "#]],
     );
@@ -286,7 +292,7 @@ fn a_result_that_carries_the_caches_errors() {
                                 (&&&::memocached::private::Probe::<
                                     Result<Option<f64>, Failure>,
                                 >::NEW)
-                                    .shape()
+                                    .__memocached_shape()
                             })
                             .propagate(),
                     )
