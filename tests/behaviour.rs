@@ -17,6 +17,7 @@ mod behaviour {
     mod client_spans;
     mod client_telemetry;
     mod cluster;
+    mod compression;
     mod configuration;
     mod dialects;
     mod example;

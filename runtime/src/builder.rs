@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Standard;
-use crate::config::Settings;
+use crate::config::{SHORTEST_TO_COMPRESS, Settings};
 #[cfg(feature = "memcache")]
 use crate::discovery::Discovery;
 use crate::error::{Error, ErrorKind};
@@ -155,6 +155,17 @@ impl<T: Build> Builder<T> {
     /// otherwise, and five seconds with [`Failover::Next`].
     pub fn retry_after(self, longest: Duration) -> Self {
         self.positive("retry_after", longest, |settings| settings.retry_after = Some(longest))
+    }
+
+    /// Compresses values of at least this many bytes (64 or more) with zlib,
+    /// where that makes them fewer. Clients in other languages know such values
+    /// by their flags.
+    pub fn compress(self, threshold: usize) -> Self {
+        self.with(|settings| {
+            settings.compress = Some(threshold);
+            let wrong = threshold < SHORTEST_TO_COMPRESS;
+            if wrong { Err(format!("compress must be at least {SHORTEST_TO_COMPRESS} bytes")) } else { Ok(()) }
+        })
     }
 
     /// The protocol to speak; [`Protocol::Auto`] unless told otherwise.

@@ -102,6 +102,10 @@ impl Cache {
         self.backend.settings().enabled.includes(site)
     }
 
+    pub(crate) fn compress(&self) -> Option<usize> {
+        self.backend.settings().compress
+    }
+
     pub(crate) fn records_keys(&self) -> bool {
         self.backend.settings().record == Record::Keys
     }

@@ -179,7 +179,7 @@ where
     let Addressed { site, place, span } = address;
     let span = span.unwrap_or_else(|| site.telemetry().open());
     let around = place.map(|place| {
-        let form = Form::of(&place.key, codec.choose(&place.cache), site.version());
+        let form = Form::of(&place.key, codec.choose(&place.cache), site.version(), place.cache.compress());
         Around { flow: Flow { form, place }, store_if, on_error: O::answer }
     });
     Ready { span, around }

@@ -4,7 +4,6 @@
 //! what goes out and what comes back is worked out in `errands`. Nothing here
 //! decides to fail open: trouble is an error.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -301,7 +300,8 @@ macro_rules! client {
             }
 
             /// Puts bytes behind a value, if there is one; whether it did.
-            /// Flags and ttl stay as they are.
+            /// Flags and ttl stay as they are; a compressed value becomes
+            /// unreadable.
             ///
             /// # Errors
             ///
@@ -311,12 +311,13 @@ macro_rules! client {
                 key: impl AsRef<str>,
                 value: &(impl ToItem + ?Sized),
             ) -> Result<bool, Error> {
-                let store = self.prefix()$($await)*?.store_item(key.as_ref(), value, Ttl::Forever);
+                let store = self.prefix()$($await)*?.fragment(key.as_ref(), value);
                 stored(self.ask(Verb::Append, store.request(Write::Append, Guard::None))$($await)*)
             }
 
             /// Puts bytes in front of a value, if there is one; whether it
-            /// did. Flags and ttl stay as they are.
+            /// did. Flags and ttl stay as they are; a compressed value becomes
+            /// unreadable.
             ///
             /// # Errors
             ///
@@ -326,7 +327,7 @@ macro_rules! client {
                 key: impl AsRef<str>,
                 value: &(impl ToItem + ?Sized),
             ) -> Result<bool, Error> {
-                let store = self.prefix()$($await)*?.store_item(key.as_ref(), value, Ttl::Forever);
+                let store = self.prefix()$($await)*?.fragment(key.as_ref(), value);
                 stored(self.ask(Verb::Prepend, store.request(Write::Prepend, Guard::None))$($await)*)
             }
 
@@ -452,7 +453,7 @@ macro_rules! client {
             pub $($async)* fn flush_namespace(&self) -> Result<(), Error> {
                 let Some(generation) = self.0.generation() else { return Err(not_flushable()) };
                 let (key, number) = (generation.key(), generation::another());
-                let store = Prefix(Cow::Borrowed("")).store_item(&key, &number, Ttl::Forever);
+                let store = self.0.prefixed("").store_item(&key, &number, Ttl::Forever);
                 self.ask(Verb::Set, store.request(Write::Set, Guard::None))$($await)*?;
                 generation.learn(number);
                 Ok(())
@@ -511,9 +512,9 @@ macro_rules! client {
 
             /// What stands in front of keys now.
             $($async)* fn prefix(&self) -> Result<Prefix<'_>, Error> {
-                let Some(generation) = self.0.generation() else { return Ok(Prefix(self.0.prefix().into())) };
+                let Some(generation) = self.0.generation() else { return Ok(self.0.prefixed(self.0.prefix())) };
                 if let Some(prefix) = generation.fresh() {
-                    return Ok(Prefix(prefix.into()));
+                    return Ok(self.0.prefixed(prefix));
                 }
                 let key = generation.key();
                 let found = self.ask(Verb::Get, Request::Peek { key: &key })$($await)*;
@@ -521,7 +522,7 @@ macro_rules! client {
                     Some(number) => number,
                     None => {
                         let number = generation::another();
-                        let store = Prefix(Cow::Borrowed("")).store_item(&key, &number, Ttl::Forever);
+                        let store = self.0.prefixed("").store_item(&key, &number, Ttl::Forever);
                         match self.ask(Verb::Add, store.request(Write::Add, Guard::None))$($await)*? {
                             Reply::Done => number,
                             // Another client was first.
@@ -532,7 +533,7 @@ macro_rules! client {
                         }
                     }
                 };
-                Ok(Prefix(generation.learn(number).into()))
+                Ok(self.0.prefixed(generation.learn(number)))
             }
 
             $($async)* fn ask(&self, verb: Verb, request: Request<'_>) -> Outcome {

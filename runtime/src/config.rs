@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) pool_size: usize,
     /// Bytes kept in this process.
     pub(crate) near_size: u64,
+    /// Bytes from which on a value is compressed; none: never.
+    pub(crate) compress: Option<usize>,
     /// The codec where the attribute names none; a build may have none.
     pub(crate) codec: Option<Standard>,
     pub(crate) protocol: Protocol,
@@ -106,6 +108,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_millis(250),
             pool_size: 16,
             near_size: 64 << 20,
+            compress: None,
             codec: Standard::named("bincode"),
             protocol: Protocol::Auto,
             username: None,
@@ -127,7 +130,7 @@ impl Settings {
     /// Reads the variables through `lookup`; an empty one counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
-        let variables: [(&str, Setter); 18] = [
+        let variables: [(&str, Setter); 19] = [
             ("MEMCACHED_SERVERS", Settings::set_servers),
             ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
             ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
@@ -140,6 +143,7 @@ impl Settings {
             ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, duration(text))),
             ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
             ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
+            ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
             ("MEMCACHED_CODEC", |settings, text| {
                 settings.codec = Some(Standard::named(text).ok_or(Standard::FORM)?);
                 Ok(())
@@ -237,8 +241,8 @@ impl Settings {
     }
 
     pub(crate) fn set_password(&mut self, text: &str) -> Result<(), String> {
-        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || text.chars().any(char::is_control) {
-            return Err("a password of up to 250 bytes without control characters".into());
+        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || text.chars().any(|c| c.is_control() || c == ' ') {
+            return Err("a password of up to 250 bytes without spaces and control characters".into());
         }
         self.password = Some(Secret(text.to_owned()));
         Ok(())
@@ -295,6 +299,10 @@ impl Accepted for usize {
     const FORM: &'static str = "a whole number from 1 to 65535";
 }
 
+impl Accepted for Option<usize> {
+    const FORM: &'static str = "`off`, or a number of bytes such as `4096` or `4KiB`, at least 64";
+}
+
 impl Accepted for u64 {
     const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, at least 2MiB";
 }
@@ -336,6 +344,20 @@ fn positive(text: &str) -> Option<usize> {
 }
 
 fn bytes(text: &str) -> Option<u64> {
+    size(text).filter(|bytes| *bytes >= 2 << 20)
+}
+
+fn compress(text: &str) -> Option<Option<usize>> {
+    match text {
+        "off" => Some(None),
+        text => usize::try_from(size(text)?).ok().filter(|bytes| *bytes >= SHORTEST_TO_COMPRESS).map(Some),
+    }
+}
+
+/// Fewer bytes do not become fewer still.
+pub(crate) const SHORTEST_TO_COMPRESS: usize = 64;
+
+fn size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[end..].trim() {
         "" | "B" => 1,
@@ -344,7 +366,7 @@ fn bytes(text: &str) -> Option<u64> {
         "GiB" => 1 << 30,
         _ => return None,
     };
-    text[..end].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 2 << 20)
+    text[..end].parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn enabled(text: &str) -> Option<Enabled> {
@@ -426,6 +448,8 @@ mod tests {
         assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1").unwrap().connect_timeout, Duration::from_secs(1));
         assert_eq!(read("MEMCACHED_POOL_SIZE", "4").unwrap().pool_size, 4);
         assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
+        assert_eq!(read("MEMCACHED_COMPRESS", "4KiB").unwrap().compress, Some(4096));
+        assert_eq!(read("MEMCACHED_COMPRESS", "off").unwrap().compress, None);
         assert_eq!(read("MEMCACHED_CODEC", "bincode").unwrap().codec, Standard::named("bincode"));
         assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
         assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
@@ -452,6 +476,7 @@ mod tests {
             ("MEMCACHED_POOL_SIZE", "many"),
             ("MEMCACHED_NEAR_SIZE", "1"),
             ("MEMCACHED_NEAR_SIZE", "99999999999GiB"),
+            ("MEMCACHED_COMPRESS", "1"),
             ("MEMCACHED_CODEC", "pickle"),
             ("MEMCACHED_ENABLED", "fib"),
             ("MEMCACHED_ENABLED", "-"),

@@ -89,7 +89,7 @@ impl<C> Handle<C> {
         C: Choose<V> + Clone,
     {
         let Place { cache, key, .. } = self.place()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version()))
+        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version(), cache.compress()))
     }
 
     fn peek(&self) -> Result<(&Cache, Request<'_>), Error> {

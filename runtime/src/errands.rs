@@ -4,31 +4,60 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use crate::backend::Backend;
 use crate::client::{Failures, Many};
 use crate::codec::Codec;
 use crate::convert::{RawItem, ToItem};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Errand, Guard, Item, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::foreign;
 use crate::store::Store;
 
 /// What stands in front of each key: the namespace and, where that can be
 /// flushed, its generation.
 #[derive(Clone, Debug)]
-pub(crate) struct Prefix<'a>(pub(crate) Cow<'a, str>);
+pub(crate) struct Prefix<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// Bytes from which on values are compressed.
+    pub(crate) compress: Option<usize>,
+}
+
+impl Backend {
+    pub(crate) fn prefixed<'a>(&self, text: impl Into<Cow<'a, str>>) -> Prefix<'a> {
+        Prefix { text: text.into(), compress: self.settings().compress }
+    }
+}
 
 impl Prefix<'_> {
     /// A key as the servers know it.
     pub(crate) fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.0.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.0, name].concat()) }
+        if self.text.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.text, name].concat()) }
     }
 
     pub(crate) fn store_item<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized), ttl: Ttl) -> StoreItem<'a> {
-        let (value, flags) = value.to_item();
+        let (value, flags) = self.stored(value);
         StoreItem { key: self.key(name), value, flags, ttl }
     }
 
+    /// Bytes to put beside others, which must stay as they are.
+    pub(crate) fn fragment<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized)) -> StoreItem<'a> {
+        let (value, flags) = value.to_item();
+        StoreItem { key: self.key(name), value, flags, ttl: Ttl::Forever }
+    }
+
+    fn stored<'a>(&self, value: &'a (impl ToItem + ?Sized)) -> (Cow<'a, [u8]>, u32) {
+        let (value, flags) = value.to_item();
+        match self.compress {
+            Some(threshold) if value.len() >= threshold => {
+                let (value, flags) = foreign::compressed(value.into_owned(), flags, self.compress);
+                (Cow::Owned(value), flags)
+            }
+            _ => (value, flags),
+        }
+    }
+
     pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
-        let mut lookups = Lookups { prefix: self.0.clone().into_owned(), ..Lookups::default() };
+        let mut lookups = Lookups { prefix: self.text.clone().into_owned(), ..Lookups::default() };
         for name in names {
             lookups.len += 1;
             let key = self.key(name.as_ref());
@@ -48,7 +77,7 @@ impl Prefix<'_> {
     ) -> Batch {
         let mut batch = Batch::new(Some(ttl));
         for (name, value) in items {
-            let (value, flags) = value.to_item();
+            let (value, flags) = self.stored(&value);
             batch.add(store, self, name.as_ref(), value.into_owned(), flags);
         }
         batch

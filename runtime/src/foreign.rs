@@ -23,6 +23,18 @@ pub(crate) fn uncompressed(bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u
     }
 }
 
+/// Bytes and flags as they are to be stored: compressed from `threshold` bytes
+/// on, where that makes them fewer.
+pub(crate) fn compressed(bytes: Vec<u8>, flags: u32, threshold: Option<usize>) -> (Vec<u8>, u32) {
+    if threshold.is_none_or(|threshold| bytes.len() < threshold) || flags & COMPRESSED != 0 {
+        return (bytes, flags);
+    }
+    match deflate(&bytes) {
+        Some(fewer) if fewer.len() < bytes.len() => (fewer, flags | COMPRESSED),
+        _ => (bytes, flags),
+    }
+}
+
 /// The bytes for a codec that marks its own with `own`; bytes that are not said
 /// to be anything else will do as well.
 pub(crate) fn bare(bytes: &[u8], flags: u32, own: u32) -> Result<Cow<'_, [u8]>, Error> {
@@ -40,10 +52,42 @@ pub(crate) fn bare(bytes: &[u8], flags: u32, own: u32) -> Result<Cow<'_, [u8]>, 
 #[cfg(feature = "memcache")]
 const LARGEST: usize = 128 << 20;
 
+/// All of the bytes and no more are compressed: what was appended to them later
+/// makes them unreadable, and not shorter than they are.
 #[cfg(feature = "memcache")]
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(bytes, LARGEST)
-        .map_err(|error| Error::decode(error.to_string()))
+    use miniz_oxide::inflate::stream::{InflateState, inflate};
+    use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+
+    let mut state = InflateState::new_boxed(DataFormat::Zlib);
+    let mut out = vec![0; bytes.len().saturating_mul(4).clamp(1024, LARGEST)];
+    let (mut read, mut written) = (0, 0);
+    loop {
+        let step = inflate(&mut state, &bytes[read..], &mut out[written..], MZFlush::None);
+        read += step.bytes_consumed;
+        written += step.bytes_written;
+        let is_full = written == out.len() && written < LARGEST;
+        let goes_on = step.bytes_consumed + step.bytes_written > 0;
+        match step.status {
+            Ok(MZStatus::StreamEnd) if read == bytes.len() => break,
+            Ok(MZStatus::Ok) | Err(MZError::Buf) if is_full => out.resize((2 * written).min(LARGEST), 0),
+            Ok(MZStatus::Ok) if goes_on && written < LARGEST => {}
+            _ => return Err(Error::decode("the compressed bytes are damaged or too long")),
+        }
+    }
+    out.truncate(written);
+    Ok(out)
+}
+
+/// zlib's own default between speed and size.
+#[cfg(feature = "memcache")]
+fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    Some(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6))
+}
+
+#[cfg(not(feature = "memcache"))]
+fn deflate(_: &[u8]) -> Option<Vec<u8>> {
+    None
 }
 
 #[cfg(not(feature = "memcache"))]
@@ -76,5 +120,20 @@ mod tests {
         assert_eq!(read(&compressed, TEXT | COMPRESSED, TEXT), Some(vec![b'x'; 1000]));
         assert_eq!(read(&compressed, 1 | COMPRESSED, TEXT), None);
         assert_eq!(read(b"not zlib", TEXT | COMPRESSED, TEXT), None);
+        assert_eq!(read(&[&compressed[..], b"appended"].concat(), TEXT | COMPRESSED, TEXT), None);
+        assert_eq!(read(&compressed[..compressed.len() - 1], TEXT | COMPRESSED, TEXT), None);
+    }
+
+    #[cfg(feature = "memcache")]
+    #[test]
+    fn any_bytes_come_back_and_only_what_gets_shorter_is_compressed() {
+        for length in [0, 1, 63, 64, 1_000, 1_000_000] {
+            let bytes = vec![b'x'; length];
+            let (stored, flags) = compressed(bytes.clone(), TEXT, Some(64));
+            assert_eq!(flags & COMPRESSED != 0, length >= 64, "{length}");
+            assert!(read(&stored, flags, TEXT) == Some(bytes), "{length} bytes");
+        }
+        let noise: Vec<u8> = (0..200_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        assert_eq!(compressed(noise.clone(), BYTES, Some(64)), (noise, BYTES));
     }
 }

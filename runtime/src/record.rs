@@ -14,6 +14,8 @@ use crate::key::Key;
 pub(crate) struct Form<V> {
     codec: Box<dyn Codec<V>>,
     frame: Frame,
+    /// Bytes from which on they are compressed.
+    compress: Option<usize>,
 }
 
 /// What is stored of a value.
@@ -33,7 +35,7 @@ pub(crate) struct Found<V> {
 }
 
 impl<V> Form<V> {
-    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32) -> Self {
+    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, compress: Option<usize>) -> Self {
         let frame = match codec.framing() {
             Framing::Envelope => {
                 let schema = schema(codec.schema(), key.owner(), version);
@@ -41,12 +43,14 @@ impl<V> Form<V> {
             }
             Framing::Bare => Frame::Bare { flags: codec.flags() },
         };
-        Form { codec, frame }
+        Form { codec, frame, compress }
     }
 
     /// What to store.
     pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
-        self.frame.pack(cost, &|out| self.codec.encode(value, out))
+        let Record { bytes, flags } = self.frame.pack(cost, &|out| self.codec.encode(value, out))?;
+        let (bytes, flags) = foreign::compressed(bytes, flags, self.compress);
+        Ok(Record { bytes, flags })
     }
 
     /// The value in stored bytes, if they are this form's.
@@ -86,10 +90,16 @@ impl Frame {
     /// The value's own bytes, and what it took to compute in nanoseconds.
     fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
         match self {
-            Frame::Envelope(identity) => {
-                let Contents { payload, cost } = envelope::open(bytes, identity)?;
-                Ok((Cow::Borrowed(payload), cost))
-            }
+            Frame::Envelope(identity) => match foreign::uncompressed(bytes, flags).map_err(|_| Refusal::Corrupt)? {
+                (Cow::Borrowed(bytes), _) => {
+                    let Contents { payload, cost } = envelope::open(bytes, identity)?;
+                    Ok((Cow::Borrowed(payload), cost))
+                }
+                (Cow::Owned(bytes), _) => {
+                    let Contents { payload, cost } = envelope::open(&bytes, identity)?;
+                    Ok((Cow::Owned(payload.to_vec()), cost))
+                }
+            },
             Frame::Bare { flags: own } => {
                 let payload = foreign::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
                 Ok((payload, 0))
