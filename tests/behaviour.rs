@@ -19,6 +19,7 @@ mod behaviour {
     mod cluster;
     mod compression;
     mod configuration;
+    mod crowd;
     mod dialects;
     mod example;
     mod interop;

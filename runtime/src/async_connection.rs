@@ -20,7 +20,7 @@ use crate::server::{Address, Security};
 use crate::socket::{broken, unconnected, unresolved};
 
 /// A stream of bytes.
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
@@ -118,6 +118,10 @@ impl AsyncConnection {
     pub(crate) fn quit(mut self) {
         let context = &mut Context::from_waker(Waker::noop());
         let _ = Pin::new(&mut self.socket).poll_write(context, GOODBYE);
+    }
+
+    pub(crate) fn into_parts(self) -> (Box<dyn Socket>, Box<Session>) {
+        (self.socket, self.session)
     }
 
     /// Whether it may be used again.

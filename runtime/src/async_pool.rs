@@ -48,6 +48,11 @@ impl AsyncPool {
         Some(Permit { pool: self, runtime, _place: place })
     }
 
+    /// How many connections are in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.limit - self.places.available_permits()
+    }
+
     /// Closes every idle connection: the node has gone, and they with it.
     pub(crate) fn clear(&self) {
         drop(self.take_all());

@@ -57,6 +57,8 @@ mod endpoint;
 mod journal;
 #[cfg(feature = "memcache")]
 mod node;
+#[cfg(all(feature = "memcache", feature = "tokio"))]
+mod pipeline;
 #[cfg(feature = "memcache")]
 mod pool;
 #[cfg(feature = "memcache")]

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
     async_pool: crate::async_pool::AsyncPool,
+    #[cfg(feature = "tokio")]
+    pipelines: crate::pipeline::Pipelines,
     /// What has been written elsewhere while this node was out.
     pub(crate) journal: Journal,
     this: Weak<Node>,
@@ -63,6 +65,8 @@ impl Node {
             pool: Pool::new(pool_size),
             #[cfg(feature = "tokio")]
             async_pool: crate::async_pool::AsyncPool::new(pool_size),
+            #[cfg(feature = "tokio")]
+            pipelines: crate::pipeline::Pipelines::new(pool_size),
             journal: Journal::default(),
             this: this.clone(),
             prober: Mutex::default(),
@@ -236,7 +240,10 @@ impl Node {
     pub(crate) fn close_idle(&self) {
         self.pool.clear();
         #[cfg(feature = "tokio")]
-        self.async_pool.clear();
+        {
+            self.async_pool.clear();
+            self.pipelines.clear();
+        }
     }
 
     /// Says goodbye on the connections that are not in use, and closes them.
@@ -248,6 +255,8 @@ impl Node {
         for connection in self.async_pool.take_all() {
             connection.quit();
         }
+        #[cfg(feature = "tokio")]
+        self.pipelines.clear();
     }
 
     fn exhausted(&self) -> Error {
@@ -306,9 +315,12 @@ impl Pending<'_> {
 mod on_tokio {
     use std::time::{Duration, Instant};
 
+    use tokio::runtime::Id;
+
     use super::{Admission, Deadline, Error, ErrorKind, Node, Outcome, Request, Verb, may_ask_again};
     use crate::async_connection::AsyncConnection;
     use crate::async_pool::{Permit, runtime};
+    use crate::pipeline::{Queue, Way};
 
     /// A caller who gave up after this long without a reply says something
     /// about the node, which answers within microseconds.
@@ -324,7 +336,11 @@ mod on_tokio {
         }
 
         async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-            let permit = self.checkout_async(deadline).await?;
+            let runtime = self.runtime()?;
+            if let Some(outcome) = self.exchange_in_line(runtime, request, deadline).await {
+                return outcome;
+            }
+            let permit = self.checkout_async(runtime, deadline).await?;
             if let Some(idle) = self.idle_async(&permit) {
                 let outcome = self.converse_async(idle, request, deadline, &permit).await;
                 if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
@@ -353,13 +369,46 @@ mod on_tokio {
             answer.map_err(|kind| endpoint.failed(verb, kind))
         }
 
-        async fn checkout_async(&self, deadline: Deadline) -> Result<Permit<'_>, Error> {
-            let runtime = runtime().ok_or_else(|| {
+        async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<Permit<'_>, Error> {
+            self.async_pool.checkout(runtime, deadline).await.ok_or_else(|| self.exhausted())
+        }
+
+        fn runtime(&self) -> Result<Id, Error> {
+            runtime().ok_or_else(|| {
                 let server = &self.endpoint.server;
                 let message = format!("{server} cannot be reached: async functions need a tokio runtime");
                 Error::new(ErrorKind::NoRuntime, message)
-            })?;
-            self.async_pool.checkout(runtime, deadline).await.ok_or_else(|| self.exhausted())
+            })
+        }
+
+        /// Asks on the connection that callers share, if there are enough of
+        /// them. None: the caller is to use one of its own.
+        async fn exchange_in_line(&self, runtime: Id, request: &Request<'_>, deadline: Deadline) -> Option<Outcome> {
+            let queue = match self.pipelines.way(runtime, self.async_pool.in_use()) {
+                Way::Own => return None,
+                Way::Open(opening) => match AsyncConnection::dial(&self.endpoint, deadline).await {
+                    Ok(connection) => return self.converse_in_line(&opening.open(connection), request, deadline).await,
+                    Err(error) => return Some(Err(error)),
+                },
+                Way::Shared(queue) => queue,
+            };
+            let outcome = self.converse_in_line(&queue, request, deadline).await?;
+            if outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
+                // The server was restarted, so the others are broken too.
+                self.async_pool.clear();
+                return None;
+            }
+            Some(outcome)
+        }
+
+        /// None if there is no room in the queue.
+        async fn converse_in_line(&self, queue: &Queue, request: &Request<'_>, deadline: Deadline) -> Option<Outcome> {
+            let pushed = match queue.push(request, deadline) {
+                Ok(pushed) => tokio::time::timeout_at(deadline.instant().into(), pushed?).await,
+                Err(_) => Ok(Ok(Err(ErrorKind::Rejected))),
+            };
+            let delivery = pushed.unwrap_or(Ok(Err(ErrorKind::Timeout))).unwrap_or(Err(ErrorKind::Io));
+            Some(delivery.flatten().map_err(|kind| self.endpoint.failed(request.verb(), kind)))
         }
 
         /// Sends several requests at once and reads the replies, in their
@@ -389,7 +438,7 @@ mod on_tokio {
             deadline: Deadline,
             outcomes: &mut Vec<Outcome>,
         ) -> Result<(), Error> {
-            let permit = self.checkout_async(deadline).await?;
+            let permit = self.checkout_async(self.runtime()?, deadline).await?;
             if let Some(idle) = self.idle_async(&permit) {
                 let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
                 let again = outcomes.is_empty() && done.as_ref().is_err_and(|error| may_ask_again(error, requests));

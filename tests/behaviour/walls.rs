@@ -73,6 +73,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "endpoint",
             "journal",
             "node",
+            "pipeline",
             "pool",
             "prober",
             "resolve",

@@ -107,19 +107,10 @@ impl Session {
     /// checked.
     pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Unspeakable> {
         self.requests = self.requests.wrapping_add(1);
-        let number = self.requests;
-        let key = match (self.dialect, request.key()) {
-            (Dialect::Classic, Some(key)) => xxh3_64(key.as_bytes()),
-            _ => 0,
-        };
-        match self.dialect {
-            Dialect::Meta => meta::encode(request, number, &mut self.output),
-            Dialect::Classic => classic::encode(request, &mut self.output)?,
-        }
         if let Request::PeekMany { keys } = request {
             self.items.reserve(keys.len());
         }
-        Ok(Ticket { expect: expectation(request), number, key })
+        encode(self.dialect, self.requests, request, &mut self.output)
     }
 
     /// What is to be sent.
@@ -193,6 +184,25 @@ impl Session {
             reply => reply,
         }
     }
+}
+
+/// Appends a request under a number, which differs from those of the requests
+/// before it. Its key and value have been checked.
+pub(crate) fn encode(
+    dialect: Dialect,
+    number: u32,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Ticket, Unspeakable> {
+    let key = match (dialect, request.key()) {
+        (Dialect::Classic, Some(key)) => xxh3_64(key.as_bytes()),
+        _ => 0,
+    };
+    match dialect {
+        Dialect::Meta => meta::encode(request, number, out),
+        Dialect::Classic => classic::encode(request, out)?,
+    }
+    Ok(Ticket { expect: expectation(request), number, key })
 }
 
 /// Said before a connection is closed.

@@ -1,0 +1,153 @@
+//! Many tasks on few connections: each gets its own reply or an error.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use memocached::{AsyncClient, Error, Protocol, Ttl};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
+
+use crate::support::memcached::{Memcached, until};
+
+const TASKS: u64 = 96;
+
+fn client(server: &Memcached, timeout: Duration, protocol: Protocol) -> AsyncClient {
+    let builder = AsyncClient::builder().servers(server.address()).protocol(protocol);
+    builder.pool_size(2).timeout(timeout).build().unwrap()
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Long, and full of what could be taken for a reply.
+fn value(number: u64) -> String {
+    format!("{number}:") + &"HD\r\nEN\r\nVA 1 O1\r\n".repeat(usize::try_from(number % 50).unwrap())
+}
+
+/// Stores and reads one's own value; whether it was there.
+async fn visit(client: &AsyncClient, number: u64) -> Result<bool, Error> {
+    let key = format!("crowd:{number}");
+    client.set(&key, &value(number), Ttl::Forever).await?;
+    let found = client.get::<String>(&key).await?;
+    assert!(found.as_ref().is_none_or(|found| *found == value(number)), "{key} has another's value");
+    Ok(found.is_some())
+}
+
+/// Has all tasks visit at once; gives how many found their values.
+async fn visits(client: &AsyncClient) -> usize {
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|number| {
+            let client = client.clone();
+            tokio::spawn(async move { visit(&client, number).await })
+        })
+        .collect();
+    let mut found = 0;
+    for task in tasks {
+        found += usize::from(task.await.expect("no task panics").unwrap_or(false));
+    }
+    found
+}
+
+#[test]
+fn a_crowd_shares_one_connection_more_than_the_pool_has() {
+    let server = Memcached::start();
+    let before = server.stat("total_connections");
+    let client = client(&server, Duration::from_secs(20), Protocol::Auto);
+    let runtime = runtime();
+    for _ in 0..20 {
+        assert_eq!(runtime.block_on(visits(&client)), TASKS as usize);
+    }
+    // The one that asks counts too.
+    assert!(server.stat("total_connections") - before <= 2 + 1 + 1);
+}
+
+/// Callers come and go while `disturb` runs; then everybody finds their own.
+fn in_turmoil(server: &mut Memcached, protocol: Protocol, disturb: impl FnOnce(&mut Memcached)) {
+    let client = client(server, Duration::from_millis(100), protocol);
+    let runtime = runtime();
+    let over = Arc::new(AtomicBool::new(false));
+    let visitors: Vec<_> = (0..TASKS)
+        .map(|number| {
+            let (client, over) = (client.clone(), Arc::clone(&over));
+            runtime.spawn(async move {
+                let mut dice = number;
+                while !over.load(Ordering::Relaxed) {
+                    let visitor = client.clone();
+                    let visit = tokio::spawn(async move { visit(&visitor, number).await });
+                    dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    if dice >> 33 & 3 == 0 {
+                        // Anything from before it has begun to after its end.
+                        sleep(Duration::from_micros(dice >> 54)).await;
+                        visit.abort();
+                    }
+                    let ended = visit.await;
+                    assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()), "a visitor panicked");
+                    // While the circuit is open, there is nothing to wait for.
+                    sleep(Duration::from_micros(dice >> 56)).await;
+                }
+            })
+        })
+        .collect();
+    disturb(server);
+    over.store(true, Ordering::Relaxed);
+    for visitor in visitors {
+        runtime.block_on(visitor).expect("no visitor panics");
+    }
+    until("everybody to find their own", || (runtime.block_on(visits(&client)) == TASKS as usize).then_some(()));
+}
+
+#[test]
+fn callers_who_go_leave_their_replies_to_nobody() {
+    for protocol in [Protocol::Meta, Protocol::Ascii] {
+        in_turmoil(&mut Memcached::start(), protocol, |_| std::thread::sleep(Duration::from_millis(400)));
+    }
+}
+
+#[test]
+fn a_server_that_stops_and_goes_on_gives_everybody_their_own() {
+    in_turmoil(&mut Memcached::start(), Protocol::Auto, |server| {
+        for pause in [5, 30, 150, 60, 300] {
+            std::thread::sleep(Duration::from_millis(100));
+            server.freeze();
+            std::thread::sleep(Duration::from_millis(pause));
+            server.thaw();
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_killed_and_restarted_gives_everybody_their_own() {
+    in_turmoil(&mut Memcached::start(), Protocol::Auto, |server| {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(100));
+            server.kill();
+            *server = Memcached::restart(server.port);
+        }
+    });
+}
+
+#[test]
+fn each_runtime_has_a_connection_of_its_own() {
+    let server = Memcached::start();
+    let client = client(&server, Duration::from_secs(20), Protocol::Auto);
+    let lasting = runtime();
+    let found = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                // A runtime that ends takes its connection with it, and nobody
+                // else's.
+                for _ in 0..5 {
+                    let passing = Builder::new_current_thread().enable_all().build().unwrap();
+                    found.fetch_add(passing.block_on(visits(&client)) as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..10 {
+            found.fetch_add(lasting.block_on(visits(&client)) as u64, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(found.into_inner(), 25 * TASKS);
+}
