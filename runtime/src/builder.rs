@@ -125,7 +125,8 @@ impl<T: Build> Builder<T> {
     }
 
     /// How many connections may be open to one server, from 1 to 65,535;
-    /// blocking and async callers each have this many.
+    /// blocking and async callers each have this many. Where async callers
+    /// come in crowds, one of theirs is shared.
     pub fn pool_size(self, connections: usize) -> Self {
         self.with(|settings| {
             settings.pool_size = connections.clamp(1, 65_535);

@@ -63,8 +63,9 @@ impl Node {
             endpoint,
             breaker: Breaker::new(pauses),
             pool: Pool::new(pool_size),
+            // One place is the shared connection's.
             #[cfg(feature = "tokio")]
-            async_pool: crate::async_pool::AsyncPool::new(pool_size),
+            async_pool: crate::async_pool::AsyncPool::new(pool_size.saturating_sub(1)),
             #[cfg(feature = "tokio")]
             pipelines: crate::pipeline::Pipelines::new(pool_size),
             journal: Journal::default(),

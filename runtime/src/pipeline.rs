@@ -42,6 +42,7 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(20);
 /// The shared connections to one node, one for each runtime.
 pub(crate) struct Pipelines {
     lines: Mutex<Vec<(Id, Line)>>,
+    /// From so many callers at once on, there is sharing.
     crowd: usize,
 }
 
@@ -68,9 +69,11 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Pipelines {
-    /// For a node whose pool has so many places.
+    /// For a node to which so many connections may be open. Where that is one,
+    /// there is none to share.
     pub(crate) fn new(pool_size: usize) -> Self {
-        Pipelines { lines: Mutex::default(), crowd: CROWD.min(pool_size).max(1) }
+        let crowd = if pool_size > 1 { CROWD.min(pool_size - 1) } else { usize::MAX };
+        Pipelines { lines: Mutex::default(), crowd }
     }
 
     /// The way to go beside so many callers who have connections of their own.
