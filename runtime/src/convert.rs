@@ -135,7 +135,7 @@ impl From<Item> for RawItem {
 
 /// The item uncompressed.
 fn plain(item: RawItem) -> Result<RawItem, Error> {
-    let (bytes, flags) = uncompressed(&item.bytes, item.flags)?;
+    let (bytes, flags) = uncompressed(Cow::Owned(item.bytes), item.flags)?;
     Ok(RawItem { bytes: bytes.into_owned(), flags })
 }
 

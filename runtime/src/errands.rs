@@ -47,13 +47,7 @@ impl Prefix<'_> {
 
     fn stored<'a>(&self, value: &'a (impl ToItem + ?Sized)) -> (Cow<'a, [u8]>, u32) {
         let (value, flags) = value.to_item();
-        match self.compress {
-            Some(threshold) if value.len() >= threshold => {
-                let (value, flags) = foreign::compressed(value.into_owned(), flags, self.compress);
-                (Cow::Owned(value), flags)
-            }
-            _ => (value, flags),
-        }
+        foreign::compressed(value, flags, self.compress)
     }
 
     pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {

@@ -16,21 +16,21 @@ const COMPRESSED: u32 = 8;
 pub(crate) const TEXT: u32 = 16;
 
 /// Bytes and flags without compression.
-pub(crate) fn uncompressed(bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u32), Error> {
+pub(crate) fn uncompressed(bytes: Cow<'_, [u8]>, flags: u32) -> Result<(Cow<'_, [u8]>, u32), Error> {
     match flags & COMPRESSED {
-        0 => Ok((Cow::Borrowed(bytes), flags)),
-        _ => Ok((Cow::Owned(inflate(bytes)?), flags & !COMPRESSED)),
+        0 => Ok((bytes, flags)),
+        _ => Ok((Cow::Owned(inflate(&bytes)?), flags & !COMPRESSED)),
     }
 }
 
 /// Bytes and flags as they are to be stored: compressed from `threshold` bytes
 /// on, where that makes them fewer.
-pub(crate) fn compressed(bytes: Vec<u8>, flags: u32, threshold: Option<usize>) -> (Vec<u8>, u32) {
+pub(crate) fn compressed(bytes: Cow<'_, [u8]>, flags: u32, threshold: Option<usize>) -> (Cow<'_, [u8]>, u32) {
     if threshold.is_none_or(|threshold| bytes.len() < threshold) || flags & COMPRESSED != 0 {
         return (bytes, flags);
     }
     match deflate(&bytes) {
-        Some(fewer) if fewer.len() < bytes.len() => (fewer, flags | COMPRESSED),
+        Some(fewer) if fewer.len() < bytes.len() => (Cow::Owned(fewer), flags | COMPRESSED),
         _ => (bytes, flags),
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn bare(bytes: &[u8], flags: u32, own: u32) -> Result<Cow<'_, [u8]>, 
     if flags == own {
         return Ok(Cow::Borrowed(bytes));
     }
-    match uncompressed(bytes, flags)? {
+    match uncompressed(Cow::Borrowed(bytes), flags)? {
         (bytes, flags) if flags == own || matches!(flags, BYTES | INTEGER | LONG) => Ok(bytes),
         (_, flags) => Err(Error::decode(format!("flags {flags} are not those of this codec's values"))),
     }
@@ -129,11 +129,11 @@ mod tests {
     fn any_bytes_come_back_and_only_what_gets_shorter_is_compressed() {
         for length in [0, 1, 63, 64, 1_000, 1_000_000] {
             let bytes = vec![b'x'; length];
-            let (stored, flags) = compressed(bytes.clone(), TEXT, Some(64));
+            let (stored, flags) = compressed(Cow::Borrowed(&bytes), TEXT, Some(64));
             assert_eq!(flags & COMPRESSED != 0, length >= 64, "{length}");
-            assert!(read(&stored, flags, TEXT) == Some(bytes), "{length} bytes");
+            assert!(read(&stored, flags, TEXT).as_ref() == Some(&bytes), "{length} bytes");
         }
         let noise: Vec<u8> = (0..200_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        assert_eq!(compressed(noise.clone(), BYTES, Some(64)), (noise, BYTES));
+        assert_eq!(compressed(Cow::Borrowed(&noise), BYTES, Some(64)), (Cow::Borrowed(&noise[..]), BYTES));
     }
 }

@@ -49,8 +49,8 @@ impl<V> Form<V> {
     /// What to store.
     pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
         let Record { bytes, flags } = self.frame.pack(cost, &|out| self.codec.encode(value, out))?;
-        let (bytes, flags) = foreign::compressed(bytes, flags, self.compress);
-        Ok(Record { bytes, flags })
+        let (bytes, flags) = foreign::compressed(Cow::Owned(bytes), flags, self.compress);
+        Ok(Record { bytes: bytes.into_owned(), flags })
     }
 
     /// The value in stored bytes, if they are this form's.
@@ -90,16 +90,19 @@ impl Frame {
     /// The value's own bytes, and what it took to compute in nanoseconds.
     fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
         match self {
-            Frame::Envelope(identity) => match foreign::uncompressed(bytes, flags).map_err(|_| Refusal::Corrupt)? {
-                (Cow::Borrowed(bytes), _) => {
-                    let Contents { payload, cost } = envelope::open(bytes, identity)?;
-                    Ok((Cow::Borrowed(payload), cost))
+            Frame::Envelope(identity) => {
+                let uncompressed = foreign::uncompressed(Cow::Borrowed(bytes), flags);
+                match uncompressed.map_err(|_| Refusal::Corrupt)?.0 {
+                    Cow::Borrowed(bytes) => {
+                        let Contents { payload, cost } = envelope::open(bytes, identity)?;
+                        Ok((Cow::Borrowed(payload), cost))
+                    }
+                    Cow::Owned(bytes) => {
+                        let Contents { payload, cost } = envelope::open(&bytes, identity)?;
+                        Ok((Cow::Owned(payload.to_vec()), cost))
+                    }
                 }
-                (Cow::Owned(bytes), _) => {
-                    let Contents { payload, cost } = envelope::open(&bytes, identity)?;
-                    Ok((Cow::Owned(payload.to_vec()), cost))
-                }
-            },
+            }
             Frame::Bare { flags: own } => {
                 let payload = foreign::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
                 Ok((payload, 0))
