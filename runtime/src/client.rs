@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::convert::{FromItem, RawItem, ToItem};
 use crate::errands::{self, Batch, Lookups, Prefix};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Guard, Item, Outcome, Reply, Request, Ttl, Verb, Write};
+use crate::exchange::{Direction, Guard, Item, Outcome, Reply, Request, Ttl, Verb, Write, found};
 use crate::foreign::bare;
 use crate::generation;
 use crate::telemetry::client::Exchange;
@@ -602,13 +602,6 @@ fn not_flushable() -> Error {
 
 fn unsettled() -> Error {
     Error::new(ErrorKind::Server, "the namespace's generation is gone as soon as it is stored")
-}
-
-fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
-    match outcome? {
-        Reply::Found(item) => Ok(Some(item)),
-        _ => Ok(None),
-    }
 }
 
 fn value<T: FromItem>(outcome: Outcome) -> Result<Option<T>, Error> {

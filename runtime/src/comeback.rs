@@ -44,11 +44,15 @@ type Elsewhere = (Weak<Node>, Vec<String>);
 fn forget((node, keys): Elsewhere) {
     let Some(node) = node.upgrade() else { return };
     for keys in keys.chunks(BATCH) {
-        let requests: Vec<_> = keys.iter().map(|key| Request::Delete { key, guard: Guard::None }).collect();
+        let requests: Vec<_> = keys.iter().map(|key| removal(key)).collect();
         let deadline = Budget::new(PROBE, PROBE).deadline();
         // What cannot be removed ends with its ttl.
         let _ = node.begin(None, &requests, deadline).map(|pending| pending.finish(deadline));
     }
+}
+
+fn removal(key: &str) -> Request<'_> {
+    Request::Delete { key, guard: Guard::None }
 }
 
 impl Node {
@@ -77,7 +81,7 @@ impl Node {
         }
         let keys: Vec<&String> = entries.keys.keys().collect();
         for keys in keys.chunks(BATCH) {
-            let requests: Vec<_> = keys.iter().map(|key| Request::Delete { key, guard: Guard::None }).collect();
+            let requests: Vec<_> = keys.iter().map(|key| removal(key)).collect();
             self.tell(connection, &requests, deadline())?;
         }
         Ok(())
@@ -85,10 +89,7 @@ impl Node {
 
     fn tell(&self, connection: &mut Connection, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
         let (endpoint, verb) = (&self.endpoint, Verb::Version);
-        let written = requests.iter().map(|request| connection.write(endpoint, request));
-        let tickets = written.collect::<Result<Vec<_>, _>>()?;
-        connection.flush(endpoint, verb, deadline)?;
-        for ticket in tickets {
+        for ticket in self.say(connection, requests, verb, deadline)? {
             connection.receive(endpoint, ticket, verb, deadline)?.map_err(|kind| endpoint.failed(verb, kind))?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::call::Addressed;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Ttl};
+use crate::exchange::{Guard, Reply, Request, Ttl, found};
 use crate::flow::Place;
 use crate::policy::{Choose, Configured};
 use crate::record::{Form, Record};
@@ -108,14 +108,6 @@ impl<C> Handle<C> {
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
         let Place { cache, key, .. } = self.place()?;
         Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
-    }
-}
-
-/// Bytes that are no value of this function are none at all.
-fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
-    match outcome? {
-        Reply::Found(item) => Ok(Some(item)),
-        _ => Ok(None),
     }
 }
 

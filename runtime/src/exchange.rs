@@ -190,6 +190,14 @@ pub(crate) struct Item {
 /// A reply, or why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
+/// The item of a reply, if there is one.
+pub(crate) fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
+    match outcome? {
+        Reply::Found(item) => Ok(Some(item)),
+        _ => Ok(None),
+    }
+}
+
 macro_rules! verbs {
     ($($verb:ident $name:literal,)*) => {
         /// The verbs of the client, as they are told in spans and metrics.

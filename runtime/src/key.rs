@@ -19,12 +19,11 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use crate::exchange::MAX_KEY;
 use crate::key_part::KeyPart;
 
-/// memcached's limit for a key, in bytes.
-const MAX_WIRE_KEY: usize = 250;
 /// A long key keeps this much of itself in front of its hash (`#` + 32 digits).
-const READABLE_PREFIX: usize = MAX_WIRE_KEY - 33;
+const READABLE_PREFIX: usize = MAX_KEY - 33;
 
 /// An empty element of a group; no escape, since no digits follow.
 const EMPTY: char = '%';
@@ -103,7 +102,7 @@ impl KeyBuilder {
             // Servers know no empty key.
             text.push(EMPTY);
         }
-        if text.len() <= MAX_WIRE_KEY {
+        if text.len() <= MAX_KEY {
             return Some(Key { wire: text, start, full: None, owner });
         }
         let mut wire = text[..READABLE_PREFIX].to_owned();
@@ -560,7 +559,7 @@ mod tests {
         #[test]
         fn any_text_is_safe_on_the_wire(text in any::<String>(), bytes in any::<Vec<u8>>()) {
             let key = render(|key| { key.part(&text); key.literal(":"); key.part(&bytes); });
-            prop_assert!(key.wire().len() <= MAX_WIRE_KEY);
+            prop_assert!(key.wire().len() <= MAX_KEY);
             prop_assert!(key.wire().bytes().all(|b| b.is_ascii_graphic()));
         }
 

@@ -183,7 +183,8 @@ impl Node {
         Ok(Sent { permit, connection, tickets, verb, was_idle: false })
     }
 
-    fn say(
+    /// Sends requests on a connection.
+    pub(crate) fn say(
         &self,
         connection: &mut Connection,
         requests: &[Request<'_>],

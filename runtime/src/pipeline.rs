@@ -22,14 +22,12 @@ use crate::async_connection::{AsyncConnection, Socket};
 use crate::budget::Deadline;
 use crate::error::ErrorKind;
 use crate::exchange::Request;
-use crate::protocol::{self, Answer, Dialect, Session, Ticket, Unspeakable};
+use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
 use crate::sync::lock;
 
 /// From so many callers at once on, sharing is faster: each system call is for
 /// several of them.
 const CROWD: usize = 4;
-/// Buffers larger than this are given back after use.
-const KEPT: usize = 64 * 1024;
 /// Requests under way on one connection.
 const MOST_REQUESTS: usize = 1024;
 /// Values that have not been sent, in bytes.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use super::{KeyBuilder, KeyWriter, MAX_WIRE_KEY};
+use super::{KeyBuilder, KeyWriter};
+use crate::exchange::MAX_KEY;
 use crate::key_part::KeyPart;
 
 /// Numbers that look random and are the same in every run (SplitMix64).
@@ -146,7 +147,7 @@ fn render(write: impl FnOnce(&mut KeyBuilder)) -> String {
     let mut key = KeyBuilder::new("");
     write(&mut key);
     let key = key.finish().expect("nothing refuses to be written");
-    assert!(key.wire().len() <= MAX_WIRE_KEY && key.wire().bytes().all(|byte| byte.is_ascii_graphic()), "{key:?}");
+    assert!(key.wire().len() <= MAX_KEY && key.wire().bytes().all(|byte| byte.is_ascii_graphic()), "{key:?}");
     key.text().to_owned()
 }
 

@@ -209,7 +209,7 @@ pub(crate) fn encode(
 pub(crate) const GOODBYE: &[u8] = b"quit\r\n";
 
 /// Buffers larger than this are given back after use.
-const KEPT: usize = 64 * 1024;
+pub(crate) const KEPT: usize = 64 * 1024;
 
 fn expectation(request: &Request<'_>) -> Expect {
     match request {
