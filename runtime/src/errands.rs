@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_list_of_other_keys_is_no_reply() {
-        let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
+        let item = Item { value: vec![1], ..Item::default() };
         let mut keys = Keys::default();
         ["a", "b", "c"].iter().for_each(|key| keys.push(key));
         let items = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), item.clone())).collect::<Vec<_>>();

@@ -109,7 +109,7 @@ impl Place {
         if self.mode == Mode::ReadOnly {
             return Request::Peek { key };
         }
-        Request::Lookup { key, lease: lease(span) }
+        Request::Lookup { key, lease: lease(span), refresh: Duration::ZERO }
     }
 
     /// Has an item that is to be used unpacked, which gives what it took to
