@@ -4,6 +4,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
+/// Whether [`run`] runs anything.
+pub(crate) fn is_possible() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}
+
 /// Runs a future to its end on the current runtime, if there is one.
 pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {

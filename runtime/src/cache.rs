@@ -5,12 +5,17 @@ use std::fmt;
 use crate::backend::Backend;
 use crate::budget::Budget;
 use crate::builder::Builder;
+use crate::chance::Chance;
 use crate::codec::Standard;
 use crate::config::{Record, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
+use crate::flight::Flights;
+use crate::lease::Lease;
+use crate::near::Near;
 use crate::store::Store;
 use crate::telemetry;
+use crate::vigil::Vigil;
 
 /// A cache that memoized functions keep their results in.
 ///
@@ -80,6 +85,22 @@ impl Cache {
 
     pub(crate) fn store(&self) -> &Store {
         self.backend.store()
+    }
+
+    pub(crate) fn near(&self) -> &Near {
+        self.backend.near()
+    }
+
+    pub(crate) fn flights(&self) -> &Flights<Lease> {
+        self.backend.flights()
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        self.backend.vigil()
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        self.backend.chance()
     }
 
     pub(crate) fn codec(&self) -> Standard {

@@ -1,34 +1,27 @@
 //! A store in this process with memcached's semantics: the default where no
 //! servers are configured, and what tests of memoized functions run on.
 //!
-//! Bounded by bytes (quick_cache evicts), with real expiry, CAS numbers and
+//! Bounded by bytes, with real expiry, CAS numbers and
 //! leases. It shares nothing with other processes and performs no I/O.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bounded::{Bounded, Weighed};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Token, Ttl, Write, check_size};
 use crate::sync::lock;
 
-/// What an item is taken to cost beside its key and value, in bytes.
-const ITEM_OVERHEAD: usize = 128;
 const STRIPES: usize = 64;
-/// Twice what the largest item weighs, since a shard keeps a part of its room
-/// for items that have been asked for again.
-const LARGEST: u64 = 2 << 20;
-const MOST_SHARDS: usize = 64;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    items: Cache<Box<str>, Slot, Size>,
+    items: Bounded<Slot>,
     /// Writers of one key take turns; the map itself takes care of readers.
     stripes: [Mutex<()>; STRIPES],
     next_cas: AtomicU64,
@@ -47,28 +40,17 @@ struct Slot {
     taken: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Size;
-
-impl Weighter<Box<str>, Slot> for Size {
-    fn weight(&self, key: &Box<str>, slot: &Slot) -> u64 {
-        (key.len() + slot.value.as_ref().map_or(0, |value| value.len()) + ITEM_OVERHEAD) as u64
+impl Weighed for Slot {
+    fn weight(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.len())
     }
 }
 
 impl Embedded {
     /// A store that holds about `capacity` bytes.
     pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
-        // Each shard holds its part only, and must hold the largest item.
-        let shards = usize::try_from(capacity / LARGEST).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
-        let options = OptionsBuilder::new()
-            .shards(1 << shards.ilog2())
-            .estimated_items_capacity(usize::try_from(capacity / 1024).unwrap_or(usize::MAX).max(16))
-            .weight_capacity(capacity)
-            .build()
-            .expect("both capacities are given");
         Embedded {
-            items: Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default()),
+            items: Bounded::new(capacity),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             next_cas: AtomicU64::new(1),
             clock,
@@ -191,7 +173,7 @@ impl Embedded {
     fn take(&self, key: &str, there: Option<Slot>, refresh: Duration) -> Option<Slot> {
         let slot = there.filter(|slot| self.is_due(slot, refresh))?;
         let taken = Slot { taken: true, ..slot };
-        self.items.insert(key.into(), taken.clone());
+        self.items.insert(key, taken.clone());
         Some(taken)
     }
 
@@ -218,7 +200,7 @@ impl Embedded {
     fn touch(&self, key: &str, ttl: Ttl) -> Reply {
         self.in_turn(key, |there| match there {
             Some(slot) => {
-                self.items.insert(key.into(), Slot { expires: self.expiry(ttl), ..slot });
+                self.items.insert(key, Slot { expires: self.expiry(ttl), ..slot });
                 Reply::Done
             }
             None => Reply::Absent,
@@ -278,7 +260,7 @@ impl Embedded {
 
     fn put(&self, key: &str, slot: Slot) -> u64 {
         let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
-        self.items.insert(key.into(), Slot { cas, ..slot });
+        self.items.insert(key, Slot { cas, ..slot });
         cas
     }
 

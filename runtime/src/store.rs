@@ -69,6 +69,15 @@ impl Store {
         }
     }
 
+    /// Whether the node of a key tells how long items are kept.
+    pub(crate) fn tells_time(&self, key: &str) -> bool {
+        match self {
+            Store::Embedded(..) => true,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.tells_time(key),
+        }
+    }
+
     /// The same request to every node, with the nodes' names.
     pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, Errand<'a>)> {
         let errand = |node| Errand { node, requests: vec![*request] };
