@@ -272,11 +272,14 @@ pub struct Ready<S: Shape, I> {
     around: Option<Around<S, I>>,
 }
 
+/// A call under way: its span, and what is around its body, if anything is.
+type Begun<S, I> = (CallSpan, Option<Around<S, I>>);
+
 /// A body is of a type of its own, so these are compiled for each function and
 /// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
-    fn begin(self) -> Result<(CallSpan, Option<Around<S, I>>), S::Return> {
+    fn begin(self) -> Result<Begun<S, I>, S::Return> {
         let Ready { site, near, span, around } = self;
         if let (Some(record), Some(around)) = (near, &around)
             && let Some((returned, cost)) = around.flow.near(&record)

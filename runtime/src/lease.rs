@@ -5,13 +5,16 @@
 //! is given back, and the next caller wins it.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
 use crate::exchange::{self, Errand, Guard, Outcome, Reply, Request, Token, Verb};
 use crate::keeper::{self, Kept};
 use crate::sync::lock;
+#[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::client::Exchange;
 

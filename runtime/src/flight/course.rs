@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,7 +46,7 @@ impl Course {
     /// Puts whichever thread polls `work` on the course.
     #[cfg(feature = "tokio")]
     pub(crate) async fn within<F: Future>(course: Option<Course>, work: F) -> F::Output {
-        let mut work = pin!(work);
+        let mut work = std::pin::pin!(work);
         std::future::poll_fn(|context| {
             let _entered = course.map(Course::enter);
             work.as_mut().poll(context)

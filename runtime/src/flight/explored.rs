@@ -6,6 +6,7 @@ mod shim {
 
 #[path = "board.rs"]
 #[allow(dead_code, reason = "the whole of it, for what is tried here")]
+#[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
 mod board;
 
 use std::future::poll_fn;

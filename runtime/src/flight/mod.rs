@@ -8,13 +8,13 @@ mod board;
 mod course;
 #[cfg(test)]
 mod explored;
+#[cfg(feature = "tokio")]
+mod landfall;
 mod shim;
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -206,7 +206,7 @@ pub(crate) enum Waited<B> {
     InCircle,
 }
 
-impl<B: Send + 'static> Waiter<B> {
+impl<B> Waiter<B> {
     /// What tells the leader to telemetry.
     pub(crate) fn leader(&self) -> Option<u64> {
         self.flight.leader
@@ -215,12 +215,6 @@ impl<B: Send + 'static> Waiter<B> {
     pub(crate) fn wait(mut self) -> Waited<B> {
         let Some(_blocked) = self.flight.course.block() else { return Waited::InCircle };
         let arrival = self.flight.board.wait();
-        self.arrived(arrival)
-    }
-
-    pub(crate) async fn wait_async(mut self) -> Waited<B> {
-        let Some(_blocked) = self.flight.course.block() else { return Waited::InCircle };
-        let arrival = Landfall(&self).await;
         self.arrived(arrival)
     }
 
@@ -244,25 +238,6 @@ impl<B> Drop for Waiter<B> {
         {
             self.flights.remove(&self.flight);
         }
-    }
-}
-
-/// Completes when the waiter has something to do.
-struct Landfall<'a, B>(&'a Waiter<B>);
-
-impl<B: Send + 'static> Future for Landfall<'_, B> {
-    type Output = Arrival<B, Landing>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Waiter { flight, task, .. } = self.0;
-        flight.board.poll(*task, context.waker(), |at| {
-            let flight: Weak<Flight<B>> = Arc::downgrade(flight);
-            crate::alarm::set(at, move || {
-                if let Some(flight) = flight.upgrade() {
-                    flight.board.wake();
-                }
-            });
-        })
     }
 }
 
