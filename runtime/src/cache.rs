@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::budget::Budget;
 use crate::builder::Builder;
 use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::codec::Standard;
 use crate::config::{Record, Settings};
 use crate::error::{Error, ErrorKind};
@@ -72,11 +73,16 @@ impl Cache {
     }
 
     pub(crate) fn new(settings: Settings) -> Result<Cache, Error> {
+        Self::at(settings, &Clock::system())
+    }
+
+    /// As [`Cache::new`], by this clock.
+    pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Cache, Error> {
         let codec = settings.codec.ok_or_else(|| {
             let message = "there is no codec: enable memocached's feature `bincode`, or choose another that is enabled";
             Error::new(ErrorKind::Configuration, message)
         })?;
-        Ok(Cache { backend: Backend::new(settings)?, codec })
+        Ok(Cache { backend: Backend::at(settings, clock)?, codec })
     }
 
     pub(crate) fn backend(&self) -> &Backend {

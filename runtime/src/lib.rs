@@ -18,6 +18,9 @@ extern crate self as memocached;
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
 
+#[cfg(test)]
+mod timed;
+
 // Layer 0: pure.
 mod budget;
 mod chance;

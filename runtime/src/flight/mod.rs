@@ -85,7 +85,6 @@ impl<B> Flights<B> {
     }
 
     #[cfg(test)]
-    #[allow(dead_code)]
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|shard| lock(shard).len()).sum()
     }
