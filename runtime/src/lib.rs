@@ -20,6 +20,8 @@ mod memcached;
 
 #[cfg(test)]
 mod timed;
+#[cfg(all(test, feature = "memcache", feature = "tokio"))]
+mod together;
 
 // Layer 0: pure.
 mod budget;

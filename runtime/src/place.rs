@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tokio")]
+use crate::background::Resolute;
 use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::envelope::Refusal;
@@ -18,6 +20,8 @@ use crate::lease::{LEASE, Lease, On, Waiting};
 use crate::mode::Mode;
 use crate::near::Since;
 use crate::record::Record;
+#[cfg(feature = "tokio")]
+use crate::telemetry;
 use crate::telemetry::memo::{CallSpan, Due, MissReason};
 use crate::terms::{Age, Ahead, SingleFlight, Terms, is_early};
 
@@ -183,14 +187,37 @@ impl Place {
         match next {
             Next::Ask => {}
             Next::Pause(pause) => crate::alarm::sleep(pause).await,
-            Next::Elect(left) => return Arrival::Election(self.ask_async(self.election(left)).await),
+            Next::Elect(left) => return Arrival::Election(self.look_up(self.election(left)).await),
             Next::Reopen(cas) => drop(self.ask_async(self.reopening(cas)).await),
             Next::Join(waiter) => {
                 span.follows(waiter.leader());
                 return Arrival::Waited(waiter.wait_async().await);
             }
         }
-        Arrival::Reply(self.ask_async(self.lookup()).await)
+        Arrival::Reply(self.look_up(self.lookup()).await)
+    }
+
+    /// A lookup that is dropped must not leave a lease with nobody: its reply is
+    /// waited for in the background.
+    #[cfg(feature = "tokio")]
+    async fn look_up(&self, request: Request<'_>) -> Outcome {
+        let Request::Lookup { lease, refresh, .. } = request else { return self.ask_async(request).await };
+        if !self.cache.store().is_remote() {
+            return self.ask_async(request).await;
+        }
+        let (cache, key, budget) = (self.cache.clone(), self.key.wire().to_owned(), self.budget.lend());
+        let terms = self.terms;
+        let work = async move {
+            let request = Request::Lookup { key: &key, lease, refresh };
+            let outcome = cache.store().ask_async(request.verb(), &request, &budget).await;
+            Looked { outcome, cache, key, budget, terms }
+        };
+        let looked = Resolute::new(work, |work| {
+            crate::background::run(telemetry::within_current(async { work.await.forsake() }));
+        });
+        let Looked { outcome, budget, .. } = looked.await;
+        self.budget.become_of(&budget);
+        outcome
     }
 
     #[cfg(feature = "tokio")]
@@ -531,12 +558,17 @@ impl Place {
         }
     }
 
-    /// As [`Place::settle`], yielding.
+    /// As [`Place::settle`], yielding. What has been computed is stored even if
+    /// the call is dropped meanwhile.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn settle_async(&mut self, packing: Option<Packing>, span: &CallSpan) {
+    pub(crate) async fn settle_async(mut self, packing: Option<Packing>, span: &CallSpan) {
         match packing {
-            Some(packing) => self.keep_async(&packing, span).await,
-            None => self.end(),
+            Some(packing) if packing.stores && self.cache.store().is_remote() => {
+                let span = span.clone();
+                let work = async move { self.keep_async(&packing, &span).await };
+                Resolute::new(work, |work| crate::background::run(telemetry::within_current(work))).await;
+            }
+            packing => self.settle(packing, span),
         }
     }
 
@@ -544,11 +576,10 @@ impl Place {
     #[cfg(feature = "tokio")]
     pub(crate) fn settle_aside(mut self, packing: Option<Packing>, span: &CallSpan) {
         match packing {
-            Some(packing) if self.cache.store().is_remote() => {
+            Some(packing) if packing.stores && self.cache.store().is_remote() => {
                 let span = span.clone();
-                crate::background::run(crate::telemetry::within_current(async move {
-                    self.keep_async(&packing, &span).await;
-                }));
+                let work = async move { self.keep_async(&packing, &span).await };
+                crate::background::run(telemetry::within_current(work));
             }
             packing => self.settle(packing, span),
         }
@@ -628,6 +659,34 @@ impl Place {
     pub(crate) fn renounce(&mut self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
+        }
+    }
+}
+
+/// A lookup that has come to its end.
+#[cfg(feature = "tokio")]
+struct Looked {
+    outcome: Outcome,
+    cache: Cache,
+    key: String,
+    budget: Budget,
+    terms: Terms,
+}
+
+#[cfg(feature = "tokio")]
+impl Looked {
+    /// Gives back what the lookup has won, for nobody wants it any longer.
+    fn forsake(self) {
+        let won = match &self.outcome {
+            Ok(Reply::Missing(exchange::Lease::Won(cas))) => Some((*cas, On::Nothing)),
+            Ok(Reply::Found(item)) if item.token == Token::Won => match self.terms.age(item) {
+                Age::Fresh(_) => None,
+                Age::Stale | Age::Dead => Some((item.cas, On::Stale)),
+            },
+            _ => None,
+        };
+        if let Some((cas, on)) = won {
+            drop(Lease::hold(&self.cache, &self.key, cas, on, Waiting::Async));
         }
     }
 }
