@@ -21,6 +21,7 @@ use crate::key::prefix;
 use crate::members::{Member, Members};
 use crate::node::{Node, Pending, Ready};
 use crate::ring::Distribution;
+use crate::route::Route;
 use crate::server::{Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
@@ -33,8 +34,6 @@ pub(crate) struct Cluster {
     /// The number of the next member.
     next: AtomicUsize,
     plan: Plan,
-    /// The namespace as keys have it in front.
-    prefix: String,
 }
 
 /// How a cluster is to be.
@@ -54,7 +53,7 @@ impl Plan {
     fn member(&self, server: &Server) -> Result<Member, Error> {
         self.access.check(server)?;
         let endpoint = Endpoint::new(server.clone(), self.access.clone());
-        let node = Node::new(endpoint, self.pool_size, self.pauses);
+        let node = Node::new(endpoint, self.pool_size, self.pauses, self.failover);
         Ok(Member { node, peer: Peer::at(server.host(), server.port()) })
     }
 }
@@ -68,10 +67,10 @@ impl Cluster {
     pub(crate) fn new(plan: Plan) -> Result<Arc<Self>, Error> {
         let members = plan.servers.iter().map(|server| plan.member(server)).collect::<Result<Vec<_>, _>>()?;
         let members: BTreeMap<_, _> = members.into_iter().enumerate().collect();
+        let prefix = prefix(&plan.namespace).concat();
         let cluster = Arc::new(Cluster {
             next: AtomicUsize::new(members.len()),
-            members: RwLock::new(Arc::new(Members::new(members, plan.distribution))),
-            prefix: prefix(&plan.namespace).concat(),
+            members: RwLock::new(Arc::new(Members::new(members, plan.distribution, prefix))),
             plan,
         });
         let weak = Arc::downgrade(&cluster);
@@ -138,59 +137,62 @@ impl Cluster {
     }
 
     fn place_among(&self, members: &Members, key: &str) -> usize {
-        let name = self.name_of(key);
         match self.plan.failover {
-            Failover::None => members.home(name),
-            Failover::Next => members.detour(name),
+            Failover::None => members.home(key),
+            Failover::Next => members.away(key),
         }
     }
 
-    /// What of a key counts for the ring.
-    fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
-        // To compare with nothing is slow on CPUs that read it masked.
-        let name = if self.prefix.is_empty() { key } else { key.strip_prefix(&self.prefix).unwrap_or(key) };
-        name.as_bytes()
-    }
-
-    /// The member to ask; a write that goes elsewhere than home is noted there.
-    fn member(&self, request: &Request<'_>) -> Result<Member, Error> {
+    /// The way to the member to ask.
+    fn route(&self, request: &Request<'_>) -> Result<Route, Error> {
         let members = self.members();
         let number = match request.key() {
             Some(key) => self.place_among(&members, key),
             None => members.all().next().map_or(0, |(number, _)| number),
         };
-        self.note_detour(&members, number, request);
-        members.get(number).cloned().ok_or_else(gone)
+        self.route_to(members, number, std::slice::from_ref(request)).ok_or_else(gone)
     }
 
-    fn note_detour(&self, members: &Members, number: usize, request: &Request<'_>) {
-        let (Failover::Next, Some(key), false) = (self.plan.failover, request.key(), request.only_reads()) else {
-            return;
-        };
-        let home = members.home(self.name_of(key));
-        if let (Some(home), Some(elsewhere)) = (members.get(home).filter(|_| home != number), members.get(number)) {
-            home.node.journal.note(key, &Arc::downgrade(&elsewhere.node));
+    /// The way to a member; a write that goes elsewhere than home is noted
+    /// there.
+    fn route_to(&self, members: Arc<Members>, number: usize, requests: &[Request<'_>]) -> Option<Route> {
+        let member = members.get(number)?.clone();
+        let mut detour = None;
+        if self.plan.failover == Failover::Next {
+            for (request, key) in requests.iter().flat_map(|request| request.keys().map(move |key| (request, key))) {
+                let home = members.home(key);
+                if home == number {
+                    continue;
+                }
+                detour = detour.or_else(|| members.detour());
+                if let Some(home) = members.get(home).filter(|_| !request.only_reads()) {
+                    home.node.journal.note(key);
+                }
+            }
         }
+        Some(Route { member, number, members, detour })
     }
 
     pub(crate) fn ask(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let Member { node, peer } = self.member(request)?;
+        let route = self.route(request)?;
+        let Member { node, peer } = &route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.span.in_scope(|| node.ask(request, budget.deadline_from(exchange.started)));
+        let outcome = exchange.span.in_scope(|| route.ask(request, budget.deadline_from(exchange.started)));
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
-        announce(&node, request);
+        announce(node, request);
         outcome
     }
 
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let Member { node, peer } = self.member(request)?;
+        let route = self.route(request)?;
+        let Member { node, peer } = &route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.within(node.ask_async(request, budget.deadline_from(exchange.started))).await;
+        let outcome = exchange.within(route.ask_async(request, budget.deadline_from(exchange.started))).await;
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
-        announce(&node, request);
+        announce(node, request);
         outcome
     }
 
@@ -199,14 +201,34 @@ impl Cluster {
     pub(crate) fn ask_several(&self, verb: Verb, errands: &[Errand<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
         let assigned = self.assign(errands);
+        let mut outcomes = self.exchange_several(verb, &assigned, deadline);
+        for ((errand, route), outcomes) in assigned.iter().zip(&mut outcomes) {
+            if let Some(route) = route {
+                route.sift(&errand.requests, outcomes, deadline);
+            }
+        }
+        outcomes
+    }
+
+    fn exchange_several(
+        &self,
+        verb: Verb,
+        assigned: &[(&Errand<'_>, Option<Route>)],
+        deadline: Deadline,
+    ) -> Vec<Vec<Outcome>> {
         let several = assigned.len() > 1;
         std::thread::scope(|scope| {
             let mut begun = Vec::with_capacity(assigned.len());
-            for (errand, member) in &assigned {
-                let Some(Member { node, peer }) = member else {
+            for (errand, route) in assigned {
+                let Some(route) = route else {
                     begun.push(Begun::Over(failed(errand, &gone())));
                     continue;
                 };
+                if let Err(error) = route.prepare(&errand.requests, deadline) {
+                    begun.push(Begun::Over(failed(errand, &error)));
+                    continue;
+                }
+                let Member { node, peer } = &route.member;
                 let part = peer.take_part(verb);
                 // Who has a connection is sent to now, and read from when all
                 // have been sent to. Opening one may take its time, and
@@ -250,23 +272,27 @@ impl Cluster {
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
-        let run = async |(errand, member): (&Errand<'_>, Option<Member>)| {
-            let Some(Member { node, peer }) = member else { return failed(errand, &gone()) };
+        let run = async |(errand, route): (&Errand<'_>, Option<Route>)| {
+            let Some(route) = route else { return failed(errand, &gone()) };
+            let Member { node, peer } = &route.member;
             let part = peer.take_part(verb);
-            let outcomes = part.within(node.ask_all_async(&errand.requests, deadline)).await;
+            let exchange = async {
+                route.prepare_async(&errand.requests, deadline).await?;
+                let mut outcomes = node.ask_all_async(&errand.requests, deadline).await?;
+                route.sift_async(&errand.requests, &mut outcomes, deadline).await;
+                Ok(outcomes)
+            };
+            let outcomes = part.within(exchange).await;
             end(part, errand, outcomes)
         };
         crate::background::all(self.assign(errands).into_iter().map(run)).await
     }
 
-    /// The errands with the members that they are for.
-    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<(&'a Errand<'b>, Option<Member>)> {
+    /// The errands with the ways to the members that they are for.
+    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<(&'a Errand<'b>, Option<Route>)> {
         let members = self.members();
-        let assign = |errand: &'a Errand<'b>| {
-            errand.requests.iter().for_each(|request| self.note_detour(&members, errand.node, request));
-            (errand, members.get(errand.node).cloned())
-        };
-        errands.iter().map(assign).collect()
+        let route = |errand: &Errand<'_>| self.route_to(Arc::clone(&members), errand.node, &errand.requests);
+        errands.iter().map(|errand| (errand, route(errand))).collect()
     }
 }
 

@@ -277,6 +277,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// All keys that are asked about.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let listed = if let Request::PeekMany { keys } = *self { Some(keys.iter()) } else { None };
+        self.key().into_iter().chain(listed.into_iter().flatten())
+    }
+
     /// The verb that stands for it, where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {

@@ -56,6 +56,8 @@ mod endpoint;
 #[cfg(feature = "memcache")]
 mod journal;
 #[cfg(feature = "memcache")]
+mod mark;
+#[cfg(feature = "memcache")]
 mod node;
 #[cfg(all(feature = "memcache", feature = "tokio"))]
 mod pipeline;
@@ -77,6 +79,8 @@ mod cluster;
 mod discovery;
 #[cfg(feature = "memcache")]
 mod members;
+#[cfg(feature = "memcache")]
+mod route;
 mod store;
 
 // Layer 3: the story of a call.

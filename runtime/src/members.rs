@@ -5,8 +5,9 @@
 //! or nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
+use crate::mark::Mark;
 use crate::node::Node;
 use crate::ring::{Distribution, Ring};
 use crate::server::Server;
@@ -24,17 +25,37 @@ pub(crate) struct Member {
 pub(crate) struct Members {
     by_number: BTreeMap<usize, Member>,
     distribution: Distribution,
+    prefix: String,
     /// Over all of them.
     home: Ring,
-    /// Over those that were up when it was last asked for.
-    detour: RwLock<Option<(Vec<usize>, Arc<Ring>)>>,
+    /// As it was when it was last asked for.
+    detour: RwLock<Option<Arc<Detour>>>,
+}
+
+/// Where keys go for as long as none goes out or comes back.
+pub(crate) struct Detour {
+    /// Of all members.
+    turns: Vec<u64>,
+    /// Over those that are up.
+    ring: Ring,
+    /// What those had before, under keys that are not theirs, is of earlier
+    /// detours.
+    marks: BTreeMap<usize, OnceLock<Mark>>,
+}
+
+impl Detour {
+    /// From when on what this member has counts, once that has been found out.
+    pub(crate) fn mark(&self, number: usize) -> Option<&OnceLock<Mark>> {
+        self.marks.get(&number)
+    }
 }
 
 impl Members {
-    pub(crate) fn new(by_number: BTreeMap<usize, Member>, distribution: Distribution) -> Self {
+    /// Keys may have a prefix that does not count for where they belong.
+    pub(crate) fn new(by_number: BTreeMap<usize, Member>, distribution: Distribution, prefix: String) -> Self {
         let servers = by_number.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
         let home = Ring::new(distribution, servers);
-        Members { by_number, distribution, home, detour: RwLock::new(None) }
+        Members { by_number, distribution, prefix, home, detour: RwLock::new(None) }
     }
 
     pub(crate) fn get(&self, number: usize) -> Option<&Member> {
@@ -46,45 +67,60 @@ impl Members {
     }
 
     /// The number of the member that a key belongs to.
-    pub(crate) fn home(&self, key: &[u8]) -> usize {
-        self.home.place(key)
+    pub(crate) fn home(&self, key: &str) -> usize {
+        self.home.place(self.name_of(key))
+    }
+
+    /// What of a key counts for the ring.
+    fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
+        // To compare with nothing is slow on CPUs that read it masked.
+        let name = if self.prefix.is_empty() { key } else { key.strip_prefix(&self.prefix).unwrap_or(key) };
+        name.as_bytes()
     }
 
     /// The number of the member that a key belongs to for as long as others
     /// are out; where all are, its own.
-    pub(crate) fn detour(&self, key: &[u8]) -> usize {
+    pub(crate) fn away(&self, key: &str) -> usize {
         let home = self.home(key);
         if self.get(home).is_none_or(|member| member.node.is_up()) {
             return home;
         }
-        let up: Vec<usize> = self.all().filter(|(_, member)| member.node.is_up()).map(|(number, _)| number).collect();
-        if up.is_empty() {
-            return home;
+        self.detour().map_or(home, |detour| detour.ring.place(self.name_of(key)))
+    }
+
+    /// Where keys go now, if some members are out but not all.
+    pub(crate) fn detour(&self) -> Option<Arc<Detour>> {
+        let turns: Vec<u64> = self.all().map(|(_, member)| member.node.breaker.turns()).collect();
+        let is_up = |turns: &u64| turns.is_multiple_of(2);
+        if turns.iter().all(is_up) || !turns.iter().any(is_up) {
+            return None;
         }
-        if let Some((known, ring)) = &*read(&self.detour)
-            && *known == up
+        if let Some(known) = &*read(&self.detour)
+            && known.turns == turns
         {
-            return ring.place(key);
+            return Some(Arc::clone(known));
         }
-        let servers = up.iter().filter_map(|number| Some((*number, &self.get(*number)?.node.endpoint.server)));
-        let ring = Arc::new(Ring::new(self.distribution, servers));
-        let number = ring.place(key);
-        *write(&self.detour) = Some((up, ring));
-        number
+        let up: Vec<_> = self.all().zip(&turns).filter(|(_, turns)| is_up(turns)).map(|(member, _)| member).collect();
+        let servers = up.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
+        let ring = Ring::new(self.distribution, servers);
+        let marks = up.iter().map(|(number, _)| (*number, OnceLock::new())).collect();
+        let detour = Arc::new(Detour { turns, ring, marks });
+        *write(&self.detour) = Some(Arc::clone(&detour));
+        Some(detour)
     }
 
     /// The members with this one among them.
     pub(crate) fn with(&self, number: usize, member: Member) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
-        Members::new(by_number, self.distribution)
+        Members::new(by_number, self.distribution, self.prefix.clone())
     }
 
     /// The members without this one.
     pub(crate) fn without(&self, number: usize) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.remove(&number);
-        Members::new(by_number, self.distribution)
+        Members::new(by_number, self.distribution, self.prefix.clone())
     }
 
     pub(crate) fn servers(&self) -> impl Iterator<Item = &Server> {

@@ -14,9 +14,11 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
 use crate::journal::Journal;
+use crate::mark::Mark;
 use crate::pool::{Permit, Pool};
 use crate::prober::{self, Leash};
 use crate::protocol::Ticket;
+use crate::server::Failover;
 use crate::sync::lock;
 
 /// A server and what is known about it.
@@ -30,6 +32,9 @@ pub(crate) struct Node {
     pipelines: crate::pipeline::Pipelines,
     /// What has been written elsewhere while this node was out.
     pub(crate) journal: Journal,
+    /// What it has from before is of a time when it was out.
+    pub(crate) mark: Mark,
+    pub(crate) failover: Failover,
     this: Weak<Node>,
     prober: Mutex<Option<Leash>>,
 }
@@ -58,7 +63,7 @@ struct Sent<'a> {
 }
 
 impl Node {
-    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses, failover: Failover) -> Arc<Self> {
         Arc::new_cyclic(|this| Node {
             endpoint,
             breaker: Breaker::new(pauses),
@@ -69,6 +74,8 @@ impl Node {
             #[cfg(feature = "tokio")]
             pipelines: crate::pipeline::Pipelines::new(pool_size),
             journal: Journal::default(),
+            mark: Mark::default(),
+            failover,
             this: this.clone(),
             prober: Mutex::default(),
         })
@@ -85,6 +92,11 @@ impl Node {
         let outcome = self.exchange(request, deadline);
         self.judge(admission, outcome.as_ref().err());
         outcome
+    }
+
+    /// Several requests at once, whose keys and values have been checked.
+    pub(crate) fn ask_all(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Outcome>, Error> {
+        Ok(self.begin(None, requests, deadline)?.finish(deadline))
     }
 
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {

@@ -72,6 +72,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "embedded",
             "endpoint",
             "journal",
+            "mark",
             "node",
             "pipeline",
             "pool",
@@ -80,7 +81,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "socket",
             "tls",
         ],
-        &["cluster", "discovery", "members", "store"],
+        &["cluster", "discovery", "members", "route", "store"],
         &["call", "flow", "policy"],
         &[
             "backend",
