@@ -18,7 +18,7 @@ use crate::endpoint::{Access, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::key::prefix;
-use crate::members::{Member, Members};
+use crate::members::{Member, Members, Rules};
 use crate::node::{Node, Pending, Ready};
 use crate::ring::Distribution;
 use crate::route::Route;
@@ -67,10 +67,11 @@ impl Cluster {
     pub(crate) fn new(plan: Plan) -> Result<Arc<Self>, Error> {
         let members = plan.servers.iter().map(|server| plan.member(server)).collect::<Result<Vec<_>, _>>()?;
         let members: BTreeMap<_, _> = members.into_iter().enumerate().collect();
-        let prefix = prefix(&plan.namespace).concat();
+        let Plan { distribution, failover, .. } = plan;
+        let rules = Rules { distribution, failover, prefix: prefix(&plan.namespace).concat() };
         let cluster = Arc::new(Cluster {
             next: AtomicUsize::new(members.len()),
-            members: RwLock::new(Arc::new(Members::new(members, plan.distribution, prefix))),
+            members: RwLock::new(Arc::new(Members::new(members, rules))),
             plan,
         });
         let weak = Arc::downgrade(&cluster);
@@ -131,23 +132,11 @@ impl Cluster {
         leaving.iter().try_for_each(|server| self.remove(server).map(drop))
     }
 
-    /// The number of the member to ask about a key.
-    pub(crate) fn place(&self, key: &str) -> usize {
-        self.place_among(&self.members(), key)
-    }
-
-    fn place_among(&self, members: &Members, key: &str) -> usize {
-        match self.plan.failover {
-            Failover::None => members.home(key),
-            Failover::Next => members.away(key),
-        }
-    }
-
     /// The way to the member to ask.
     fn route(&self, request: &Request<'_>) -> Result<Route, Error> {
         let members = self.members();
         let number = match request.key() {
-            Some(key) => self.place_among(&members, key),
+            Some(key) => members.place(key),
             None => members.all().next().map_or(0, |(number, _)| number),
         };
         self.route_to(members, number, std::slice::from_ref(request)).ok_or_else(gone)

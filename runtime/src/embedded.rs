@@ -78,8 +78,8 @@ impl Embedded {
             Request::Lookup { key, lease } => self.find(key).unwrap_or_else(|| self.miss(key, lease)),
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
             Request::PeekMany { keys } => {
-                let found = |key: &str| match self.find(key) {
-                    Some(Reply::Found(item)) => Some((key.to_owned(), item)),
+                let found = |key| match self.find(key) {
+                    Some(Reply::Found(item)) => Some((key, item)),
                     _ => None,
                 };
                 Reply::FoundMany(keys.iter().filter_map(found).collect())

@@ -9,9 +9,9 @@ use crate::client::{Failures, Many};
 use crate::codec::Codec;
 use crate::convert::{RawItem, ToItem};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Errand, Guard, Item, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::foreign;
-use crate::store::Store;
+use crate::store::{Places, Store};
 
 /// What stands in front of each key: the namespace and, where that can be
 /// flushed, its generation.
@@ -51,12 +51,13 @@ impl Prefix<'_> {
     }
 
     pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
+        let places = store.places();
         let mut lookups = Lookups { prefix: self.text.clone().into_owned(), ..Lookups::default() };
         for name in names {
             lookups.len += 1;
             let key = self.key(name.as_ref());
             match check_key(&key) {
-                Ok(()) => lookups.plan.add(store.place(&key), &key),
+                Ok(()) => lookups.plan.add(places.of(&key), &key),
                 Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
             }
         }
@@ -69,18 +70,20 @@ impl Prefix<'_> {
         items: impl IntoIterator<Item = (K, V)>,
         ttl: Ttl,
     ) -> Batch {
+        let places = store.places();
         let mut batch = Batch::new(Some(ttl));
         for (name, value) in items {
             let (value, flags) = self.stored(&value);
-            batch.add(store, self, name.as_ref(), value.into_owned(), flags);
+            batch.add(&places, self, name.as_ref(), value.into_owned(), flags);
         }
         batch
     }
 
     pub(crate) fn deletes(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Batch {
+        let places = store.places();
         let mut batch = Batch::new(None);
         for name in names {
-            batch.add(store, self, name.as_ref(), Vec::new(), 0);
+            batch.add(&places, self, name.as_ref(), Vec::new(), 0);
         }
         batch
     }
@@ -120,8 +123,8 @@ pub(crate) struct Lookups {
     prefix: String,
     len: usize,
     plan: Plan,
-    /// By key, one list for each reply.
-    found: Vec<Vec<(String, Item)>>,
+    /// One list for each reply.
+    found: Vec<Items>,
     failed: Failures,
 }
 
@@ -189,7 +192,7 @@ impl Lookups {
                 How::OneByOne => {
                     for (key, outcome) in keys.iter().zip(outcomes) {
                         match outcome {
-                            Ok(Reply::Found(item)) => self.found.push(vec![(key.to_owned(), item)]),
+                            Ok(Reply::Found(item)) => self.found.push(Items::from_iter([(key, item)])),
                             Ok(_) => {}
                             Err(error) => self.failed(key, error),
                         }
@@ -209,7 +212,7 @@ impl Lookups {
             }
             Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
-        items.retain(|(key, item)| {
+        items.retain(|key, item| {
             let is_doubtful = item.value.is_empty() && item.flags == 0;
             if is_doubtful {
                 doubtful.add(node, key);
@@ -230,15 +233,15 @@ impl Lookups {
     /// The values of what was found.
     pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
         let Lookups { prefix, found, mut failed, .. } = self;
-        let mut values = HashMap::with_capacity(found.iter().map(Vec::len).sum());
-        for (mut key, item) in found.into_iter().flatten() {
-            key.drain(..prefix.len());
-            match read(item) {
-                Ok(value) => {
-                    values.insert(key, value);
+        let mut values = HashMap::with_capacity(found.iter().map(Items::len).sum());
+        for items in found {
+            items.for_each(|key, item| {
+                let name = key[prefix.len()..].to_owned();
+                match read(item) {
+                    Ok(value) => drop(values.insert(name, value)),
+                    Err(error) => failed.push((name, error)),
                 }
-                Err(error) => failed.push((key, error)),
-            }
+            });
         }
         Many { values, failed }
     }
@@ -246,7 +249,7 @@ impl Lookups {
 
 /// Whether these items could be the reply to these keys: servers keep the
 /// order, and leave out what they do not have.
-fn is_in_order(keys: &Keys, items: &[(String, Item)]) -> bool {
+fn is_in_order(keys: &Keys, items: &Items) -> bool {
     let mut asked = keys.iter();
     items.iter().all(|(key, _)| asked.any(|other| other == key))
 }
@@ -272,12 +275,12 @@ impl Batch {
         Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
     }
 
-    fn add(&mut self, store: &Store, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+    fn add(&mut self, places: &Places, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
         self.len += 1;
         let key = prefix.key(name).into_owned();
         let part = Part { name: name.to_owned(), key, value, flags };
         match self.request(&part).check() {
-            Ok(()) => self.groups.entry(store.place(&part.key)).or_default().push(part),
+            Ok(()) => self.groups.entry(places.of(&part.key)).or_default().push(part),
             Err(error) => self.failed.push((part.name, error)),
         }
     }
@@ -323,9 +326,9 @@ mod tests {
         let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
         let mut keys = Keys::default();
         ["a", "b", "c"].iter().for_each(|key| keys.push(key));
-        let items = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), item.clone())).collect::<Vec<_>>();
+        let items = |names: &[&str]| names.iter().map(|name| (*name, item.clone())).collect::<Items>();
         assert!(is_in_order(&keys, &items(&["a", "c"])));
-        assert!(is_in_order(&keys, &[]));
+        assert!(is_in_order(&keys, &items(&[])));
         assert!(!is_in_order(&keys, &items(&["c", "a"])));
         assert!(!is_in_order(&keys, &items(&["d"])));
     }

@@ -3,6 +3,7 @@
 //! memcached behind a socket and the embedded store take the same requests and
 //! give the same replies; how either does it is theirs.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -145,7 +146,7 @@ pub(crate) enum Reply {
     /// There is a value.
     Found(Item),
     /// These keys of several have values.
-    FoundMany(Vec<(String, Item)>),
+    FoundMany(Items),
     /// No value; and who may store one.
     Missing(Lease),
     /// Done.
@@ -185,6 +186,49 @@ pub(crate) struct Item {
     pub(crate) cas: u64,
     /// Time left in whole seconds; none: for ever, or it was not told.
     pub(crate) seconds_left: Option<u64>,
+}
+
+/// Some of the items that were asked for, in that order. Their keys are in one
+/// piece: there may be many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Items {
+    keys: String,
+    list: Vec<(Range<usize>, Item)>,
+}
+
+impl Items {
+    /// Each with the place of its key.
+    pub(crate) fn new(keys: String, list: Vec<(Range<usize>, Item)>) -> Self {
+        Items { keys, list }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Item)> {
+        self.list.iter().map(|(place, item)| (&self.keys[place.clone()], item))
+    }
+
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&str, &Item) -> bool) {
+        self.list.retain(|(place, item)| wanted(&self.keys[place.clone()], item));
+    }
+
+    pub(crate) fn for_each(self, mut take: impl FnMut(&str, Item)) {
+        self.list.into_iter().for_each(|(place, item)| take(&self.keys[place], item));
+    }
+}
+
+impl<K: AsRef<str>> FromIterator<(K, Item)> for Items {
+    fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
+        let mut all = Items::default();
+        for (key, item) in items {
+            let start = all.keys.len();
+            all.keys.push_str(key.as_ref());
+            all.list.push((start..all.keys.len(), item));
+        }
+        all
+    }
 }
 
 /// A reply, or why there is none.

@@ -81,8 +81,8 @@ impl Survey {
         for outcome in outcomes.into_iter().take(WRITES + 1) {
             let Reply::FoundMany(items) = outcome? else { continue };
             if items.len() == WRITES {
-                let grow = items.is_sorted_by(|(_, one), (_, next)| one.cas < next.cas);
-                return Ok(if grow { items[0].1.cas } else { 0 });
+                let numbers: Vec<u64> = items.iter().map(|(_, item)| item.cas).collect();
+                return Ok(if numbers.is_sorted_by(|one, next| one < next) { numbers[0] } else { 0 });
             }
         }
         Err(Error::new(ErrorKind::Server, "the server does not keep what is stored"))
@@ -95,7 +95,7 @@ mod tests {
     use crate::exchange::Item;
 
     fn found(numbers: impl IntoIterator<Item = u64>) -> Result<u64, ErrorKind> {
-        let item = |cas| (String::new(), Item { value: b"1".to_vec(), flags: 0, cas, seconds_left: None });
+        let item = |cas| ("", Item { value: b"1".to_vec(), flags: 0, cas, seconds_left: None });
         let found = Reply::FoundMany(numbers.into_iter().map(item).collect());
         Survey::number([Ok(Reply::Done), Ok(found)]).map_err(|error| error.kind())
     }

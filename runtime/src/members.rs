@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use crate::mark::Mark;
 use crate::node::Node;
 use crate::ring::{Distribution, Ring};
-use crate::server::Server;
+use crate::server::{Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry::client::Peer;
 
@@ -21,11 +21,19 @@ pub(crate) struct Member {
     pub(crate) peer: &'static Peer,
 }
 
+/// How keys are spread over the members.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    pub(crate) distribution: Distribution,
+    pub(crate) failover: Failover,
+    /// What keys have in front that does not count: the namespace.
+    pub(crate) prefix: String,
+}
+
 /// The members by number, and the rings over them.
 pub(crate) struct Members {
     by_number: BTreeMap<usize, Member>,
-    distribution: Distribution,
-    prefix: String,
+    rules: Rules,
     /// Over all of them.
     home: Ring,
     /// As it was when it was last asked for.
@@ -51,11 +59,10 @@ impl Detour {
 }
 
 impl Members {
-    /// Keys may have a prefix that does not count for where they belong.
-    pub(crate) fn new(by_number: BTreeMap<usize, Member>, distribution: Distribution, prefix: String) -> Self {
+    pub(crate) fn new(by_number: BTreeMap<usize, Member>, rules: Rules) -> Self {
         let servers = by_number.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
-        let home = Ring::new(distribution, servers);
-        Members { by_number, distribution, prefix, home, detour: RwLock::new(None) }
+        let home = Ring::new(rules.distribution, servers);
+        Members { by_number, rules, home, detour: RwLock::new(None) }
     }
 
     pub(crate) fn get(&self, number: usize) -> Option<&Member> {
@@ -66,6 +73,14 @@ impl Members {
         self.by_number.iter().map(|(number, member)| (*number, member))
     }
 
+    /// The number of the member to ask about a key.
+    pub(crate) fn place(&self, key: &str) -> usize {
+        match self.rules.failover {
+            Failover::None => self.home(key),
+            Failover::Next => self.away(key),
+        }
+    }
+
     /// The number of the member that a key belongs to.
     pub(crate) fn home(&self, key: &str) -> usize {
         self.home.place(self.name_of(key))
@@ -74,13 +89,14 @@ impl Members {
     /// What of a key counts for the ring.
     fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
         // To compare with nothing is slow on CPUs that read it masked.
-        let name = if self.prefix.is_empty() { key } else { key.strip_prefix(&self.prefix).unwrap_or(key) };
+        let prefix = &self.rules.prefix;
+        let name = if prefix.is_empty() { key } else { key.strip_prefix(prefix).unwrap_or(key) };
         name.as_bytes()
     }
 
     /// The number of the member that a key belongs to for as long as others
     /// are out; where all are, its own.
-    pub(crate) fn away(&self, key: &str) -> usize {
+    fn away(&self, key: &str) -> usize {
         let home = self.home(key);
         if self.get(home).is_none_or(|member| member.node.is_up()) {
             return home;
@@ -102,7 +118,7 @@ impl Members {
         }
         let up: Vec<_> = self.all().zip(&turns).filter(|(_, turns)| is_up(turns)).map(|(member, _)| member).collect();
         let servers = up.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
-        let ring = Ring::new(self.distribution, servers);
+        let ring = Ring::new(self.rules.distribution, servers);
         let marks = up.iter().map(|(number, _)| (*number, OnceLock::new())).collect();
         let detour = Arc::new(Detour { turns, ring, marks });
         *write(&self.detour) = Some(Arc::clone(&detour));
@@ -113,14 +129,14 @@ impl Members {
     pub(crate) fn with(&self, number: usize, member: Member) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
-        Members::new(by_number, self.distribution, self.prefix.clone())
+        Members::new(by_number, self.rules.clone())
     }
 
     /// The members without this one.
     pub(crate) fn without(&self, number: usize) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.remove(&number);
-        Members::new(by_number, self.distribution, self.prefix.clone())
+        Members::new(by_number, self.rules.clone())
     }
 
     pub(crate) fn servers(&self) -> impl Iterator<Item = &Server> {

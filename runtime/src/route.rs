@@ -136,7 +136,7 @@ impl Route {
             (Some(key), Ok(Reply::Found(item))) if self.is_old(key, item.cas) => vec![(key.to_owned(), item.cas)],
             (None, Ok(Reply::FoundMany(items))) => {
                 let old = items.iter().filter(|(key, item)| self.is_old(key, item.cas));
-                old.map(|(key, item)| (key.clone(), item.cas)).collect()
+                old.map(|(key, item)| (key.to_owned(), item.cas)).collect()
             }
             _ => Old::new(),
         }
@@ -149,7 +149,7 @@ impl Route {
     fn leave_out(&self, requests: &[Request<'_>], outcomes: &mut [Outcome]) {
         for (request, outcome) in requests.iter().zip(outcomes) {
             match outcome {
-                Ok(Reply::FoundMany(items)) => items.retain(|(key, item)| !self.is_old(key, item.cas)),
+                Ok(Reply::FoundMany(items)) => items.retain(|key, item| !self.is_old(key, item.cas)),
                 found if !self.old(request, found).is_empty() => *found = Ok(Reply::Missing(Lease::Free)),
                 _ => {}
             }

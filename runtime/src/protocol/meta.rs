@@ -79,7 +79,7 @@ fn guarded(guard: Guard, out: &mut Vec<u8>) {
 }
 
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
-    if matches!(ticket.expect, Expect::Items | Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
+    if matches!(ticket.expect, Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
         return classic::decode(ticket, input);
     }
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
