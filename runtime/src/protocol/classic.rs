@@ -132,7 +132,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
             Ok(Progress::Done(Ok(Reply::Missing(Lease::Free)), read + end))
         }
         Some((b"END", end)) => {
-            let item = Item { value: value.to_vec(), flags, cas, seconds_left: None };
+            let item = Item { value: scan::owned(value), flags, cas, seconds_left: None };
             Ok(Progress::Done(Ok(Reply::Found(item)), read + end))
         }
         Some(_) => Err(ALIEN),
@@ -185,7 +185,7 @@ impl List {
             let Some((value, length)) = scan::value(&input[read + head..], size)? else { break };
             let start = self.keys.len();
             self.keys.extend_from_slice(key);
-            let item = Item { value: value.to_vec(), flags, cas, seconds_left: None };
+            let item = Item { value: scan::owned(value), flags, cas, seconds_left: None };
             self.list.push((start..self.keys.len(), item));
             read += head + length;
         }

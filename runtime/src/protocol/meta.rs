@@ -174,6 +174,6 @@ impl Flags {
 
     /// The item with this value, if the reply told all that was asked.
     fn item(&self, value: &[u8]) -> Option<Item> {
-        Some(Item { value: value.to_vec(), flags: self.client?, cas: self.cas?, seconds_left: self.seconds_left? })
+        Some(Item { value: scan::owned(value), flags: self.client?, cas: self.cas?, seconds_left: self.seconds_left? })
     }
 }
