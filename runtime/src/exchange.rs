@@ -48,6 +48,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// With room for so many of usual length.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Keys { text: String::with_capacity(keys * 24), len: 0 }
+    }
+
     /// Puts a key behind the others. It has been checked, and so has no space
     /// in it.
     pub(crate) fn push(&mut self, key: &str) {
@@ -64,6 +69,25 @@ impl Keys {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.text.split_ascii_whitespace()
+    }
+
+    /// Whether these are some of them, in the same order.
+    pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
+        let mut rest = self.text.as_str();
+        some.all(|key| {
+            while !rest.is_empty() {
+                let behind = rest.strip_prefix(key).filter(|behind| behind.is_empty() || behind.starts_with(' '));
+                let is_found = behind.is_some();
+                rest = match behind {
+                    Some(behind) => behind.get(1..).unwrap_or_default(),
+                    None => rest.split_once(' ').map_or("", |(_, rest)| rest),
+                };
+                if is_found {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// All of them, with spaces between.
@@ -428,6 +452,17 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_list_of_other_keys_is_no_part_of_a_list() {
+        let mut keys = Keys::default();
+        ["a", "ab", "b", "c", "c"].iter().for_each(|key| keys.push(key));
+        let include = |some: &[&str]| keys.include(some.iter().copied());
+        assert!(include(&["a", "c"]) && include(&["ab", "c", "c"]) && include(&[]));
+        for alien in [&["c", "a"][..], &["a", "a"], &["d"], &["a", ""], &[""], &["a b"], &["c", "c", "c"]] {
+            assert!(!include(alien), "{alien:?}");
+        }
     }
 
     #[test]
