@@ -4,14 +4,17 @@
 //! any way, or whose exchange was cancelled, must not be used again; that is
 //! for `node` and `async_pool` to see to.
 
-use std::pin::Pin;
-use std::task::{Context, Waker};
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use crate::budget::Deadline;
+use crate::connection::SHORT_IDLE;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Request, Verb};
@@ -29,6 +32,11 @@ pub(crate) struct AsyncConnection {
     socket: Box<dyn Socket>,
     /// In a box, because connections are moved about.
     session: Box<Session>,
+    /// Goes off at some time before a deadline and is set again then: to set it
+    /// for each call costs more than to be woken for nothing now and then.
+    timer: Pin<Box<Sleep>>,
+    /// When the last exchange began.
+    used: Instant,
 }
 
 impl AsyncConnection {
@@ -45,7 +53,9 @@ impl AsyncConnection {
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
         let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
         let socket = tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
-        let mut connection = AsyncConnection { socket, session: Box::new(Session::new(dialect)) };
+        let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
+        let session = Box::new(Session::new(dialect));
+        let mut connection = AsyncConnection { socket, session, timer, used: deadline.begun() };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline).await?;
@@ -58,7 +68,10 @@ impl AsyncConnection {
 
     /// Whether an idle connection is still one, as far as that is known: the
     /// other side has neither closed nor said anything unasked.
-    pub(crate) fn is_usable(&mut self) -> bool {
+    pub(crate) fn is_usable(&mut self, deadline: Deadline) -> bool {
+        if deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE {
+            return true;
+        }
         let (context, byte) = (&mut Context::from_waker(Waker::noop()), &mut [0]);
         Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(byte)).is_pending()
     }
@@ -78,9 +91,9 @@ impl AsyncConnection {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
         };
-        match tokio::time::timeout_at(deadline.instant().into(), sending).await {
-            Ok(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
-            Err(_) => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
+        match in_time(&mut self.timer, deadline, sending).await {
+            Some(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
+            None => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
         }
         self.session.sent();
         Ok(())
@@ -108,10 +121,8 @@ impl AsyncConnection {
                 }
             }
         };
-        match tokio::time::timeout_at(deadline.instant().into(), receiving).await {
-            Ok(received) => received,
-            Err(_) => Err(endpoint.failed(verb, ErrorKind::Timeout)),
-        }
+        let received = in_time(&mut self.timer, deadline, receiving).await;
+        received.unwrap_or_else(|| Err(endpoint.failed(verb, ErrorKind::Timeout)))
     }
 
     /// Says goodbye, as far as that takes no time.
@@ -124,10 +135,32 @@ impl AsyncConnection {
         (self.socket, self.session)
     }
 
-    /// Whether it may be used again.
-    pub(crate) fn rest(&mut self) -> bool {
+    /// Takes note that an exchange has ended; whether it may be used again.
+    pub(crate) fn rest(&mut self, deadline: Deadline) -> bool {
+        self.used = deadline.begun();
         self.session.is_drained()
     }
+}
+
+/// What comes of this work, if it ends before the deadline.
+async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, at) = (pin!(work), deadline.instant().into());
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if tokio::time::Instant::now() >= at {
+                return Poll::Ready(None);
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Box<dyn Socket>, Error> {

@@ -17,7 +17,7 @@ use crate::socket::{self, Socket};
 /// told to the system for each request.
 const STEP: Duration = Duration::from_millis(4);
 /// A connection idle for longer is looked at before it is used.
-const SHORT_IDLE: Duration = Duration::from_millis(100);
+pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
 /// A connection that is ready for requests.
 pub(crate) struct Connection {

@@ -355,7 +355,7 @@ mod on_tokio {
                 return outcome;
             }
             let permit = self.checkout_async(runtime, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let outcome = self.converse_async(idle, request, deadline, &permit).await;
                 if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                     return outcome;
@@ -377,7 +377,7 @@ mod on_tokio {
             let ticket = connection.write(endpoint, request)?;
             connection.flush(endpoint, verb, deadline).await?;
             let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-            if connection.rest() {
+            if connection.rest(deadline) {
                 permit.give_back(connection);
             }
             answer.map_err(|kind| endpoint.failed(verb, kind))
@@ -453,7 +453,7 @@ mod on_tokio {
             outcomes: &mut Vec<Outcome>,
         ) -> Result<(), Error> {
             let permit = self.checkout_async(self.runtime()?, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
                 let again = outcomes.is_empty() && done.as_ref().is_err_and(|error| may_ask_again(error, requests));
                 if !again {
@@ -482,16 +482,16 @@ mod on_tokio {
                 let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
                 outcomes.push(answer.map_err(|kind| endpoint.failed(verb, kind)));
             }
-            if connection.rest() {
+            if connection.rest(deadline) {
                 permit.give_back(connection);
             }
             Ok(())
         }
 
         /// An idle connection that works, if there is one.
-        fn idle_async(&self, permit: &Permit<'_>) -> Option<AsyncConnection> {
+        fn idle_async(&self, permit: &Permit<'_>, deadline: Deadline) -> Option<AsyncConnection> {
             let mut idle = permit.idle()?;
-            if idle.is_usable() {
+            if idle.is_usable(deadline) {
                 return Some(idle);
             }
             // The server was restarted, so the others are broken too.
