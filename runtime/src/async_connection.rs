@@ -5,6 +5,7 @@
 //! for `node` and `async_pool` to see to.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
     socket: Box<dyn Socket>,
+    pub(crate) peer: Option<SocketAddr>,
     /// In a box, because connections are moved about.
     session: Box<Session>,
     /// Goes off at some time before a deadline and is set again then: to set it
@@ -52,10 +54,11 @@ impl AsyncConnection {
 
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
         let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
-        let socket = tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
+        let (socket, peer) =
+            tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
         let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
         let session = Box::new(Session::new(dialect));
-        let mut connection = AsyncConnection { socket, session, timer, used: deadline.begun() };
+        let mut connection = AsyncConnection { socket, peer, session, timer, used: deadline.begun() };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline).await?;
@@ -68,7 +71,10 @@ impl AsyncConnection {
 
     /// Whether an idle connection is still one, as far as that is known: the
     /// other side has neither closed nor said anything unasked.
-    pub(crate) fn is_usable(&mut self, deadline: Deadline) -> bool {
+    pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
+        if !endpoint.is_at(self.peer) {
+            return false;
+        }
         if deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE {
             return true;
         }
@@ -163,15 +169,22 @@ async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl 
     .await
 }
 
-async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Box<dyn Socket>, Error> {
-    match &endpoint.server.address {
-        Address::Tcp { security: Security::Plain, .. } => Ok(Box::new(connect(endpoint, patience).await?)),
-        Address::Tcp { host, security: Security::Tls, .. } => secure(endpoint, host, patience).await,
-        Address::Unix(path) => unix(endpoint, path).await,
-    }
+/// As `socket` does.
+async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Error> {
+    Ok(match &endpoint.server.address {
+        Address::Tcp { host, security, .. } => {
+            let (stream, peer) = connect(endpoint, patience).await?;
+            let socket = match security {
+                Security::Plain => Box::new(stream),
+                Security::Tls => secure(endpoint, host, stream).await?,
+            };
+            (socket, Some(peer))
+        }
+        Address::Unix(path) => (unix(endpoint, path).await?, None),
+    })
 }
 
-async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<TcpStream, Error> {
+async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, SocketAddr), Error> {
     let Some(names) = &endpoint.addresses else { return Err(endpoint.refused("it has no address")) };
     let addresses = names.get_async(patience).await.map_err(|why| unresolved(endpoint, why))?;
     let mut last = endpoint.refused("the name has no address");
@@ -180,7 +193,7 @@ async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<TcpStream, E
         match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
                 endpoint.reached(address);
-                return Ok(stream);
+                return Ok((stream, address));
             }
             Err(error) => last = unconnected(endpoint, error),
         }
@@ -203,12 +216,12 @@ async fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
 }
 
 #[cfg(feature = "tls")]
-async fn secure(endpoint: &Endpoint, host: &str, patience: Duration) -> Result<Box<dyn Socket>, Error> {
+async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn Socket>, Error> {
     let Some(tls) = &endpoint.access.tls else { return Err(endpoint.refused("TLS has not been set up")) };
-    Ok(Box::new(tls.open_async(endpoint, host, connect(endpoint, patience).await?).await?))
+    Ok(Box::new(tls.open_async(endpoint, host, stream).await?))
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(endpoint: &Endpoint, _: &str, _: Duration) -> Result<Box<dyn Socket>, Error> {
+async fn secure(endpoint: &Endpoint, _: &str, _: TcpStream) -> Result<Box<dyn Socket>, Error> {
     Err(endpoint.refused("memocached was built without its feature `tls`"))
 }

@@ -141,8 +141,9 @@ impl Node {
 
     fn usable<'a>(&'a self, mut permit: Place<'a>, deadline: Deadline) -> (Place<'a>, Option<Box<Connection>>) {
         let mut idle = permit.idle.take();
-        if idle.as_mut().is_some_and(|idle| !idle.is_usable(deadline)) {
-            // The server was restarted, so the others are broken too.
+        if idle.as_mut().is_some_and(|idle| !idle.is_usable(&self.endpoint, deadline)) {
+            // The server was restarted or has moved, and so the others are of
+            // no use either.
             idle = None;
             self.pool.clear();
         }
@@ -406,6 +407,9 @@ mod on_tokio {
                 },
                 Way::Shared(queue) => queue,
             };
+            if !self.endpoint.is_at(queue.peer) {
+                queue.close();
+            }
             let outcome = self.converse_in_line(&queue, request, deadline).await?;
             if outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                 // The server was restarted, so the others are broken too.
@@ -491,7 +495,7 @@ mod on_tokio {
         /// An idle connection that works, if there is one.
         fn idle_async(&self, permit: &Permit<'_>, deadline: Deadline) -> Option<AsyncConnection> {
             let mut idle = permit.idle()?;
-            if idle.is_usable(deadline) {
+            if idle.is_usable(&self.endpoint, deadline) {
                 return Some(idle);
             }
             // The server was restarted, so the others are broken too.
@@ -528,5 +532,45 @@ mod on_tokio {
                 self.node.failed(admission, ErrorKind::Timeout);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::endpoint::Access;
+    use crate::exchange::{Guard, Ttl, Write};
+    use crate::memcached::{Memcached, until};
+    use crate::resolve::Addresses;
+
+    #[test]
+    fn connections_follow_a_name_to_its_new_address() {
+        let servers = [Memcached::start(), Memcached::start()];
+        let port = Arc::new(AtomicU16::new(servers[0].port));
+        let now = Arc::clone(&port);
+        let look_up = move || Ok(vec![SocketAddr::from(([127, 0, 0, 1], now.load(Ordering::Relaxed)))]);
+        let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
+        let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
+        endpoint.addresses = Some(addresses.clone());
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None);
+        let deadline = || Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
+        let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
+        let set = |key| {
+            let request = Request::Store { key, value: b"1", flags: 0, ttl, how, guard };
+            node.ask(&request, deadline()).expect("it is stored");
+        };
+        set("before");
+        assert!(servers[0].stored("before").is_some());
+        port.store(servers[1].port, Ordering::Relaxed);
+        addresses.age();
+        until("a connection to the new address", || {
+            set("after");
+            servers[1].stored("after")
+        });
     }
 }
