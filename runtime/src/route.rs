@@ -143,6 +143,9 @@ impl Route {
     }
 
     fn all_old(&self, requests: &[Request<'_>], outcomes: &[Outcome]) -> Old {
+        if self.member.node.failover == Failover::None {
+            return Old::new();
+        }
         requests.iter().zip(outcomes).flat_map(|(request, outcome)| self.old(request, outcome)).collect()
     }
 
