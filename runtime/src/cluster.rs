@@ -116,20 +116,33 @@ impl Cluster {
         let mut members = write(&self.members);
         let Some(number) = members.find(server) else { return Ok(false) };
         if members.all().count() == 1 {
-            return Err(Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed"));
+            return Err(nobody_left());
         }
         *members = Arc::new(members.without(number));
         Ok(true)
     }
 
-    /// Has exactly these servers; those that stay keep their connections.
+    /// Has exactly these servers from one moment to the next; those that stay
+    /// keep their connections.
     pub(crate) fn change_to(&self, servers: &[Server]) -> Result<(), Error> {
+        let mut members = write(&self.members);
+        let has = |members: &BTreeMap<usize, Member>, server: &Server| {
+            members.values().any(|member| member.node.endpoint.server == *server)
+        };
+        let stay = members.all().filter(|(_, member)| servers.contains(&member.node.endpoint.server));
+        let mut by_number: BTreeMap<_, _> = stay.map(|(number, member)| (number, member.clone())).collect();
         for server in servers {
-            self.add(server)?;
+            if !has(&by_number, server) {
+                by_number.insert(self.next.fetch_add(1, Ordering::Relaxed), self.plan.member(server)?);
+            }
         }
-        let leaving: Vec<Server> =
-            self.members().servers().filter(|server| !servers.contains(server)).cloned().collect();
-        leaving.iter().try_for_each(|server| self.remove(server).map(drop))
+        if by_number.is_empty() {
+            return Err(nobody_left());
+        }
+        if !by_number.keys().copied().eq(members.all().map(|(number, _)| number)) {
+            *members = Arc::new(members.changed_to(by_number));
+        }
+        Ok(())
     }
 
     /// The way to the member to ask.
@@ -329,6 +342,10 @@ fn end(part: Part, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error>) -
 
 fn failed(errand: &Errand<'_>, error: &Error) -> Vec<Outcome> {
     errand.requests.iter().map(|_| Err(error.alike())).collect()
+}
+
+fn nobody_left() -> Error {
+    Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed")
 }
 
 /// The member has been removed, or all have.

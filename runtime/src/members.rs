@@ -125,22 +125,23 @@ impl Members {
         Some(detour)
     }
 
+    /// Other members, under the same rules.
+    pub(crate) fn changed_to(&self, by_number: BTreeMap<usize, Member>) -> Self {
+        Members::new(by_number, self.rules.clone())
+    }
+
     /// The members with this one among them.
     pub(crate) fn with(&self, number: usize, member: Member) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
-        Members::new(by_number, self.rules.clone())
+        self.changed_to(by_number)
     }
 
     /// The members without this one.
     pub(crate) fn without(&self, number: usize) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.remove(&number);
-        Members::new(by_number, self.rules.clone())
-    }
-
-    pub(crate) fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.by_number.values().map(|member| &member.node.endpoint.server)
+        self.changed_to(by_number)
     }
 
     pub(crate) fn find(&self, server: &Server) -> Option<usize> {
