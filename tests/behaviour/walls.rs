@@ -76,6 +76,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "flight",
             "journal",
             "keeper",
+            "mark",
             "near",
             "node",
             "pipeline",
@@ -86,7 +87,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "tls",
             "vigil",
         ],
-        &["cluster", "discovery", "members", "store"],
+        &["cluster", "discovery", "members", "route", "store"],
         &["call", "flow", "lease", "negative", "place", "policy"],
         &[
             "backend",
