@@ -35,6 +35,7 @@ mod behaviour {
     mod shapes;
     mod sharing;
     mod spans;
+    mod stampede;
     mod walls;
     mod without_prelude;
 }
