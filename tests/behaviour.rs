@@ -33,6 +33,7 @@ mod behaviour {
     mod schema;
     mod servers;
     mod shapes;
+    mod shared_spans;
     mod sharing;
     mod spans;
     mod stampede;
