@@ -26,6 +26,7 @@ mod behaviour {
     mod interop;
     mod metrics;
     mod nodes;
+    mod one_computation;
     mod otlp;
     mod outage;
     mod readme;
@@ -36,7 +37,6 @@ mod behaviour {
     mod shared_spans;
     mod sharing;
     mod spans;
-    mod stampede;
     mod walls;
     mod without_prelude;
 }

@@ -10,7 +10,7 @@ use memocached::{Client, memcached};
 use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, role};
 
-const TEST: &str = "behaviour::stampede::";
+const TEST: &str = "behaviour::one_computation::";
 
 static COMPUTED: AtomicU64 = AtomicU64::new(0);
 
