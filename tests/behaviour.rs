@@ -34,6 +34,7 @@ mod behaviour {
     mod shapes;
     mod sharing;
     mod spans;
+    mod stampede;
     mod walls;
     mod without_prelude;
 }
