@@ -37,6 +37,7 @@ mod behaviour {
     mod shared_spans;
     mod sharing;
     mod spans;
+    mod stampede;
     mod walls;
     mod without_prelude;
 }
