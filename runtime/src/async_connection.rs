@@ -52,6 +52,7 @@ impl AsyncConnection {
         for ticket in tickets {
             let _ = connection.receive(endpoint, ticket, verb, deadline).await?;
         }
+        connection.rest(endpoint, verb)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
@@ -124,9 +125,9 @@ impl AsyncConnection {
         (self.socket, self.session)
     }
 
-    /// Whether it may be used again.
-    pub(crate) fn rest(&mut self) -> bool {
-        self.session.is_drained()
+    /// As the blocking connection's.
+    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb) -> Result<(), Error> {
+        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 }
 

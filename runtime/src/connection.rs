@@ -53,13 +53,17 @@ impl Connection {
             // Whatever it says, it says so in this dialect.
             let _ = connection.receive(endpoint, ticket, verb, deadline)?;
         }
+        connection.rest(endpoint, verb, deadline)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// Whether an idle connection is still one.
+    /// Whether an idle connection is still one. Without numbers, what has been
+    /// said unasked would be taken for the next reply, so that is looked at
+    /// every time.
     pub(crate) fn is_usable(&mut self, deadline: Deadline) -> bool {
-        deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE || self.socket.is_quiet()
+        let short = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
+        (short && self.session.dialect() == Dialect::Meta) || self.socket.is_quiet()
     }
 
     /// Puts a request behind those that are to be sent.
@@ -111,10 +115,15 @@ impl Connection {
         }
     }
 
-    /// Takes note that an exchange has ended; whether it may be used again.
-    pub(crate) fn rest(&mut self, deadline: Deadline) -> bool {
+    /// Ends an exchange, after which there may be another.
+    ///
+    /// # Errors
+    ///
+    /// If there is more than the replies: then nobody knows which of it they
+    /// were.
+    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
         self.used = deadline.begun();
-        self.session.is_drained()
+        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 
     /// Says goodbye, as far as that takes no time.

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::client::{Failures, Many};
 use crate::codec::Codec;
 use crate::convert::{RawItem, ToItem};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::exchange::{Errand, Guard, Item, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::foreign;
 use crate::store::Store;
@@ -202,11 +202,9 @@ impl Lookups {
 
     fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
         let mut items = match outcome {
-            Ok(Reply::FoundMany(items)) if is_in_order(keys, &items) => items,
-            Ok(_) => {
-                let alien = || Error::new(ErrorKind::Protocol, "a server answered with keys that it was not asked for");
-                return keys.iter().for_each(|key| self.failed(key, alien()));
-            }
+            Ok(Reply::FoundMany(items)) => items,
+            // There is no other reply to a list.
+            Ok(_) => return,
             Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
         items.retain(|(key, item)| {
@@ -242,13 +240,6 @@ impl Lookups {
         }
         Many { values, failed }
     }
-}
-
-/// Whether these items could be the reply to these keys: servers keep the
-/// order, and leave out what they do not have.
-fn is_in_order(keys: &Keys, items: &[(String, Item)]) -> bool {
-    let mut asked = keys.iter();
-    items.iter().all(|(key, _)| asked.any(|other| other == key))
 }
 
 /// Several writes, or several removals.
@@ -311,22 +302,5 @@ impl Batch {
             }
         }
         failed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_other_keys_is_no_reply() {
-        let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
-        let mut keys = Keys::default();
-        ["a", "b", "c"].iter().for_each(|key| keys.push(key));
-        let items = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), item.clone())).collect::<Vec<_>>();
-        assert!(is_in_order(&keys, &items(&["a", "c"])));
-        assert!(is_in_order(&keys, &[]));
-        assert!(!is_in_order(&keys, &items(&["c", "a"])));
-        assert!(!is_in_order(&keys, &items(&["d"])));
     }
 }

@@ -313,6 +313,14 @@ impl<'a> Request<'a> {
         )
     }
 
+    /// Whether a reply of the right kind could be this request's: servers keep
+    /// the order of keys, and leave out what they do not have.
+    pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
+        let (Request::PeekMany { keys }, Reply::FoundMany(items)) = (self, reply) else { return true };
+        let mut asked = keys.iter();
+        items.iter().all(|(key, _)| asked.any(|other| other == key))
+    }
+
     /// Refuses what no server takes before anything is sent: a bad key could
     /// be read as commands, and memcached deletes the old item when it refuses
     /// a new one for its size.
@@ -378,6 +386,19 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_list_of_other_keys_is_no_reply() {
+        let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
+        let mut keys = Keys::default();
+        ["a", "b", "c"].iter().for_each(|key| keys.push(key));
+        let answers = |names: &[&str]| {
+            let items = names.iter().map(|name| ((*name).to_owned(), item.clone())).collect();
+            Request::PeekMany { keys: &keys }.is_answered_by(&Reply::FoundMany(items))
+        };
+        assert!(answers(&["a", "c"]) && answers(&[]));
+        assert!(!answers(&["c", "a"]) && !answers(&["d"]));
     }
 
     #[test]
