@@ -52,6 +52,9 @@ fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<TcpStream, Error> 
     Err(last)
 }
 
+/// `EMFILE` and `ENFILE`, which std has no names for.
+const OUT_OF_DESCRIPTORS: [i32; 2] = if cfg!(unix) { [24, 23] } else { [10024, 10024] };
+
 pub(crate) fn unresolved(endpoint: &Endpoint, why: Unresolved) -> Error {
     match why {
         Unresolved::NotInTime => endpoint.silent(),
@@ -61,6 +64,11 @@ pub(crate) fn unresolved(endpoint: &Endpoint, why: Unresolved) -> Error {
 
 pub(crate) fn unconnected(endpoint: &Endpoint, error: io::Error) -> Error {
     match error.kind() {
+        // That says nothing about the server.
+        _ if error.raw_os_error().is_some_and(|number| OUT_OF_DESCRIPTORS.contains(&number)) => {
+            let message = format!("no descriptor is left for a connection to {}", endpoint.server);
+            Error::new(ErrorKind::PoolExhausted, message).with_source(error)
+        }
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => endpoint.silent(),
         _ => endpoint.refused("no connection").with_source(error),
     }

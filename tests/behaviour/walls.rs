@@ -38,6 +38,7 @@ fn a_crate_is_named_in_one_place() {
         ("memcache::", "protocol"),
         ("rustls::", "tls"),
         ("tokio_rustls::", "tls"),
+        ("forkguard::", "pool"),
         ("quick_cache::", "embedded"),
         ("sha2::", "key"),
         ("md5::", "ring/ketama"),
