@@ -8,6 +8,7 @@
 mod behaviour {
     mod arguments;
     mod bodies;
+    mod bounds;
     mod choices;
     mod client;
     mod client_cancellation;
