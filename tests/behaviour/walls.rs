@@ -61,7 +61,7 @@ fn a_layer_uses_itself_and_what_is_below() {
     const LAYERS: [&[&str]; 5] = [
         &[
             "budget", "clock", "codec", "envelope", "error", "exchange", "foreign", "key", "key_part", "mode",
-            "protocol", "record", "ring", "schema", "server", "shape", "sync",
+            "nearest", "protocol", "record", "ring", "schema", "server", "shape", "sync",
         ],
         &[
             "async_connection",
