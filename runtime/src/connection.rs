@@ -11,11 +11,8 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Request, Verb};
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
-use crate::socket::{self, Socket};
+use crate::socket::{self, Socket, rounded};
 
-/// Time limits are rounded up to multiples of this, so that they need not be
-/// told to the system for each request.
-const STEP: Duration = Duration::from_millis(4);
 /// A connection idle for longer is looked at before it is used.
 const SHORT_IDLE: Duration = Duration::from_millis(100);
 
@@ -79,7 +76,7 @@ impl Connection {
                 0 => endpoint.out_of_time(),
                 _ => endpoint.failed(verb, ErrorKind::Timeout),
             })?;
-            self.limit(endpoint, left)?;
+            self.limit(endpoint, left, deadline)?;
             match self.socket.write(&self.session.output()[sent..]) {
                 Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
                 Ok(bytes) => sent += bytes,
@@ -106,7 +103,7 @@ impl Connection {
                 Err(malformed) => return Err(endpoint.failed(verb, malformed.0)),
             }
             let left = deadline.left().ok_or_else(|| endpoint.failed(verb, ErrorKind::Timeout))?;
-            self.limit(endpoint, left)?;
+            self.limit(endpoint, left, deadline)?;
             match self.socket.read(self.session.space()) {
                 Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
                 Ok(bytes) => self.session.received(bytes),
@@ -132,9 +129,9 @@ impl Connection {
     }
 
     /// Sees to it that the next call on the socket takes no longer.
-    fn limit(&mut self, endpoint: &Endpoint, left: Duration) -> Result<(), Error> {
-        let steps = u32::try_from(left.as_nanos().div_ceil(STEP.as_nanos())).unwrap_or(u32::MAX);
-        let limit = STEP.saturating_mul(steps);
+    fn limit(&mut self, endpoint: &Endpoint, left: Duration, deadline: Deadline) -> Result<(), Error> {
+        self.socket.until(deadline.instant());
+        let limit = rounded(left);
         if limit != self.limit {
             self.socket.limit(limit).map_err(|error| socket::unconnected(endpoint, error))?;
             self.limit = limit;

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::budget::Deadline;
 use crate::endpoint::Endpoint;
@@ -20,8 +20,21 @@ pub(crate) trait Socket: Read + Write + Send {
     /// Limits how long a read or a write may take.
     fn limit(&self, timeout: Duration) -> io::Result<()>;
 
+    /// By when the next reads and writes must have ended. For those that are
+    /// one for the system as well, the limit says as much.
+    fn until(&mut self, _: Instant) {}
+
     /// Whether the other side has neither closed nor said anything unasked.
     fn is_quiet(&mut self) -> bool;
+}
+
+/// Time limits are rounded up to multiples of this, so that they need not be
+/// told to the system for each request.
+const STEP: Duration = Duration::from_millis(4);
+
+pub(crate) fn rounded(left: Duration) -> Duration {
+    let steps = u32::try_from(left.as_nanos().div_ceil(STEP.as_nanos())).unwrap_or(u32::MAX);
+    STEP.saturating_mul(steps)
 }
 
 pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<dyn Socket>, Error> {

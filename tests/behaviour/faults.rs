@@ -4,3 +4,4 @@ mod cells;
 mod crowds;
 mod rows;
 mod servers;
+mod tls;
