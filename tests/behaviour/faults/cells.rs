@@ -21,7 +21,7 @@ use crate::support::asking::of;
 use crate::support::client::{AnyClient, MINUTE};
 use crate::support::memcached::Memcached;
 use crate::support::proxy::{Fault, Form, Proxy};
-use crate::support::recording::{Recording, attribute};
+use crate::support::recording::{Recording, attribute, events};
 use crate::support::verbs::{About, VERBS, Verb};
 
 /// Whether the client is told, by the connection or by waiting in vain.
@@ -286,6 +286,20 @@ fn run(case: &Case, lab: &Lab<'_>, recording: &Recording) -> Result<(), String> 
     let hit = if case.is_later() { 1 } else { 0 };
     let told: Vec<_> = clients.iter().map(|span| attribute(span, "error.type")).collect();
     expect("spans", told.get(hit) == Some(&kind.map(|kind| Value::from(kind.as_str()))), &told)?;
+
+    if let Asks::Function(moment) = case.asks {
+        let function = spans.iter().find(|span| ["blocking", "awaited"].contains(&&*span.name)).expect("its span");
+        let result = match (moment, kind) {
+            (Moment::Store, _) | (Moment::Miss, None) => "miss",
+            (Moment::Hit, None) => "hit",
+            (_, Some(_)) => "error",
+        };
+        let told = attribute(function, "cache.result");
+        expect("the function's result", told == Some(result.into()), &told)?;
+        let not_stored = events(function).contains(&"Result not stored");
+        let was_hit = moment == Moment::Store && kind.is_some();
+        expect("storing", not_stored == was_hit, &events(function))?;
+    }
 
     // Whatever it was, it is over.
     lab.proxy.heal();
