@@ -6,7 +6,6 @@
 //! ended in time, whether the connection was used again, and that the next
 //! call is right.
 
-use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ use crate::support::proxy::{Fault, Form, Proxy};
 use crate::support::recording::{Recording, attribute, events};
 use crate::support::verbs::{About, VERBS, Verb};
 
-/// Whether the client is told, by the connection or by waiting in vain.
+/// The limit of those who are told, and of those who wait in vain.
 const QUICK: Duration = Duration::from_secs(10);
 const IMPATIENT: Duration = Duration::from_millis(120);
 /// No call takes as long, on however busy a machine; one that waits for each
@@ -61,8 +60,13 @@ struct Case {
     asks: Asks,
     protocol: Protocol,
     connection: Connection,
-    /// 0 the blocking client, 1 the async one.
-    client: usize,
+    caller: Caller,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Caller {
+    Blocking,
+    Async,
 }
 
 impl Case {
@@ -83,6 +87,10 @@ impl Case {
             Refused(kind) if greets => Broken(kind),
             ends => ends,
         }
+    }
+
+    fn expect(&self, what: &str, is_so: bool, found: &dyn std::fmt::Debug) -> Result<(), String> {
+        if is_so { Ok(()) } else { Err(format!("{self:?}: {what}: {found:?}, expected {:?}", self.ends())) }
     }
 
     fn is_later(&self) -> bool {
@@ -112,10 +120,9 @@ impl Case {
 
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let client = ["blocking", "async"][self.client];
         match self.asks {
-            Asks::Verb(verb) => write!(f, "{client} {}", verb.name)?,
-            Asks::Function(moment) => write!(f, "{client} function, {moment:?}")?,
+            Asks::Verb(verb) => write!(f, "{:?} {}", self.caller, verb.name)?,
+            Asks::Function(moment) => write!(f, "{:?} function, {moment:?}", self.caller)?,
         }
         write!(f, " on a {:?} connection, {:?}", self.connection, self.protocol)?;
         let Fault { form, pace, then } = self.row.fault;
@@ -140,7 +147,8 @@ fn cases() -> Vec<Case> {
         for asks in VERBS.iter().map(Asks::Verb).chain(functions) {
             for protocol in [Protocol::Auto, Protocol::Ascii] {
                 for connection in [Connection::New, Connection::Used] {
-                    cases.extend([0, 1].map(|client| Case { row, asks, protocol, connection, client }));
+                    let callers = [Caller::Blocking, Caller::Async];
+                    cases.extend(callers.map(|caller| Case { row, asks, protocol, connection, caller }));
                 }
             }
         }
@@ -153,15 +161,13 @@ fn value(n: u64) -> String {
     format!("{n}\r\nEN\r\nVA 1 O1 f0 c1 t-1\r\n{n}\r\nEND\r\nHD O2\r\n").repeat(3)
 }
 
-#[memcached(key = "faults:<n>", ttl = 60, cache = cache, skip(cache, computed))]
-fn blocking(cache: &Cache, n: u64, computed: &Cell<u32>) -> String {
-    computed.set(computed.get() + 1);
+#[memcached(key = "faults:<n>", ttl = 60, cache = cache, skip(cache))]
+fn blocking(cache: &Cache, n: u64) -> String {
     value(n)
 }
 
-#[memcached(key = "faults:<n>", ttl = 60, cache = cache, skip(cache, computed))]
-async fn awaited(cache: &Cache, n: u64, computed: &Cell<u32>) -> String {
-    computed.set(computed.get() + 1);
+#[memcached(key = "faults:<n>", ttl = 60, cache = cache, skip(cache))]
+async fn awaited(cache: &Cache, n: u64) -> String {
     value(n)
 }
 
@@ -181,9 +187,9 @@ impl<'a> Lab<'a> {
         let cache = Cache::builder().servers(proxy.address()).protocol(case.protocol).timeout(timeout);
         let cache = cache.connect_timeout(timeout).retry_after(Duration::from_millis(20)).build().unwrap();
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = match case.client {
-            0 => AnyClient::Blocking(Client::of(&cache)),
-            _ => AnyClient::Async(AsyncClient::of(&cache), runtime()),
+        let client = match case.caller {
+            Caller::Blocking => AnyClient::Blocking(Client::of(&cache)),
+            Caller::Async => AnyClient::Async(AsyncClient::of(&cache), runtime()),
         };
         Lab { client, cache, proxy, direct, number }
     }
@@ -214,13 +220,12 @@ impl<'a> Lab<'a> {
         }
     }
 
-    fn function(&self) -> (String, u32) {
-        let (n, computed) = (self.number as u64, Cell::new(0));
-        let value = match &self.client {
-            AnyClient::Blocking(_) => blocking(&self.cache, n, &computed),
-            AnyClient::Async(_, runtime) => runtime.block_on(awaited(&self.cache, n, &computed)),
-        };
-        (value, computed.get())
+    fn function(&self) -> String {
+        let n = self.number as u64;
+        match &self.client {
+            AnyClient::Blocking(_) => blocking(&self.cache, n),
+            AnyClient::Async(_, runtime) => runtime.block_on(awaited(&self.cache, n)),
+        }
     }
 
     fn ask(&self, asks: Asks, cas: u64) -> Result<String, ErrorKind> {
@@ -230,7 +235,7 @@ impl<'a> Lab<'a> {
                 let about = About { keys: [&keys[0], &keys[1]], cas };
                 (verb.ask)(&self.client, &about).map_err(|error| error.kind())
             }
-            Asks::Function(_) => Ok(self.function().0),
+            Asks::Function(_) => Ok(self.function()),
         }
     }
 
@@ -240,7 +245,7 @@ impl<'a> Lab<'a> {
         let seven = |of| (self.key(of), 7_u64);
         assert!(direct.set_many([seven("a"), seven("b"), (self.key("calm"), 5)], MINUTE).is_empty());
         if let Asks::Function(Moment::Hit) = case.asks {
-            assert_eq!(blocking(self.direct, self.number as u64, &Cell::new(0)), value(self.number as u64));
+            assert_eq!(blocking(self.direct, self.number as u64), value(self.number as u64));
         }
         direct.gets::<u64>(self.key("a")).unwrap().expect("just stored").cas
     }
@@ -259,6 +264,12 @@ fn run(case: &Case, lab: &Lab<'_>, recording: &Recording) -> Result<(), String> 
     }
     recording.take();
     let connections = lab.proxy.accepted();
+    ends_as_it_should(case, lab, cas, recording)?;
+    lab.proxy.heal();
+    goes_on(case, lab, connections)
+}
+
+fn ends_as_it_should(case: &Case, lab: &Lab<'_>, cas: u64, recording: &Recording) -> Result<(), String> {
     let greeting = case.protocol == Protocol::Auto && case.connection == Connection::New;
     let spared = if case.is_later() { 1 + u64::from(greeting) } else { 0 };
     lab.proxy.inflict(case.row.fault, spared);
@@ -267,26 +278,21 @@ fn run(case: &Case, lab: &Lab<'_>, recording: &Recording) -> Result<(), String> 
     let answer = lab.ask(case.asks, cas);
     let took = began.elapsed();
 
-    let (kind, is_kept) = match case.ends() {
-        Well => (None, true),
-        Broken(kind) => (Some(kind), false),
-        Refused(kind) => (Some(kind), true),
+    let kind = match case.ends() {
+        Well => None,
+        Broken(kind) | Refused(kind) => Some(kind),
     };
     let right = match case.asks {
         Asks::Verb(verb) => kind.map_or(Ok(verb.right.to_owned()), Err),
         Asks::Function(_) => Ok(value(lab.number as u64)),
     };
-    let expect = |what: &str, is: bool, found: &dyn std::fmt::Debug| {
-        if is { Ok(()) } else { Err(format!("{case:?}: {what}: {found:?}, expected {:?}", case.ends())) }
-    };
-    expect("answer", answer == right, &answer)?;
-    expect("time", took < BOUND, &took)?;
+    case.expect("answer", answer == right, &answer)?;
+    case.expect("time", took < BOUND, &took)?;
     let spans = recording.take();
     let clients: Vec<_> = spans.iter().filter(|span| span.span_kind == SpanKind::Client).collect();
     let hit = if case.is_later() { 1 } else { 0 };
     let told: Vec<_> = clients.iter().map(|span| attribute(span, "error.type")).collect();
-    expect("spans", told.get(hit) == Some(&kind.map(|kind| Value::from(kind.as_str()))), &told)?;
-
+    case.expect("spans", told.get(hit) == Some(&kind.map(|kind| Value::from(kind.as_str()))), &told)?;
     if let Asks::Function(moment) = case.asks {
         let function = spans.iter().find(|span| ["blocking", "awaited"].contains(&&*span.name)).expect("its span");
         let result = match (moment, kind) {
@@ -295,22 +301,26 @@ fn run(case: &Case, lab: &Lab<'_>, recording: &Recording) -> Result<(), String> 
             (_, Some(_)) => "error",
         };
         let told = attribute(function, "cache.result");
-        expect("the function's result", told == Some(result.into()), &told)?;
+        case.expect("the function's result", told == Some(result.into()), &told)?;
         let not_stored = events(function).contains(&"Result not stored");
         let was_hit = moment == Moment::Store && kind.is_some();
-        expect("storing", not_stored == was_hit, &events(function))?;
+        case.expect("storing", not_stored == was_hit, &events(function))?;
     }
+    Ok(())
+}
 
-    // Whatever it was, it is over.
-    lab.proxy.heal();
+/// Whether calls are right once the fault is over, on the same connection or
+/// on a new one.
+fn goes_on(case: &Case, lab: &Lab<'_>, connections: usize) -> Result<(), String> {
     let served = lab.is_served_soon();
-    expect("next call", served.is_ok(), &served)?;
+    case.expect("next call", served.is_ok(), &served)?;
     let opened = lab.proxy.accepted() - connections;
-    let expected_new = usize::from(case.connection == Connection::New);
-    expect("connections", if is_kept { opened == expected_new } else { opened > expected_new }, &opened)?;
+    let at_least = usize::from(case.connection == Connection::New);
+    let is_closed = matches!(case.ends(), Broken(_));
+    case.expect("connections", if is_closed { opened > at_least } else { opened == at_least }, &opened)?;
     if let Asks::Function(_) = case.asks {
-        let (again, _) = lab.function();
-        expect("the function's next call", again == value(lab.number as u64), &again)?;
+        let again = lab.function();
+        case.expect("the function's next call", again == value(lab.number as u64), &again)?;
     }
     Ok(())
 }
