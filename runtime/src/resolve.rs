@@ -13,6 +13,8 @@ use crate::sync::lock;
 
 /// Addresses older than this are looked up again at the next connection.
 const FRESH: Duration = Duration::from_secs(30);
+/// Who has looked for longer is no more, as after a fork.
+const LOST: Duration = Duration::from_secs(60);
 
 /// The addresses of one host.
 #[derive(Clone, Debug)]
@@ -33,7 +35,8 @@ struct State {
     known: Vec<SocketAddr>,
     /// When that was found out; none: never, or it is not to be relied on.
     since: Option<Instant>,
-    looking: bool,
+    /// Since when somebody looks.
+    looking: Option<Instant>,
     failure: Option<String>,
 }
 
@@ -64,7 +67,7 @@ impl Addresses {
         if let Some(answer) = self.ask() {
             return answer;
         }
-        let waiting = |state: &mut State| state.looking;
+        let waiting = |state: &mut State| state.is_looked_for();
         let state = lock(&self.0.state);
         let waited = self.0.changed.wait_timeout_while(state, patience, waiting);
         waited.unwrap_or_else(PoisonError::into_inner).0.answer().unwrap_or(Err(Unresolved::NotInTime))
@@ -90,17 +93,17 @@ impl Addresses {
         let mut state = lock(&self.0.state);
         let is_literal = self.0.host.parse::<IpAddr>().is_ok();
         let is_fresh = state.since.is_some_and(|since| since.elapsed() < FRESH);
-        if !is_literal && !is_fresh && !state.looking {
-            state.looking = true;
+        if !is_literal && !is_fresh && !state.is_looked_for() {
+            state.looking = Some(Instant::now());
             state.failure = None;
             let name = Arc::clone(&self.0);
             let thread = std::thread::Builder::new().name("memocached-resolve".into());
             if let Err(error) = thread.spawn(move || name.look_up()) {
-                state.looking = false;
+                state.looking = None;
                 state.failure = Some(error.to_string());
             }
         }
-        if state.known.is_empty() && state.looking { None } else { state.answer() }
+        if state.known.is_empty() && state.is_looked_for() { None } else { state.answer() }
     }
 }
 
@@ -108,7 +111,7 @@ impl Name {
     fn look_up(&self) {
         let found = (self.host.as_str(), self.port).to_socket_addrs();
         let mut state = lock(&self.state);
-        state.looking = false;
+        state.looking = None;
         match found {
             Ok(addresses) => {
                 state.known = addresses.collect();
@@ -124,9 +127,13 @@ impl Name {
 }
 
 impl State {
+    fn is_looked_for(&self) -> bool {
+        self.looking.is_some_and(|since| since.elapsed() < LOST)
+    }
+
     fn answer(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         match (&self.known[..], &self.failure) {
-            ([], None) => (!self.looking).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
+            ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
             ([], Some(failure)) => Some(Err(Unresolved::Failed(io::Error::other(failure.clone())))),
             (known, _) => Some(Ok(known.to_vec())),
         }

@@ -41,7 +41,7 @@ pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<dyn So
     match &endpoint.server.address {
         Address::Tcp { security: Security::Plain, .. } => Ok(Box::new(connect(endpoint, deadline)?)),
         Address::Tcp { host, security: Security::Tls, .. } => secure(endpoint, host, deadline),
-        Address::Unix(path) => unix(endpoint, path),
+        Address::Unix(path) => unix(endpoint, path, deadline),
     }
 }
 
@@ -121,11 +121,23 @@ fn at_once<S>(
     set_nonblocking(stream, false).is_ok() && waits
 }
 
+/// The system waits without a limit where a server has stopped and its queue is
+/// full, so that is done on a thread that may be left behind.
 #[cfg(unix)]
-fn unix(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Socket>, Error> {
-    match UnixStream::connect(path) {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(unconnected(endpoint, error)),
+fn unix(endpoint: &Endpoint, path: &str, deadline: Deadline) -> Result<Box<dyn Socket>, Error> {
+    let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
+    let (sender, opened) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    let open = move || drop(sender.send(UnixStream::connect(path)));
+    let thread = std::thread::Builder::new().name("memocached-connect".into());
+    thread.spawn(open).map_err(|error| {
+        let message = format!("no thread is left to connect to {} on", endpoint.server);
+        Error::new(ErrorKind::PoolExhausted, message).with_source(error)
+    })?;
+    match opened.recv_timeout(left) {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(error)) => Err(unconnected(endpoint, error)),
+        Err(_) => Err(endpoint.silent()),
     }
 }
 
@@ -142,7 +154,7 @@ impl Socket for UnixStream {
 }
 
 #[cfg(not(unix))]
-fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
+fn unix(endpoint: &Endpoint, _: &str, _: Deadline) -> Result<Box<dyn Socket>, Error> {
     Err(endpoint.refused("there are no unix sockets on this system"))
 }
 

@@ -9,8 +9,10 @@ use memocached::{AsyncClient, Cache, Client, ErrorKind, Protocol, memcached};
 use opentelemetry::Value;
 use opentelemetry::trace::SpanKind;
 
+use crate::support::asking::wait_for;
 use crate::support::client::AnyClient;
-use crate::support::full::Full;
+use crate::support::folder::Folder;
+use crate::support::full::{Full, FullSocket};
 use crate::support::memcached::{Memcached, until};
 use crate::support::proxy::{Fault, Form, Pace, Proxy, Then};
 use crate::support::recording::{Recording, attribute};
@@ -246,4 +248,25 @@ impl Outage for Full {
 #[test]
 fn a_host_that_takes_no_connections_is_waited_for_three_times() {
     all_fail(Full::new, 3, |_| ErrorKind::Timeout);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_unix_socket_that_takes_no_connections_costs_the_limit_and_no_more() {
+    let folder = Folder::new();
+    let path = folder.path("full.sock");
+    let _full = FullSocket::at(&path);
+    for kind in [0, 1] {
+        let cache = Cache::builder().servers(&path).timeout(LIMIT).build().unwrap();
+        let began = Instant::now();
+        for _ in 0..20 {
+            let computed = Cell::new(0);
+            let value = match kind {
+                0 => blocking(&cache, 7, &computed),
+                _ => wait_for(awaited(&cache, 7, &computed)),
+            };
+            assert_eq!((value, computed.get()), (21, 1));
+        }
+        assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+    }
 }
