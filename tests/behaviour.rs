@@ -30,6 +30,7 @@ mod behaviour {
     mod otlp;
     mod outage;
     mod readme;
+    mod refreshable;
     mod schema;
     mod servers;
     mod shapes;

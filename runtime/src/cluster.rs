@@ -20,6 +20,7 @@ use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::key::prefix;
 use crate::members::{Member, Members};
 use crate::node::{Node, Pending, Ready};
+use crate::protocol::Dialect;
 use crate::ring::Distribution;
 use crate::server::{Failover, Server};
 use crate::sync::{read, write};
@@ -135,6 +136,14 @@ impl Cluster {
     /// The number of the member to ask about a key.
     pub(crate) fn place(&self, key: &str) -> usize {
         self.place_among(&self.members(), key)
+    }
+
+    /// Whether the node of a key tells how long items are kept, as far as is
+    /// known.
+    pub(crate) fn tells_time(&self, key: &str) -> bool {
+        let members = self.members();
+        let member = members.get(self.place_among(&members, key));
+        member.is_none_or(|member| member.node.endpoint.dialect() != Some(Dialect::Classic))
     }
 
     fn place_among(&self, members: &Members, key: &str) -> usize {

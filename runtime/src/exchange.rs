@@ -10,8 +10,10 @@ use crate::error::{Error, ErrorKind};
 /// One request to one node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request<'a> {
-    /// Read; on a miss, one caller is told that it won and may store.
-    Lookup { key: &'a str, lease: Duration },
+    /// Read; on a miss, one caller is told that it won and may store. So is
+    /// one caller about an item that is stale, or that has less than `refresh`
+    /// left.
+    Lookup { key: &'a str, lease: Duration, refresh: Duration },
     /// Read, and nothing else.
     Peek { key: &'a str },
     /// Read several at once.
@@ -23,6 +25,10 @@ pub(crate) enum Request<'a> {
     Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, how: Write, guard: Guard },
     /// Remove, if the guard allows.
     Delete { key: &'a str, guard: Guard },
+    /// Mark as stale, if the guard allows: the next caller wins it, and who has
+    /// won it before may store no more. Kept for this long from now on, or as
+    /// long as it was to be.
+    Invalidate { key: &'a str, guard: Guard, ttl: Option<Duration> },
     /// Count a decimal number up, or down as far as zero.
     Count { key: &'a str, by: u64, direction: Direction },
     /// Have it kept for this long from now on.
@@ -169,14 +175,14 @@ pub(crate) enum Reply {
 pub(crate) enum Lease {
     /// This caller, under this number.
     Won(u64),
-    /// Another caller.
-    Lost,
+    /// Another caller, under this number.
+    Lost(u64),
     /// Whoever likes to: none was asked for, or the server knows no leases.
     Free,
 }
 
 /// A value as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) value: Vec<u8>,
     /// What the writer said the bytes are.
@@ -185,6 +191,21 @@ pub(crate) struct Item {
     pub(crate) cas: u64,
     /// Time left in whole seconds; none: for ever, or it was not told.
     pub(crate) seconds_left: Option<u64>,
+    /// It has been marked as stale.
+    pub(crate) stale: bool,
+    pub(crate) token: Token,
+}
+
+/// Who is to write an item anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Nobody: it is fresh, or the server knows no such thing.
+    #[default]
+    None,
+    /// This caller.
+    Won,
+    /// Another caller.
+    Lost,
 }
 
 /// A reply, or why there is none.
@@ -266,6 +287,7 @@ impl<'a> Request<'a> {
             | Request::GetAndTouch { key, .. }
             | Request::Store { key, .. }
             | Request::Delete { key, .. }
+            | Request::Invalidate { key, .. }
             | Request::Count { key, .. }
             | Request::Touch { key, .. } => Some(key),
             Request::PeekMany { .. }
@@ -288,7 +310,7 @@ impl<'a> Request<'a> {
             Request::Store { how: Write::Replace, .. } => Verb::Replace,
             Request::Store { how: Write::Append, .. } => Verb::Append,
             Request::Store { how: Write::Prepend, .. } => Verb::Prepend,
-            Request::Delete { .. } => Verb::Delete,
+            Request::Delete { .. } | Request::Invalidate { .. } => Verb::Delete,
             Request::Count { direction: Direction::Up, .. } => Verb::Incr,
             Request::Count { direction: Direction::Down, .. } => Verb::Decr,
             Request::Touch { .. } => Verb::Touch,
@@ -390,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_list_of_other_keys_is_no_reply() {
-        let item = Item { value: vec![1], flags: 0, cas: 0, seconds_left: None };
+        let item = Item { value: vec![1], ..Item::default() };
         let mut keys = Keys::default();
         ["a", "b", "c"].iter().for_each(|key| keys.push(key));
         let answers = |names: &[&str]| {

@@ -69,6 +69,15 @@ impl Store {
         }
     }
 
+    /// Whether the node of a key tells how long items are kept.
+    pub(crate) fn tells_time(&self, key: &str) -> bool {
+        match self {
+            Store::Embedded(..) => true,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.tells_time(key),
+        }
+    }
+
     /// The same request to every node, with the nodes' names.
     pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, Errand<'a>)> {
         let errand = |node| Errand { node, requests: vec![*request] };
@@ -196,7 +205,8 @@ mod tests {
     /// A request whose guard is the number that the last lookup got.
     #[derive(Clone, Debug)]
     enum Step {
-        Lookup,
+        Lookup { refresh: bool },
+        Invalidate { guarded: bool, ends: bool },
         Peek,
         PeekBoth,
         GetAndTouch,
@@ -224,7 +234,8 @@ mod tests {
         ];
         let direction = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
         let step = prop_oneof![
-            3 => Just(Step::Lookup),
+            3 => any::<bool>().prop_map(|refresh| Step::Lookup { refresh }),
+            1 => any::<(bool, bool)>().prop_map(|(guarded, ends)| Step::Invalidate { guarded, ends }),
             1 => Just(Step::Peek),
             1 => Just(Step::PeekBoth),
             1 => Just(Step::GetAndTouch),
@@ -252,7 +263,14 @@ mod tests {
             let seen = &mut seen[usize::from(key == names[1])];
             let guard = |guarded| if guarded { Guard::Unchanged(*seen) } else { Guard::None };
             let request = match step {
-                Step::Lookup => Request::Lookup { key, lease: Duration::from_secs(60) },
+                Step::Lookup { refresh } => {
+                    let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
+                    Request::Lookup { key, lease: Duration::from_secs(60), refresh }
+                }
+                Step::Invalidate { guarded, ends } => {
+                    let ttl = ends.then_some(Duration::from_secs(60));
+                    Request::Invalidate { key, guard: guard(*guarded), ttl }
+                }
                 Step::Peek => Request::Peek { key },
                 Step::PeekBoth => Request::PeekMany { keys: &both },
                 Step::GetAndTouch => Request::GetAndTouch { key, ttl: Ttl::Forever },
@@ -286,6 +304,7 @@ mod tests {
                     *seen = number;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
+                Ok(Reply::Missing(Lease::Lost(_))) => Ok(Reply::Missing(Lease::Lost(0))),
                 reply => reply,
             };
             replies.push(format!("{step:?} {reply:?}"));

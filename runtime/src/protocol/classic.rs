@@ -33,7 +33,9 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Delete { key, guard: Guard::None } => say!(out, "delete ", key, "\r\n"),
-        Request::Delete { .. } => return Err(Unspeakable),
+        // Nothing is stale in this protocol.
+        Request::Invalidate { key, guard: Guard::None, .. } => say!(out, "delete ", key, "\r\n"),
+        Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
         Request::Count { key, by, direction: Direction::Down } => say!(out, "decr ", key, " ", by, "\r\n"),
         Request::Stats { group: "" } => say!(out, "stats\r\n"),
@@ -124,7 +126,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
     let size: usize = scan::number(next()?).ok_or(ALIEN)?;
     let cas = scan::number(next()?).ok_or(ALIEN)?;
     let Some((value, length)) = scan::value(&input[head..], size)? else { return Ok(Progress::More) };
-    let item = || Item { value: value.to_vec(), flags, cas, seconds_left: None };
+    let item = || Item { value: value.to_vec(), flags, cas, ..Item::default() };
     let read = head + length;
     if ticket.expect == Expect::Items {
         let key = str::from_utf8(key).map_err(|_| ALIEN)?;

@@ -217,7 +217,7 @@ fn expectation(request: &Request<'_>) -> Expect {
         Request::Peek { .. } | Request::GetAndTouch { .. } => Expect::Item,
         Request::PeekMany { .. } => Expect::Items,
         Request::Store { .. } => Expect::Written,
-        Request::Delete { .. } => Expect::Deleted,
+        Request::Delete { .. } | Request::Invalidate { .. } => Expect::Deleted,
         Request::Count { .. } => Expect::Number,
         Request::Touch { .. } => Expect::Touched,
         Request::Stats { .. } => Expect::Counters,

@@ -29,8 +29,12 @@ pub struct FunctionReport {
     pub calls: u64,
     /// Calls answered by the cache.
     pub hits: u64,
+    /// Calls answered with a value whose time was over (`grace`).
+    pub stale: u64,
     /// Calls that found no usable value.
     pub misses: u64,
+    /// Calls answered with what another caller was computing.
+    pub coalesced: u64,
     /// Calls that the cache could not or was not to answer.
     pub uncached: u64,
     /// Half of the hits took less than this.
@@ -49,12 +53,14 @@ pub fn report() -> Report {
 
 impl FunctionReport {
     fn of(stats: &Stats) -> Self {
-        let [hits, misses, bypassed, errors] = CacheResult::ALL.map(|result| stats.counted(result));
+        let [hits, stale, misses, coalesced, bypassed, errors] = CacheResult::ALL.map(|result| stats.counted(result));
         FunctionReport {
             name: stats.name,
-            calls: hits + misses + bypassed + errors,
+            calls: hits + stale + misses + coalesced + bypassed + errors,
             hits,
+            stale,
             misses,
+            coalesced,
             uncached: bypassed + errors,
             median_hit: stats.hits.median(),
             median_compute: stats.computations.median(),
