@@ -23,6 +23,7 @@ mod behaviour {
     mod crowd;
     mod dialects;
     mod example;
+    mod failover;
     mod faults;
     mod interop;
     mod metrics;
@@ -34,8 +35,10 @@ mod behaviour {
     mod schema;
     mod servers;
     mod shapes;
+    mod shared_spans;
     mod sharing;
     mod spans;
+    mod stampede;
     mod walls;
     mod without_prelude;
 }

@@ -64,8 +64,8 @@ impl Embedded {
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
             Request::PeekMany { keys } => {
                 // As in the classic protocol, which knows nothing of staleness.
-                let found = |key: &str| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
-                    Reply::Found(item) => Some((key.to_owned(), item)),
+                let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
+                    Reply::Found(item) => Some((key, item)),
                     _ => None,
                 };
                 Reply::FoundMany(keys.iter().filter_map(found).collect())

@@ -184,7 +184,7 @@ impl Held {
         let ttl = (on == On::Nothing).then_some(LEASE);
         let store = self.cache.store();
         let errand = Errand {
-            node: store.place(key),
+            node: store.places().of(key),
             requests: vec![
                 Request::Invalidate { key, guard, ttl },
                 Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO },

@@ -68,6 +68,8 @@ mod flight;
 #[cfg(feature = "memcache")]
 mod journal;
 mod keeper;
+#[cfg(feature = "memcache")]
+mod mark;
 mod near;
 #[cfg(feature = "memcache")]
 mod node;
@@ -92,6 +94,8 @@ mod cluster;
 mod discovery;
 #[cfg(feature = "memcache")]
 mod members;
+#[cfg(feature = "memcache")]
+mod route;
 mod store;
 
 // Layer 3: the story of a call.

@@ -191,7 +191,10 @@ async fn dropped_at(cache: &Cache, key: u32, poll: u32, role: &str) {
         poll_fn(|context| {
             count += 1;
             match given_up.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(assert_eq!(answer, Answer(key))),
+                Poll::Ready(answer) => {
+                    assert_eq!(answer, Answer(key));
+                    Poll::Ready(())
+                }
                 Poll::Pending if count == poll => Poll::Ready(()),
                 Poll::Pending => Poll::Pending,
             }

@@ -77,6 +77,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "flight",
             "journal",
             "keeper",
+            "mark",
             "near",
             "node",
             "pipeline",
@@ -87,7 +88,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "tls",
             "vigil",
         ],
-        &["cluster", "discovery", "members", "store"],
+        &["cluster", "discovery", "members", "route", "store"],
         &["call", "flow", "lease", "negative", "place", "policy"],
         &[
             "backend",
