@@ -26,7 +26,10 @@ fn files() -> Vec<(String, String)> {
         let code = text.split("\nmod tests {").next().unwrap_or_default();
         (name, code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n"))
     };
-    paths.into_iter().map(file).collect()
+    let files = paths.into_iter().map(file).collect::<Vec<_>>();
+    let lib = files.iter().find(|(name, _)| name == "lib").map(|(_, text)| text.clone()).unwrap_or_default();
+    // What is there for tests alone belongs to no layer.
+    files.into_iter().filter(|(name, _)| !lib.contains(&format!("#[cfg(test)]\nmod {name};"))).collect()
 }
 
 #[test]
