@@ -221,5 +221,5 @@ fn whatever_happens_functions_return_what_they_would_without_a_cache() {
     assert_eq!(panics.load(Ordering::Relaxed), 0);
     // The cache must have been of some use, or nothing has been tested.
     assert!(figures.hits() > figures.calls() / 20, "{figures}");
-    assert!(figures.quantile(0.999) < BUDGET * 20, "{figures}");
+    assert!(figures.quantile(0.99) < BUDGET * 10, "{figures}");
 }
