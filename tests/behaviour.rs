@@ -8,6 +8,7 @@
 mod behaviour {
     mod arguments;
     mod bodies;
+    mod bounds;
     mod choices;
     mod client;
     mod client_cancellation;
@@ -23,6 +24,7 @@ mod behaviour {
     mod dialects;
     mod example;
     mod failover;
+    mod faults;
     mod interop;
     mod metrics;
     mod nodes;

@@ -65,17 +65,19 @@ impl AsyncConnection {
         for ticket in tickets {
             let _ = connection.receive(endpoint, ticket, verb, deadline).await?;
         }
+        connection.rest(endpoint, verb, deadline)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// Whether an idle connection is still one, as far as that is known: the
-    /// other side has neither closed nor said anything unasked.
+    /// As the blocking connection's, as far as that is known without asking the
+    /// system.
     pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
         if !endpoint.is_at(self.peer) {
             return false;
         }
-        if deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE {
+        let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
+        if is_recent && self.session.dialect() == Dialect::Meta {
             return true;
         }
         let (context, byte) = (&mut Context::from_waker(Waker::noop()), &mut [0]);
@@ -141,10 +143,10 @@ impl AsyncConnection {
         (self.socket, self.session)
     }
 
-    /// Takes note that an exchange has ended; whether it may be used again.
-    pub(crate) fn rest(&mut self, deadline: Deadline) -> bool {
+    /// As the blocking connection's.
+    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
         self.used = deadline.begun();
-        self.session.is_drained()
+        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 }
 

@@ -84,7 +84,7 @@ impl Deadline {
         Deadline { at: self.at.min(Instant::now() + patience), ..self }
     }
 
-    #[cfg(feature = "tokio")]
+    /// When that is.
     pub(crate) fn instant(&self) -> Instant {
         self.at
     }

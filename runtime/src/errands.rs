@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::client::{Failures, Many};
 use crate::codec::Codec;
 use crate::convert::{RawItem, ToItem};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::foreign;
 use crate::store::{Places, Store};
@@ -208,12 +208,9 @@ impl Lookups {
 
     fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
         let mut items = match outcome {
-            // Servers keep the order, and leave out what they do not have.
-            Ok(Reply::FoundMany(items)) if keys.include(items.iter().map(|(key, _)| key)) => items,
-            Ok(_) => {
-                let alien = || Error::new(ErrorKind::Protocol, "a server answered with keys that it was not asked for");
-                return keys.iter().for_each(|key| self.failed(key, alien()));
-            }
+            Ok(Reply::FoundMany(items)) => items,
+            // There is no other reply to a list.
+            Ok(_) => return,
             Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
         items.retain(|key, item| {

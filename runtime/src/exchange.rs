@@ -409,6 +409,13 @@ impl<'a> Request<'a> {
         )
     }
 
+    /// Whether a reply of the right kind could be this request's: servers keep
+    /// the order of keys, and leave out what they do not have.
+    pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
+        let (Request::PeekMany { keys }, Reply::FoundMany(items)) = (self, reply) else { return true };
+        keys.include(items.iter().map(|(key, _)| key))
+    }
+
     /// Refuses what no server takes before anything is sent: a bad key could
     /// be read as commands, and memcached deletes the old item when it refuses
     /// a new one for its size.

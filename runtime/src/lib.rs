@@ -34,6 +34,7 @@ mod exchange;
 mod foreign;
 mod key;
 mod key_part;
+mod nearest;
 #[cfg(feature = "memcache")]
 mod protocol;
 mod record;

@@ -17,7 +17,7 @@ use crate::journal::Journal;
 use crate::mark::Mark;
 use crate::pool::{Permit, Pool};
 use crate::prober::{self, Leash};
-use crate::protocol::Ticket;
+use crate::protocol::{Answer, Ticket};
 use crate::server::Failover;
 use crate::sync::lock;
 
@@ -125,10 +125,22 @@ impl Node {
         let ticket = connection.write(endpoint, request)?;
         connection.flush(endpoint, verb, deadline)?;
         let answer = connection.receive(endpoint, ticket, verb, deadline)?;
-        if connection.rest(deadline) {
-            permit.give_back(connection);
+        let outcome = self.outcome(request, verb, answer)?;
+        connection.rest(endpoint, verb, deadline)?;
+        permit.give_back(connection);
+        outcome
+    }
+
+    /// What an answer comes to.
+    ///
+    /// # Errors
+    ///
+    /// If it is none to this request, so that the connection is of no use.
+    fn outcome(&self, request: &Request<'_>, verb: Verb, answer: Answer) -> Result<Outcome, Error> {
+        match answer {
+            Ok(reply) if !request.is_answered_by(&reply) => Err(self.endpoint.failed(verb, ErrorKind::Protocol)),
+            answer => Ok(answer.map_err(|kind| self.endpoint.failed(verb, kind))),
         }
-        answer.map_err(|kind| endpoint.failed(verb, kind))
     }
 
     /// The right to have a connection open, and an idle one that works if
@@ -299,11 +311,16 @@ impl Pending<'_> {
         if again && read.as_ref().is_err_and(|error| may_ask_again(error, self.requests)) {
             read = self.ask_again(deadline);
         }
+        if read.is_ok() {
+            read = self.sent.connection.rest(&self.node.endpoint, self.sent.verb, deadline);
+            if read.is_err() {
+                self.outcomes.clear();
+            }
+        }
         self.node.judge(self.admission, read.as_ref().err());
         match read {
             Err(error) => self.outcomes.resize_with(self.requests.len(), || Err(error.alike())),
-            Ok(()) if self.sent.connection.rest(deadline) => self.sent.permit.give_back(self.sent.connection),
-            Ok(()) => {}
+            Ok(()) => self.sent.permit.give_back(self.sent.connection),
         }
         self.outcomes
     }
@@ -312,7 +329,8 @@ impl Pending<'_> {
         let (endpoint, Sent { connection, tickets, verb, .. }) = (&self.node.endpoint, &mut self.sent);
         while let Some(ticket) = tickets.get(self.outcomes.len()) {
             let answer = connection.receive(endpoint, *ticket, *verb, deadline)?;
-            self.outcomes.push(answer.map_err(|kind| endpoint.failed(*verb, kind)));
+            let request = &self.requests[self.outcomes.len()];
+            self.outcomes.push(self.node.outcome(request, *verb, answer)?);
         }
         Ok(())
     }
@@ -378,10 +396,10 @@ mod on_tokio {
             let ticket = connection.write(endpoint, request)?;
             connection.flush(endpoint, verb, deadline).await?;
             let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-            if connection.rest(deadline) {
-                permit.give_back(connection);
-            }
-            answer.map_err(|kind| endpoint.failed(verb, kind))
+            let outcome = self.outcome(request, verb, answer)?;
+            connection.rest(endpoint, verb, deadline)?;
+            permit.give_back(connection);
+            outcome
         }
 
         async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<Permit<'_>, Error> {
@@ -482,13 +500,12 @@ mod on_tokio {
             let written = requests.iter().map(|request| connection.write(endpoint, request));
             let tickets = written.collect::<Result<Vec<_>, _>>()?;
             connection.flush(endpoint, verb, deadline).await?;
-            for ticket in tickets {
+            for (ticket, request) in tickets.into_iter().zip(requests) {
                 let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-                outcomes.push(answer.map_err(|kind| endpoint.failed(verb, kind)));
+                outcomes.push(self.outcome(request, verb, answer)?);
             }
-            if connection.rest(deadline) {
-                permit.give_back(connection);
-            }
+            connection.rest(endpoint, verb, deadline).inspect_err(|_| outcomes.clear())?;
+            permit.give_back(connection);
             Ok(())
         }
 

@@ -14,6 +14,8 @@ use crate::sync::lock;
 
 /// Addresses older than this are looked up again at the next connection.
 const FRESH: Duration = Duration::from_secs(30);
+/// Who has looked for longer is no more, as after a fork.
+const LOST: Duration = Duration::from_secs(60);
 
 /// The addresses of one host.
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl Addresses {
         if let Some(answer) = self.ask() {
             return answer;
         }
-        let waiting = |state: &mut State| state.looking;
+        let waiting = |state: &mut State| state.is_looked_for();
         let state = lock(&self.0.state);
         let waited = self.0.changed.wait_timeout_while(state, patience, waiting);
         waited.unwrap_or_else(PoisonError::into_inner).0.answer().unwrap_or(Err(Unresolved::NotInTime))
@@ -121,14 +123,15 @@ impl Addresses {
         if self.0.look_up.is_some() && !is_fresh {
             self.look(&mut state);
         }
-        if state.known.is_empty() && state.looking { None } else { state.answer() }
+        if state.known.is_empty() && state.is_looked_for() { None } else { state.answer() }
     }
 
     /// Begins to look, unless somebody does.
     fn look(&self, state: &mut State) {
-        if std::mem::replace(&mut state.looking, true) {
+        if state.is_looked_for() {
             return;
         }
+        state.looking = true;
         state.failure = None;
         state.tried = Some(Instant::now());
         let name = Arc::clone(&self.0);
@@ -160,9 +163,13 @@ impl Name {
 }
 
 impl State {
+    fn is_looked_for(&self) -> bool {
+        self.looking && self.tried.is_none_or(|tried| tried.elapsed() < LOST)
+    }
+
     fn answer(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         match (&self.known[..], &self.failure) {
-            ([], None) => (!self.looking).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
+            ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
             ([], Some(failure)) => Some(Err(Unresolved::Failed(io::Error::other(failure.clone())))),
             (known, _) => Some(Ok(known.to_vec())),
         }

@@ -36,6 +36,16 @@ pub(crate) fn announce_unusable(error: &crate::Error) {
     }
 }
 
+/// Tells that a variable does nothing. Where nobody listens to events yet, on
+/// standard error.
+pub(crate) fn announce_strange_variable(what: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::event!(target: "memocached::memo", Level::WARN, "{what}");
+    } else {
+        eprintln!("memocached: {what}");
+    }
+}
+
 /// Tells that callers on several machines are not coordinated.
 pub(crate) fn announce_without_leases(server: &str) {
     tracing::event!(
