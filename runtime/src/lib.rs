@@ -46,6 +46,7 @@ mod async_pool;
 mod background;
 #[cfg(feature = "memcache")]
 mod breaker;
+mod census;
 #[cfg(feature = "memcache")]
 mod comeback;
 #[cfg(feature = "memcache")]

@@ -67,6 +67,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "async_pool",
             "background",
             "breaker",
+            "census",
             "comeback",
             "connection",
             "embedded",

@@ -1,5 +1,6 @@
 //! The CLIENT span and the metric record of one exchange with a node.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use tracing::Span;
 use tracing::field::Value;
 
 use super::callsite::{NamedSpan, Naming};
-use super::metrics;
+use super::metrics::{self, Labels};
 use crate::error::Error;
 use crate::exchange::{Outcome, Reply, Verb};
 use crate::sync::lock;
@@ -34,7 +35,11 @@ const FIELDS: &[&str] = &[
 pub(crate) struct Peer {
     pub(crate) address: &'static str,
     pub(crate) port: Option<u16>,
-    place: String,
+    /// Address and port, as people write it.
+    pub(crate) place: String,
+    /// Callers who waited for a connection in vain.
+    pub(crate) gave_up: AtomicU64,
+    pub(crate) labels: Labels,
     spans: Spans,
 }
 
@@ -54,9 +59,15 @@ impl Peer {
             None => address.to_owned(),
         };
         let address = address.to_owned().leak();
-        let peer = Box::leak(Box::new(Peer { address, port, place, spans: no_spans() }));
+        let (gave_up, labels, spans) = (AtomicU64::new(0), Labels::none(), no_spans());
+        let peer = Box::leak(Box::new(Peer { address, port, place, gave_up, labels, spans }));
         peers.push(peer);
         peer
+    }
+
+    /// All peers so far.
+    pub(crate) fn every() -> Vec<&'static Peer> {
+        lock(&PEERS).clone()
     }
 
     /// Begins an exchange; it is told once, however it ends.

@@ -4,25 +4,19 @@
 //! instrument made before the application installs its provider stays silent
 //! for ever. Histograms record from [`enable_metrics_views`] on.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{OnceLock, RwLock};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
 use super::client::{CANCELLED, Peer};
+use super::nodes;
 use super::stats::{CacheResult, Stats};
 use crate::error::ErrorKind;
 use crate::exchange::Verb;
-use crate::sync::{lock, read, write};
-
-/// How many nodes are up and down, as seen by one cluster of them.
-pub(crate) trait Health: Send + Sync {
-    /// Nodes that are asked, and nodes that are left alone.
-    fn up_and_down(&self) -> (u64, u64);
-}
+use crate::sync::{read, write};
 
 /// Calls by verb and `error.type` (last: none; before: cancelled).
 static CALLS: [[AtomicU64; ERRORS.len() + 1]; Verb::ALL.len()] =
@@ -30,16 +24,19 @@ static CALLS: [[AtomicU64; ERRORS.len() + 1]; Verb::ALL.len()] =
 
 const ERRORS: [&str; ErrorKind::ALL.len() + 1] = error_types();
 
-static CLUSTERS: Mutex<Vec<Weak<dyn Health>>> = Mutex::new(Vec::new());
+static BOUND: RwLock<Option<Bound>> = RwLock::new(None);
 
-static BOUND: RwLock<Option<Arc<Bound>>> = RwLock::new(None);
+/// Whether there is something bound: cheaper to ask than the lock.
+static IS_BOUND: AtomicBool = AtomicBool::new(false);
 
 /// The instruments that record at once.
-struct Bound {
+pub(super) struct Bound {
     operation: Histogram<f64>,
     latency: Histogram<f64>,
     compute: Histogram<f64>,
     size: Histogram<u64>,
+    pub(super) connection_wait: Histogram<f64>,
+    pub(super) connection_create: Histogram<f64>,
 }
 
 /// Shows this crate's metrics to the current global meter provider.
@@ -51,46 +48,70 @@ pub fn enable_metrics_views() {
     let meter = global::meter("memocached");
     observe_calls(&meter);
     observe_sites(&meter);
-    observe_nodes(&meter);
-    let bound = bind(&meter);
-    *write(&BOUND) = Some(Arc::new(bound));
+    nodes::observe(&meter);
+    *write(&BOUND) = Some(bind(&meter));
+    IS_BOUND.store(true, Ordering::Release);
 }
 
 /// Counts an exchange.
 pub(crate) fn exchanged(peer: Option<&Peer>, verb: Verb, error: Option<&'static str>, took: Duration) {
     let place = error.map_or(ERRORS.len(), |error| ERRORS.iter().position(|known| *known == error).unwrap_or(0));
     CALLS[verb as usize][place].fetch_add(1, Ordering::Relaxed);
-    let Some(bound) = bound() else { return };
+    record(|bound| {
+        let seconds = took.as_secs_f64();
+        match (peer, error) {
+            (Some(peer), None) => {
+                bound.operation.record(seconds, peer.labels.of(verb, || attributes(Some(peer), verb, None)));
+            }
+            _ => bound.operation.record(seconds, &attributes(peer, verb, error)),
+        }
+        match error {
+            None => bound.latency.record(seconds * 1e3, SEED_LABELS.of(verb, || seed_attributes(verb, None))),
+            Some(_) => bound.latency.record(seconds * 1e3, &seed_attributes(verb, error)),
+        }
+    });
+}
+
+pub(crate) fn computed(name: &'static str, nanos: u64) {
+    record(|bound| bound.compute.record(seconds(nanos), &[KeyValue::new("cache.name", name)]));
+}
+
+pub(crate) fn item_size(name: &'static str, size: usize) {
+    record(|bound| bound.size.record(size as u64, &[KeyValue::new("cache.name", name)]));
+}
+
+/// Records, if there is anywhere to.
+pub(super) fn record(record: impl FnOnce(&Bound)) {
+    if IS_BOUND.load(Ordering::Acquire)
+        && let Some(bound) = &*read(&BOUND)
+    {
+        record(bound);
+    }
+}
+
+/// The attributes of what went well, by verb: nearly all there is to record.
+#[derive(Debug)]
+pub(crate) struct Labels([OnceLock<Vec<KeyValue>>; Verb::ALL.len()]);
+
+static SEED_LABELS: Labels = Labels::none();
+
+impl Labels {
+    pub(crate) const fn none() -> Self {
+        Labels([const { OnceLock::new() }; Verb::ALL.len()])
+    }
+
+    fn of(&self, verb: Verb, make: impl FnOnce() -> Vec<KeyValue>) -> &[KeyValue] {
+        self.0[verb as usize].get_or_init(make)
+    }
+}
+
+fn attributes(peer: Option<&Peer>, verb: Verb, error: Option<&'static str>) -> Vec<KeyValue> {
     let mut attributes =
         vec![KeyValue::new("db.operation.name", verb.as_str()), KeyValue::new("db.system.name", "memcached")];
     attributes.extend(peer.map(|peer| KeyValue::new("server.address", peer.address)));
     attributes.extend(peer.and_then(|peer| peer.port).map(|port| KeyValue::new("server.port", i64::from(port))));
     attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
-    bound.operation.record(took.as_secs_f64(), &attributes);
-    bound.latency.record(took.as_secs_f64() * 1e3, &seed_attributes(verb, error));
-}
-
-pub(crate) fn computed(name: &'static str, nanos: u64) {
-    if let Some(bound) = bound() {
-        bound.compute.record(seconds(nanos), &[KeyValue::new("cache.name", name)]);
-    }
-}
-
-pub(crate) fn item_size(name: &'static str, size: usize) {
-    if let Some(bound) = bound() {
-        bound.size.record(size as u64, &[KeyValue::new("cache.name", name)]);
-    }
-}
-
-/// Adds a cluster to those whose nodes are counted, for as long as it lives.
-pub(crate) fn watch(cluster: Weak<dyn Health>) {
-    let mut clusters = lock(&CLUSTERS);
-    clusters.retain(|cluster| cluster.strong_count() > 0);
-    clusters.push(cluster);
-}
-
-fn bound() -> Option<Arc<Bound>> {
-    read(&BOUND).clone()
+    attributes
 }
 
 fn bind(meter: &Meter) -> Bound {
@@ -117,6 +138,16 @@ fn bind(meter: &Meter) -> Bound {
             .with_unit("By")
             .with_description("Size of stored values, header included")
             .with_boundaries((5..=20).step_by(3).map(|power| f64::from(1_u32 << power)).collect())
+            .build(),
+        connection_wait: meter
+            .f64_histogram("db.client.connection.wait_time")
+            .with_unit("s")
+            .with_description("Time that callers waited for a connection, where they had to")
+            .build(),
+        connection_create: meter
+            .f64_histogram("db.client.connection.create_time")
+            .with_unit("s")
+            .with_description("Time it took to open a connection")
             .build(),
     }
 }
@@ -169,25 +200,6 @@ fn observe_sites(meter: &Meter) {
         .with_callback(|observer| {
             for stats in Stats::every() {
                 observer.observe(seconds(stats.saved_nanos()), &[KeyValue::new("cache.name", stats.name)]);
-            }
-        })
-        .build();
-}
-
-fn observe_nodes(meter: &Meter) {
-    meter
-        .u64_observable_gauge("memocached.ring.nodes")
-        .with_unit("{node}")
-        .with_description("memcached nodes by state")
-        .with_callback(|observer| {
-            let mut states = BTreeMap::from([("up", 0), ("down", 0)]);
-            for cluster in lock(&CLUSTERS).iter().filter_map(Weak::upgrade) {
-                let (up, down) = cluster.up_and_down();
-                *states.entry("up").or_default() += up;
-                *states.entry("down").or_default() += down;
-            }
-            for (state, nodes) in states {
-                observer.observe(nodes, &[KeyValue::new("state", state)]);
             }
         })
         .build();
