@@ -7,6 +7,8 @@ pub(crate) mod folder;
 pub(crate) mod memcached;
 pub(crate) mod older;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod recording;
 pub(crate) mod tap;
 pub(crate) mod twemproxy;
+pub(crate) mod web;
