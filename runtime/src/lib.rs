@@ -124,6 +124,7 @@ pub use ring::Distribution;
 pub use server::{Failover, Protocol};
 pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
+pub use telemetry::names;
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]
 pub use telemetry::views;

@@ -9,25 +9,26 @@ use tracing::field::Value;
 
 use super::callsite::{NamedSpan, Naming};
 use super::metrics::{self, Labels};
+use super::names::{attributes, targets};
 use crate::error::Error;
 use crate::exchange::{Outcome, Reply, Verb};
 use crate::sync::lock;
 
-const TARGET: &str = "memocached::client";
+const TARGET: &str = targets::CLIENT;
 
 /// In the order in which [`Peer::begin`] gives their values; after the OpenTelemetry
 /// semantic conventions for database clients.
 const FIELDS: &[&str] = &[
     "otel.kind",
-    "db.system.name",
-    "db.operation.name",
-    "server.address",
-    "server.port",
-    "network.peer.address",
-    "db.memcached.keys",
+    attributes::DB_SYSTEM,
+    attributes::DB_OPERATION,
+    attributes::SERVER_ADDRESS,
+    attributes::SERVER_PORT,
+    attributes::PEER_ADDRESS,
+    attributes::DB_KEYS,
     "otel.status_code",
-    "error.type",
-    "db.response.status_code",
+    attributes::ERROR_TYPE,
+    attributes::DB_STATUS,
 ];
 
 /// A node as telemetry knows it.
@@ -181,7 +182,7 @@ impl Exchange {
         if !self.span.is_disabled()
             && let Some(address) = address()
         {
-            self.span.record("network.peer.address", &*address);
+            self.span.record(attributes::PEER_ADDRESS, &*address);
         }
     }
 
@@ -189,7 +190,7 @@ impl Exchange {
     pub(crate) fn end(mut self, outcome: &Outcome) -> Duration {
         match outcome {
             Ok(reply) => {
-                self.span.record("db.response.status_code", status(reply));
+                self.span.record(attributes::DB_STATUS, status(reply));
                 self.tell(None)
             }
             Err(error) => self.tell(Some(error.kind().as_str())),
@@ -214,7 +215,7 @@ impl Exchange {
 }
 
 fn failed(span: &Span, error: &'static str) {
-    span.record("error.type", error);
+    span.record(attributes::ERROR_TYPE, error);
     span.record("otel.status_code", "ERROR");
 }
 

@@ -12,6 +12,7 @@ use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
 use super::client::{CANCELLED, Peer};
+use super::names::{attributes, metrics};
 use super::nodes;
 use super::stats::{CacheResult, Stats};
 use crate::error::ErrorKind;
@@ -73,11 +74,11 @@ pub(crate) fn exchanged(peer: Option<&Peer>, verb: Verb, error: Option<&'static 
 }
 
 pub(crate) fn computed(name: &'static str, nanos: u64) {
-    record(|bound| bound.compute.record(seconds(nanos), &[KeyValue::new("cache.name", name)]));
+    record(|bound| bound.compute.record(seconds(nanos), &[KeyValue::new(attributes::CACHE_NAME, name)]));
 }
 
 pub(crate) fn item_size(name: &'static str, size: usize) {
-    record(|bound| bound.size.record(size as u64, &[KeyValue::new("cache.name", name)]));
+    record(|bound| bound.size.record(size as u64, &[KeyValue::new(attributes::CACHE_NAME, name)]));
 }
 
 /// Records, if there is anywhere to.
@@ -107,45 +108,46 @@ impl Labels {
 
 fn attributes(peer: Option<&Peer>, verb: Verb, error: Option<&'static str>) -> Vec<KeyValue> {
     let mut attributes =
-        vec![KeyValue::new("db.operation.name", verb.as_str()), KeyValue::new("db.system.name", "memcached")];
-    attributes.extend(peer.map(|peer| KeyValue::new("server.address", peer.address)));
-    attributes.extend(peer.and_then(|peer| peer.port).map(|port| KeyValue::new("server.port", i64::from(port))));
-    attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
+        vec![KeyValue::new(attributes::DB_OPERATION, verb.as_str()), KeyValue::new(attributes::DB_SYSTEM, "memcached")];
+    attributes.extend(peer.map(|peer| KeyValue::new(attributes::SERVER_ADDRESS, peer.address)));
+    attributes
+        .extend(peer.and_then(|peer| peer.port).map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
+    attributes.extend(error.map(|error| KeyValue::new(attributes::ERROR_TYPE, error)));
     attributes
 }
 
 fn bind(meter: &Meter) -> Bound {
     Bound {
         operation: meter
-            .f64_histogram("db.client.operation.duration")
+            .f64_histogram(metrics::OPERATION_DURATION)
             .with_unit("s")
             .with_description("Duration of memcached operations")
             .with_boundaries(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0])
             .build(),
         latency: meter
-            .f64_histogram("memocached.client.latency")
+            .f64_histogram(metrics::CLIENT_LATENCY)
             .with_unit("ms")
             .with_description("Latency of memcached calls by method, status and error")
             .with_boundaries(SEED_BOUNDS.to_vec())
             .build(),
         compute: meter
-            .f64_histogram("memocached.compute.duration")
+            .f64_histogram(metrics::COMPUTE_DURATION)
             .with_unit("s")
             .with_description("Time that memoized functions took to compute")
             .build(),
         size: meter
-            .u64_histogram("memocached.item.size")
+            .u64_histogram(metrics::ITEM_SIZE)
             .with_unit("By")
             .with_description("Size of stored values, header included")
             .with_boundaries((5..=20).step_by(3).map(|power| f64::from(1_u32 << power)).collect())
             .build(),
         connection_wait: meter
-            .f64_histogram("db.client.connection.wait_time")
+            .f64_histogram(metrics::CONNECTION_WAIT_TIME)
             .with_unit("s")
             .with_description("Time that callers waited for a connection, where they had to")
             .build(),
         connection_create: meter
-            .f64_histogram("db.client.connection.create_time")
+            .f64_histogram(metrics::CONNECTION_CREATE_TIME)
             .with_unit("s")
             .with_description("Time it took to open a connection")
             .build(),
@@ -160,7 +162,7 @@ pub(super) const SEED_BOUNDS: [f64; 18] = [
 
 fn observe_calls(meter: &Meter) {
     meter
-        .u64_observable_counter("memocached.client.calls")
+        .u64_observable_counter(metrics::CLIENT_CALLS)
         .with_unit("{call}")
         .with_description("memcached calls by method, status and error")
         .with_callback(|observer| {
@@ -178,7 +180,7 @@ fn observe_calls(meter: &Meter) {
 
 fn observe_sites(meter: &Meter) {
     meter
-        .u64_observable_counter("memocached.cache.requests")
+        .u64_observable_counter(metrics::CACHE_REQUESTS)
         .with_unit("{request}")
         .with_description("Calls of memoized functions by result")
         .with_callback(|observer| {
@@ -186,20 +188,20 @@ fn observe_sites(meter: &Meter) {
                 for result in CacheResult::ALL {
                     let count = stats.counted(result);
                     if count > 0 {
-                        let name = KeyValue::new("cache.name", stats.name);
-                        observer.observe(count, &[name, KeyValue::new("cache.result", result.as_str())]);
+                        let name = KeyValue::new(attributes::CACHE_NAME, stats.name);
+                        observer.observe(count, &[name, KeyValue::new(attributes::RESULT, result.as_str())]);
                     }
                 }
             }
         })
         .build();
     meter
-        .f64_observable_counter("memocached.compute.saved")
+        .f64_observable_counter(metrics::COMPUTE_SAVED)
         .with_unit("s")
         .with_description("Time that hits did not have to compute again")
         .with_callback(|observer| {
             for stats in Stats::every() {
-                observer.observe(seconds(stats.saved_nanos()), &[KeyValue::new("cache.name", stats.name)]);
+                observer.observe(seconds(stats.saved_nanos()), &[KeyValue::new(attributes::CACHE_NAME, stats.name)]);
             }
         })
         .build();
@@ -207,8 +209,9 @@ fn observe_sites(meter: &Meter) {
 
 fn seed_attributes(verb: Verb, error: Option<&'static str>) -> Vec<KeyValue> {
     let status = if error.is_some() { "error" } else { "ok" };
-    let mut attributes = vec![KeyValue::new("method", verb.as_str()), KeyValue::new("status", status)];
-    attributes.extend(error.map(|error| KeyValue::new("error", error)));
+    let mut attributes =
+        vec![KeyValue::new(attributes::METHOD, verb.as_str()), KeyValue::new(attributes::STATUS, status)];
+    attributes.extend(error.map(|error| KeyValue::new(attributes::ERROR, error)));
     attributes
 }
 

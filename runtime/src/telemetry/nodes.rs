@@ -10,6 +10,7 @@ use opentelemetry::metrics::Meter;
 
 use super::client::Peer;
 use super::metrics::record;
+use super::names::{attributes, metrics};
 use crate::census::{Census, Connections};
 use crate::sync::lock;
 
@@ -73,7 +74,7 @@ impl Census for Peer {
 }
 
 fn pool(place: &str) -> KeyValue {
-    KeyValue::new("db.client.connection.pool.name", place.to_owned())
+    KeyValue::new(attributes::POOL_NAME, place.to_owned())
 }
 
 pub(super) fn observe(meter: &Meter) {
@@ -83,22 +84,22 @@ pub(super) fn observe(meter: &Meter) {
 
 fn observe_nodes(meter: &Meter) {
     meter
-        .u64_observable_gauge("memocached.ring.nodes")
+        .u64_observable_gauge(metrics::RING_NODES)
         .with_unit("{node}")
         .with_description("memcached nodes by state")
         .with_callback(|observer| {
             let (up, down): (Vec<_>, Vec<_>) = every().into_iter().partition(|node| node.is_up);
-            observer.observe(up.len() as u64, &[KeyValue::new("state", "up")]);
-            observer.observe(down.len() as u64, &[KeyValue::new("state", "down")]);
+            observer.observe(up.len() as u64, &[KeyValue::new(attributes::STATE, "up")]);
+            observer.observe(down.len() as u64, &[KeyValue::new(attributes::STATE, "down")]);
         })
         .build();
     meter
-        .u64_observable_gauge("memocached.node.up")
+        .u64_observable_gauge(metrics::NODE_UP)
         .with_description("Whether a memcached node is asked (1), or left alone because it failed (0)")
         .with_callback(|observer| {
             for NodeState { peer, is_up, .. } in by_place().into_values() {
-                let mut attributes = vec![KeyValue::new("server.address", peer.address)];
-                attributes.extend(peer.port.map(|port| KeyValue::new("server.port", i64::from(port))));
+                let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, peer.address)];
+                attributes.extend(peer.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
                 observer.observe(u64::from(is_up), &attributes);
             }
         })
@@ -107,20 +108,20 @@ fn observe_nodes(meter: &Meter) {
 
 fn observe_connections(meter: &Meter) {
     meter
-        .i64_observable_up_down_counter("db.client.connection.count")
+        .i64_observable_up_down_counter(metrics::CONNECTION_COUNT)
         .with_unit("{connection}")
         .with_description("Connections to a memcached node, by state")
         .with_callback(|observer| {
             for (place, NodeState { connections: Connections { idle, used }, .. }) in by_place() {
                 for (state, count) in [("idle", idle), ("used", used)] {
-                    let state = KeyValue::new("db.client.connection.state", state);
+                    let state = KeyValue::new(attributes::CONNECTION_STATE, state);
                     observer.observe(i64::try_from(count).unwrap_or(i64::MAX), &[pool(place), state]);
                 }
             }
         })
         .build();
     meter
-        .u64_observable_counter("db.client.connection.timeouts")
+        .u64_observable_counter(metrics::CONNECTION_TIMEOUTS)
         .with_unit("{timeout}")
         .with_description("Callers who waited for a connection in vain")
         .with_callback(|observer| {

@@ -12,6 +12,8 @@
 
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
+use super::names::metrics;
+
 /// Seconds, from 10 µs: memcached answers faster than the first of the usual
 /// buckets, so quantiles over those say nothing.
 const FINE: [f64; 15] =
@@ -19,10 +21,10 @@ const FINE: [f64; 15] =
 
 /// What is measured in seconds.
 const SECONDS: [&str; 4] = [
-    "db.client.operation.duration",
-    "db.client.connection.wait_time",
-    "db.client.connection.create_time",
-    "memocached.compute.duration",
+    metrics::OPERATION_DURATION,
+    metrics::CONNECTION_WAIT_TIME,
+    metrics::CONNECTION_CREATE_TIME,
+    metrics::COMPUTE_DURATION,
 ];
 
 /// Gives the durations in seconds buckets from 10 µs to 1 s.
@@ -37,7 +39,7 @@ pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 
 /// crate descends from.
 pub fn seed() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
-        (instrument.name() == "memocached.client.latency").then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
+        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
     }
 }
 
