@@ -23,17 +23,21 @@ mod behaviour {
     mod dashboards;
     mod dialects;
     mod example;
+    mod failover;
     mod interop;
     mod metrics;
     mod nodes;
     mod otlp;
     mod outage;
     mod readme;
+    mod refreshable;
     mod schema;
     mod servers;
     mod shapes;
+    mod shared_spans;
     mod sharing;
     mod spans;
+    mod stampede;
     mod walls;
     mod without_prelude;
 }

@@ -3,16 +3,19 @@
 //! Accepted spellings, in the order of [`ARGUMENTS`]:
 //!
 //! ```text
-//! key = "text:<placeholder>"      skip(a, self)          ttl = 300 | "5m" | forever | expression
-//! store_if = |value| …            when = expression      on_error = bypass | propagate
-//! codec = bincode | postcard | json | text | path
+//! key = "text:<placeholder>"      skip(a, self)          ttl = duration | forever
+//! grace = duration                refresh_ahead = duration | auto
+//! cache_none = duration           cache_err = duration   store_if = |value| …
+//! when = expression               near = duration        single_flight = lease | local | off
+//! on_error = bypass | propagate   codec = bincode | postcard | json | text | path
 //! version = 3                     name = "label"         entry = companion_name
 //! cache = expression              crate = path
 //! ```
 //!
+//! A duration is `300`, `"5m"` or an expression (`duration`). What durations
+//! mean together is in `freshness`.
+//!
 //! Rules that need the function's signature too are in `plan`.
-
-use std::time::Duration;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -20,21 +23,43 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Ident, Lit, LitStr, Path, Token};
 
-use crate::duration;
+use crate::duration::{self, Period};
 use crate::errors::Errors;
+use crate::freshness::{Freshness, RefreshAhead, Ttl};
 use crate::nearest::nearest;
 
-pub(crate) const ARGUMENTS: [&str; 12] =
-    ["key", "skip", "ttl", "store_if", "when", "on_error", "codec", "version", "name", "entry", "cache", "crate"];
+pub(crate) const ARGUMENTS: [&str; 18] = [
+    "key",
+    "skip",
+    "ttl",
+    "grace",
+    "refresh_ahead",
+    "cache_none",
+    "cache_err",
+    "store_if",
+    "when",
+    "near",
+    "single_flight",
+    "on_error",
+    "codec",
+    "version",
+    "name",
+    "entry",
+    "cache",
+    "crate",
+];
 
 /// What the user wrote, with its spans.
 #[derive(Default)]
 pub(crate) struct Spec {
     pub(crate) key: Option<LitStr>,
     pub(crate) skip: Vec<Ident>,
-    pub(crate) ttl: Option<Ttl>,
+    pub(crate) freshness: Freshness,
+    pub(crate) cache_none: Option<Period>,
+    pub(crate) cache_err: Option<Period>,
     pub(crate) store_if: Option<Expr>,
     pub(crate) when: Option<Expr>,
+    pub(crate) single_flight: Option<SingleFlight>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) codec: Option<Codec>,
     pub(crate) version: Option<u32>,
@@ -44,11 +69,14 @@ pub(crate) struct Spec {
     pub(crate) krate: Option<Path>,
 }
 
-/// How long a value is fresh.
-pub(crate) enum Ttl {
-    Fixed(Duration),
-    Forever,
-    Expr(Box<Expr>),
+/// Who computes a value at the same time.
+pub(crate) enum SingleFlight {
+    /// One of all that share the servers.
+    Lease,
+    /// One in each process.
+    Local,
+    /// Whoever asks.
+    Off,
 }
 
 /// What trouble with the cache does to the caller.
@@ -111,9 +139,15 @@ fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Ident>, errors: 
     }
     match text.as_str() {
         "key" => spec.key = Some(string(input, &text)?),
-        "ttl" => spec.ttl = Some(ttl(input)?),
+        "ttl" => spec.freshness.ttl = Some(ttl(input)?),
+        "grace" => spec.freshness.grace = Some(period(input, &text)?),
+        "refresh_ahead" => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
+        "cache_none" => spec.cache_none = Some(period(input, &text)?),
+        "cache_err" => spec.cache_err = Some(period(input, &text)?),
         "store_if" => spec.store_if = Some(closure(input)?),
         "when" => spec.when = Some(input.parse()?),
+        "near" => spec.freshness.near = Some(period(input, &text)?),
+        "single_flight" => spec.single_flight = Some(single_flight(input)?),
         "on_error" => spec.on_error = Some(on_error(input)?),
         "codec" => spec.codec = Some(codec(input)?),
         "version" => spec.version = Some(version(input)?),
@@ -131,8 +165,14 @@ fn example(name: &str) -> &'static str {
         "key" => "key = \"user:<id>\"",
         "skip" => "skip(connection)",
         "ttl" => "ttl = 300",
+        "grace" => "grace = \"1h\"",
+        "refresh_ahead" => "refresh_ahead = \"30s\"",
+        "cache_none" => "cache_none = 10",
+        "cache_err" => "cache_err = 10",
         "store_if" => "store_if = |value| !value.is_empty()",
         "when" => "when = limit < 100",
+        "near" => "near = \"1s\"",
+        "single_flight" => "single_flight = local",
         "on_error" => "on_error = bypass",
         "codec" => "codec = json",
         "version" => "version = 1",
@@ -172,24 +212,22 @@ fn string(input: ParseStream, name: &str) -> syn::Result<LitStr> {
 
 fn ttl(input: ParseStream) -> syn::Result<Ttl> {
     let expr = plain(input.parse()?);
-    let zero = "a ttl of zero would make memcached keep the value for ever; write `forever` if that is meant";
-    let other = "not a duration; write seconds (`300`), text (`\"5m\"`), `forever` or a `Duration`";
-    let literal = match &expr {
-        Expr::Lit(literal) => &literal.lit,
-        Expr::Path(path) if path.path.is_ident("forever") => return Ok(Ttl::Forever),
-        Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
-            return Err(syn::Error::new_spanned(&expr, "a ttl cannot be negative"));
-        }
-        _ => return Ok(Ttl::Expr(Box::new(expr))),
-    };
-    let fixed = match literal {
-        Lit::Int(seconds) if seconds.suffix().is_empty() => Duration::from_secs(seconds.base10_parse()?),
-        Lit::Str(text) => duration::parse(&text.value()).ok_or_else(|| {
-            syn::Error::new_spanned(text, "not a duration; write for example `\"90s\"`, `\"5m\"` or `\"1h30m\"`")
-        })?,
-        _ => return Err(syn::Error::new_spanned(literal, other)),
-    };
-    if fixed.is_zero() { Err(syn::Error::new_spanned(literal, zero)) } else { Ok(Ttl::Fixed(fixed)) }
+    match word(&expr) {
+        Some(word) if word == "forever" => Ok(Ttl::Forever),
+        _ => duration::read(expr, "ttl").map(Ttl::For),
+    }
+}
+
+fn period(input: ParseStream, name: &str) -> syn::Result<Period> {
+    duration::read(plain(input.parse()?), name)
+}
+
+fn refresh_ahead(input: ParseStream) -> syn::Result<RefreshAhead> {
+    let expr = plain(input.parse()?);
+    match word(&expr) {
+        Some(word) if word == "auto" => Ok(RefreshAhead::Auto(word.clone())),
+        _ => duration::read(expr, "refresh_ahead").map(RefreshAhead::Window),
+    }
 }
 
 fn closure(input: ParseStream) -> syn::Result<Expr> {
@@ -208,16 +246,26 @@ fn closure(input: ParseStream) -> syn::Result<Expr> {
 
 fn on_error(input: ParseStream) -> syn::Result<OnError> {
     let expr: Expr = plain(input.parse()?);
-    match word(&expr).as_deref() {
+    match word(&expr).map(Ident::to_string).as_deref() {
         Some("bypass") => Ok(OnError::Bypass),
         Some("propagate") => Ok(OnError::Propagate),
         _ => Err(syn::Error::new_spanned(expr, "`on_error` is `bypass` or `propagate`")),
     }
 }
 
+fn single_flight(input: ParseStream) -> syn::Result<SingleFlight> {
+    let expr: Expr = plain(input.parse()?);
+    match word(&expr).map(Ident::to_string).as_deref() {
+        Some("lease") => Ok(SingleFlight::Lease),
+        Some("local") => Ok(SingleFlight::Local),
+        Some("off") => Ok(SingleFlight::Off),
+        _ => Err(syn::Error::new_spanned(expr, "`single_flight` is `lease`, `local` or `off`")),
+    }
+}
+
 fn codec(input: ParseStream) -> syn::Result<Codec> {
     let expr: Expr = plain(input.parse()?);
-    let word = word(&expr);
+    let word = word(&expr).map(Ident::to_string);
     let named = match word.as_deref() {
         Some("bincode") => "Bincode",
         Some("postcard") => "Postcard",
@@ -276,9 +324,9 @@ fn krate(input: ParseStream) -> syn::Result<Path> {
 }
 
 /// The bare word an expression is, if it is one.
-fn word(expr: &Expr) -> Option<String> {
+fn word(expr: &Expr) -> Option<&Ident> {
     match expr {
-        Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
+        Expr::Path(path) => path.path.get_ident(),
         _ => None,
     }
 }

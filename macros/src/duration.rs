@@ -1,11 +1,91 @@
-//! Durations as people write them: `90s`, `5m`, `1h30m`.
+//! Durations as people write them in the attribute: seconds, text such as
+//! `"1h30m"`, or an expression.
 //!
-//! Only for literals in the attribute; the environment is read at run time.
+//! What durations mean together is in `freshness`; the environment's are read
+//! at run time.
 
 use std::time::Duration;
 
+use quote::ToTokens;
+use syn::{Expr, Lit};
+
+/// How long something lasts.
+pub(crate) enum Period {
+    /// As a literal.
+    Fixed(Duration, Lit),
+    /// Of type `Duration`.
+    Expr(Box<Expr>),
+}
+
+impl Period {
+    /// How long, if that is known already.
+    pub(crate) fn fixed(&self) -> Option<Duration> {
+        match self {
+            Period::Fixed(duration, _) => Some(*duration),
+            Period::Expr(_) => None,
+        }
+    }
+
+    /// What is evaluated, if that is not a literal.
+    pub(crate) fn expr(&self) -> Option<&Expr> {
+        match self {
+            Period::Fixed(..) => None,
+            Period::Expr(expr) => Some(expr),
+        }
+    }
+
+    /// The tokens to point at.
+    pub(crate) fn written(&self) -> &dyn ToTokens {
+        match self {
+            Period::Fixed(_, literal) => literal,
+            Period::Expr(expr) => expr,
+        }
+    }
+}
+
+/// Reads what stands behind `name =`.
+pub(crate) fn read(expr: Expr, name: &str) -> syn::Result<Period> {
+    let literal = match expr {
+        Expr::Lit(literal) => literal.lit,
+        Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
+            return Err(syn::Error::new_spanned(&expr, format!("`{name}` cannot be negative")));
+        }
+        Expr::Path(path) if path.path.is_ident("forever") => {
+            return Err(syn::Error::new_spanned(path, format!("only `ttl` may be `forever`; `{name}` has an end")));
+        }
+        expr => return Ok(Period::Expr(Box::new(expr))),
+    };
+    let duration = match &literal {
+        Lit::Int(seconds) if seconds.suffix().is_empty() => Duration::from_secs(seconds.base10_parse()?),
+        Lit::Str(text) => parse(&text.value()).ok_or_else(|| {
+            syn::Error::new_spanned(text, "not a duration; write for example `\"90s\"`, `\"5m\"` or `\"1h30m\"`")
+        })?,
+        _ => return Err(syn::Error::new_spanned(literal, other(name))),
+    };
+    if duration.is_zero() {
+        return Err(syn::Error::new_spanned(literal, zero(name)));
+    }
+    Ok(Period::Fixed(duration, literal))
+}
+
+fn other(name: &str) -> String {
+    let word = match name {
+        "ttl" => ", `forever`",
+        "refresh_ahead" => ", `auto`",
+        _ => "",
+    };
+    format!("not a duration; write seconds (`300`), text (`\"5m\"`){word} or a `Duration`")
+}
+
+fn zero(name: &str) -> String {
+    match name {
+        "ttl" => "a ttl of zero would make memcached keep the value for ever; write `forever` if that is meant".into(),
+        name => format!("zero is as good as no `{name}`; leave it out"),
+    }
+}
+
 /// Reads a sum of numbers with units (`ms`, `s`, `m`, `h`, `d`, `w`).
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     if rest.is_empty() {

@@ -4,13 +4,17 @@
 //! Nothing is decided here. Names made up here have the span `mixed_site`, so
 //! the user's body cannot see them.
 
+use std::time::Duration;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, ReturnType};
 
-use crate::attr::{Codec, OnError, Ttl};
+use crate::attr::{Codec, OnError, SingleFlight};
+use crate::duration::Period;
 use crate::fingerprint::fingerprint;
+use crate::freshness::{Freshness, Refresh, RefreshAhead, Ttl};
 use crate::func::{self, Func};
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::Kind;
@@ -33,19 +37,56 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// The expression that addresses a call, or begins one: site, cache, ttl, key.
+/// The expression that addresses a call, or begins one: site, cache, freshness,
+/// who computes, key.
 fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
     let when = plan.when.as_ref().filter(|_| how == "begin").map(|when| quote!(.when(#when)));
     let cache = plan.cache.as_ref().map(|cache| quote!(.cache(#cache)));
-    let ttl = match &plan.ttl {
-        Some(Ttl::Expr(ttl)) => Some(quote!(.ttl(#ttl))),
-        _ => None,
+    let freshness = freshness(&plan.freshness);
+    let single_flight = match plan.single_flight {
+        SingleFlight::Lease => None,
+        SingleFlight::Local => Some(quote!(.single_flight(#krate::private::SingleFlight::Local))),
+        SingleFlight::Off => Some(quote!(.single_flight(#krate::private::SingleFlight::Off))),
     };
     let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
-    quote!(#krate::private::Address::#how(#site) #when #cache #ttl .key(&mut |#key| { #(#steps)* }))
+    quote! {
+        #krate::private::Address::#how(#site) #when #cache #freshness #single_flight .key(&mut |#key| { #(#steps)* })
+    }
+}
+
+/// What of that the site's static does not know.
+fn freshness(Freshness { ttl, grace, refresh_ahead, near }: &Freshness) -> TokenStream {
+    let ttl = match ttl {
+        Some(Ttl::For(Period::Expr(ttl))) => Some(quote!(.ttl(#ttl))),
+        _ => None,
+    };
+    let grace = grace.as_ref().map(duration).map(|grace| quote!(.grace(#grace)));
+    let refresh = refresh_ahead.as_ref().map(|refresh| match refresh {
+        RefreshAhead::Auto(_) => quote!(.refresh_auto()),
+        RefreshAhead::Window(window) => {
+            let window = duration(window);
+            quote!(.refresh_ahead(#window))
+        }
+    });
+    let near = near.as_ref().map(duration).map(|near| quote!(.near(#near)));
+    quote!(#ttl #grace #refresh #near)
+}
+
+fn duration(period: &Period) -> TokenStream {
+    match period {
+        Period::Fixed(duration, _) => {
+            let millis = millis(*duration);
+            quote!(::core::time::Duration::from_millis(#millis))
+        }
+        Period::Expr(expr) => expr.to_token_stream(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The call with what of its result is stored, how, and when. All of it has the
@@ -58,6 +99,14 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         quote_spanned!(at(output)=> .codec(#codec))
     });
     let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at(output)=> .store_if(#store_if)));
+    let cache_none = plan.cache_none.as_ref().map(|period| {
+        let period = duration(period);
+        quote_spanned!(at(output)=> .cache_none(#period))
+    });
+    let cache_err = plan.cache_err.as_ref().map(|period| {
+        let (period, (codec, _)) = (duration(period), choice(plan));
+        quote_spanned!(at(output)=> .cache_err(#period, #codec))
+    });
     let propagate = match plan.on_error {
         OnError::Propagate => Some(quote_spanned!(at(output)=> .propagate())),
         OnError::Bypass => None,
@@ -67,7 +116,7 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         #krate::private::ready(#call.shaped({
             use #krate::private::shapes::*;
             (&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
-        }) #codec #store_if #propagate)
+        }) #codec #store_if #cache_none #cache_err #propagate)
     }
 }
 
@@ -77,11 +126,15 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
     let krate = &plan.krate;
     let body = &func.body;
     let output = &plan.returns.output;
+    let run_async = match plan.refresh {
+        Refresh::InPlace => format_ident!("run_async"),
+        Refresh::Background => format_ident!("run_detached"),
+    };
     match plan.returns.kind {
         Kind::Blocking => quote!(#begin #memo.run(move || -> #output #body)),
         Kind::Async => quote! {
             #begin
-            #memo.run_async(async move {
+            #memo.#run_async(async move {
                 // Tells the compiler the type of every `return` and `?` in the
                 // body, as the signature does for a function.
                 #[allow(unreachable_code)]
@@ -94,7 +147,7 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
         Kind::Future => quote! {
             async move {
                 #begin
-                #memo.run_async(async move { (move || #body)().await }).await
+                #memo.#run_async(async move { (move || #body)().await }).await
             }
         },
         Kind::BoxedFuture => {
@@ -102,7 +155,7 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
             quote! {
                 #krate::private::Box::pin(async move {
                     #begin
-                    #memo.run_async(async move { (move || -> #boxed #body)().await }).await
+                    #memo.#run_async(async move { (move || -> #boxed #body)().await }).await
                 })
             }
         }
@@ -120,13 +173,13 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
         Template::Given(text) => text.to_token_stream(),
         Template::Path(params) => quote!(::core::concat!(::core::module_path!(), "::", #function, #params)),
     };
-    let ttl = match &plan.ttl {
-        Some(Ttl::Fixed(ttl)) => {
-            let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let ttl = match &plan.freshness.ttl {
+        Some(Ttl::For(Period::Fixed(ttl, _))) => {
+            let millis = millis(*ttl);
             quote!(Millis(#millis))
         }
         Some(Ttl::Forever) => quote!(Forever),
-        Some(Ttl::Expr(_)) | None => quote!(Unset),
+        Some(Ttl::For(Period::Expr(_))) | None => quote!(Unset),
     };
     let version = plan.version;
     quote!({
@@ -186,13 +239,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     let vis = &func.vis;
     let attrs = func::cfgs(&func.attrs).chain(func.attrs.iter().filter(|attr| attr.path().is_ident("allow")));
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
-    let (codec, codec_type) = match &plan.codec {
-        None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
-        Some(codec) => {
-            let path = codec_path(codec, plan);
-            (quote!(#krate::private::Chosen(#path)), quote!(#krate::private::Chosen<#path>))
-        }
-    };
+    let (codec, codec_type) = choice(plan);
     let kind = if plan.returns.kind == Kind::Blocking { quote!(Entry) } else { quote!(AsyncEntry) };
     let address = address(&format_ident!("of"), plan, func);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
@@ -204,6 +251,18 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
         #[must_use]
         #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
             #krate::#kind::of(#address, #codec)
+        }
+    }
+}
+
+/// What stands for the site's codec, and the type of that.
+fn choice(plan: &Plan) -> (TokenStream, TokenStream) {
+    let krate = &plan.krate;
+    match &plan.codec {
+        None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
+        Some(codec) => {
+            let path = codec_path(codec, plan);
+            (quote!(#krate::private::Chosen(#path)), quote!(#krate::private::Chosen<#path>))
         }
     }
 }

@@ -9,8 +9,10 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, FnArg, GenericParam, Ident, Type};
 
-use crate::attr::{Codec, OnError, Spec, Ttl};
+use crate::attr::{Codec, OnError, SingleFlight, Spec};
+use crate::duration::Period;
 use crate::errors::Errors;
+use crate::freshness::{self, Freshness, Refresh};
 use crate::func::{self, Func, Param};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
@@ -23,9 +25,12 @@ pub(crate) struct Plan {
     /// The template as shown in telemetry.
     pub(crate) template: Template,
     pub(crate) key: Vec<Step>,
-    pub(crate) ttl: Option<Ttl>,
+    pub(crate) freshness: Freshness,
+    pub(crate) cache_none: Option<Period>,
+    pub(crate) cache_err: Option<Period>,
     pub(crate) store_if: Option<Expr>,
     pub(crate) when: Option<Expr>,
+    pub(crate) single_flight: SingleFlight,
     pub(crate) on_error: OnError,
     pub(crate) codec: Option<Codec>,
     pub(crate) version: u32,
@@ -33,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: syn::Path,
     pub(crate) returns: Returns,
+    pub(crate) refresh: Refresh,
 }
 
 /// The function that gives a call's entry.
@@ -80,6 +86,7 @@ pub(crate) struct Value {
 
 pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan> {
     check_signature(func, errors);
+    freshness::check(&spec, errors);
     let returns = returns::returns(func, errors);
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
@@ -89,20 +96,26 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         None => default_key(&spec, func, &params),
     };
     let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, &params));
+    let returns = returns?;
+    let refresh = freshness::refresh(&spec, func, &params, &returns);
     Some(Plan {
         name: spec.name.map(|name| name.value()),
         template,
         key,
-        ttl: spec.ttl,
+        freshness: spec.freshness,
+        cache_none: spec.cache_none,
+        cache_err: spec.cache_err,
         store_if: spec.store_if,
         when: spec.when,
+        single_flight: spec.single_flight.unwrap_or(SingleFlight::Lease),
         on_error: spec.on_error.unwrap_or(OnError::Bypass),
         codec: spec.codec,
         version: spec.version.unwrap_or(0),
         entry,
         cache: spec.cache,
         krate: spec.krate.unwrap_or_else(|| syn::parse_quote!(::memocached)),
-        returns: returns?,
+        returns,
+        refresh,
     })
 }
 
@@ -329,13 +342,10 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     (Template::Path(shown), key)
 }
 
-/// A companion takes what the key and the expressions of cache and ttl read.
+/// A companion takes what the key and the expressions of its address read.
 fn companion(name: Ident, spec: &Spec, key: &[Step], params: &[Param]) -> Companion {
-    let ttl = match &spec.ttl {
-        Some(Ttl::Expr(expr)) => Some(expr.to_token_stream()),
-        _ => None,
-    };
-    let others: TokenStream = spec.cache.iter().map(ToTokens::to_token_stream).chain(ttl).collect();
+    let exprs = spec.freshness.exprs().chain(&spec.cache);
+    let others: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
     let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(others.clone(), name);
     let read = params.iter().filter(|param| param.names.iter().any(is_read));
     Companion { name, params: read.map(|param| param.arg.clone()).collect() }

@@ -7,12 +7,16 @@ use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Token, Type, 
 
 use crate::errors::Errors;
 use crate::func::Func;
+use crate::owned;
 
 /// How the body is run, and the type of what it gives.
 pub(crate) struct Returns {
     pub(crate) kind: Kind,
     /// What is cached, or holds what is cached.
     pub(crate) output: Type,
+    /// Whether the future is declared as one that may move to another thread
+    /// and borrows nothing. Of an `async fn`, the compiler finds out.
+    pub(crate) is_free: bool,
 }
 
 /// How the body is run.
@@ -36,21 +40,21 @@ pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
         return None;
     };
     let declared = plain(declared);
-    let (kind, output) = if func.sig.asyncness.is_some() {
-        (Kind::Async, declared)
-    } else if let Some(output) = future(declared) {
-        (Kind::Future, output)
-    } else if let Some(output) = boxed_future(declared) {
-        (Kind::BoxedFuture, output)
+    let (kind, output, is_free) = if func.sig.asyncness.is_some() {
+        (Kind::Async, declared, true)
+    } else if let Some((output, is_free)) = future(declared) {
+        (Kind::Future, output, is_free)
+    } else if let Some((output, is_free)) = boxed_future(declared) {
+        (Kind::BoxedFuture, output, is_free)
     } else {
-        (Kind::Blocking, declared)
+        (Kind::Blocking, declared, false)
     };
     let output = plain(output);
     if let Some(why) = uncacheable(output) {
         errors.push(output, why);
         return None;
     }
-    Some(Returns { kind, output: output.clone() })
+    Some(Returns { kind, output: output.clone(), is_free })
 }
 
 fn uncacheable(output: &Type) -> Option<&'static str> {
@@ -79,30 +83,35 @@ fn borrows(ty: TokenStream) -> bool {
     })
 }
 
-/// `T` of `impl Future<Output = T> + …`.
-fn future(ty: &Type) -> Option<&Type> {
+/// `T` of `impl Future<Output = T> + …`, and whether that is free.
+fn future(ty: &Type) -> Option<(&Type, bool)> {
     match ty {
-        Type::ImplTrait(ty) => output_of(&ty.bounds),
+        Type::ImplTrait(ty) => Some((output_of(&ty.bounds)?, is_free(&ty.bounds))),
         _ => None,
     }
 }
 
-/// `T` of `Pin<Box<dyn Future<Output = T> + …>>` or `BoxFuture<'_, T>`.
+/// `T` of `Pin<Box<dyn Future<Output = T> + …>>` or `BoxFuture<'_, T>`, and
+/// whether that is free.
 ///
 /// By name, since what is inside has to be known before there are types.
-fn boxed_future(ty: &Type) -> Option<&Type> {
+fn boxed_future(ty: &Type) -> Option<(&Type, bool)> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;
     if last.ident == "BoxFuture" || last.ident == "LocalBoxFuture" {
-        return argument(last);
+        return Some((argument(last)?, last.ident == "BoxFuture" && owned::is_owned(ty)));
     }
     let boxed = argument(last).filter(|_| last.ident == "Pin")?;
     let Type::Path(boxed) = plain(boxed) else { return None };
     let last = boxed.path.segments.last()?;
     match plain(argument(last).filter(|_| last.ident == "Box")?) {
-        Type::TraitObject(object) => output_of(&object.bounds),
+        Type::TraitObject(object) => Some((output_of(&object.bounds)?, is_free(&object.bounds))),
         _ => None,
     }
+}
+
+fn is_free(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
+    owned::are_owned(bounds) && owned::sends(bounds)
 }
 
 /// The type argument of `Name<'a, T>`.

@@ -4,13 +4,18 @@
 use std::sync::Arc;
 
 use crate::budget::Budget;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::embedded::Embedded;
 use crate::error::Error;
+use crate::flight::Flights;
 use crate::generation::Generation;
 use crate::key::prefix;
+use crate::lease::Lease;
+use crate::near::Near;
 use crate::store::Store;
+use crate::vigil::Vigil;
 
 /// A clone is another handle of the same store.
 #[derive(Clone)]
@@ -22,15 +27,26 @@ struct Inner {
     /// The namespace as keys have it in front.
     prefix: String,
     generation: Option<Generation>,
+    near: Near,
+    flights: Flights<Lease>,
+    vigil: Vigil,
+    chance: Chance,
 }
 
 impl Backend {
     /// Connects to nothing yet.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let store = store(&settings)?;
+        Self::at(settings, &Clock::system())
+    }
+
+    /// As [`Backend::new`], by this clock.
+    pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Self, Error> {
+        let store = store(&settings, clock)?;
         let prefix = prefix(&settings.namespace).concat();
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
-        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation })))
+        let near = Near::new(settings.near_size, clock.clone());
+        let (flights, vigil, chance) = (Flights::new(), Vigil::new(clock.clone()), Chance::new(clock.clone()));
+        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, vigil, chance })))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -51,15 +67,33 @@ impl Backend {
         self.0.generation.as_ref()
     }
 
+    /// Values kept in this process in front of the store.
+    pub(crate) fn near(&self) -> &Near {
+        &self.0.near
+    }
+
+    /// What callers in this process are computing now.
+    pub(crate) fn flights(&self) -> &Flights<Lease> {
+        &self.0.flights
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        &self.0.vigil
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.0.chance
+    }
+
     /// The time one call may spend on I/O.
     pub(crate) fn budget(&self) -> Budget {
         Budget::new(self.0.settings.timeout, self.0.settings.connect_timeout)
     }
 }
 
-fn store(settings: &Settings) -> Result<Store, Error> {
+fn store(settings: &Settings, clock: &Clock) -> Result<Store, Error> {
     if settings.servers.is_empty() {
-        return Ok(Store::embedded(Embedded::new(settings.near_size, Clock::system())));
+        return Ok(Store::embedded(Embedded::new(settings.near_size, clock.clone())));
     }
     #[cfg(feature = "memcache")]
     return Ok(Store::Cluster(crate::cluster::Cluster::new(settings.plan()?)?));

@@ -5,12 +5,18 @@ use std::fmt;
 use crate::backend::Backend;
 use crate::budget::Budget;
 use crate::builder::Builder;
+use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::codec::Standard;
 use crate::config::{Record, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
+use crate::flight::Flights;
+use crate::lease::Lease;
+use crate::near::Near;
 use crate::store::Store;
 use crate::telemetry;
+use crate::vigil::Vigil;
 
 /// A cache that memoized functions keep their results in.
 ///
@@ -67,11 +73,16 @@ impl Cache {
     }
 
     pub(crate) fn new(settings: Settings) -> Result<Cache, Error> {
+        Self::at(settings, &Clock::system())
+    }
+
+    /// As [`Cache::new`], by this clock.
+    pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Cache, Error> {
         let codec = settings.codec.ok_or_else(|| {
             let message = "there is no codec: enable memocached's feature `bincode`, or choose another that is enabled";
             Error::new(ErrorKind::Configuration, message)
         })?;
-        Ok(Cache { backend: Backend::new(settings)?, codec })
+        Ok(Cache { backend: Backend::at(settings, clock)?, codec })
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -80,6 +91,22 @@ impl Cache {
 
     pub(crate) fn store(&self) -> &Store {
         self.backend.store()
+    }
+
+    pub(crate) fn near(&self) -> &Near {
+        self.backend.near()
+    }
+
+    pub(crate) fn flights(&self) -> &Flights<Lease> {
+        self.backend.flights()
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        self.backend.vigil()
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        self.backend.chance()
     }
 
     pub(crate) fn codec(&self) -> Standard {

@@ -1,47 +1,53 @@
 //! One call of a memoized function, from the key to the return value.
 //!
 //! The two orchestrators, blocking and async, are the only doubled code; what
-//! they do at each step is decided in `flow`.
+//! they do at each step is decided in `place`.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::exchange::{Outcome, Ttl, Verb};
-#[cfg(feature = "tokio")]
-use crate::flow::Waiting;
-use crate::flow::{Flow, Place};
+use crate::exchange::Ttl;
+use crate::flow::{Fallback, Flow, Next, Outcome};
 use crate::key::{Key, KeyBuilder};
+use crate::lease::Waiting;
 use crate::mode::{self, Mode};
+use crate::negative::Negative;
+use crate::place::{Arrival, Place};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
 use crate::record::{Form, Record};
-use crate::shape::Shape;
+use crate::shape::{HoldsErr, HoldsNone, Shape};
 use crate::site::Site;
-use crate::telemetry::memo::CallSpan;
+use crate::telemetry::memo::{CallSpan, Due};
+use crate::terms::{Ahead, SingleFlight, Terms};
 
-/// What a call is about: site, cache and ttl; then its key.
+/// What a call is about: site, cache and terms; then its key.
 #[derive(Debug)]
 pub struct Address {
     site: &'static Site,
     cache: Option<Cache>,
+    /// The ttl is the cache's, unless this is said.
     ttl: Option<Ttl>,
+    terms: Terms,
     mode: Mode,
-    /// Absent where a call is only talked about, as by an entry.
-    span: Option<CallSpan>,
+    /// Or it is only talked about, as by an entry.
+    is_call: bool,
 }
 
 impl Address {
     /// Begins a call of the function at `site`.
     #[must_use]
     pub fn begin(site: &'static Site) -> Self {
-        Address { span: Some(site.telemetry().open()), mode: mode::current(), ..Self::of(site) }
+        Address { mode: mode::current(), is_call: true, ..Self::of(site) }
     }
 
     /// The address of a call that is not made.
     #[must_use]
     pub fn of(site: &'static Site) -> Self {
-        Address { site, cache: None, ttl: site.ttl(), mode: Mode::Normal, span: None }
+        let (ttl, terms) = (site.ttl(), Terms::of(Ttl::Forever));
+        Address { site, cache: None, ttl, terms, mode: Mode::Normal, is_call: false }
     }
 
     /// Leaves the cache alone unless this is so.
@@ -67,21 +73,61 @@ impl Address {
         self
     }
 
+    /// Serves the value for so long behind its ttl while it is computed anew,
+    /// or if that fails.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.terms.grace = whole_seconds(grace);
+        self
+    }
+
+    /// Has one caller compute the value anew when less than this is left.
+    #[must_use]
+    pub fn refresh_ahead(mut self, window: Duration) -> Self {
+        self.terms.ahead = Ahead::Of(whole_seconds(window));
+        self
+    }
+
+    /// Has callers compute the value anew before its end, by chance.
+    #[must_use]
+    pub fn refresh_auto(mut self) -> Self {
+        self.terms.ahead = Ahead::Auto;
+        self
+    }
+
+    /// Keeps the value this long in this process too.
+    #[must_use]
+    pub fn near(mut self, near: Duration) -> Self {
+        self.terms.near = Some(near);
+        self
+    }
+
+    /// Has the value computed once at a time among these callers.
+    #[must_use]
+    pub fn single_flight(mut self, among: SingleFlight) -> Self {
+        self.terms.single_flight = among;
+        self
+    }
+
     /// Settles the cache and writes the key. Every site has a closure of its
     /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
     pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let Address { site, terms, mode, is_call, .. } = self;
         let cache = self.usable_cache();
-        let key = cache.as_ref().and_then(|cache| self.write_key(cache, write));
-        let Address { site, ttl, mode, span, .. } = self;
+        // What is at hand in this process is not worth a span.
+        let mut span = (is_call && terms.near.is_none()).then(|| site.telemetry().open());
+        let key = cache.as_ref().and_then(|cache| write_key(cache, span.as_ref(), write));
         let place = cache.zip(key).map(|(cache, key)| {
-            let ttl = ttl.unwrap_or_else(|| cache.ttl());
-            Place::new(cache, key, ttl, mode)
+            let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
+            Place::new(cache, key, Terms { ttl, ..terms }, mode)
         });
-        if let Some(span) = &span {
+        let near = place.as_ref().filter(|_| is_call).and_then(Place::near);
+        if is_call && near.is_none() {
+            let span = span.get_or_insert_with(|| site.telemetry().open());
             tell(span, place.as_ref());
         }
-        Addressed { site, place, span }
+        Addressed { site, place, near, span }
     }
 
     fn usable_cache(&mut self) -> Option<Cache> {
@@ -91,37 +137,43 @@ impl Address {
         let cache = self.cache.take().or_else(crate::process::cache)?;
         // Switching a function off concerns its calls: what others have cached
         // can be invalidated all the same.
-        (self.span.is_none() || cache.caches(self.site.name())).then_some(cache)
+        (!self.is_call || cache.caches(self.site.name())).then_some(cache)
     }
+}
 
-    fn write_key(&self, cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
-        let mut write = || {
-            let mut key = KeyBuilder::new(cache.namespace());
-            write(&mut key);
-            key.finish()
-        };
-        match &self.span {
-            Some(span) => span.serialize_key(write),
-            None => write(),
-        }
+fn write_key(cache: &Cache, span: Option<&CallSpan>, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
+    let mut write = || {
+        let mut key = KeyBuilder::new(cache.namespace());
+        write(&mut key);
+        key.finish()
+    };
+    match span {
+        Some(span) => span.serialize_key(write),
+        None => write(),
     }
 }
 
 /// Tells where a call's value belongs.
 fn tell(span: &CallSpan, place: Option<&Place>) {
     let Some(place) = place else { return span.bypassed() };
-    span.ttl(place.ttl);
+    span.ttl(place.terms.ttl);
     if place.cache.records_keys() {
         span.key(place.key.text());
     }
 }
 
+/// The server knows whole seconds only.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(Ttl::For(duration).seconds().unwrap_or(0))
+}
+
 /// A call whose value has its place.
-#[derive(Debug)]
 pub struct Addressed {
     pub(crate) site: &'static Site,
     /// Absent where nothing is cached.
     pub(crate) place: Option<Place>,
+    /// What is kept of it in this process.
+    near: Option<Arc<Record>>,
     span: Option<CallSpan>,
 }
 
@@ -129,16 +181,17 @@ impl Addressed {
     /// Says what of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
-        Memo { address: self, shape, codec: Configured, store_if: Always, on_error: PhantomData }
+        let (codec, negatives, store_if) = (Configured, Vec::new(), Always);
+        Memo { address: self, shape, codec, negatives, store_if, on_error: PhantomData }
     }
 }
 
 /// A call with everything its site has chosen.
-#[derive(Debug)]
-pub struct Memo<S, C = Configured, I = Always, O = Compute> {
+pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     address: Addressed,
     shape: PhantomData<S>,
     codec: C,
+    negatives: Vec<Negative<S>>,
     store_if: I,
     on_error: PhantomData<O>,
 }
@@ -147,22 +200,47 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     /// Stores with this codec and not the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
-        let Memo { address, shape, store_if, on_error, .. } = self;
-        Memo { address, shape, codec: Chosen(codec), store_if, on_error }
+        let Memo { address, shape, negatives, store_if, on_error, .. } = self;
+        Memo { address, shape, codec: Chosen(codec), negatives, store_if, on_error }
     }
 
     /// Stores only values that this allows.
     #[must_use]
     pub fn store_if<F: Fn(&S::Value) -> bool>(self, store_if: F) -> Memo<S, C, F, O> {
-        let Memo { address, shape, codec, on_error, .. } = self;
-        Memo { address, shape, codec, store_if, on_error }
+        let Memo { address, shape, codec, negatives, on_error, .. } = self;
+        Memo { address, shape, codec, negatives, store_if, on_error }
     }
 
     /// Returns the cache's errors.
     #[must_use]
     pub fn propagate(self) -> Memo<S, C, I, Propagate> {
-        let Memo { address, shape, codec, store_if, .. } = self;
-        Memo { address, shape, codec, store_if, on_error: PhantomData }
+        let Memo { address, shape, codec, negatives, store_if, .. } = self;
+        Memo { address, shape, codec, negatives, store_if, on_error: PhantomData }
+    }
+
+    /// Stores for so long that there is no value.
+    #[must_use]
+    pub fn cache_none(mut self, ttl: Duration) -> Self
+    where
+        S: HoldsNone + 'static,
+        S::Return: 'static,
+    {
+        self.negatives.push(Negative::none(ttl));
+        self
+    }
+
+    /// Stores an error for so long.
+    #[must_use]
+    pub fn cache_err<K: Choose<S::Error>>(mut self, ttl: Duration, codec: K) -> Self
+    where
+        S: HoldsErr + 'static,
+        S::Return: 'static,
+        S::Error: 'static,
+    {
+        if let Some(place) = &self.address.place {
+            self.negatives.push(Negative::err(ttl, codec.choose(&place.cache)));
+        }
+        self
     }
 }
 
@@ -175,130 +253,240 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address, codec, store_if, .. } = memo;
-    let Addressed { site, place, span } = address;
-    let span = span.unwrap_or_else(|| site.telemetry().open());
+    let Memo { address, codec, negatives, store_if, .. } = memo;
+    let Addressed { site, place, near, span } = address;
     let around = place.map(|place| {
         let form = Form::of(&place.key, codec.choose(&place.cache), site.version(), place.cache.compress());
-        Around { flow: Flow { form, place }, store_if, on_error: O::answer }
+        Around { flow: Flow { form, negatives, place }, store_if, on_error: O::answer }
     });
-    Ready { span, around }
+    Ready { site, near, span, around }
 }
 
 /// A call that can begin.
 pub struct Ready<S: Shape, I> {
-    span: CallSpan,
+    site: &'static Site,
+    /// What is kept of its value in this process.
+    near: Option<Arc<Record>>,
+    span: Option<CallSpan>,
     /// Absent where there is nothing to ask.
     around: Option<Around<S, I>>,
 }
 
+/// A call under way: its span, and what is around its body, if anything is.
+type Begun<S, I> = (CallSpan, Option<Around<S, I>>);
+
 /// A body is of a type of its own, so these are compiled for each function and
 /// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
+    /// What the call needs, or the return value if that is at hand.
+    fn begin(self) -> Result<Begun<S, I>, S::Return> {
+        let Ready { site, near, span, around } = self;
+        if let (Some(record), Some(around)) = (near, &around)
+            && let Some((returned, cost)) = around.flow.near(&record)
+        {
+            site.telemetry().near_hit(cost);
+            return Err(returned);
+        }
+        Ok((span.unwrap_or_else(|| site.telemetry().open()), around))
+    }
+
     /// The cached return value, or the body's.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
-        let _entered = self.span.enter();
+        let (span, around) = match self.begin() {
+            Ok(begun) => begun,
+            Err(returned) => return returned,
+        };
+        let _entered = span.enter();
         // Behind the guard, so that a panic gives the lease back in the span.
-        let mut around = self.around;
-        if let Some(answer) = Around::before(&mut around, &self.span) {
-            return answer;
-        }
-        let computing = self.span.computing();
+        let mut around = around;
+        let fallback = match Around::before(&mut around, &span) {
+            Before::Return(returned) => return returned,
+            Before::Renew(value, due) => {
+                span.renews(&due);
+                Fallback::Value(value)
+            }
+            Before::Compute => Fallback::None,
+        };
+        let course = around.as_ref().and_then(|around| around.flow.place.course());
+        let computing = span.computing(course);
         let returned = body();
         let cost = computing.end();
-        Around::after(&mut around, returned, cost, &self.span)
+        Around::after(&mut around, returned, fallback, cost, &span)
     }
 
     /// As [`Ready::run`], for a body that is a future.
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
-        let Ready { span, mut around } = self;
+        self.carry(body, None).await
+    }
+
+    /// As [`Ready::run_async`]; a body that is to compute a value anew does so
+    /// in the background.
+    #[cfg(feature = "tokio")]
+    pub async fn run_detached<F>(self, body: F) -> S::Return
+    where
+        F: Future<Output = S::Return> + Send + 'static,
+        S: 'static,
+        S::Value: Send,
+        I: Send + 'static,
+    {
+        self.carry(body, Some(detach)).await
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn carry<F>(self, body: F, detach: Option<Detach<S, I, F>>) -> S::Return
+    where
+        F: Future<Output = S::Return>,
+    {
+        let (span, mut around) = match self.begin() {
+            Ok(begun) => begun,
+            Err(returned) => return returned,
+        };
         let call = async {
+            let mut renewing = None;
             if let Some(around) = &mut around {
-                let found = ask_async(&mut around.flow.place, &span).await;
-                if let Some(answer) = around.answer(found, &span) {
-                    return answer;
+                around.flow.place.begin(Waiting::Async, &span);
+                loop {
+                    let arrival = around.flow.place.wait_async(&span).await;
+                    match around.judge(arrival, &span) {
+                        None => {}
+                        Some(Before::Return(returned)) => return returned,
+                        Some(Before::Renew(value, due)) => break renewing = Some((value, due)),
+                        Some(Before::Compute) => break,
+                    }
                 }
             }
-            let (returned, cost) = span.compute_async(body).await;
-            let Some(mut around) = around else { return returned };
-            // From here on only the value is held while waiting: the rest of a
-            // `Result` may be of a type that must stay on its thread.
-            let (value, record) = match around.pack(returned, cost, &span) {
-                Ok(packed) => packed,
-                Err(returned) => return returned,
-            };
-            if let Some(record) = record {
-                keep_async(&mut around.flow.place, &record, cost, &span).await;
+            let Some((value, due)) = renewing else { return compute(around, body, Fallback::None, &span).await };
+            if let (Some(detach), true) = (detach, crate::background::is_possible())
+                && let Some(around) = around.take()
+            {
+                span.serves(&due);
+                detach(around, body, span.refresh());
+                return S::join(value);
             }
-            S::join(value)
+            span.renews(&due);
+            compute(around, body, Fallback::Value(value), &span).await
         };
         span.within(call).await
     }
 }
 
+/// Computes in the background.
+#[cfg(feature = "tokio")]
+type Detach<S, I, F> = fn(Around<S, I>, F, CallSpan);
+
+#[cfg(feature = "tokio")]
+fn detach<S, I, F>(around: Around<S, I>, body: F, span: CallSpan)
+where
+    S: Shape + 'static,
+    S::Value: Send,
+    I: StoreIf<S::Value> + Send + 'static,
+    F: Future<Output = S::Return> + Send + 'static,
+{
+    crate::background::run(async move {
+        let computing = compute(Some(around), body, Fallback::Served, &span);
+        span.within(computing).await;
+    });
+}
+
+#[cfg(feature = "tokio")]
+async fn compute<S, I, F>(
+    around: Option<Around<S, I>>,
+    body: F,
+    fallback: Fallback<S::Value>,
+    span: &CallSpan,
+) -> S::Return
+where
+    S: Shape,
+    I: StoreIf<S::Value>,
+    F: Future<Output = S::Return>,
+{
+    let course = around.as_ref().and_then(|around| around.flow.place.course());
+    let (returned, cost) = span.compute_async(course, body).await;
+    let Some(mut around) = around else { return returned };
+    // From here on only the value is held while waiting: the rest of a
+    // `Result` may be of a type that must stay on its thread.
+    let (value, packing) = match around.pack(returned, fallback, cost, span) {
+        Outcome::Value(value, packing) => (value, packing),
+        Outcome::Other(returned, packing) => {
+            around.flow.place.settle_aside(packing, span);
+            return returned;
+        }
+    };
+    around.flow.place.settle_async(packing, span).await;
+    S::join(value)
+}
+
 /// What comes before a body and after it: compiled for each type of value.
-struct Around<S: Shape, I> {
-    flow: Flow<S::Value>,
+pub(crate) struct Around<S: Shape, I> {
+    flow: Flow<S>,
     store_if: I,
     on_error: fn(Error) -> Option<S::Return>,
 }
 
+/// How a call goes on after it has asked the cache.
+enum Before<S: Shape> {
+    Return(S::Return),
+    /// Computes a new value for this one.
+    Renew(S::Value, Due),
+    Compute,
+}
+
 impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
     /// The return value, if the body need not run.
-    fn before(around: &mut Option<Self>, span: &CallSpan) -> Option<S::Return> {
-        let around = around.as_mut()?;
-        let found = ask(&around.flow.place, span);
-        around.answer(found, span)
+    fn before(around: &mut Option<Self>, span: &CallSpan) -> Before<S> {
+        let Some(around) = around else { return Before::Compute };
+        around.flow.place.begin(Waiting::Blocking, span);
+        loop {
+            let arrival = around.flow.place.wait(span);
+            if let Some(before) = around.judge(arrival, span) {
+                return before;
+            }
+        }
     }
 
     /// Stores what the body has returned, and returns it.
-    fn after(around: &mut Option<Self>, returned: S::Return, cost: u64, span: &CallSpan) -> S::Return {
+    fn after(
+        around: &mut Option<Self>,
+        returned: S::Return,
+        fallback: Fallback<S::Value>,
+        cost: u64,
+        span: &CallSpan,
+    ) -> S::Return {
         let Some(around) = around else { return returned };
-        let (value, record) = match around.pack(returned, cost, span) {
-            Ok(packed) => packed,
-            Err(returned) => return returned,
+        match around.pack(returned, fallback, cost, span) {
+            Outcome::Value(value, packing) => {
+                around.flow.place.settle(packing, span);
+                S::join(value)
+            }
+            Outcome::Other(returned, packing) => {
+                around.flow.place.settle(packing, span);
+                returned
+            }
+        }
+    }
+
+    /// How to go on; `None` if there is more to wait for.
+    fn judge(&mut self, arrival: Arrival, span: &CallSpan) -> Option<Before<S>> {
+        let next = match self.flow.judge(arrival, span) {
+            Ok(next) => next,
+            Err(error) => match (self.on_error)(error) {
+                Some(answer) => {
+                    span.propagated();
+                    return Some(Before::Return(answer));
+                }
+                None => self.flow.judge(Arrival::GoOn, span).unwrap_or(Next::Compute),
+            },
         };
-        if let Some(record) = record {
-            keep(&mut around.flow.place, &record, cost, span);
-        }
-        S::join(value)
-    }
-
-    /// The return value that was found, or that stands for an error.
-    fn answer(&mut self, found: Outcome, span: &CallSpan) -> Option<S::Return> {
-        match self.flow.judge(found, span) {
-            Ok(value) => value.map(S::join),
-            Err(error) => (self.on_error)(error),
+        match next {
+            Next::Return(returned) => Some(Before::Return(returned)),
+            Next::Refresh(value, due) => Some(Before::Renew(value, due)),
+            Next::Compute => Some(Before::Compute),
+            Next::Wait => None,
         }
     }
 
-    /// The value, and what is to be stored of it; or the return value, if it
-    /// holds none.
-    fn pack(&self, returned: S::Return, cost: u64, span: &CallSpan) -> Result<(S::Value, Option<Record>), S::Return> {
-        let value = S::split(returned)?;
-        let record = self.flow.pack(&value, cost, &self.store_if, span);
-        Ok((value, record))
+    fn pack(&mut self, returned: S::Return, fallback: Fallback<S::Value>, cost: u64, span: &CallSpan) -> Outcome<S> {
+        self.flow.pack(returned, fallback, cost, &self.store_if, span)
     }
-}
-
-fn ask(place: &Place, span: &CallSpan) -> Outcome {
-    place.cache.store().ask(Verb::Get, &place.lookup(span), &place.budget)
-}
-
-fn keep(place: &mut Place, record: &Record, cost: u64, span: &CallSpan) {
-    let outcome = place.cache.store().ask(Verb::Set, &place.store(record), &place.budget);
-    place.stored(outcome, record, cost, span);
-}
-
-#[cfg(feature = "tokio")]
-async fn ask_async(place: &mut Place, span: &CallSpan) -> Outcome {
-    place.waiting = Waiting::Async;
-    place.cache.store().ask_async(Verb::Get, &place.lookup(span), &place.budget).await
-}
-
-#[cfg(feature = "tokio")]
-async fn keep_async(place: &mut Place, record: &Record, cost: u64, span: &CallSpan) {
-    let outcome = place.cache.store().ask_async(Verb::Set, &place.store(record), &place.budget).await;
-    place.stored(outcome, record, cost, span);
 }

@@ -22,6 +22,11 @@ impl Clock {
         Clock { start: Instant::now(), manual: Some(Arc::default()) }
     }
 
+    /// Whether it moves only when told to.
+    pub(crate) fn is_set(&self) -> bool {
+        self.manual.is_some()
+    }
+
     pub(crate) fn now(&self) -> Instant {
         match &self.manual {
             None => Instant::now(),

@@ -4,6 +4,7 @@
 //! `node` and `pool` to see to.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::budget::Deadline;
@@ -17,11 +18,12 @@ use crate::socket::{self, Socket};
 /// told to the system for each request.
 const STEP: Duration = Duration::from_millis(4);
 /// A connection idle for longer is looked at before it is used.
-const SHORT_IDLE: Duration = Duration::from_millis(100);
+pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
 /// A connection that is ready for requests.
 pub(crate) struct Connection {
     socket: Box<dyn Socket>,
+    peer: Option<SocketAddr>,
     session: Session,
     limit: Duration,
     /// When the last exchange began.
@@ -43,9 +45,9 @@ impl Connection {
     }
 
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
-        let socket = socket::open(endpoint, deadline)?;
+        let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect);
-        let mut connection = Connection { socket, session, limit: Duration::ZERO, used: deadline.begun() };
+        let mut connection = Connection { socket, peer, session, limit: Duration::ZERO, used: deadline.begun() };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline)?;
@@ -58,8 +60,9 @@ impl Connection {
     }
 
     /// Whether an idle connection is still one.
-    pub(crate) fn is_usable(&mut self, deadline: Deadline) -> bool {
-        deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE || self.socket.is_quiet()
+    pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
+        let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
+        endpoint.is_at(self.peer) && (is_recent || self.socket.is_quiet())
     }
 
     /// Puts a request behind those that are to be sent.

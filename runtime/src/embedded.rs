@@ -1,34 +1,27 @@
 //! A store in this process with memcached's semantics: the default where no
 //! servers are configured, and what tests of memoized functions run on.
 //!
-//! Bounded by bytes (quick_cache evicts), with real expiry, CAS numbers and
+//! Bounded by bytes, with real expiry, CAS numbers and
 //! leases. It shares nothing with other processes and performs no I/O.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bounded::{Bounded, Weighed};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Ttl, Write, check_size};
+use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Token, Ttl, Write, check_size};
 use crate::sync::lock;
 
-/// What an item is taken to cost beside its key and value, in bytes.
-const ITEM_OVERHEAD: usize = 128;
 const STRIPES: usize = 64;
-/// Twice what the largest item weighs, since a shard keeps a part of its room
-/// for items that have been asked for again.
-const LARGEST: u64 = 2 << 20;
-const MOST_SHARDS: usize = 64;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    items: Cache<Box<str>, Slot, Size>,
+    items: Bounded<Slot>,
     /// Writers of one key take turns; the map itself takes care of readers.
     stripes: [Mutex<()>; STRIPES],
     next_cas: AtomicU64,
@@ -42,30 +35,22 @@ struct Slot {
     flags: u32,
     cas: u64,
     expires: Option<Instant>,
+    stale: bool,
+    /// Somebody has been told to write it anew.
+    taken: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Size;
-
-impl Weighter<Box<str>, Slot> for Size {
-    fn weight(&self, key: &Box<str>, slot: &Slot) -> u64 {
-        (key.len() + slot.value.as_ref().map_or(0, |value| value.len()) + ITEM_OVERHEAD) as u64
+impl Weighed for Slot {
+    fn weight(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.len())
     }
 }
 
 impl Embedded {
     /// A store that holds about `capacity` bytes.
     pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
-        // Each shard holds its part only, and must hold the largest item.
-        let shards = usize::try_from(capacity / LARGEST).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
-        let options = OptionsBuilder::new()
-            .shards(1 << shards.ilog2())
-            .estimated_items_capacity(usize::try_from(capacity / 1024).unwrap_or(usize::MAX).max(16))
-            .weight_capacity(capacity)
-            .build()
-            .expect("both capacities are given");
         Embedded {
-            items: Cache::with_options(options, Size, DefaultHashBuilder::default(), DefaultLifecycle::default()),
+            items: Bounded::new(capacity),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             next_cas: AtomicU64::new(1),
             clock,
@@ -75,11 +60,12 @@ impl Embedded {
     pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
         request.check()?;
         Ok(match *request {
-            Request::Lookup { key, lease } => self.find(key).unwrap_or_else(|| self.miss(key, lease)),
+            Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
             Request::PeekMany { keys } => {
-                let found = |key: &str| match self.find(key) {
-                    Some(Reply::Found(item)) => Some((key.to_owned(), item)),
+                // As in the classic protocol, which knows nothing of staleness.
+                let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
+                    Reply::Found(item) => Some((key, item)),
                     _ => None,
                 };
                 Reply::FoundMany(keys.iter().filter_map(found).collect())
@@ -88,9 +74,14 @@ impl Embedded {
                 Reply::Done => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
                 _ => Reply::Missing(Lease::Free),
             },
-            Request::Touch { key, ttl } => self.touch(key, ttl),
+            Request::Touch { key, ttl } => {
+                let touched = self.touch(key, ttl);
+                // To memcached, a touch is a read.
+                self.find(key);
+                touched
+            }
             Request::Store { key, value, flags, ttl, how, guard } => {
-                let slot = Slot { value: Some(value.into()), flags, cas: 0, expires: self.expiry(ttl) };
+                let slot = Slot { flags, ..Slot::new(Some(value.into()), self.expiry(ttl)) };
                 self.in_turn(key, |there| self.store(key, slot, how, guard, there))
             }
             Request::Delete { key, guard } => self.in_turn(key, |there| match guarded(there.as_ref(), guard) {
@@ -100,6 +91,9 @@ impl Embedded {
                 }
                 Err(refused) => refused,
             }),
+            Request::Invalidate { key, guard, ttl } => {
+                self.in_turn(key, |there| self.invalidate(key, guard, ttl, there))
+            }
             Request::Count { key, by, direction } => {
                 self.in_turn(key, |there| self.count(key, by, direction, there).unwrap_or(Reply::NotStored))
             }
@@ -126,17 +120,87 @@ impl Embedded {
         })
     }
 
+    /// A reader takes the right to write a stale item anew, as in memcached.
     fn find(&self, key: &str) -> Option<Reply> {
         let slot = self.live(key)?;
-        let left = slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()).as_secs());
-        let Slot { value, flags, cas, .. } = slot;
-        Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left }))
+        if slot.stale && !slot.taken {
+            return Some(self.in_turn(key, |there| match self.take(key, there, Duration::ZERO) {
+                Some(slot) => self.found(slot, Token::Won).unwrap_or(Reply::Missing(Lease::Free)),
+                None => self.live(key).and_then(|slot| self.found_as_is(slot)).unwrap_or(Reply::Missing(Lease::Free)),
+            }));
+        }
+        self.found_as_is(slot)
+    }
+
+    fn found_as_is(&self, slot: Slot) -> Option<Reply> {
+        let token = if slot.taken { Token::Lost } else { Token::None };
+        self.found(slot, token)
+    }
+
+    fn found(&self, slot: Slot, token: Token) -> Option<Reply> {
+        let left = self.time_left(&slot).map(|left| left.as_secs());
+        let Slot { value, flags, cas, stale, .. } = slot;
+        Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left, stale, token }))
+    }
+
+    fn look_up(&self, key: &str, lease: Duration, refresh: Duration) -> Reply {
+        // Most lookups find something that is fresh, and need not take turns.
+        if let Some(slot) = self.live(key)
+            && !self.is_due(&slot, refresh)
+            && let Some(reply) = self.found_as_is(slot)
+        {
+            return reply;
+        }
+        self.in_turn(key, |there| {
+            if let Some(slot) = self.take(key, there.clone(), refresh) {
+                let won = Lease::Won(slot.cas);
+                return self.found(slot, Token::Won).unwrap_or(Reply::Missing(won));
+            }
+            match there {
+                Some(slot) => {
+                    let lost = Lease::Lost(slot.cas);
+                    self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
+                }
+                None => {
+                    let stub = Slot { taken: true, ..Slot::new(None, self.expiry(Ttl::For(lease))) };
+                    Reply::Missing(Lease::Won(self.put(key, stub)))
+                }
+            }
+        })
+    }
+
+    /// The slot, if it is to be written anew and nobody has been told to.
+    fn take(&self, key: &str, there: Option<Slot>, refresh: Duration) -> Option<Slot> {
+        let slot = there.filter(|slot| self.is_due(slot, refresh))?;
+        let taken = Slot { taken: true, ..slot };
+        self.items.insert(key, taken.clone());
+        Some(taken)
+    }
+
+    fn is_due(&self, slot: &Slot, refresh: Duration) -> bool {
+        !slot.taken && (slot.stale || self.time_left(slot).is_some_and(|left| left < refresh))
+    }
+
+    fn time_left(&self, slot: &Slot) -> Option<Duration> {
+        slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()))
+    }
+
+    fn invalidate(&self, key: &str, guard: Guard, ttl: Option<Duration>, there: Option<Slot>) -> Reply {
+        match (guarded(there.as_ref(), guard), there) {
+            (Ok(()), Some(slot)) => {
+                let expires = ttl.map_or(slot.expires, |ttl| self.expiry(Ttl::For(ttl)));
+                self.put(key, Slot { expires, stale: true, taken: false, ..slot });
+                Reply::Done
+            }
+            (Err(refused), _) => refused,
+            (Ok(()), None) => Reply::Absent,
+        }
     }
 
     fn touch(&self, key: &str, ttl: Ttl) -> Reply {
         self.in_turn(key, |there| match there {
             Some(slot) => {
-                self.items.insert(key.into(), Slot { expires: self.expiry(ttl), ..slot });
+                self.items.insert(key, Slot { expires: self.expiry(ttl), ..slot });
                 Reply::Done
             }
             None => Reply::Absent,
@@ -158,7 +222,8 @@ impl Embedded {
                     return Reply::NotStored;
                 }
                 let parts = if how == Write::Append { [&*old, &*new] } else { [&*new, &*old] };
-                slot = Slot { value: Some(parts.concat().into()), ..there };
+                // Flags and ttl stay, and no more, as in memcached.
+                slot = Slot { flags: there.flags, ..Slot::new(Some(parts.concat().into()), there.expires) };
             }
         }
         self.put(key, slot);
@@ -176,21 +241,10 @@ impl Embedded {
         };
         // In place, so that a number that gets shorter leaves spaces.
         let text = format!("{new:<width$}");
-        self.put(key, Slot { value: Some(text.into_bytes().into()), ..slot });
+        // One that does not fit in place is a new item to memcached.
+        let (stale, taken) = if text.len() > width { (false, false) } else { (slot.stale, slot.taken) };
+        self.put(key, Slot { value: Some(text.into_bytes().into()), stale, taken, ..slot });
         Some(Reply::Number(new))
-    }
-
-    /// One caller gets the lease, until it stores or the lease runs out.
-    fn miss(&self, key: &str, lease: Duration) -> Reply {
-        self.in_turn(key, |there| match there {
-            // Stored by another caller in the meantime.
-            Some(Slot { value: Some(_), .. }) => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
-            Some(_) => Reply::Missing(Lease::Lost),
-            None => {
-                let slot = Slot { value: None, flags: 0, cas: 0, expires: self.expiry(Ttl::For(lease)) };
-                Reply::Missing(Lease::Won(self.put(key, slot)))
-            }
-        })
     }
 
     /// Runs a write in its key's turn, with what is there. A lease is there
@@ -206,7 +260,7 @@ impl Embedded {
 
     fn put(&self, key: &str, slot: Slot) -> u64 {
         let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
-        self.items.insert(key.into(), Slot { cas, ..slot });
+        self.items.insert(key, Slot { cas, ..slot });
         cas
     }
 
@@ -218,6 +272,13 @@ impl Embedded {
     fn stripe(&self, key: &str) -> &Mutex<()> {
         // In range: there are fewer stripes than a `usize` counts.
         &self.stripes[(xxh3_64(key.as_bytes()) % STRIPES as u64) as usize]
+    }
+}
+
+impl Slot {
+    /// One that is fresh, with a number to come.
+    fn new(value: Option<Arc<[u8]>>, expires: Option<Instant>) -> Self {
+        Slot { value, flags: 0, cas: 0, expires, stale: false, taken: false }
     }
 }
 
@@ -251,7 +312,7 @@ mod tests {
     }
 
     fn lookup(store: &Embedded) -> Reply {
-        store.ask(&Request::Lookup { key: "k", lease: LEASE }).unwrap()
+        store.ask(&Request::Lookup { key: "k", lease: LEASE, refresh: Duration::ZERO }).unwrap()
     }
 
     fn set(store: &Embedded, value: &[u8], guard: Guard) -> Reply {
@@ -281,7 +342,7 @@ mod tests {
     fn a_miss_has_one_winner_who_may_store() {
         let (store, _) = store();
         let cas = won(lookup(&store));
-        assert_eq!(lookup(&store), Reply::Missing(Lease::Lost));
+        assert!(matches!(lookup(&store), Reply::Missing(Lease::Lost(_))));
         assert_eq!(set(&store, b"v", Guard::Unchanged(cas)), Reply::Done);
         assert_eq!(found(lookup(&store)), b"v");
     }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::call::Addressed;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Reply, Request, Ttl, found};
-use crate::flow::Place;
+use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
+use crate::place::Place;
 use crate::policy::{Choose, Configured};
 use crate::record::{Form, Record};
+use crate::terms::Age;
 
 /// The cache entry of one call, without making the call.
 ///
@@ -61,8 +62,11 @@ pub struct Plain<R, C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntryInfo {
-    /// How long it will be kept, in whole seconds; `None`: for ever.
+    /// How long it will be kept, grace included, in whole seconds; `None`: for
+    /// ever.
     pub time_left: Option<Duration>,
+    /// Its ttl is over, or it has been invalidated: it is only kept for grace.
+    pub is_stale: bool,
     /// Its size in the store, in bytes, header included.
     pub size: usize,
     /// What it took to compute; zero if it was put, or the codec stores bare
@@ -99,15 +103,51 @@ impl<C> Handle<C> {
 
     fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
         let place = self.place()?;
-        if place.ttl == Ttl::For(Duration::ZERO) {
+        if place.terms.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok((&place.cache, place.store(record)))
+        Ok((&place.cache, place.putting(record)))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
         let Place { cache, key, .. } = self.place()?;
         Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
+    }
+
+    /// Whether values are served behind their time.
+    fn has_grace(&self) -> Result<bool, Error> {
+        Ok(!self.place()?.terms.grace.is_zero())
+    }
+
+    /// Marks this item as stale. It is served no longer than grace from now on,
+    /// nor than it would have been. Without an item, whoever computes one may
+    /// not store it.
+    fn invalidation(&self, item: Option<&Item>) -> Result<(&Cache, Request<'_>), Error> {
+        let Some(item) = item else { return self.delete() };
+        let Place { cache, key, terms, .. } = self.place()?;
+        let left = item.seconds_left.map(Duration::from_secs);
+        let ttl = left.map_or(terms.grace, |left| left.min(terms.grace));
+        Ok((cache, Request::Invalidate { key: key.wire(), guard: Guard::None, ttl: Some(ttl) }))
+    }
+
+    /// Gives back the right to compute a value that reading it has taken.
+    fn token_of(&self, item: &Item) -> Result<Option<(&Cache, Request<'_>)>, Error> {
+        let Place { cache, key, .. } = self.place()?;
+        let guard = Guard::Unchanged(item.cas);
+        let returned = (cache, Request::Invalidate { key: key.wire(), guard, ttl: None });
+        Ok((item.token == Token::Won).then_some(returned))
+    }
+
+    /// Whether a call would use the item as it is.
+    fn is_fresh(&self, item: &Item) -> Result<bool, Error> {
+        Ok(matches!(self.place()?.terms.age(item), Age::Fresh(_)))
+    }
+
+    /// Has this process notice what has been changed.
+    fn forget(&self) {
+        if let Some(place) = &self.address.place {
+            place.forget();
+        }
     }
 }
 
@@ -115,16 +155,19 @@ impl<C> Handle<C> {
 /// reached by `Deref`.
 macro_rules! verbs {
     ($value:ty, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
-        /// The cached value, if there is one; never computes.
+        /// The cached value, if there is one that is fresh; never computes.
         ///
         /// # Errors
         ///
         /// If the server cannot be reached or refuses, or nothing is cached.
         pub $($async)* fn get(&self) -> Result<Option<$value>, Error> {
             let form = self.handle.form::<$value>()?;
-            let (cache, request) = self.handle.peek()?;
-            let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
-            Ok(item.and_then(|item| form.unpack(&item.value, item.flags).ok()).map(|found| found.value))
+            match self.look()$($await)*? {
+                Some(item) if self.handle.is_fresh(&item)? => {
+                    Ok(form.unpack(&item.value, item.flags).ok().map(|found| found.value))
+                }
+                _ => Ok(None),
+            }
         }
 
         /// Stores a value as if the function had returned it.
@@ -136,7 +179,9 @@ macro_rules! verbs {
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
             let record = self.handle.form::<$value>()?.pack(value, 0)?;
             let (cache, request) = self.handle.store(&record)?;
-            cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*.map(drop)
+            let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+            self.handle.forget();
+            outcome.map(drop)
         }
 
         /// What is known of the value, if there is one.
@@ -146,12 +191,13 @@ macro_rules! verbs {
         /// As for `get`.
         pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
             let form = self.handle.form::<$value>()?;
-            let (cache, request) = self.handle.peek()?;
-            let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
-            Ok(item.and_then(|item| {
+            let Some(item) = self.look()$($await)*? else { return Ok(None) };
+            let is_stale = !self.handle.is_fresh(&item)?;
+            Ok(Some(item).and_then(|item| {
                 let found = form.unpack(&item.value, item.flags).ok()?;
                 Some(EntryInfo {
                     time_left: item.seconds_left.map(Duration::from_secs),
+                    is_stale,
                     size: item.value.len(),
                     cost: Duration::from_nanos(found.cost),
                 })
@@ -204,17 +250,38 @@ macro_rules! entry {
             pub $($async)* fn delete(&self) -> Result<bool, Error> {
                 let (cache, request) = self.handle.delete()?;
                 let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                self.handle.forget();
                 Ok(outcome? == Reply::Done)
             }
 
             /// Sees to it that the next call computes anew; returns whether
-            /// there was anything.
+            /// there was anything. Where the function has `grace`, others are
+            /// served the old value meanwhile; without, this is
+            /// [`delete`](Self::delete).
             ///
             /// # Errors
             ///
             /// As for `delete`.
             pub $($async)* fn invalidate(&self) -> Result<bool, Error> {
-                self.delete()$($await)*
+                if !self.handle.has_grace()? {
+                    return self.delete()$($await)*;
+                }
+                let item = self.look()$($await)*?;
+                let (cache, request) = self.handle.invalidation(item.as_ref())?;
+                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                self.handle.forget();
+                Ok(outcome? == Reply::Done)
+            }
+
+            $($async)* fn look(&self) -> Result<Option<Item>, Error> {
+                let (cache, request) = self.handle.peek()?;
+                let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
+                if let Some(item) = &item
+                    && let Some((cache, request)) = self.handle.token_of(item)?
+                {
+                    let _ = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                }
+                Ok(item)
             }
         }
 
@@ -248,7 +315,7 @@ pub use on_tokio::AsyncEntry;
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{
-        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, PhantomData, Reply, fmt, found,
+        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, Item, PhantomData, Reply, fmt, found,
     };
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.

@@ -3,6 +3,7 @@
 //! memcached behind a socket and the embedded store take the same requests and
 //! give the same replies; how either does it is theirs.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -10,8 +11,10 @@ use crate::error::{Error, ErrorKind};
 /// One request to one node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request<'a> {
-    /// Read; on a miss, one caller is told that it won and may store.
-    Lookup { key: &'a str, lease: Duration },
+    /// Read; on a miss, one caller is told that it won and may store. So is
+    /// one caller about an item that is stale, or that has less than `refresh`
+    /// left.
+    Lookup { key: &'a str, lease: Duration, refresh: Duration },
     /// Read, and nothing else.
     Peek { key: &'a str },
     /// Read several at once.
@@ -23,6 +26,10 @@ pub(crate) enum Request<'a> {
     Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, how: Write, guard: Guard },
     /// Remove, if the guard allows.
     Delete { key: &'a str, guard: Guard },
+    /// Mark as stale, if the guard allows: the next caller wins it, and who has
+    /// won it before may store no more. Kept for this long from now on, or as
+    /// long as it was to be.
+    Invalidate { key: &'a str, guard: Guard, ttl: Option<Duration> },
     /// Count a decimal number up, or down as far as zero.
     Count { key: &'a str, by: u64, direction: Direction },
     /// Have it kept for this long from now on.
@@ -47,6 +54,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// With room for so many of usual length.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Keys { text: String::with_capacity(keys * 24), len: 0 }
+    }
+
     /// Puts a key behind the others. It has been checked, and so has no space
     /// in it.
     pub(crate) fn push(&mut self, key: &str) {
@@ -63,6 +75,25 @@ impl Keys {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.text.split_ascii_whitespace()
+    }
+
+    /// Whether these are some of them, in the same order.
+    pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
+        let mut rest = self.text.as_str();
+        some.all(|key| {
+            while !rest.is_empty() {
+                let behind = rest.strip_prefix(key).filter(|behind| behind.is_empty() || behind.starts_with(' '));
+                let is_found = behind.is_some();
+                rest = match behind {
+                    Some(behind) => behind.get(1..).unwrap_or_default(),
+                    None => rest.split_once(' ').map_or("", |(_, rest)| rest),
+                };
+                if is_found {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// All of them, with spaces between.
@@ -145,7 +176,7 @@ pub(crate) enum Reply {
     /// There is a value.
     Found(Item),
     /// These keys of several have values.
-    FoundMany(Vec<(String, Item)>),
+    FoundMany(Items),
     /// No value; and who may store one.
     Missing(Lease),
     /// Done.
@@ -169,14 +200,14 @@ pub(crate) enum Reply {
 pub(crate) enum Lease {
     /// This caller, under this number.
     Won(u64),
-    /// Another caller.
-    Lost,
+    /// Another caller, under this number.
+    Lost(u64),
     /// Whoever likes to: none was asked for, or the server knows no leases.
     Free,
 }
 
 /// A value as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) value: Vec<u8>,
     /// What the writer said the bytes are.
@@ -185,6 +216,64 @@ pub(crate) struct Item {
     pub(crate) cas: u64,
     /// Time left in whole seconds; none: for ever, or it was not told.
     pub(crate) seconds_left: Option<u64>,
+    /// It has been marked as stale.
+    pub(crate) stale: bool,
+    pub(crate) token: Token,
+}
+
+/// Who is to write an item anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Nobody: it is fresh, or the server knows no such thing.
+    #[default]
+    None,
+    /// This caller.
+    Won,
+    /// Another caller.
+    Lost,
+}
+
+/// Some of the items that were asked for, in that order. Their keys are in one
+/// piece: there may be many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Items {
+    keys: String,
+    list: Vec<(Range<usize>, Item)>,
+}
+
+impl Items {
+    /// Each with the place of its key.
+    pub(crate) fn new(keys: String, list: Vec<(Range<usize>, Item)>) -> Self {
+        Items { keys, list }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Item)> {
+        self.list.iter().map(|(place, item)| (&self.keys[place.clone()], item))
+    }
+
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&str, &Item) -> bool) {
+        self.list.retain(|(place, item)| wanted(&self.keys[place.clone()], item));
+    }
+
+    pub(crate) fn for_each(self, mut take: impl FnMut(&str, Item)) {
+        self.list.into_iter().for_each(|(place, item)| take(&self.keys[place], item));
+    }
+}
+
+impl<K: AsRef<str>> FromIterator<(K, Item)> for Items {
+    fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
+        let mut all = Items::default();
+        for (key, item) in items {
+            let start = all.keys.len();
+            all.keys.push_str(key.as_ref());
+            all.list.push((start..all.keys.len(), item));
+        }
+        all
+    }
 }
 
 /// A reply, or why there is none.
@@ -266,6 +355,7 @@ impl<'a> Request<'a> {
             | Request::GetAndTouch { key, .. }
             | Request::Store { key, .. }
             | Request::Delete { key, .. }
+            | Request::Invalidate { key, .. }
             | Request::Count { key, .. }
             | Request::Touch { key, .. } => Some(key),
             Request::PeekMany { .. }
@@ -275,6 +365,12 @@ impl<'a> Request<'a> {
             | Request::FlushAll { .. }
             | Request::MemoryLimit { .. } => None,
         }
+    }
+
+    /// All keys that are asked about.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let listed = if let Request::PeekMany { keys } = *self { Some(keys.iter()) } else { None };
+        self.key().into_iter().chain(listed.into_iter().flatten())
     }
 
     /// The verb that stands for it, where the caller has no other.
@@ -288,7 +384,7 @@ impl<'a> Request<'a> {
             Request::Store { how: Write::Replace, .. } => Verb::Replace,
             Request::Store { how: Write::Append, .. } => Verb::Append,
             Request::Store { how: Write::Prepend, .. } => Verb::Prepend,
-            Request::Delete { .. } => Verb::Delete,
+            Request::Delete { .. } | Request::Invalidate { .. } => Verb::Delete,
             Request::Count { direction: Direction::Up, .. } => Verb::Incr,
             Request::Count { direction: Direction::Down, .. } => Verb::Decr,
             Request::Touch { .. } => Verb::Touch,
@@ -378,6 +474,17 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_list_of_other_keys_is_no_part_of_a_list() {
+        let mut keys = Keys::default();
+        ["a", "ab", "b", "c", "c"].iter().for_each(|key| keys.push(key));
+        let include = |some: &[&str]| keys.include(some.iter().copied());
+        assert!(include(&["a", "c"]) && include(&["ab", "c", "c"]) && include(&[]));
+        for alien in [&["c", "a"][..], &["a", "a"], &["d"], &["a", ""], &[""], &["a b"], &["c", "c", "c"]] {
+            assert!(!include(alien), "{alien:?}");
+        }
     }
 
     #[test]

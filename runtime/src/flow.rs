@@ -1,243 +1,152 @@
-//! What to do next, decided from what has come back: the one place that fails
-//! open.
+//! A call's value: what is found of it, and what is stored.
 //!
-//! A [`Flow`] does the thinking of one call and leaves the waiting to `call`,
-//! which carries it through a blocking or an async function. What does not
-//! depend on the value's type is its [`Place`]'s, and compiled once.
+//! A [`Flow`] knows the value's type and leaves every decision to its
+//! [`Place`], which does not, and so is compiled once.
 
-use std::time::Duration;
-
-use crate::budget::Budget;
-use crate::cache::Cache;
 use crate::envelope::Refusal;
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Lease, Outcome, Reply, Request, Ttl, Verb, Write};
-use crate::key::Key;
-use crate::mode::Mode;
+use crate::error::Error;
+use crate::exchange::Ttl;
+use crate::negative::Negative;
+use crate::place::{Arrival, Opened, Packing, Place, Verdict};
 use crate::policy::StoreIf;
-use crate::record::{Form, Record};
-#[cfg(feature = "tokio")]
-use crate::telemetry;
-use crate::telemetry::memo::{CallSpan, MissReason};
-
-/// A winner has this long to store before another call may win, if nothing is
-/// known yet about how long the function takes.
-const FIRST_LEASE: Duration = Duration::from_secs(120);
-/// Leases shorter than two seconds have two winners at times.
-const SHORTEST_LEASE: Duration = Duration::from_secs(3);
-/// As long as nothing is stored if the winner dies.
-const LONGEST_LEASE: Duration = Duration::from_secs(600);
+use crate::record::{Form, Found, Record};
+use crate::shape::{Shape, Split};
+use crate::telemetry::memo::{CallSpan, Due};
 
 /// One call that has a cache and a key.
-pub(crate) struct Flow<V> {
-    pub(crate) form: Form<V>,
+pub(crate) struct Flow<S: Shape> {
+    pub(crate) form: Form<S::Value>,
+    pub(crate) negatives: Vec<Negative<S>>,
     pub(crate) place: Place,
 }
 
-/// Where a call's value belongs, and what this call may do there.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) cache: Cache,
-    pub(crate) key: Key,
-    pub(crate) ttl: Ttl,
-    mode: Mode,
-    pub(crate) budget: Budget,
-    pub(crate) waiting: Waiting,
-    claim: Claim,
+/// What a call does next.
+pub(crate) enum Next<S: Shape> {
+    /// Returns this.
+    Return(S::Return),
+    /// Computes, and falls back on this value if that fails.
+    Refresh(S::Value, Due),
+    /// Computes.
+    Compute,
+    /// Waits for what it has asked for.
+    Wait,
 }
 
-/// How the call waits for I/O.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// By blocking the thread.
-    Blocking,
-    /// By yielding to the runtime.
-    #[cfg(feature = "tokio")]
-    Async,
+/// What there is in place of a new value, should it come to nothing.
+pub(crate) enum Fallback<V> {
+    None,
+    Value(V),
+    /// One that the caller has got already.
+    Served,
 }
 
-/// What the lookup has entitled this call to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// To nothing: there is nowhere to store.
-    Nothing,
-    /// To nothing: another call stores.
-    Lost,
-    /// To store if nobody else has by then: the server knows no leases.
-    First,
-    /// To store under this number, and to give the lease back if it does not.
-    Lease(u64),
-    /// To replace the item with this number, which is of no use.
-    Replace(u64),
+/// What the body's return value comes to.
+pub(crate) enum Outcome<S: Shape> {
+    /// A value, to be returned once the record is stored.
+    Value(S::Value, Option<Packing>),
+    /// No value, to be returned at once; the record can be stored behind it.
+    Other(S::Return, Option<Packing>),
 }
 
-impl<V> Flow<V> {
-    /// The value that was found, if it is to be used. From here on the flow
-    /// knows what this call may store.
+impl<S: Shape> Flow<S> {
+    /// What to do after `arrival`. From then on the place knows what this call
+    /// may store.
     ///
     /// # Errors
     ///
     /// If the cache could not be asked.
-    pub(crate) fn judge(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Option<V>, Error> {
-        let Flow { form, place } = self;
-        let mut value = None;
-        let unpack = &mut |item: &Item| {
-            let found = form.unpack(&item.value, item.flags)?;
-            value = Some(found.value);
-            Ok(found.cost)
+    pub(crate) fn judge(&mut self, arrival: Arrival, span: &CallSpan) -> Result<Next<S>, Error> {
+        let mut found = None;
+        let Flow { form, negatives, place } = self;
+        let open = &mut |bytes: &[u8], flags| {
+            let (opened, returned) = unpack(form, negatives, bytes, flags)?;
+            found = Some(returned);
+            Ok(opened)
         };
-        place.judge(outcome, unpack, span)?;
-        Ok(value)
+        Ok(match (place.judge(arrival, open, span)?, found) {
+            (Verdict::Use, Some(Unpacked::Value(value))) => Next::Return(S::join(value)),
+            (Verdict::Use, Some(Unpacked::Negative(returned))) => Next::Return(returned),
+            (Verdict::Refresh(due), Some(Unpacked::Value(value))) => Next::Refresh(value, due),
+            (Verdict::Wait, _) => Next::Wait,
+            _ => Next::Compute,
+        })
     }
 
-    /// What to store, if this call may store and the value lets it.
-    pub(crate) fn pack(&self, value: &V, cost: u64, wanted: &impl StoreIf<V>, span: &CallSpan) -> Option<Record> {
-        self.place.pack(&|| wanted.allows(value), &|| self.form.pack(value, cost), span)
-    }
-}
-
-impl Place {
-    pub(crate) fn new(cache: Cache, key: Key, ttl: Ttl, mode: Mode) -> Self {
-        let (budget, waiting, claim) = (cache.budget(), Waiting::Blocking, Claim::Nothing);
-        Place { cache, key, ttl, mode, budget, waiting, claim }
+    /// The value that is kept in this process, with what it took to compute.
+    pub(crate) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
+        let (opened, unpacked) = unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
+        let returned = match unpacked {
+            Unpacked::Value(value) => S::join(value),
+            Unpacked::Negative(returned) => returned,
+        };
+        Some((returned, opened.cost))
     }
 
-    /// Asks for the value, or for the lease to compute it: not much longer
-    /// than that takes, since a lease may be lost with its holder.
-    pub(crate) fn lookup(&self, span: &CallSpan) -> Request<'_> {
-        let key = self.key.wire();
-        if self.mode == Mode::ReadOnly {
-            return Request::Peek { key };
-        }
-        Request::Lookup { key, lease: lease(span) }
-    }
-
-    /// Has an item that is to be used unpacked, which gives what it took to
-    /// compute; without one, knows what this call may store.
-    fn judge(
+    /// What to store of what the body has returned, and what to return.
+    /// `fallback` is a value that is returned in place of an error.
+    pub(crate) fn pack(
         &mut self,
-        outcome: Outcome,
-        unpack: &mut dyn FnMut(&Item) -> Result<u64, Refusal>,
+        returned: S::Return,
+        fallback: Fallback<S::Value>,
+        cost: u64,
+        wanted: &impl StoreIf<S::Value>,
         span: &CallSpan,
-    ) -> Result<(), Error> {
-        let item = match outcome {
-            Ok(Reply::Found(item)) => item,
-            Ok(reply) => {
-                self.claim(match reply {
-                    Reply::Missing(Lease::Won(number)) => Claim::Lease(number),
-                    Reply::Missing(Lease::Free) => Claim::First,
-                    _ => Claim::Lost,
-                });
-                span.miss(MissReason::Absent);
-                return Ok(());
+    ) -> Outcome<S> {
+        let Flow { form, negatives, place } = self;
+        match (S::split(returned), fallback) {
+            (Split::Value(value), fallback) => {
+                if let Fallback::Value(_) = fallback {
+                    span.renewed();
+                }
+                let packing = place.pack(&|| wanted.allows(&value), &|| form.pack(&value, cost), None, span);
+                Outcome::Value(value, packing)
             }
-            Err(error) => {
-                span.unavailable(&error);
-                return Err(error);
+            (Split::Failed(_), Fallback::Value(value)) => {
+                span.stale_on_error();
+                Outcome::Value(value, None)
             }
-        };
-        if self.mode == Mode::Refresh {
-            self.claim(Claim::Replace(item.cas));
-            span.miss(MissReason::Refresh);
-            return Ok(());
-        }
-        match span.try_deserialize(|| unpack(&item)) {
-            Ok(cost) => {
-                span.hit(item.value.len(), cost);
-                return Ok(());
+            (Split::Failed(returned), Fallback::Served) => {
+                span.refresh_failed();
+                Outcome::Other(returned, None)
             }
-            Err(Refusal::Foreign) => span.miss(MissReason::Schema),
-            Err(Refusal::Corrupt) => span.undecodable(),
-        }
-        self.claim(Claim::Replace(item.cas));
-        Ok(())
-    }
-
-    fn claim(&mut self, claim: Claim) {
-        self.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
-    }
-
-    fn pack(
-        &self,
-        wanted: &dyn Fn() -> bool,
-        pack: &dyn Fn() -> Result<Record, Error>,
-        span: &CallSpan,
-    ) -> Option<Record> {
-        match self.claim {
-            Claim::Nothing => return None,
-            Claim::Lost => {
-                span.left_to_another();
-                return None;
+            (Split::Empty(returned) | Split::Failed(returned), fallback) => {
+                let packing = match negatives.iter().find(|kind| kind.is(&returned)) {
+                    Some(kind) => {
+                        let pack = || kind.pack(form, &returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
+                        place.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
+                    }
+                    None => None,
+                };
+                if let Fallback::Value(_) = fallback {
+                    span.renewed();
+                }
+                // What was found before is no longer so.
+                if packing.is_none() && !matches!(fallback, Fallback::None) {
+                    place.renounce();
+                }
+                Outcome::Other(returned, packing)
             }
-            Claim::First | Claim::Lease(_) | Claim::Replace(_) => {}
-        }
-        if !wanted() {
-            span.not_wanted();
-            return None;
-        }
-        if self.ttl == Ttl::For(Duration::ZERO) {
-            span.not_stored("ttl is zero");
-            return None;
-        }
-        let Ok(record) = span.serialize_value(pack) else {
-            span.not_stored(ErrorKind::Encode.as_str());
-            return None;
-        };
-        if self.store(&record).check().is_err() {
-            span.not_stored(ErrorKind::TooLarge.as_str());
-            return None;
-        }
-        Some(record)
-    }
-
-    pub(crate) fn store<'a>(&'a self, record: &'a Record) -> Request<'a> {
-        let (how, guard) = match self.claim {
-            Claim::Lease(cas) | Claim::Replace(cas) => (Write::Set, Guard::Unchanged(cas)),
-            Claim::First => (Write::Add, Guard::None),
-            Claim::Nothing | Claim::Lost => (Write::Set, Guard::None),
-        };
-        let Record { bytes: value, flags } = record;
-        Request::Store { key: self.key.wire(), value, flags: *flags, ttl: self.ttl, how, guard }
-    }
-
-    /// Takes note of how storing ended. The claim is used up even if the reply
-    /// is unknown: the value may have been stored.
-    pub(crate) fn stored(&mut self, outcome: Outcome, record: &Record, cost: u64, span: &CallSpan) {
-        self.claim = Claim::Nothing;
-        match outcome {
-            Ok(Reply::Done) => span.stored(record.bytes.len()),
-            // The next lease will be longer.
-            Ok(Reply::Absent) if Duration::from_nanos(cost) > FIRST_LEASE => span.not_stored("the lease ran out"),
-            // Written, deleted or expired since the lookup: that one wins.
-            Ok(_) => span.left_to_another(),
-            Err(error) => span.not_stored(error.kind().as_str()),
         }
     }
 }
 
-/// Several times what computing takes, as far as that is known.
-fn lease(span: &CallSpan) -> Duration {
-    let enough = |longest: Duration| longest.saturating_mul(4).clamp(SHORTEST_LEASE, LONGEST_LEASE);
-    span.longest_computation().map_or(FIRST_LEASE, enough)
+const UNMARKED: &str = "bare bytes cannot say that there is no value";
+
+enum Unpacked<S: Shape> {
+    Value(S::Value),
+    Negative(S::Return),
 }
 
-/// A lease that was not used (the body returned an error, panicked, or its
-/// future was dropped) goes back, so that the next call may win it.
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Claim::Lease(cas) = self.claim else { return };
-        let guard = Guard::Unchanged(cas);
-        #[cfg(feature = "tokio")]
-        if self.waiting == Waiting::Async && self.cache.store().is_remote() {
-            // Nobody can wait here, and the caller need not.
-            let (cache, key) = (self.cache.clone(), self.key.wire().to_owned());
-            crate::background::run(telemetry::within_current(async move {
-                let request = Request::Delete { key: &key, guard };
-                let _ = cache.store().ask_async(Verb::Delete, &request, &cache.budget()).await;
-            }));
-            return;
-        }
-        // Unanswered, the lease ends by itself.
-        let _ = self.cache.store().ask(Verb::Delete, &Request::Delete { key: self.key.wire(), guard }, &self.budget);
-    }
+fn unpack<S: Shape>(
+    form: &Form<S::Value>,
+    negatives: &[Negative<S>],
+    bytes: &[u8],
+    flags: u32,
+) -> Result<(Opened, Unpacked<S>), Refusal> {
+    let refusal = match form.unpack(bytes, flags) {
+        Ok(Found { value, cost }) => return Ok((Opened { cost, negative: false }, Unpacked::Value(value))),
+        Err(refusal) => refusal,
+    };
+    let found = negatives.iter().find_map(|kind| kind.unpack(form, bytes, flags).ok());
+    found.map(|Found { value, cost }| (Opened { cost, negative: true }, Unpacked::Negative(value))).ok_or(refusal)
 }

@@ -18,8 +18,14 @@ extern crate self as memocached;
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
 
+#[cfg(test)]
+mod timed;
+#[cfg(all(test, feature = "memcache", feature = "tokio"))]
+mod together;
+
 // Layer 0: pure.
 mod budget;
+mod chance;
 mod clock;
 pub mod codec;
 mod envelope;
@@ -36,14 +42,18 @@ mod schema;
 mod server;
 mod shape;
 mod sync;
+mod terms;
 
 // Layer 1: resources.
+#[cfg(feature = "tokio")]
+mod alarm;
 #[cfg(all(feature = "memcache", feature = "tokio"))]
 mod async_connection;
 #[cfg(all(feature = "memcache", feature = "tokio"))]
 mod async_pool;
 #[cfg(feature = "tokio")]
 mod background;
+mod bounded;
 #[cfg(feature = "memcache")]
 mod breaker;
 mod census;
@@ -54,8 +64,13 @@ mod connection;
 mod embedded;
 #[cfg(feature = "memcache")]
 mod endpoint;
+mod flight;
 #[cfg(feature = "memcache")]
 mod journal;
+mod keeper;
+#[cfg(feature = "memcache")]
+mod mark;
+mod near;
 #[cfg(feature = "memcache")]
 mod node;
 #[cfg(all(feature = "memcache", feature = "tokio"))]
@@ -70,6 +85,7 @@ mod resolve;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
+mod vigil;
 
 // Layer 2: one exchange with one store.
 #[cfg(feature = "memcache")]
@@ -78,12 +94,17 @@ mod cluster;
 mod discovery;
 #[cfg(feature = "memcache")]
 mod members;
+#[cfg(feature = "memcache")]
+mod route;
 mod store;
 
 // Layer 3: the story of a call.
 mod call;
 mod flow;
+mod lease;
 mod mode;
+mod negative;
+mod place;
 mod policy;
 
 // Layer 4: the surface.

@@ -15,9 +15,11 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
 use crate::journal::Journal;
+use crate::mark::Mark;
 use crate::pool::{Permit, Pool};
 use crate::prober::{self, Leash};
 use crate::protocol::Ticket;
+use crate::server::Failover;
 use crate::sync::lock;
 
 /// A server and what is known about it.
@@ -32,6 +34,9 @@ pub(crate) struct Node {
     pipelines: crate::pipeline::Pipelines,
     /// What has been written elsewhere while this node was out.
     pub(crate) journal: Journal,
+    /// What it has from before is of a time when it was out.
+    pub(crate) mark: Mark,
+    pub(crate) failover: Failover,
     this: Weak<Node>,
     prober: Mutex<Option<Leash>>,
 }
@@ -60,7 +65,13 @@ struct Sent<'a> {
 }
 
 impl Node {
-    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses, census: &'static dyn Census) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        pool_size: usize,
+        pauses: Pauses,
+        failover: Failover,
+        census: &'static dyn Census,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Node {
             endpoint,
             breaker: Breaker::new(pauses),
@@ -72,6 +83,8 @@ impl Node {
             #[cfg(feature = "tokio")]
             pipelines: crate::pipeline::Pipelines::new(pool_size),
             journal: Journal::default(),
+            mark: Mark::default(),
+            failover,
             this: this.clone(),
             prober: Mutex::default(),
         })
@@ -88,6 +101,11 @@ impl Node {
         let outcome = self.exchange(request, deadline);
         self.judge(admission, outcome.as_ref().err());
         outcome
+    }
+
+    /// Several requests at once, whose keys and values have been checked.
+    pub(crate) fn ask_all(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Outcome>, Error> {
+        Ok(self.begin(None, requests, deadline)?.finish(deadline))
     }
 
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
@@ -157,8 +175,9 @@ impl Node {
 
     fn usable<'a>(&'a self, mut permit: Place<'a>, deadline: Deadline) -> (Place<'a>, Option<Box<Connection>>) {
         let mut idle = permit.idle.take();
-        if idle.as_mut().is_some_and(|idle| !idle.is_usable(deadline)) {
-            // The server was restarted, so the others are broken too.
+        if idle.as_mut().is_some_and(|idle| !idle.is_usable(&self.endpoint, deadline)) {
+            // The server was restarted or has moved, and so the others are of
+            // no use either.
             idle = None;
             self.pool.clear();
         }
@@ -374,7 +393,7 @@ mod on_tokio {
                 return outcome;
             }
             let permit = self.checkout_async(runtime, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let outcome = self.converse_async(idle, request, deadline, &permit).await;
                 if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                     return outcome;
@@ -396,7 +415,7 @@ mod on_tokio {
             let ticket = connection.write(endpoint, request)?;
             connection.flush(endpoint, verb, deadline).await?;
             let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-            if connection.rest() {
+            if connection.rest(deadline) {
                 permit.give_back(connection);
             }
             answer.map_err(|kind| endpoint.failed(verb, kind))
@@ -436,6 +455,9 @@ mod on_tokio {
                 },
                 Way::Shared(queue) => queue,
             };
+            if !self.endpoint.is_at(queue.peer) {
+                queue.close();
+            }
             let outcome = self.converse_in_line(&queue, request, deadline).await?;
             if outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                 // The server was restarted, so the others are broken too.
@@ -483,7 +505,7 @@ mod on_tokio {
             outcomes: &mut Vec<Outcome>,
         ) -> Result<(), Error> {
             let permit = self.checkout_async(self.runtime()?, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
                 let again = outcomes.is_empty() && done.as_ref().is_err_and(|error| may_ask_again(error, requests));
                 if !again {
@@ -512,16 +534,16 @@ mod on_tokio {
                 let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
                 outcomes.push(answer.map_err(|kind| endpoint.failed(verb, kind)));
             }
-            if connection.rest() {
+            if connection.rest(deadline) {
                 permit.give_back(connection);
             }
             Ok(())
         }
 
         /// An idle connection that works, if there is one.
-        fn idle_async(&self, permit: &Permit<'_>) -> Option<AsyncConnection> {
+        fn idle_async(&self, permit: &Permit<'_>, deadline: Deadline) -> Option<AsyncConnection> {
             let mut idle = permit.idle()?;
-            if idle.is_usable() {
+            if idle.is_usable(&self.endpoint, deadline) {
                 return Some(idle);
             }
             // The server was restarted, so the others are broken too.
@@ -563,13 +585,16 @@ mod on_tokio {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
     use crate::budget::Budget;
     use crate::endpoint::Access;
-    use crate::memcached::Memcached;
+    use crate::exchange::{Guard, Ttl, Write};
+    use crate::memcached::{Memcached, until};
+    use crate::resolve::Addresses;
 
     #[derive(Default)]
     struct Tally {
@@ -598,7 +623,7 @@ mod tests {
         const MINUTE: Duration = Duration::from_secs(60);
         let (server, tally) = (Memcached::start(), Box::leak(Box::<Tally>::default()));
         let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
-        let node = Node::new(endpoint, 1, Pauses::default(), tally);
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, tally);
         assert_eq!(node.connections(), Connections::default());
 
         let pending = node.begin(None, &[Request::Version], within(MINUTE)).expect("sent");
@@ -612,5 +637,31 @@ mod tests {
         assert_eq!(tally.opened.load(Ordering::Relaxed), 1);
         node.quit();
         assert_eq!(node.connections(), Connections::default());
+    }
+
+    #[test]
+    fn connections_follow_a_name_to_its_new_address() {
+        let servers = [Memcached::start(), Memcached::start()];
+        let port = Arc::new(AtomicU16::new(servers[0].port));
+        let now = Arc::clone(&port);
+        let look_up = move || Ok(vec![SocketAddr::from(([127, 0, 0, 1], now.load(Ordering::Relaxed)))]);
+        let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
+        let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
+        endpoint.addresses = Some(addresses.clone());
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, Box::leak(Box::<Tally>::default()));
+        let deadline = || Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
+        let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
+        let set = |key| {
+            let request = Request::Store { key, value: b"1", flags: 0, ttl, how, guard };
+            node.ask(&request, deadline()).expect("it is stored");
+        };
+        set("before");
+        assert!(servers[0].stored("before").is_some());
+        port.store(servers[1].port, Ordering::Relaxed);
+        addresses.age();
+        until("a connection to the new address", || {
+            set("after");
+            servers[1].stored("after")
+        });
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -126,8 +127,9 @@ impl Drop for Pipelines {
 impl Opening<'_> {
     /// Has a task of this runtime's drive the connection from now on.
     pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
+        let peer = connection.peer;
         let (socket, session) = connection.into_parts();
-        let queue = Arc::new(Queue::new(session.dialect()));
+        let queue = Arc::new(Queue::new(session.dialect(), peer));
         tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
         self.end(Some(Line::Open(Arc::clone(&queue))));
         queue
@@ -149,6 +151,7 @@ impl Drop for Opening<'_> {
 /// What callers have put in and the driver has not taken out yet.
 pub(crate) struct Queue {
     dialect: Dialect,
+    pub(crate) peer: Option<SocketAddr>,
     /// Those whose replies have not come.
     requests: AtomicUsize,
     /// How many they were when there was last something to send.
@@ -178,8 +181,8 @@ struct Waiting {
 pub(crate) type Delivery = Result<Answer, ErrorKind>;
 
 impl Queue {
-    fn new(dialect: Dialect) -> Self {
-        Queue { dialect, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
+    fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
+        Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// Puts a request behind the others; none if there is no room.
@@ -211,7 +214,8 @@ impl Queue {
         lock(&self.state).is_closed
     }
 
-    fn close(&self) {
+    /// Takes no more requests; those that it has are still done.
+    pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let driver = state.driver.take();
@@ -422,7 +426,7 @@ mod tests {
     /// A connection to somebody who says what the test says.
     fn line() -> (Arc<Queue>, DuplexStream) {
         let (here, there) = tokio::io::duplex(1 << 16);
-        let queue = Arc::new(Queue::new(Dialect::Meta));
+        let queue = Arc::new(Queue::new(Dialect::Meta, None));
         let session = Box::new(Session::new(Dialect::Meta));
         tokio::spawn(Driver::new(Arc::clone(&queue), Box::new(here), session).run());
         (queue, there)
@@ -497,14 +501,14 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_requests() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         let pushed = (0..2 * MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
         assert_eq!(pushed.count(), MOST_REQUESTS);
     }
 
     #[test]
     fn a_queue_has_room_for_so_many_bytes() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         assert!(push(&queue, &vec![0; MOST_BYTES + 1]).is_none());
         let pushed = (0..100).map_while(|_| push(&queue, &vec![0; MOST_BYTES / 10]));
         assert_eq!(pushed.count(), 9);
@@ -512,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_takes_nothing() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         queue.close();
         assert!(push(&queue, b"1").is_none());
     }

@@ -48,17 +48,49 @@ impl<V> Form<V> {
 
     /// What to store.
     pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
-        let Record { bytes, flags } = self.frame.pack(cost, &|out| self.codec.encode(value, out))?;
-        let (bytes, flags) = foreign::compressed(Cow::Owned(bytes), flags, self.compress);
-        Ok(Record { bytes: bytes.into_owned(), flags })
+        self.pack_as(self.frame, &*self.codec, value, cost)
     }
 
     /// The value in stored bytes, if they are this form's.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
-        let (payload, cost) = self.frame.open(bytes, flags)?;
-        let value = self.codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
-        Ok(Found { value, cost })
+        unpack_as(self.frame, &*self.codec, bytes, flags)
     }
+
+    /// What to store of something else under the same key. The tag tells it
+    /// from values and from other things; `None` if there is no place for one.
+    pub(crate) fn pack_beside<W>(
+        &self,
+        tag: u64,
+        codec: &dyn Codec<W>,
+        value: &W,
+        cost: u64,
+    ) -> Option<Result<Record, Error>> {
+        let frame = self.frame.beside(tag, codec)?;
+        Some(self.pack_as(frame, codec, value, cost))
+    }
+
+    /// What [`Form::pack_beside`] has stored with this tag.
+    pub(crate) fn unpack_beside<W>(
+        &self,
+        tag: u64,
+        codec: &dyn Codec<W>,
+        bytes: &[u8],
+        flags: u32,
+    ) -> Result<Found<W>, Refusal> {
+        unpack_as(self.frame.beside(tag, codec).ok_or(Refusal::Foreign)?, codec, bytes, flags)
+    }
+
+    fn pack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, value: &W, cost: u64) -> Result<Record, Error> {
+        let Record { bytes, flags } = frame.pack(cost, &|out| codec.encode(value, out))?;
+        let (bytes, flags) = foreign::compressed(Cow::Owned(bytes), flags, self.compress);
+        Ok(Record { bytes: bytes.into_owned(), flags })
+    }
+}
+
+fn unpack_as<W>(frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
+    let (payload, cost) = frame.open(bytes, flags)?;
+    let value = codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
+    Ok(Found { value, cost })
 }
 
 /// A form without the type: what stands around the bytes of a value.
@@ -71,6 +103,13 @@ enum Frame {
 }
 
 impl Frame {
+    /// The frame of something else under the same key.
+    fn beside<W>(self, tag: u64, codec: &dyn Codec<W>) -> Option<Frame> {
+        let (Frame::Envelope(own), Framing::Envelope) = (self, codec.framing()) else { return None };
+        let schema = xxh3_64_with_seed(&codec.schema().to_le_bytes(), own.schema ^ tag);
+        Some(Frame::Envelope(Identity { codec: codec.id(), schema, ..own }))
+    }
+
     fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<(), Error>) -> Result<Record, Error> {
         match self {
             Frame::Envelope(identity) => {

@@ -16,12 +16,90 @@ pub trait Shape {
     /// What is stored.
     type Value;
 
-    /// The value to store, or the return value if it is not for storing.
-    fn split(returned: Self::Return) -> Result<Self::Value, Self::Return>;
+    /// The value to store, or the return value if there is none in it.
+    fn split(returned: Self::Return) -> Split<Self::Value, Self::Return>;
 
     /// The return value a stored value stands for.
     fn join(value: Self::Value) -> Self::Return;
 }
+
+/// A return value, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Split<V, R> {
+    /// There is a value.
+    Value(V),
+    /// There is none, and that is the answer.
+    Empty(R),
+    /// There is none, for something went wrong.
+    Failed(R),
+}
+
+/// A shape whose return value may be without a value.
+#[diagnostic::on_unimplemented(
+    message = "`cache_none` needs a function that returns an `Option`, or a `Result` of one",
+    label = "never has no value to return"
+)]
+pub trait HoldsNone: Shape {
+    /// Whether it is.
+    fn is_none(returned: &Self::Return) -> bool;
+
+    /// That return value.
+    fn none() -> Self::Return;
+}
+
+impl<V> HoldsNone for Optional<V> {
+    fn is_none(returned: &Option<V>) -> bool {
+        returned.is_none()
+    }
+
+    fn none() -> Option<V> {
+        None
+    }
+}
+
+impl<V, E> HoldsNone for FallibleOptional<V, E> {
+    fn is_none(returned: &Result<Option<V>, E>) -> bool {
+        matches!(returned, Ok(None))
+    }
+
+    fn none() -> Result<Option<V>, E> {
+        Ok(None)
+    }
+}
+
+/// A shape whose return value may be an error.
+#[diagnostic::on_unimplemented(
+    message = "`cache_err` needs a function that returns a `Result`",
+    label = "never returns an error"
+)]
+pub trait HoldsErr: Shape {
+    /// The error's type.
+    type Error;
+
+    /// The error, if it is one.
+    fn error(returned: &Self::Return) -> Option<&Self::Error>;
+
+    /// The return value that an error is.
+    fn from_error(error: Self::Error) -> Self::Return;
+}
+
+macro_rules! holds_err {
+    ($($shape:ident => $value:ty),*) => {$(
+        impl<V, E> HoldsErr for $shape<V, E> {
+            type Error = E;
+
+            fn error(returned: &Result<$value, E>) -> Option<&E> {
+                returned.as_ref().err()
+            }
+
+            fn from_error(error: E) -> Result<$value, E> {
+                Err(error)
+            }
+        }
+    )*};
+}
+
+holds_err!(Fallible => V, FallibleOptional => Option<V>);
 
 /// A shape that a cache's error fits into.
 pub trait Fails: Shape {
@@ -59,7 +137,7 @@ macro_rules! shapes {
             type Return = $return;
             type Value = $value;
 
-            fn split($r: $return) -> Result<$value, $return> {
+            fn split($r: $return) -> Split<$value, $return> {
                 $split
             }
 
@@ -72,14 +150,20 @@ macro_rules! shapes {
 
 shapes! {
     /// Everything is stored.
-    Plain<R> = R => R: |r| Ok(r), |v| v;
+    Plain<R> = R => R: |r| Split::Value(r), |v| v;
     /// `Some` is stored.
-    Optional<V> = Option<V> => V: |r| r.ok_or(None), |v| Some(v);
+    Optional<V> = Option<V> => V:
+        |r| match r { Some(v) => Split::Value(v), None => Split::Empty(None) }, |v| Some(v);
     /// `Ok` is stored.
-    Fallible<V, E> = Result<V, E> => V: |r| r.map_err(Err), |v| Ok(v);
+    Fallible<V, E> = Result<V, E> => V:
+        |r| match r { Ok(v) => Split::Value(v), Err(e) => Split::Failed(Err(e)) }, |v| Ok(v);
     /// `Ok(Some)` is stored.
     FallibleOptional<V, E> = Result<Option<V>, E> => V:
-        |r| match r { Ok(Some(v)) => Ok(v), other => Err(other) }, |v| Ok(Some(v));
+        |r| match r {
+            Ok(Some(v)) => Split::Value(v),
+            Ok(None) => Split::Empty(Ok(None)),
+            Err(e) => Split::Failed(Err(e)),
+        }, |v| Ok(Some(v));
 }
 
 /// The traits behind `.__memocached_shape()`, a name that no other trait in scope has, most specific first.
@@ -145,11 +229,12 @@ mod tests {
 
     #[test]
     fn only_what_a_shape_stores_is_split_off() {
-        assert_eq!(Plain::split(1), Ok(1));
-        assert_eq!(Optional::<u8>::split(None), Err(None));
-        assert_eq!(Fallible::<u8, &str>::split(Err("no")), Err(Err("no")));
-        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(None)), Err(Ok(None)));
-        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(Some(1))), Ok(1));
+        assert_eq!(Plain::split(1), Split::Value(1));
+        assert_eq!(Optional::<u8>::split(None), Split::Empty(None));
+        assert_eq!(Fallible::<u8, &str>::split(Err("no")), Split::Failed(Err("no")));
+        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(None)), Split::Empty(Ok(None)));
+        assert_eq!(FallibleOptional::<u8, &str>::split(Err("no")), Split::Failed(Err("no")));
+        assert_eq!(FallibleOptional::<u8, &str>::split(Ok(Some(1))), Split::Value(1));
         assert_eq!(FallibleOptional::<u8, &str>::join(1), Ok(Some(1)));
     }
 }

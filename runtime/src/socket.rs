@@ -3,7 +3,7 @@
 //! Only opens, reads and writes; what the bytes mean is in `protocol`.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -24,15 +24,24 @@ pub(crate) trait Socket: Read + Write + Send {
     fn is_quiet(&mut self) -> bool;
 }
 
-pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<dyn Socket>, Error> {
-    match &endpoint.server.address {
-        Address::Tcp { security: Security::Plain, .. } => Ok(Box::new(connect(endpoint, deadline)?)),
-        Address::Tcp { host, security: Security::Tls, .. } => secure(endpoint, host, deadline),
-        Address::Unix(path) => unix(endpoint, path),
-    }
+/// A socket, and where it leads to if that is an address.
+pub(crate) type Opened = (Box<dyn Socket>, Option<SocketAddr>);
+
+pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<Opened, Error> {
+    Ok(match &endpoint.server.address {
+        Address::Tcp { host, security, .. } => {
+            let (stream, peer) = connect(endpoint, deadline)?;
+            let socket = match security {
+                Security::Plain => Box::new(stream),
+                Security::Tls => secure(endpoint, host, deadline, stream)?,
+            };
+            (socket, Some(peer))
+        }
+        Address::Unix(path) => (unix(endpoint, path)?, None),
+    })
 }
 
-fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<TcpStream, Error> {
+fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<(TcpStream, SocketAddr), Error> {
     let Some(names) = &endpoint.addresses else { return Err(endpoint.refused("it has no address")) };
     let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
     let addresses = names.get(left).map_err(|why| unresolved(endpoint, why))?;
@@ -43,7 +52,7 @@ fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<TcpStream, Error> 
         match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
                 endpoint.reached(address);
-                return Ok(stream);
+                return Ok((stream, address));
             }
             Err(error) => last = unconnected(endpoint, error),
         }
@@ -126,12 +135,12 @@ fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
 }
 
 #[cfg(feature = "tls")]
-fn secure(endpoint: &Endpoint, host: &str, deadline: Deadline) -> Result<Box<dyn Socket>, Error> {
+fn secure(endpoint: &Endpoint, host: &str, deadline: Deadline, stream: TcpStream) -> Result<Box<dyn Socket>, Error> {
     let Some(tls) = &endpoint.access.tls else { return Err(endpoint.refused("TLS has not been set up")) };
-    tls.open(endpoint, host, deadline, connect(endpoint, deadline)?)
+    tls.open(endpoint, host, deadline, stream)
 }
 
 #[cfg(not(feature = "tls"))]
-fn secure(endpoint: &Endpoint, _: &str, _: Deadline) -> Result<Box<dyn Socket>, Error> {
+fn secure(endpoint: &Endpoint, _: &str, _: Deadline, _: TcpStream) -> Result<Box<dyn Socket>, Error> {
     Err(endpoint.refused("memocached was built without its feature `tls`"))
 }

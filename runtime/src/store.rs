@@ -12,7 +12,7 @@ use crate::telemetry::client::{Exchange, Peer};
 #[cfg(feature = "memcache")]
 use crate::cluster::Cluster;
 #[cfg(feature = "memcache")]
-use crate::members::Member;
+use crate::members::{Member, Members};
 #[cfg(feature = "memcache")]
 use crate::server::Server;
 
@@ -60,12 +60,21 @@ impl Store {
 }
 
 impl Store {
-    /// The number of the node that a key belongs to.
-    pub(crate) fn place(&self, key: &str) -> usize {
+    /// Where keys belong now.
+    pub(crate) fn places(&self) -> Places {
         match self {
-            Store::Embedded(..) => 0,
+            Store::Embedded(..) => Places::One,
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => cluster.place(key),
+            Store::Cluster(cluster) => Places::Among(cluster.members()),
+        }
+    }
+
+    /// Whether the node of a key tells how long items are kept.
+    pub(crate) fn tells_time(&self, key: &str) -> bool {
+        match self {
+            Store::Embedded(..) => true,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.tells_time(key),
         }
     }
 
@@ -169,6 +178,24 @@ impl Store {
     }
 }
 
+/// The nodes that keys belong to.
+pub(crate) enum Places {
+    One,
+    #[cfg(feature = "memcache")]
+    Among(std::sync::Arc<Members>),
+}
+
+impl Places {
+    /// The number of the node to ask about a key.
+    pub(crate) fn of(&self, key: &str) -> usize {
+        match self {
+            Places::One => 0,
+            #[cfg(feature = "memcache")]
+            Places::Among(members) => members.place(key),
+        }
+    }
+}
+
 fn run(store: &Embedded, errand: &Errand<'_>) -> Vec<Outcome> {
     errand.requests.iter().map(|request| store.ask(request)).collect()
 }
@@ -181,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::exchange::{Direction, Guard, Keys, Lease, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Guard, Item, Keys, Lease, Reply, Ttl, Write};
     use crate::server::Protocol;
 
     impl Store {
@@ -196,7 +223,8 @@ mod tests {
     /// A request whose guard is the number that the last lookup got.
     #[derive(Clone, Debug)]
     enum Step {
-        Lookup,
+        Lookup { refresh: bool },
+        Invalidate { guarded: bool, ends: bool },
         Peek,
         PeekBoth,
         GetAndTouch,
@@ -224,7 +252,8 @@ mod tests {
         ];
         let direction = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
         let step = prop_oneof![
-            3 => Just(Step::Lookup),
+            3 => any::<bool>().prop_map(|refresh| Step::Lookup { refresh }),
+            1 => any::<(bool, bool)>().prop_map(|(guarded, ends)| Step::Invalidate { guarded, ends }),
             1 => Just(Step::Peek),
             1 => Just(Step::PeekBoth),
             1 => Just(Step::GetAndTouch),
@@ -252,7 +281,14 @@ mod tests {
             let seen = &mut seen[usize::from(key == names[1])];
             let guard = |guarded| if guarded { Guard::Unchanged(*seen) } else { Guard::None };
             let request = match step {
-                Step::Lookup => Request::Lookup { key, lease: Duration::from_secs(60) },
+                Step::Lookup { refresh } => {
+                    let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
+                    Request::Lookup { key, lease: Duration::from_secs(60), refresh }
+                }
+                Step::Invalidate { guarded, ends } => {
+                    let ttl = ends.then_some(Duration::from_secs(60));
+                    Request::Invalidate { key, guard: guard(*guarded), ttl }
+                }
                 Step::Peek => Request::Peek { key },
                 Step::PeekBoth => Request::PeekMany { keys: &both },
                 Step::GetAndTouch => Request::GetAndTouch { key, ttl: Ttl::Forever },
@@ -274,18 +310,19 @@ mod tests {
                 }
                 Ok(Reply::FoundMany(mut items)) => {
                     // That protocol shows a lease as an empty item.
-                    items.retain(|(_, item)| !item.value.is_empty());
-                    for (_, item) in &mut items {
-                        // The classic protocol, which lists are asked for
-                        // in, tells no time.
-                        (item.cas, item.seconds_left) = (0, None);
-                    }
-                    Ok(Reply::FoundMany(items))
+                    items.retain(|_, item| !item.value.is_empty());
+                    // The classic protocol, which lists are asked for in,
+                    // tells no time.
+                    let bare = |(key, item): (&str, &Item)| {
+                        (key.to_owned(), Item { cas: 0, seconds_left: None, ..item.clone() })
+                    };
+                    Ok(Reply::FoundMany(items.iter().map(bare).collect()))
                 }
                 Ok(Reply::Missing(Lease::Won(number))) => {
                     *seen = number;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
+                Ok(Reply::Missing(Lease::Lost(_))) => Ok(Reply::Missing(Lease::Lost(0))),
                 reply => reply,
             };
             replies.push(format!("{step:?} {reply:?}"));

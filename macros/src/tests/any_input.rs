@@ -14,8 +14,8 @@ use quote::quote;
 
 use crate::attr::ARGUMENTS;
 
-const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ bypass ¦ propagate
-    ¦ json ¦ main ¦ memocached ¦ Pin ¦ Box ¦ Future ¦ Output ¦ BoxFuture ¦ fn ¦ async ¦ await ¦ const ¦ unsafe ¦ extern
+const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ auto
+    ¦ lease ¦ local ¦ off ¦ bypass ¦ propagate ¦ json ¦ main ¦ memocached ¦ Pin ¦ Box ¦ Future ¦ Output ¦ BoxFuture ¦ fn ¦ async ¦ await ¦ const ¦ unsafe ¦ extern
     ¦ static ¦ pub ¦ in ¦ mut ¦ ref ¦ dyn ¦ impl ¦ for ¦ where ¦ struct ¦ enum ¦ union ¦ if ¦ else ¦ match ¦ let ¦ return
     ¦ move ¦ loop ¦ break ¦ as ¦ true ¦ type ¦ use ¦ box ¦ yield ¦ gen ¦ macro_rules ¦ default ¦ safe ¦ raw ¦ try";
 
@@ -31,11 +31,17 @@ const GIVEN: [(&str, &str); ARGUMENTS.len()] = [
         "ttl =",
         r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} }"#,
     ),
+    ("grace =", r#"300 ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#),
+    ("refresh_ahead =", r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#),
+    ("cache_none =", r#"1 ¦ "500ms" ¦ n"#),
+    ("cache_err =", r#"1 ¦ "500ms" ¦ A::B"#),
     ("store_if =", "|v| v > &0 ¦ move |v: &u8| -> bool { true } ¦ for<'a> |v: &'a u8| true ¦ a::b ¦ async |v| v"),
     (
         "when =",
         "n < 100 && *a ¦ (n) ¦ { n } ¦ return ¦ n? ¦ n as u64 << 3 ¦ |v| |w| v ¦ m!(n, <) ¦ a = b ¦ a..=b ¦ !-n",
     ),
+    ("near =", r#"1 ¦ "500ms" ¦ DAY * 2 ¦ if n { a } else { b }"#),
+    ("single_flight =", "lease ¦ local ¦ off"),
     ("on_error =", "bypass ¦ propagate"),
     ("codec =", "bincode ¦ postcard ¦ json ¦ text ¦ a::Packed<u8> ¦ <T as Coded>::Codec"),
     ("version =", "0 ¦ 4294967295 ¦ 0x1f"),
@@ -73,14 +79,15 @@ const PARAMETERS: &str =
     "n: u64 ¦ mut n: u64 ¦ ref n: T ¦ _n: &[T; N] ¦ _n: T ¦ n: impl Fn(u8) -> u8 ¦ _n: &(impl A + B)
     ¦ n @ 1..=5: u8 ¦ n: fn(&u8) ¦ n: _ ¦ n: m!() ¦ _: &str ¦ (a, mut b): (u8, u8) ¦ (n): u8 ¦ &(a, .., b): &(u8, u8)
     ¦ P { x, y: z, .. }: P ¦ P { 0: ref mut n }: P ¦ [a, n @ ..]: [u8; 3] ¦ S(n) | O(n): E ¦ &n: &u8 ¦ (_a, _): (T, u8)
-    ¦ #[cfg(any())] n: u8 ¦ #[doc = \"n\"] r#in: u8 ¦ é: u8 ¦ A::B: u8 ¦ m!(): u8";
+    ¦ #[cfg(any())] n: u8 ¦ #[doc = \"n\"] r#in: u8 ¦ é: u8 ¦ A::B: u8 ¦ m!(): u8 ¦ n: &'static [(u8, A<'static>)]
+    ¦ n: impl Fn(u8) -> u8 + Send + 'static ¦ n: Box<dyn A<B = u8> + Send> ¦ n: <S as A>::B";
 const ODD_PARAMETERS: &str = "&mut self ¦ self: Pin<&mut Self> ¦ n: &mut Vec<u8> ¦ n: Pin<&mut T> ¦ n: dyn A + Send
     ¦ const { 1 }: u8 ¦ ..: u8 ¦ 'x'..: u8 ¦ u8 ¦ ... ¦ n: ... ¦ Self: u8 ¦ crate: u8 ¦ n ¦";
 
 const RETURNS: &str =
     "u64 ¦ T ¦ Result<Option<T>, E> ¦ (u8) ¦ ((),) ¦ impl Future<Output = u8> + Send + '_ ¦ A<{ N }, 1, -1>
     ¦ (impl a::Future<Output = (u8)>) ¦ Pin<Box<dyn Future<Output = T> + Send + 'a>> ¦ Pin<Box<u8>> ¦ BoxFuture<'_, u8>
-    ¦ Pin<Box<(dyn Future<Output = Vec<T>>)>> ¦ Cow<'_, str> ¦ [u8; { 1 + 1 }] ¦ <T as A>::B ¦ m!() ¦ A::<T>::B ¦ _";
+    ¦ impl Future<Output = u8> + Send ¦ Pin<Box<(dyn Future<Output = Vec<T>>)>> ¦ Pin<Box<dyn Future<Output = u8> + Send>> ¦ Cow<'_, str> ¦ [u8; { 1 + 1 }] ¦ <T as A>::B ¦ m!() ¦ A::<T>::B ¦ _";
 const ODD_RETURNS: &str =
     "() ¦ ! ¦ &'a str ¦ *const u8 ¦ fn() -> u8 ¦ for<'a> fn(&'a u8) ¦ impl Future ¦ impl A ¦ Pin<>
     ¦ BoxFuture ¦ a::LocalBoxFuture<'a> ¦ dyn A ¦ Vec<&u8> ¦ unsafe extern \"C\" fn() ¦";
@@ -229,13 +236,14 @@ proptest! {
     }
 
     #[test]
-    fn any_text_may_be_a_key_a_name_and_a_ttl(
+    fn any_text_may_be_a_key_a_name_and_a_duration(
         text in "[<>:&%a.b(),self r#\"é;-]{0,24}",
         key in "f(:<(_n|_a\\.0|T|_b\\.a\\(\\)|_[nab.()r#]{0,4})(:bits|:hash)?>[,;/<]?){0,4}",
-        ttl in "([0-9]{1,20}(ms|s|m|h|d|w|weeks)? ?){1,3}",
+        duration in "([0-9]{1,20}(ms|s|m|h|d|w|weeks)? ?){1,3}",
     ) {
         let function = "fn f<T>(_n: u8, r#_a: (u8, u8), mut _b: T) -> T { 1 }";
-        for (name, text) in [("key", &text), ("key", &key), ("name", &text), ("ttl", &ttl)] {
+        let texts = [("key", &text), ("key", &key), ("name", &text), ("ttl", &duration), ("grace", &duration)];
+        for (name, text) in texts {
             let text = Literal::string(text);
             holds(lexed(&format!("{name} = {text}, entry = e")), lexed(function))?;
         }

@@ -109,3 +109,90 @@ fn what_is_no_function_stays_what_it_is() {
         "#]],
     );
 }
+
+#[test]
+fn durations_that_are_none_and_durations_that_do_not_fit_together() {
+    assert_expands(
+        quote! {
+            #[memcached(
+                ttl = forever,
+                grace = 300,
+                refresh_ahead = auto,
+                cache_none = 5,
+                cache_err = 1.5,
+                near = -1,
+                single_flight = leese,
+                codec = text
+            )]
+            fn f(n: u8) -> Option<u8> { None }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "not a duration; write seconds (`300`), text (`\"5m\"`) or a `Duration`"
+            }
+            ::core::compile_error! {
+                "`near` cannot be negative"
+            }
+            ::core::compile_error! {
+                "`single_flight` is `lease`, `local` or `off`"
+            }
+            ::core::compile_error! {
+                "a value that is kept for ever never gets old; leave `grace` out, or give a `ttl`"
+            }
+            ::core::compile_error! {
+                "a value that is kept for ever never gets old; leave `refresh_ahead` out, or give a `ttl`"
+            }
+            ::core::compile_error! {
+                "`codec = text` stores the bytes of a value and nothing else, so it cannot store `None`; take another codec, or leave `cache_none` out"
+            }
+            fn f(n: u8) -> Option<u8> {
+                None
+            }
+        "#]],
+    );
+    assert_expands(
+        quote! {
+            #[memcached(
+                ttl = "1m",
+                grace = forever,
+                refresh_ahead = 60,
+                cache_none = 0,
+                near = "0s",
+                single_flight,
+                gracee = 1,
+                refreshahead = 1,
+                nearby = 1
+            )]
+            fn f(n: u8) -> Option<u8> { None }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "only `ttl` may be `forever`; `grace` has an end"
+            }
+            ::core::compile_error! {
+                "zero is as good as no `cache_none`; leave it out"
+            }
+            ::core::compile_error! {
+                "zero is as good as no `near`; leave it out"
+            }
+            ::core::compile_error! {
+                "`single_flight` needs a value; write `single_flight = local`"
+            }
+            ::core::compile_error! {
+                "unknown argument `gracee`; did you mean `grace`?"
+            }
+            ::core::compile_error! {
+                "unknown argument `refreshahead`; did you mean `refresh_ahead`?"
+            }
+            ::core::compile_error! {
+                "unknown argument `nearby`; did you mean `near`?"
+            }
+            ::core::compile_error! {
+                "this window is not narrower than the ttl, so every call would refresh; `refresh_ahead` is the last part of the ttl"
+            }
+            fn f(n: u8) -> Option<u8> {
+                None
+            }
+        "#]],
+    );
+}

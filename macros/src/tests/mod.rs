@@ -11,6 +11,7 @@ mod any_input;
 mod bodies;
 mod choices;
 mod derive;
+mod freshness;
 mod keys;
 mod mistakes;
 

@@ -9,14 +9,18 @@ use super::compose::say;
 use super::scan::{self, ALIEN};
 use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Write};
+use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Token, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
     let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
     match *request {
-        Request::Lookup { key, lease } => {
+        Request::Lookup { key, lease, refresh } => {
             begin(MetaOp::Get, key);
-            say!(out, " O", number, " v f c t N", lease.as_secs().max(1), "\r\n");
+            say!(out, " O", number, " v f c t N", lease.as_secs().max(1));
+            if !refresh.is_zero() {
+                say!(out, " R", refresh.as_secs());
+            }
+            say!(out, "\r\n");
         }
         Request::Peek { key } => {
             begin(MetaOp::Get, key);
@@ -34,12 +38,22 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
             begin(MetaOp::Set, key);
             say!(out, " ", value.len(), " O", number, " F", flags, " T", expiry(ttl), mode(how));
             guarded(guard, out);
-            say!(out, value, "\r\n");
+            say!(out, "\r\n", value, "\r\n");
         }
         Request::Delete { key, guard } => {
             begin(MetaOp::Delete, key);
             say!(out, " O", number);
             guarded(guard, out);
+            say!(out, "\r\n");
+        }
+        Request::Invalidate { key, guard, ttl } => {
+            begin(MetaOp::Delete, key);
+            say!(out, " O", number, " I");
+            if let Some(ttl) = ttl {
+                say!(out, " T", expiry(Ttl::For(ttl)));
+            }
+            guarded(guard, out);
+            say!(out, "\r\n");
         }
         Request::Count { key, by, direction } => {
             begin(MetaOp::Arithmetic, key);
@@ -75,11 +89,10 @@ fn guarded(guard: Guard, out: &mut Vec<u8>) {
     if let Guard::Unchanged(cas) = guard {
         say!(out, " C", cas);
     }
-    say!(out, "\r\n");
 }
 
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
-    if matches!(ticket.expect, Expect::Items | Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
+    if matches!(ticket.expect, Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
         return classic::decode(ticket, input);
     }
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
@@ -115,12 +128,12 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
     let reply = match (expect, code) {
         // An empty item without flags that somebody has a token for is a lease.
         (Expect::Lease | Expect::Item, ReturnCode::Va)
-            if value.is_empty() && flags.client == Some(0) && flags.token =>
+            if value.is_empty() && flags.client == Some(0) && flags.token != Token::None =>
         {
-            Reply::Missing(match (expect, flags.won, flags.cas) {
+            Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
                 (Expect::Item, ..) => Lease::Free,
-                (_, true, Some(cas)) => Lease::Won(cas),
-                _ => Lease::Lost,
+                (_, Token::Won, cas) => Lease::Won(cas),
+                (_, _, cas) => Lease::Lost(cas),
             })
         }
         (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
@@ -148,9 +161,8 @@ struct Flags {
     cas: Option<u64>,
     /// `None`: not told. -1 stands for ever.
     seconds_left: Option<Option<u64>>,
-    won: bool,
-    /// Somebody, perhaps this caller, has won.
-    token: bool,
+    stale: bool,
+    token: Token,
 }
 
 impl Flags {
@@ -164,8 +176,9 @@ impl Flags {
                 [b'c', digits @ ..] => flags.cas = scan::number(digits),
                 b"t-1" => flags.seconds_left = Some(None),
                 [b't', digits @ ..] => flags.seconds_left = scan::number(digits).map(Some),
-                b"W" => (flags.won, flags.token) = (true, true),
-                b"Z" => flags.token = true,
+                b"W" => flags.token = Token::Won,
+                b"Z" => flags.token = Token::Lost,
+                b"X" => flags.stale = true,
                 _ => {}
             }
         }
@@ -174,6 +187,13 @@ impl Flags {
 
     /// The item with this value, if the reply told all that was asked.
     fn item(&self, value: &[u8]) -> Option<Item> {
-        Some(Item { value: value.to_vec(), flags: self.client?, cas: self.cas?, seconds_left: self.seconds_left? })
+        Some(Item {
+            value: scan::owned(value),
+            flags: self.client?,
+            cas: self.cas?,
+            seconds_left: self.seconds_left?,
+            stale: self.stale,
+            token: self.token,
+        })
     }
 }

@@ -15,7 +15,7 @@ mod tests {
 
     use crate::budget::Budget;
     use crate::error::ErrorKind;
-    use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Ttl, Write};
+    use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Token, Ttl, Write};
     use crate::server::Protocol;
     use crate::store::Store;
 
@@ -26,8 +26,9 @@ mod tests {
     /// was read last.
     #[derive(Clone, Debug)]
     enum Step {
-        Lookup,
+        Lookup { refresh: bool },
         Peek,
+        Invalidate { ends: bool, guarded: bool },
         GetAndTouch { ends: bool },
         Touch { ends: bool },
         Store { value: Vec<u8>, flags: u32, ends: bool, how: Write, guarded: bool },
@@ -55,7 +56,8 @@ mod tests {
         ];
         let direction = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
         let step = prop_oneof![
-            2 => Just(Step::Lookup),
+            3 => any::<bool>().prop_map(|refresh| Step::Lookup { refresh }),
+            1 => any::<(bool, bool)>().prop_map(|(ends, guarded)| Step::Invalidate { ends, guarded }),
             2 => Just(Step::Peek),
             1 => any::<bool>().prop_map(|ends| Step::GetAndTouch { ends }),
             1 => any::<bool>().prop_map(|ends| Step::Touch { ends }),
@@ -74,7 +76,9 @@ mod tests {
 
     /// Without what has no form in the classic protocol.
     fn classic(steps: &[(Step, bool)]) -> Vec<(Step, bool)> {
-        let has_form = |step: &Step| !matches!(step, Step::Lookup | Step::Delete { guarded: true });
+        let has_form = |step: &Step| {
+            !matches!(step, Step::Lookup { .. } | Step::Invalidate { .. } | Step::Delete { guarded: true })
+        };
         steps.iter().filter(|(step, _)| has_form(step)).cloned().collect()
     }
 
@@ -91,7 +95,14 @@ mod tests {
             let (key, seen) = (names[usize::from(*first)].as_str(), &mut seen[usize::from(*first)]);
             let guard = |guarded, seen| if guarded { Guard::Unchanged(seen) } else { Guard::None };
             let request = match *step {
-                Step::Lookup => Request::Lookup { key, lease: Duration::from_secs(LEASE.into()) },
+                Step::Lookup { refresh } => {
+                    let refresh = if refresh { Duration::from_secs(u64::from(TTL) + 1) } else { Duration::ZERO };
+                    Request::Lookup { key, lease: Duration::from_secs(LEASE.into()), refresh }
+                }
+                Step::Invalidate { ends, guarded } => {
+                    let ttl = ends.then_some(Duration::from_secs(TTL.into()));
+                    Request::Invalidate { key, guard: guard(guarded, *seen), ttl }
+                }
                 Step::Peek => Request::Peek { key },
                 Step::GetAndTouch { ends } => Request::GetAndTouch { key, ttl: ttl(ends) },
                 Step::Touch { ends } => Request::Touch { key, ttl: ttl(ends) },
@@ -102,14 +113,15 @@ mod tests {
                 Step::Count { by, direction } => Request::Count { key, by, direction },
             };
             match ask(&request) {
-                Ok(Reply::Found(Item { value, flags, cas, seconds_left })) => {
-                    *seen = cas;
-                    Ok(Reply::Found(Item { value, flags, cas: 0, seconds_left: seconds_left.map(|_| 0) }))
+                Ok(Reply::Found(item)) => {
+                    *seen = item.cas;
+                    Ok(Reply::Found(Item { cas: 0, seconds_left: item.seconds_left.map(|_| 0), ..item }))
                 }
                 Ok(Reply::Missing(Lease::Won(cas))) => {
                     *seen = cas;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
+                Ok(Reply::Missing(Lease::Lost(_))) => Ok(Reply::Missing(Lease::Lost(0))),
                 answer => answer,
             }
         };
@@ -140,8 +152,9 @@ mod tests {
         let mut get = GetOptions::default();
         (get.return_client_flags, get.return_cas, get.return_ttl) = (true, true, true);
         let command = match *request {
-            Request::Lookup { key, .. } => {
+            Request::Lookup { key, refresh, .. } => {
                 get.vivify_ttl = Some(LEASE);
+                get.recache_ttl = Some(refresh).filter(|refresh| !refresh.is_zero()).map(|_| TTL + 1);
                 build_get(key, &get)
             }
             Request::Peek { key } => build_get(key, &get),
@@ -176,6 +189,11 @@ mod tests {
                 delete.compare_cas = compare(guard);
                 build_delete(key, &delete)
             }
+            Request::Invalidate { key, guard, ttl } => {
+                let mut delete = DeleteOptions::default();
+                (delete.compare_cas, delete.invalidate, delete.ttl) = (compare(guard), true, ttl.map(|_| TTL));
+                build_delete(key, &delete)
+            }
             Request::Count { key, by, direction } => {
                 let mut count = ArithmeticOptions::default();
                 count.delta = Some(by);
@@ -194,16 +212,25 @@ mod tests {
         match (request, result.rc, result.value) {
             (Request::Count { .. }, _, Some(value)) => Reply::Number(number(&value)),
             (_, _, Some(value)) => match (result.client_flags, result.won, result.busy) {
-                (Some(0), true, _) => Reply::Missing(Lease::Won(result.cas.expect("a number"))),
-                (Some(0), _, true) if value.is_empty() => Reply::Missing(match request {
-                    Request::Lookup { .. } => Lease::Lost,
-                    _ => Lease::Free,
-                }),
+                (Some(0), won, busy) if value.is_empty() && (won || busy) => {
+                    let cas = result.cas.expect("a number");
+                    Reply::Missing(match request {
+                        Request::Lookup { .. } if won => Lease::Won(cas),
+                        Request::Lookup { .. } => Lease::Lost(0),
+                        _ => Lease::Free,
+                    })
+                }
                 (flags, ..) => Reply::Found(Item {
                     value,
                     flags: flags.expect("flags"),
                     cas: result.cas.expect("a number"),
                     seconds_left: u64::try_from(result.ttl.expect("a time")).ok(),
+                    stale: result.stale,
+                    token: match (result.won, result.busy) {
+                        (true, _) => Token::Won,
+                        (_, true) => Token::Lost,
+                        _ => Token::None,
+                    },
                 }),
             },
             (Request::Touch { .. }, ReturnCode::En, _) => Reply::Absent,

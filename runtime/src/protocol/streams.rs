@@ -13,10 +13,10 @@ mod tests {
 
     const KEY: &str = "key";
 
-    fn requests(keys: &Keys) -> [Request<'_>; 13] {
+    fn requests(keys: &Keys) -> [Request<'_>; 14] {
         let ttl = Ttl::Forever;
         [
-            Request::Lookup { key: KEY, lease: Duration::from_secs(30) },
+            Request::Lookup { key: KEY, lease: Duration::from_secs(30), refresh: Duration::ZERO },
             Request::Peek { key: KEY },
             Request::GetAndTouch { key: KEY, ttl },
             Request::PeekMany { keys },
@@ -29,6 +29,7 @@ mod tests {
             Request::FlushAll { delay: Duration::ZERO },
             Request::MemoryLimit { mebibytes: 64 },
             Request::Servers,
+            Request::Invalidate { key: KEY, guard: Guard::None, ttl: None },
         ]
     }
 
@@ -85,7 +86,12 @@ mod tests {
         let value =
             prop_oneof![prop::collection::vec(any::<u8>(), 1..30), (1..40_000_usize).prop_map(|n| vec![b'\r'; n])];
         (value, any::<u32>(), any::<u64>(), prop::option::of(0..1_000_u64))
-            .prop_map(|(value, flags, cas, seconds_left)| Item { value, flags, cas, seconds_left })
+            .prop_map(|(value, flags, cas, seconds_left)| Item { value, flags, cas, seconds_left, ..Item::default() })
+    }
+
+    /// Of a request whose replies are written here.
+    fn place() -> impl Strategy<Value = usize> {
+        prop_oneof![11 => 0..12_usize, 1 => Just(13)]
     }
 
     /// A value's bytes between two pieces of text.
@@ -96,7 +102,7 @@ mod tests {
     /// Some reply to a request, as bytes behind its number and as a reply.
     fn written(dialect: Dialect, place: usize, number: usize, item: &Item, choice: u8) -> (Vec<u8>, Answer) {
         let classic = dialect == Dialect::Classic;
-        let Item { value, flags, cas, seconds_left } = item;
+        let Item { value, flags, cas, seconds_left, .. } = item;
         let size = value.len();
         let text = |bytes: String, answer| (bytes.into_bytes(), answer);
         let say = |meta: &str, word: &str, reply| match dialect {
@@ -104,7 +110,7 @@ mod tests {
             Dialect::Classic => text(format!("{word}\r\n"), Ok(reply)),
         };
         match (place, choice % 4) {
-            (0..=8, 0) => text("SERVER_ERROR out of memory\r\n".into(), Err(ErrorKind::Server)),
+            (0..=8 | 13, 0) => text("SERVER_ERROR out of memory\r\n".into(), Err(ErrorKind::Server)),
             (0..=2, 1) => say("EN", "END", Reply::Missing(Lease::Free)),
             (0..=2, _) if classic => {
                 let item = Item { seconds_left: None, ..item.clone() };
@@ -126,8 +132,8 @@ mod tests {
             (4, 1) => say("NS", "NOT_STORED", Reply::NotStored),
             (4, 2) => say("EX", "EXISTS", Reply::Changed),
             (4, _) => say("HD", "STORED", Reply::Done),
-            (5, 1) => say("NF", "NOT_FOUND", Reply::Absent),
-            (5, _) => say("HD", "DELETED", Reply::Done),
+            (5 | 13, 1) => say("NF", "NOT_FOUND", Reply::Absent),
+            (5 | 13, _) => say("HD", "DELETED", Reply::Done),
             (6, 1) => say("NF", "NOT_FOUND", Reply::Absent),
             (6, _) if classic => text(format!("{cas}\r\n"), Ok(Reply::Number(*cas))),
             (6, _) => text(format!("VA {} O{number}\r\n{cas}\r\n", cas.to_string().len()), Ok(Reply::Number(*cas))),
@@ -205,7 +211,7 @@ mod tests {
                 begins(&["VALUE", "END"])
             }
             Request::Store { .. } => begins(&["STORED", "NOT_STORED", "EXISTS", "NOT_FOUND"]),
-            Request::Delete { .. } => begins(&["DELETED", "NOT_FOUND"]),
+            Request::Delete { .. } | Request::Invalidate { .. } => begins(&["DELETED", "NOT_FOUND"]),
             Request::Count { .. } => {
                 begins(&["NOT_FOUND"]) || line.trim_end().bytes().all(|byte| byte.is_ascii_digit())
             }
@@ -224,7 +230,7 @@ mod tests {
         #[test]
         fn replies_in_pieces_are_the_replies(
             dialect in dialect(),
-            script in prop::collection::vec((0..12_usize, item(), any::<u8>()), 1..12),
+            script in prop::collection::vec((place(), item(), any::<u8>()), 1..12),
             places in prop::collection::vec(any::<Index>(), 0..40),
         ) {
             let keys = keys();
@@ -246,7 +252,7 @@ mod tests {
         #[test]
         fn what_does_not_begin_as_a_reply_is_none(
             dialect in dialect(),
-            place in 0..12_usize,
+            place in 0..14_usize,
             bytes in bytes(),
             places in prop::collection::vec(any::<Index>(), 0..10),
         ) {
@@ -264,7 +270,7 @@ mod tests {
         #[test]
         fn a_reply_with_another_number_is_refused(
             // A list has no number.
-            place in prop::sample::select(&[0_usize, 1, 2, 4, 5, 6, 7][..]),
+            place in prop::sample::select(&[0_usize, 1, 2, 4, 5, 6, 7, 13][..]),
             item in item(),
             // Nor has a refusal.
             choice in 1..4_u8,

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tracing::callsite::{Callsite, Identifier};
-use tracing::field::{FieldSet, Value};
+use tracing::field::{FieldSet, Value, ValueSet};
 use tracing::level_filters::LevelFilter;
 use tracing::metadata::Kind;
 use tracing::subscriber::Interest;
@@ -46,10 +46,21 @@ impl NamedSpan {
     /// Opens a span with one value for each field, in their order; a disabled
     /// one if no subscriber wants it.
     pub(crate) fn open(&'static self, values: &[Option<&dyn Value>]) -> Span {
+        self.open_as(Span::new, values)
+    }
+
+    /// As [`NamedSpan::open`], without a parent.
+    pub(crate) fn open_root(&'static self, values: &[Option<&dyn Value>]) -> Span {
+        self.open_as(Span::new_root, values)
+    }
+
+    fn open_as(
+        &'static self,
+        open: fn(&'static Metadata<'static>, &ValueSet<'_>) -> Span,
+        values: &[Option<&dyn Value>],
+    ) -> Span {
         match self.metadata.get() {
-            Some(metadata) if self.is_enabled(metadata) => {
-                Span::new(metadata, &metadata.fields().value_set_all(values))
-            }
+            Some(metadata) if self.is_enabled(metadata) => open(metadata, &metadata.fields().value_set_all(values)),
             _ => Span::none(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::field::Value;
 use tracing::span::EnteredSpan;
 use tracing::{Level, Span};
 
@@ -10,6 +11,7 @@ use super::metrics;
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
+use crate::flight::{Course, Entered};
 
 const TARGET: &str = "memocached::memo";
 
@@ -22,6 +24,8 @@ const FIELDS: &[&str] =
 pub(crate) enum MissReason {
     /// There was no value.
     Absent,
+    /// There was a value, and its time is over.
+    Expired,
     /// There was a value of another type, version or codec.
     Schema,
     /// There were bytes that could not be decoded, or damaged ones.
@@ -38,6 +42,7 @@ impl MissReason {
     fn as_str(self) -> &'static str {
         match self {
             MissReason::Absent => "absent",
+            MissReason::Expired => "expired",
             MissReason::Schema => "schema",
             MissReason::DecodeError => "decode_error",
             MissReason::Unavailable => "unavailable",
@@ -48,9 +53,11 @@ impl MissReason {
 
     fn result(self) -> CacheResult {
         match self {
-            MissReason::Absent | MissReason::Schema | MissReason::DecodeError | MissReason::Refresh => {
-                CacheResult::Miss
-            }
+            MissReason::Absent
+            | MissReason::Expired
+            | MissReason::Schema
+            | MissReason::DecodeError
+            | MissReason::Refresh => CacheResult::Miss,
             MissReason::Unavailable => CacheResult::Error,
             MissReason::Bypass => CacheResult::Bypass,
         }
@@ -76,22 +83,65 @@ impl SiteTelemetry {
         SiteTelemetry { span, template, stats: Stats::of(name) }
     }
 
-    pub(crate) fn open(&self) -> CallSpan {
+    pub(crate) fn open(&'static self) -> CallSpan {
+        self.begin(NamedSpan::open)
+    }
+
+    fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
         let started = Instant::now();
-        let span = self.span.open(&[Some(&self.stats.name), Some(&self.template), None, None, None, None, None]);
-        CallSpan { span, started, stats: self.stats }
+        let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None]);
+        CallSpan { span, started, site: self, stats: self.stats }
+    }
+
+    /// A value was at hand in this process, which is only counted; `cost` is
+    /// what it took to compute, in nanoseconds.
+    pub(crate) fn near_hit(&self, cost: u64) {
+        self.stats.count(CacheResult::Hit);
+        self.stats.save(cost);
     }
 }
 
+/// A value that a call has found and that is to be computed anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) reason: MissReason,
+    pub(crate) size: usize,
+    /// What it took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+}
+
 /// The span of one call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CallSpan {
     span: Span,
     started: Instant,
+    site: &'static SiteTelemetry,
     stats: &'static Stats,
 }
 
 impl CallSpan {
+    /// The span of computing this call's value anew, after the call: it is
+    /// linked to the call's, and no child of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn refresh(&self) -> CallSpan {
+        let refresh = self.site.begin(NamedSpan::open_root);
+        refresh.span.follows_from(self.span.id());
+        refresh.span.record("cache.result", "refresh");
+        refresh
+    }
+
+    /// What tells the span to others, as long as it is open.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.span.id().map(|id| id.into_u64())
+    }
+
+    /// Links the span to that of the call whose value it waits for.
+    pub(crate) fn follows(&self, leader: Option<u64>) {
+        if let Some(leader) = leader {
+            self.span.follows_from(tracing::Id::from_u64(leader));
+        }
+    }
+
     /// Makes this the current span until the guard is dropped.
     pub(crate) fn enter(&self) -> impl Sized + use<'_> {
         self.span.enter()
@@ -109,17 +159,17 @@ impl CallSpan {
         tracing::Instrument::instrument(call, self.span.clone())
     }
 
-    /// Begins the function's own body.
-    pub(crate) fn computing(&self) -> Computing<'_> {
+    /// Begins the function's own body, on this course.
+    pub(crate) fn computing(&self, course: Option<Course>) -> Computing<'_> {
         let (span, started) = (compute_span(), Instant::now());
-        Computing { call: self, started, span: span.entered() }
+        Computing { call: self, started, _course: course.map(Course::enter), span: span.entered() }
     }
 
     /// As [`CallSpan::computing`], for a body that is a future.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn compute_async<F: Future>(&self, body: F) -> (F::Output, u64) {
+    pub(crate) async fn compute_async<F: Future>(&self, course: Option<Course>, body: F) -> (F::Output, u64) {
         let (span, started) = (compute_span(), Instant::now());
-        let returned = tracing::Instrument::instrument(body, span).await;
+        let returned = Course::within(course, tracing::Instrument::instrument(body, span)).await;
         (returned, self.computed(started))
     }
 
@@ -161,17 +211,76 @@ impl CallSpan {
         tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, cache.hit = true, "Cache hit");
     }
 
+    /// A value was found whose time is over, and is served all the same.
+    pub(crate) fn stale(&self, size: usize, cost: u64) {
+        self.finish(CacheResult::Stale);
+        self.stats.save(cost);
+        self.stats.hits.record(nanos_since(self.started));
+        self.item_size(size);
+        tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, cache.stale = true, "Cache stale");
+    }
+
+    /// A value was found, which this call serves while it is computed anew
+    /// behind it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn serves(&self, due: &Due) {
+        match due.reason {
+            MissReason::Refresh => self.hit(due.size, due.cost),
+            _ => self.stale(due.size, due.cost),
+        }
+    }
+
+    /// A value was found, which this call computes anew. How that ends is told
+    /// by [`CallSpan::renewed`] or [`CallSpan::stale_on_error`].
+    pub(crate) fn renews(&self, due: &Due) {
+        missed(due.reason);
+    }
+
+    /// There is a new value for one that was found.
+    pub(crate) fn renewed(&self) {
+        self.finish(CacheResult::Miss);
+    }
+
+    /// Computing has failed, and a stale value is served in its place.
+    pub(crate) fn stale_on_error(&self) {
+        self.finish(CacheResult::Stale);
+        tracing::event!(
+            name: "cache.stale",
+            target: TARGET,
+            Level::WARN,
+            cache.stale = true,
+            cache.stale.reason = "error",
+            "Cache stale"
+        );
+    }
+
+    /// Computing anew has failed behind a value that was served.
+    pub(crate) fn refresh_failed(&self) {
+        tracing::event!(name: "cache.refresh_failed", target: TARGET, Level::WARN, "Cache refresh failed");
+    }
+
+    /// Another caller has computed the value in the meantime.
+    pub(crate) fn coalesced(&self, size: usize) {
+        self.finish(CacheResult::Coalesced);
+        self.item_size(size);
+        tracing::event!(
+            name: "cache.coalesced",
+            target: TARGET,
+            Level::INFO,
+            cache.coalesced = true,
+            "Cache coalesced"
+        );
+    }
+
     /// No value was found.
     pub(crate) fn miss(&self, reason: MissReason) {
         self.finish(reason.result());
-        tracing::event!(
-            name: "cache.miss",
-            target: TARGET,
-            Level::INFO,
-            cache.miss = true,
-            cache.miss.reason = reason.as_str(),
-            "Cache miss"
-        );
+        missed(reason);
+    }
+
+    /// The caller gets the cache's error.
+    pub(crate) fn propagated(&self) {
+        self.miss(MissReason::Unavailable);
     }
 
     /// The cache could not answer, so the function computes.
@@ -183,7 +292,6 @@ impl CallSpan {
             error.type = error.kind().as_str(),
             "Cache unavailable"
         );
-        self.miss(MissReason::Unavailable);
     }
 
     /// There were bytes, but no value in them.
@@ -194,7 +302,6 @@ impl CallSpan {
             Level::WARN,
             "Cached value could not be decoded"
         );
-        self.miss(MissReason::DecodeError);
     }
 
     fn computed(&self, started: Instant) -> u64 {
@@ -238,7 +345,7 @@ impl CallSpan {
 
     fn finish(&self, result: CacheResult) {
         self.stats.count(result);
-        self.span.record("cache.hit", result == CacheResult::Hit);
+        self.span.record("cache.hit", matches!(result, CacheResult::Hit | CacheResult::Stale));
         self.span.record("cache.result", result.as_str());
     }
 }
@@ -247,6 +354,7 @@ impl CallSpan {
 pub(crate) struct Computing<'a> {
     call: &'a CallSpan,
     started: Instant,
+    _course: Option<Entered>,
     span: EnteredSpan,
 }
 
@@ -266,6 +374,17 @@ fn not_stored_on_purpose(reason: &'static str) {
         Level::DEBUG,
         cache.not_stored.reason = reason,
         "Result not stored"
+    );
+}
+
+fn missed(reason: MissReason) {
+    tracing::event!(
+        name: "cache.miss",
+        target: TARGET,
+        Level::INFO,
+        cache.miss = true,
+        cache.miss.reason = reason.as_str(),
+        "Cache miss"
     );
 }
 

@@ -36,6 +36,12 @@ pub mod events {
     pub const CACHE_HIT: &str = "Cache hit";
     /// No value was found; [`MISS_REASON`](super::attributes::MISS_REASON) says why.
     pub const CACHE_MISS: &str = "Cache miss";
+    /// A value whose time is over was used (`grace`).
+    pub const CACHE_STALE: &str = "Cache stale";
+    /// What another caller was computing was used.
+    pub const CACHE_COALESCED: &str = "Cache coalesced";
+    /// A value could not be computed anew, so the old one stays; level WARN.
+    pub const REFRESH_FAILED: &str = "Cache refresh failed";
     /// The cache could not be asked; level WARN.
     pub const CACHE_UNAVAILABLE: &str = "Cache unavailable";
     /// There were bytes, but no value in them; level WARN.
@@ -62,6 +68,12 @@ pub mod attributes {
     pub const ITEM_SIZE: &str = "cache.item_size";
     /// Set on the event of a miss.
     pub const MISS: &str = "cache.miss";
+    /// Set on the event of a stale value.
+    pub const STALE: &str = "cache.stale";
+    /// `error` where the value is used because computing failed.
+    pub const STALE_REASON: &str = "cache.stale.reason";
+    /// Set on the event of a value that another caller was computing.
+    pub const COALESCED: &str = "cache.coalesced";
     /// `absent`, `schema`, `decode_error`, `unavailable`, `bypass` and so on.
     pub const MISS_REASON: &str = "cache.miss.reason";
     /// Why a value was not stored.

@@ -30,8 +30,12 @@ pub struct FunctionReport {
     pub calls: u64,
     /// Calls answered by the cache.
     pub hits: u64,
+    /// Calls answered with a value whose time was over (`grace`).
+    pub stale: u64,
     /// Calls that found no usable value.
     pub misses: u64,
+    /// Calls answered with what another caller was computing.
+    pub coalesced: u64,
     /// Calls that the cache could not or was not to answer.
     pub uncached: u64,
     /// Half of the hits took less than this.
@@ -50,12 +54,14 @@ pub fn report() -> Report {
 
 impl FunctionReport {
     fn of(stats: &Stats) -> Self {
-        let [hits, misses, bypassed, errors] = CacheResult::ALL.map(|result| stats.counted(result));
+        let [hits, stale, misses, coalesced, bypassed, errors] = CacheResult::ALL.map(|result| stats.counted(result));
         FunctionReport {
             name: stats.name,
-            calls: hits + misses + bypassed + errors,
+            calls: hits + stale + misses + coalesced + bypassed + errors,
             hits,
+            stale,
             misses,
+            coalesced,
             uncached: bypassed + errors,
             median_hit: stats.hits.median(),
             median_compute: stats.computations.median(),
@@ -65,12 +71,12 @@ impl FunctionReport {
 }
 
 impl FunctionReport {
-    /// Of all calls, those answered by the cache: from 0 to 1. `None` without
-    /// calls.
+    /// Of all calls, those answered without computing: from 0 to 1. `None`
+    /// without calls.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a ratio for people to read")]
     pub fn hit_ratio(&self) -> Option<f64> {
-        (self.calls > 0).then(|| self.hits as f64 / self.calls as f64)
+        (self.calls > 0).then(|| (self.hits + self.stale + self.coalesced) as f64 / self.calls as f64)
     }
 
     fn cells(&self) -> [String; COLUMNS.len()] {
@@ -164,6 +170,8 @@ mod tests {
             name,
             calls,
             hits: calls / 2,
+            stale: 0,
+            coalesced: 0,
             misses: calls - calls / 2,
             uncached: 0,
             median_hit: Some(Duration::from_nanos(35_333)),

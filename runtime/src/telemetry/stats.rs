@@ -14,7 +14,11 @@ use crate::sync::lock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CacheResult {
     Hit,
+    /// A value was served whose time is over.
+    Stale,
     Miss,
+    /// Another caller's computation was waited for.
+    Coalesced,
     /// The cache was not asked: it is off, or the call has no key.
     Bypass,
     /// The cache was asked and could not answer.
@@ -22,13 +26,21 @@ pub(crate) enum CacheResult {
 }
 
 impl CacheResult {
-    pub(crate) const ALL: [CacheResult; 4] =
-        [CacheResult::Hit, CacheResult::Miss, CacheResult::Bypass, CacheResult::Error];
+    pub(crate) const ALL: [CacheResult; 6] = [
+        CacheResult::Hit,
+        CacheResult::Stale,
+        CacheResult::Miss,
+        CacheResult::Coalesced,
+        CacheResult::Bypass,
+        CacheResult::Error,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             CacheResult::Hit => "hit",
+            CacheResult::Stale => "stale",
             CacheResult::Miss => "miss",
+            CacheResult::Coalesced => "coalesced",
             CacheResult::Bypass => "bypass",
             CacheResult::Error => "error",
         }

@@ -1,0 +1,234 @@
+//! The right to store a value that this process holds while it computes.
+//!
+//! memcached grants it to one caller and forgets it soon, so that one who died
+//! is not waited for; whoever computes for longer renews it. What is not used
+//! is given back, and the next caller wins it.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Waker;
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::cache::Cache;
+use crate::exchange::{self, Errand, Guard, Outcome, Reply, Request, Token, Verb};
+use crate::keeper::{self, Kept};
+use crate::sync::lock;
+#[cfg(feature = "tokio")]
+use crate::telemetry;
+use crate::telemetry::client::Exchange;
+
+/// How long memcached remembers it. Of less than two seconds, two callers win
+/// at times.
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
+/// How long after it was granted or renewed it is to be renewed.
+const RENEWAL: Duration = Duration::from_millis(1_200);
+/// One that computes for longer has lost its way.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// What the lease is on, and so how it is renewed and given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A key without a value.
+    Nothing,
+    /// A value that may be served, but is due.
+    Stale,
+    /// A value that is as good as new: it stays as it is.
+    Fresh,
+}
+
+/// How the holder waits for I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// By blocking the thread.
+    Blocking,
+    /// By yielding to the runtime.
+    #[cfg(feature = "tokio")]
+    Async,
+}
+
+/// A lease that is held.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    held: Arc<Held>,
+    waiting: Waiting,
+}
+
+#[derive(Debug)]
+struct Held {
+    cache: Cache,
+    key: String,
+    since: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    on: On,
+    /// The item's number. To renew the lease changes it.
+    cas: u64,
+    renewed: Instant,
+    phase: Phase,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Held,
+    Renewing,
+    /// Dropped during that, and to be given back after it.
+    Dropped,
+    /// Used, given back or lost.
+    Over,
+}
+
+impl Lease {
+    /// Holds the lease that a lookup has won.
+    pub(crate) fn hold(cache: &Cache, key: &str, cas: u64, on: On, waiting: Waiting) -> Self {
+        let now = Instant::now();
+        let held = Arc::new(Held {
+            cache: cache.clone(),
+            key: key.to_owned(),
+            since: now,
+            state: Mutex::new(State { on, cas, renewed: now, phase: Phase::Held, waker: None }),
+            changed: Condvar::new(),
+        });
+        if on != On::Fresh {
+            let weak = Arc::downgrade(&held);
+            keeper::keep(weak);
+        }
+        Lease { held, waiting }
+    }
+
+    /// Ends the lease, for its holder is about to store: what to store under.
+    pub(crate) fn end(&self) -> Guard {
+        let mut state = lock(&self.held.state);
+        while state.phase == Phase::Renewing {
+            state = self.held.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.phase = Phase::Over;
+        Guard::Unchanged(state.cas)
+    }
+
+    /// As [`Lease::end`].
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn end_async(&self) -> Guard {
+        std::future::poll_fn(|context: &mut Context<'_>| {
+            let mut state = lock(&self.held.state);
+            if state.phase == Phase::Renewing {
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            state.phase = Phase::Over;
+            Poll::Ready(Guard::Unchanged(state.cas))
+        })
+        .await
+    }
+}
+
+impl Lease {
+    /// Has the value removed when the lease is given back.
+    pub(crate) fn renounce(&self) {
+        lock(&self.held.state).on = On::Nothing;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (on, cas) = {
+            let mut state = lock(&self.held.state);
+            match state.phase {
+                Phase::Held => state.phase = Phase::Over,
+                Phase::Renewing => return state.phase = Phase::Dropped,
+                Phase::Dropped | Phase::Over => return,
+            }
+            (state.on, state.cas)
+        };
+        if on == On::Fresh {
+            return;
+        }
+        #[cfg(feature = "tokio")]
+        if self.waiting == Waiting::Async && self.held.cache.store().is_remote() {
+            // Nobody can wait here, and the caller need not.
+            let held = Arc::clone(&self.held);
+            crate::background::run(telemetry::within_current(async move {
+                let request = held.giving_back(on, cas);
+                let _ = held.cache.store().ask_async(Verb::Delete, &request, &held.cache.budget()).await;
+            }));
+            return;
+        }
+        self.held.give_back(on, cas);
+    }
+}
+
+impl Held {
+    /// Has the next caller win it.
+    fn give_back(&self, on: On, cas: u64) {
+        // Unanswered, it ends by itself.
+        let _ = self.cache.store().ask(Verb::Delete, &self.giving_back(on, cas), &self.cache.budget());
+    }
+
+    fn giving_back(&self, on: On, cas: u64) -> Request<'_> {
+        let (key, guard) = (self.key.as_str(), Guard::Unchanged(cas));
+        match on {
+            On::Nothing => Request::Delete { key, guard },
+            On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
+        }
+    }
+
+    /// Gives it up and wins it anew in one go, which starts its time again. The
+    /// time of a value that is being served goes on.
+    fn renew(&self, on: On, cas: u64) -> Option<u64> {
+        let (key, guard) = (self.key.as_str(), Guard::Unchanged(cas));
+        let ttl = (on == On::Nothing).then_some(LEASE);
+        let store = self.cache.store();
+        let errand = Errand {
+            node: store.places().of(key),
+            requests: vec![
+                Request::Invalidate { key, guard, ttl },
+                Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO },
+            ],
+        };
+        let exchange = Exchange::with_several(Verb::Get, Some(1));
+        let replies = store.ask_several(Verb::Get, &exchange, &[errand], &self.cache.budget());
+        let replies: Vec<Outcome> = replies.into_iter().flatten().collect();
+        exchange.end_all(replies.iter().find_map(|reply| reply.as_ref().err()));
+        match &replies[..] {
+            [Ok(Reply::Done), Ok(Reply::Missing(exchange::Lease::Won(cas)))] => Some(*cas),
+            [Ok(Reply::Done), Ok(Reply::Found(item))] if item.token == Token::Won => Some(item.cas),
+            _ => None,
+        }
+    }
+}
+
+impl Kept for Held {
+    fn tend(&self) {
+        let (on, cas) = {
+            let mut state = lock(&self.state);
+            let is_due = state.renewed.elapsed() >= RENEWAL && self.since.elapsed() < LONGEST;
+            if state.phase != Phase::Held || !is_due {
+                return;
+            }
+            state.phase = Phase::Renewing;
+            (state.on, state.cas)
+        };
+        let renewed = self.renew(on, cas);
+        let mut state = lock(&self.state);
+        state.renewed = Instant::now();
+        if let Some(cas) = renewed {
+            state.cas = cas;
+        }
+        let dropped = state.phase == Phase::Dropped;
+        // One that is lost is not renewed again; to store under it is refused.
+        state.phase = if dropped || renewed.is_none() { Phase::Over } else { Phase::Held };
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        self.changed.notify_all();
+        drop(state);
+        if dropped && let Some(cas) = renewed {
+            self.give_back(on, cas);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! How long a call's value is kept, when it is computed anew, and by whom.
+//!
+//! Arithmetic only; what follows from it is decided in `place`.
+
+use std::time::Duration;
+
+use crate::exchange::{Item, Ttl};
+
+/// What a site has chosen for one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// How long a value is fresh.
+    pub(crate) ttl: Ttl,
+    /// How long a value is kept behind that, to be served while it is computed
+    /// anew or if that fails.
+    pub(crate) grace: Duration,
+    pub(crate) ahead: Ahead,
+    /// How long a value is also kept in this process, if it is.
+    pub(crate) near: Option<Duration>,
+    pub(crate) single_flight: SingleFlight,
+}
+
+/// When a value is computed anew although it is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    Never,
+    /// When less than this is left, by one caller.
+    Of(Duration),
+    /// Sooner the longer it takes to compute, by chance: see [`is_early`].
+    Auto,
+}
+
+/// Among whom a value is computed once at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleFlight {
+    /// All processes that share the servers.
+    Lease,
+    /// The callers in this process.
+    Local,
+    /// Nobody: each caller computes for itself.
+    Off,
+}
+
+/// A value's time, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Whole seconds until it is stale; none: never, or it is not known.
+    Fresh(Option<u64>),
+    /// It may be served still.
+    Stale,
+    /// It may not be served.
+    Dead,
+}
+
+/// The share of a ttl by which it is shortened at most, so that values stored
+/// together do not end together.
+pub(crate) const JITTER: f64 = 0.1;
+
+impl Terms {
+    pub(crate) fn of(ttl: Ttl) -> Self {
+        let (grace, ahead, near, single_flight) = (Duration::ZERO, Ahead::Never, None, SingleFlight::Lease);
+        Terms { ttl, grace, ahead, near, single_flight }
+    }
+
+    /// What the server is to elect a caller for: items with less time left.
+    pub(crate) fn refresh_window(&self) -> Duration {
+        match self.ahead {
+            Ahead::Of(window) => self.grace.saturating_add(window),
+            Ahead::Never | Ahead::Auto => self.grace,
+        }
+    }
+
+    pub(crate) fn age(&self, item: &Item) -> Age {
+        let grace = self.grace.as_secs();
+        match item.seconds_left {
+            _ if item.stale && grace > 0 => Age::Stale,
+            _ if item.stale => Age::Dead,
+            Some(left) if left < grace => Age::Stale,
+            Some(left) => Age::Fresh(Some(left - grace)),
+            None => Age::Fresh(None),
+        }
+    }
+
+    /// How long a value is to be kept, with a fraction of chance from 0 to 1.
+    /// What knows no time left cannot tell when grace begins.
+    pub(crate) fn kept(&self, with_grace: bool, chance: f64) -> Ttl {
+        match shortened(self.ttl, chance) {
+            Ttl::For(ttl) if with_grace => Ttl::For(ttl.saturating_add(self.grace)),
+            ttl => ttl,
+        }
+    }
+}
+
+/// A ttl shortened by up to [`JITTER`].
+pub(crate) fn shortened(ttl: Ttl, chance: f64) -> Ttl {
+    match ttl {
+        Ttl::Forever => Ttl::Forever,
+        // Whole seconds are sent, rounded up: short ttls stay as they are.
+        Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0))),
+    }
+}
+
+/// Whether a caller is to compute a value anew that is fresh for `left` more
+/// and took `cost` to compute; `chance` is drawn from above 0 to 1.
+///
+/// The formula of Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic
+/// Cache Stampede Prevention*, VLDB 2015, with β = 1: `-cost · ln(chance) ≥
+/// left`, which is so with the probability `exp(-left / cost)`.
+pub(crate) fn is_early(cost: Duration, left: Duration, chance: f64) -> bool {
+    -cost.as_secs_f64() * chance.ln() >= left.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn item(left: Option<u64>, stale: bool) -> Item {
+        Item { seconds_left: left, stale, ..Item::default() }
+    }
+
+    #[test]
+    fn a_value_is_stale_once_only_grace_is_left() {
+        let plain = Terms::of(Ttl::For(secs(300)));
+        let terms = Terms { grace: secs(60), ..plain };
+        assert_eq!(terms.age(&item(Some(360), false)), Age::Fresh(Some(300)));
+        assert_eq!(terms.age(&item(Some(60), false)), Age::Fresh(Some(0)));
+        assert_eq!(terms.age(&item(Some(59), false)), Age::Stale);
+        assert_eq!(terms.age(&item(Some(200), true)), Age::Stale);
+        assert_eq!(plain.age(&item(Some(200), true)), Age::Dead);
+        assert_eq!(plain.age(&item(Some(0), false)), Age::Fresh(Some(0)));
+        assert_eq!(terms.age(&item(None, false)), Age::Fresh(None));
+    }
+
+    #[test]
+    fn grace_is_kept_behind_the_ttl_and_never_shortened() {
+        let terms = Terms { grace: secs(60), ..Terms::of(Ttl::For(secs(300))) };
+        assert_eq!(terms.kept(true, 0.0), Ttl::For(secs(360)));
+        assert_eq!(terms.kept(true, 1.0), Ttl::For(secs(330)));
+        assert_eq!(terms.kept(false, 0.0), Ttl::For(secs(300)));
+        assert_eq!(Terms::of(Ttl::Forever).kept(true, 0.5), Ttl::Forever);
+    }
+
+    #[test]
+    fn ttls_are_spread_evenly_over_their_last_tenth_and_never_above() {
+        let mut counts = [0_u32; 10];
+        for i in 0..100_000_u32 {
+            let Ttl::For(ttl) = shortened(Ttl::For(secs(1_000)), f64::from(i) / 100_000.0) else { unreachable!() };
+            assert!(ttl <= secs(1_000) && ttl > secs(900));
+            counts[((ttl.as_secs_f64() - 900.0) / 10.0).min(9.0) as usize] += 1;
+        }
+        let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - 10_000.0).powi(2) / 10_000.0).sum();
+        // The 99th percentile for nine degrees of freedom.
+        assert!(chi_square < 21.7, "{counts:?}");
+    }
+
+    #[test]
+    fn a_value_is_early_as_often_as_the_formula_says() {
+        for (cost, left) in [(1, 1), (1, 3), (5, 1), (10, 30)] {
+            let expected = (-f64::from(left) / f64::from(cost)).exp();
+            let draws = 100_000;
+            let early = (1..=draws)
+                .filter(|i| {
+                    is_early(
+                        secs(u64::try_from(cost).unwrap()),
+                        secs(u64::try_from(left).unwrap()),
+                        f64::from(*i) / f64::from(draws),
+                    )
+                })
+                .count();
+            let share = early as f64 / f64::from(draws);
+            assert!((share - expected).abs() < 0.001, "cost {cost}, left {left}: {share} for {expected}");
+        }
+    }
+}
