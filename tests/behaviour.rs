@@ -21,6 +21,7 @@ mod behaviour {
     mod compression;
     mod configuration;
     mod crowd;
+    mod dashboards;
     mod dialects;
     mod example;
     mod failover;

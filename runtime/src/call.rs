@@ -304,7 +304,9 @@ where
         return Ready { site, start: Start::Near(record.clone(), codec) };
     }
     let form = Form::of(&spot.key, codec, site.version(), spot.cache.compress());
-    let around = Around { flow: Flow { form, negatives, place: spot.place() }, store_if, on_error: O::answer };
+    let flow = Flow { form, negatives, place: spot.place() };
+    // In a box, since it is handed on often, and large.
+    let around = Box::new(Around { flow, store_if, on_error: O::answer });
     Ready { site, start: Start::Call { near, span, around: Some(around) } }
 }
 
@@ -322,12 +324,12 @@ enum Start<S: Shape, I> {
         near: Option<Arc<Record>>,
         span: Option<CallSpan>,
         /// What is around the body, if anything is.
-        around: Option<Around<S, I>>,
+        around: Option<Box<Around<S, I>>>,
     },
 }
 
 /// A call under way: its span, and what is around its body, if anything is.
-type Begun<S, I> = (CallSpan, Option<Around<S, I>>);
+type Begun<S, I> = (CallSpan, Option<Box<Around<S, I>>>);
 
 /// A body is of a type of its own, so these are compiled for each function and
 /// hold little more than the body.
@@ -438,10 +440,10 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
 
 /// Computes in the background.
 #[cfg(feature = "tokio")]
-type Detach<S, I, F> = fn(Around<S, I>, F, CallSpan);
+type Detach<S, I, F> = fn(Box<Around<S, I>>, F, CallSpan);
 
 #[cfg(feature = "tokio")]
-fn detach<S, I, F>(around: Around<S, I>, body: F, span: CallSpan)
+fn detach<S, I, F>(around: Box<Around<S, I>>, body: F, span: CallSpan)
 where
     S: Shape + 'static,
     S::Value: Send,
@@ -456,7 +458,7 @@ where
 
 #[cfg(feature = "tokio")]
 async fn compute<S, I, F>(
-    around: Option<Around<S, I>>,
+    around: Option<Box<Around<S, I>>>,
     body: F,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
@@ -499,7 +501,7 @@ enum Before<S: Shape> {
 
 impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
     /// The return value, if the body need not run.
-    fn before(around: &mut Option<Self>, span: &CallSpan) -> Before<S> {
+    fn before(around: &mut Option<Box<Self>>, span: &CallSpan) -> Before<S> {
         let Some(around) = around else { return Before::Compute };
         around.flow.place.begin(Waiting::Blocking, span);
         loop {
@@ -512,7 +514,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
 
     /// Stores what the body has returned, and returns it.
     fn after(
-        around: &mut Option<Self>,
+        around: &mut Option<Box<Self>>,
         returned: S::Return,
         fallback: Fallback<S::Value>,
         cost: u64,
