@@ -36,6 +36,7 @@ fn main() {
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["calls"] => calls::count(&Memcached::start().address()),
         ["gets", who, address, times] => blocking::gets(who.parse().unwrap(), address, times.parse().unwrap()),
+        ["near", who, times] => near::calls(who.parse().unwrap(), times.parse().unwrap()),
         ["task", who, address, times] => tasks::gets(who, address, times.parse().unwrap()),
         ["lists", who, address, times] => blocking::lists(who.parse().unwrap(), address, times.parse().unwrap()),
         _ => compare(&words),

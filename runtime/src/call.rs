@@ -40,12 +40,14 @@ pub struct Address {
 impl Address {
     /// Begins a call of the function at `site`.
     #[must_use]
+    #[inline]
     pub fn begin(site: &'static Site) -> Self {
         Address { mode: mode::current(), is_call: true, ..Self::of(site) }
     }
 
     /// The address of a call that is not made.
     #[must_use]
+    #[inline]
     pub fn of(site: &'static Site) -> Self {
         let (ttl, terms) = (site.ttl(), Terms::of(Ttl::Forever));
         Address { site, cache: None, ttl, terms, mode: Mode::Normal, is_call: false }
@@ -53,6 +55,7 @@ impl Address {
 
     /// Leaves the cache alone unless this is so.
     #[must_use]
+    #[inline]
     pub fn when(mut self, wanted: bool) -> Self {
         if !wanted {
             self.mode = Mode::Bypass;
@@ -62,6 +65,7 @@ impl Address {
 
     /// Uses this cache and not the process-wide one.
     #[must_use]
+    #[inline]
     pub fn cache(mut self, cache: &Cache) -> Self {
         self.cache = Some(cache.clone());
         self
@@ -69,6 +73,7 @@ impl Address {
 
     /// Keeps the value this long.
     #[must_use]
+    #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(Ttl::For(ttl));
         self
@@ -77,6 +82,7 @@ impl Address {
     /// Serves the value for so long behind its ttl while it is computed anew,
     /// or if that fails.
     #[must_use]
+    #[inline]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.terms.grace = whole_seconds(grace);
         self
@@ -84,6 +90,7 @@ impl Address {
 
     /// Has one caller compute the value anew when less than this is left.
     #[must_use]
+    #[inline]
     pub fn refresh_ahead(mut self, window: Duration) -> Self {
         self.terms.ahead = Ahead::Of(whole_seconds(window));
         self
@@ -91,6 +98,7 @@ impl Address {
 
     /// Has callers compute the value anew before its end, by chance.
     #[must_use]
+    #[inline]
     pub fn refresh_auto(mut self) -> Self {
         self.terms.ahead = Ahead::Auto;
         self
@@ -98,6 +106,7 @@ impl Address {
 
     /// Keeps the value this long in this process too.
     #[must_use]
+    #[inline]
     pub fn near(mut self, near: Duration) -> Self {
         self.terms.near = Some(near);
         self
@@ -105,6 +114,7 @@ impl Address {
 
     /// Has the value computed once at a time among these callers.
     #[must_use]
+    #[inline]
     pub fn single_flight(mut self, among: SingleFlight) -> Self {
         self.terms.single_flight = among;
         self

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{self, Guard, Item, Outcome, Reply, Request, Token, Ttl, Write};
 use crate::flight::{Course, Lead, Part, Waited, Waiter};
 use crate::key::Key;
-use crate::lease::{LEASE, Lease, On, Waiting};
+use crate::lease::{LEASE, Lease, On, SILENCE, Waiting};
 use crate::mode::Mode;
 use crate::near::Since;
 use crate::record::Record;
@@ -39,8 +39,8 @@ pub(crate) struct Place {
     next: Next,
     /// Of the near tier, before the value was looked for.
     since: Since,
-    /// Since when another process has been waited for.
-    polling: Option<Instant>,
+    /// The process that is waited for, if one is.
+    holder: Option<Holder>,
 }
 
 /// What the lookup has entitled this call to.
@@ -111,6 +111,31 @@ pub(crate) struct Packing {
     stores: bool,
 }
 
+/// Another process that holds the lease, as far as it can be seen.
+struct Holder {
+    since: Instant,
+    cas: u64,
+    renewed: Option<Instant>,
+}
+
+impl Holder {
+    fn seen(cas: u64) -> Self {
+        Holder { since: Instant::now(), cas, renewed: None }
+    }
+
+    /// Whether it is still at it: who is renews the lease, which changes its
+    /// number.
+    fn lives(&mut self, cas: u64) -> bool {
+        if cas != self.cas {
+            (self.cas, self.renewed) = (cas, Some(Instant::now()));
+        }
+        match self.renewed {
+            None => self.since.elapsed() < SILENCE,
+            Some(renewed) => renewed.elapsed() < LEASE,
+        }
+    }
+}
+
 /// A leader that takes less is waited for this long all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -130,7 +155,7 @@ impl Place {
             lead: None,
             next: Next::Ask,
             since: Since::default(),
-            polling: None,
+            holder: None,
         }
     }
 
@@ -345,7 +370,7 @@ impl Place {
     }
 
     fn hit(&mut self, item: Item, opened: &Opened, left: Option<u64>, span: &CallSpan) -> Verdict {
-        if self.polling.is_some() {
+        if self.holder.is_some() {
             span.coalesced(item.value.len());
         } else {
             span.hit(item.value.len(), opened.cost);
@@ -401,10 +426,10 @@ impl Place {
         if let Some(lead) = &self.lead {
             lead.is_under(cas);
         }
-        // The holder is in another process: it is asked for now and then.
-        let since = *self.polling.get_or_insert_with(Instant::now);
-        let waited = since.elapsed();
-        if self.terms.single_flight != SingleFlight::Lease || waited >= patience(span) {
+        // In another process, which is asked about now and then.
+        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas));
+        let waited = holder.since.elapsed();
+        if self.terms.single_flight != SingleFlight::Lease || !holder.lives(cas) || waited >= patience(span) {
             return self.compute(reason, span);
         }
         self.next = Next::Pause((waited / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));

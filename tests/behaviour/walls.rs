@@ -53,6 +53,7 @@ fn a_crate_is_named_in_one_place() {
         ("sha2::", "key"),
         ("md5::", "ring/ketama"),
         ("humantime::", "config"),
+        ("itoa::", "key_part"),
         ("miniz_oxide::", "foreign"),
         ("tracing::", "telemetry/"),
         ("opentelemetry::", "telemetry/"),
