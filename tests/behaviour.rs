@@ -21,6 +21,7 @@ mod behaviour {
     mod compression;
     mod configuration;
     mod crowd;
+    mod dashboards;
     mod dialects;
     mod example;
     mod failover;
@@ -28,6 +29,7 @@ mod behaviour {
     mod interop;
     mod metrics;
     mod nodes;
+    mod one_computation;
     mod otlp;
     mod outage;
     mod readme;

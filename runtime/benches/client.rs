@@ -18,6 +18,8 @@ mod functions;
 #[path = "../../tests/support/memcached.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
+#[path = "client/near.rs"]
+mod near;
 #[path = "client/raw.rs"]
 mod raw;
 #[path = "client/tasks.rs"]
@@ -48,6 +50,7 @@ fn compare(wanted: &[String]) {
     let mut rows = blocking::rows(&address, &keys);
     rows.extend(tasks::rows(&address, &keys));
     rows.extend(functions::rows(&server));
+    rows.extend(near::rows());
     timing::print_head();
     for row in rows {
         if wanted.is_empty() || wanted.iter().any(|word| row.name.contains(word.as_str())) {

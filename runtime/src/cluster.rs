@@ -27,7 +27,7 @@ use crate::server::{Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
 use crate::telemetry::client::{Part, Peer};
-use crate::telemetry::metrics::{self, Health};
+use crate::telemetry::nodes::{self, NodeState, Watched};
 
 /// Several nodes, or one.
 pub(crate) struct Cluster {
@@ -54,8 +54,8 @@ impl Plan {
     fn member(&self, server: &Server) -> Result<Member, Error> {
         self.access.check(server)?;
         let endpoint = Endpoint::new(server.clone(), self.access.clone());
-        let node = Node::new(endpoint, self.pool_size, self.pauses, self.failover);
-        Ok(Member { node, peer: Peer::at(server.host(), server.port()) })
+        let peer = Peer::at(server.host(), server.port());
+        Ok(Member { node: Node::new(endpoint, self.pool_size, self.pauses, self.failover, peer), peer })
     }
 }
 
@@ -76,7 +76,7 @@ impl Cluster {
             plan,
         });
         let weak = Arc::downgrade(&cluster);
-        metrics::watch(weak as Weak<dyn Health>);
+        nodes::watch(weak as Weak<dyn Watched>);
         if let Some(discovery) = &cluster.plan.discovery {
             discovery::start(Arc::downgrade(&cluster), discovery.clone());
         }
@@ -369,10 +369,13 @@ fn announce(node: &Node, request: &Request<'_>) {
     }
 }
 
-impl Health for Cluster {
-    fn up_and_down(&self) -> (u64, u64) {
-        let members = self.members();
-        let (up, down): (Vec<_>, Vec<_>) = members.all().partition(|(_, member)| member.node.is_up());
-        (up.len() as u64, down.len() as u64)
+impl Watched for Cluster {
+    fn nodes(&self) -> Vec<NodeState> {
+        let state = |(_, Member { node, peer }): (_, &Member)| NodeState {
+            peer,
+            is_up: node.is_up(),
+            connections: node.connections(),
+        };
+        self.members().all().map(state).collect()
     }
 }

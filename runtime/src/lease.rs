@@ -128,6 +128,12 @@ impl Lease {
 }
 
 impl Lease {
+    /// Neither renews the lease nor gives it back.
+    pub(crate) fn abandon(&self) {
+        let mut state = lock(&self.held.state);
+        state.phase = Phase::Over;
+    }
+
     /// Has the value removed when the lease is given back.
     pub(crate) fn renounce(&self) {
         lock(&self.held.state).on = On::Nothing;

@@ -57,6 +57,7 @@ mod background;
 mod bounded;
 #[cfg(feature = "memcache")]
 mod breaker;
+mod census;
 #[cfg(feature = "memcache")]
 mod comeback;
 #[cfg(feature = "memcache")]
@@ -145,6 +146,7 @@ pub use ring::Distribution;
 pub use server::{Failover, Protocol};
 pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
+pub use telemetry::names;
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]
 pub use telemetry::views;

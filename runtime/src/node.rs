@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::breaker::{Admission, Breaker, Pauses, Refusal};
 use crate::budget::Deadline;
+use crate::census::{Census, Connections};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
@@ -25,6 +26,7 @@ use crate::sync::lock;
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) breaker: Breaker,
+    census: &'static dyn Census,
     pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
     async_pool: crate::async_pool::AsyncPool,
@@ -63,10 +65,17 @@ struct Sent<'a> {
 }
 
 impl Node {
-    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses, failover: Failover) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        pool_size: usize,
+        pauses: Pauses,
+        failover: Failover,
+        census: &'static dyn Census,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Node {
             endpoint,
             breaker: Breaker::new(pauses),
+            census,
             pool: Pool::new(pool_size),
             // One place is the shared connection's.
             #[cfg(feature = "tokio")]
@@ -110,7 +119,7 @@ impl Node {
             self.pool.clear();
             permit = self.checkout(deadline)?.0;
         }
-        let fresh = Connection::dial(&self.endpoint, deadline)?;
+        let fresh = self.dial(deadline)?;
         self.converse(fresh, request, deadline, permit)
     }
 
@@ -146,9 +155,34 @@ impl Node {
     /// The right to have a connection open, and an idle one that works if
     /// there is one.
     fn checkout(&self, deadline: Deadline) -> Result<(Place<'_>, Option<Box<Connection>>), Error> {
-        let wait = || self.pool.checkout(deadline.left().unwrap_or_default());
-        let permit = self.pool.try_checkout().or_else(wait).ok_or_else(|| self.exhausted())?;
+        let permit = match self.pool.try_checkout() {
+            Some(permit) => permit,
+            None => {
+                let since = Instant::now();
+                self.waited(since, self.pool.checkout(deadline.left().unwrap_or_default()))?
+            }
+        };
         Ok(self.usable(permit, deadline))
+    }
+
+    /// A permit that has been waited for, unless there was none in time.
+    fn waited<P>(&self, since: Instant, permit: Option<P>) -> Result<P, Error> {
+        if permit.is_some() {
+            self.census.waited(since.elapsed());
+        } else {
+            self.census.gave_up();
+        }
+        permit.ok_or_else(|| {
+            let message = format!("all connections to {} were in use for too long", self.endpoint.server);
+            Error::new(ErrorKind::PoolExhausted, message)
+        })
+    }
+
+    fn dial(&self, deadline: Deadline) -> Result<Box<Connection>, Error> {
+        let since = Instant::now();
+        let connection = Connection::dial(&self.endpoint, deadline)?;
+        self.census.opened(since.elapsed());
+        Ok(connection)
     }
 
     fn usable<'a>(&'a self, mut permit: Place<'a>, deadline: Deadline) -> (Place<'a>, Option<Box<Connection>>) {
@@ -203,7 +237,7 @@ impl Node {
                 Err(_) => self.pool.clear(),
             }
         }
-        let mut connection = Connection::dial(&self.endpoint, deadline)?;
+        let mut connection = self.dial(deadline)?;
         let tickets = self.say(&mut connection, requests, verb, deadline)?;
         Ok(Sent { permit, connection, tickets, verb, was_idle: false })
     }
@@ -286,9 +320,12 @@ impl Node {
         self.pipelines.clear();
     }
 
-    fn exhausted(&self) -> Error {
-        let message = format!("all connections to {} were in use for too long", self.endpoint.server);
-        Error::new(ErrorKind::PoolExhausted, message)
+    /// The connections that are open now.
+    pub(crate) fn connections(&self) -> Connections {
+        let connections = self.pool.connections();
+        #[cfg(feature = "tokio")]
+        let connections = connections + self.async_pool.connections() + self.pipelines.connections();
+        connections
     }
 }
 
@@ -338,7 +375,7 @@ impl Pending<'_> {
     fn ask_again(&mut self, deadline: Deadline) -> Result<(), Error> {
         let (node, sent) = (self.node, &mut self.sent);
         node.pool.clear();
-        sent.connection = Connection::dial(&node.endpoint, deadline)?;
+        sent.connection = node.dial(deadline)?;
         sent.tickets = node.say(&mut sent.connection, self.requests, sent.verb, deadline)?;
         self.read(deadline)
     }
@@ -381,7 +418,7 @@ mod on_tokio {
                 }
                 self.async_pool.clear();
             }
-            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            let fresh = self.dial_async(deadline).await?;
             self.converse_async(fresh, request, deadline, &permit).await
         }
 
@@ -403,7 +440,18 @@ mod on_tokio {
         }
 
         async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<Permit<'_>, Error> {
-            self.async_pool.checkout(runtime, deadline).await.ok_or_else(|| self.exhausted())
+            if let Some(permit) = self.async_pool.try_checkout(runtime) {
+                return Ok(permit);
+            }
+            let since = Instant::now();
+            self.waited(since, self.async_pool.checkout(runtime, deadline).await)
+        }
+
+        async fn dial_async(&self, deadline: Deadline) -> Result<AsyncConnection, Error> {
+            let since = Instant::now();
+            let connection = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            self.census.opened(since.elapsed());
+            Ok(connection)
         }
 
         fn runtime(&self) -> Result<Id, Error> {
@@ -419,7 +467,7 @@ mod on_tokio {
         async fn exchange_in_line(&self, runtime: Id, request: &Request<'_>, deadline: Deadline) -> Option<Outcome> {
             let queue = match self.pipelines.way(runtime, self.async_pool.in_use()) {
                 Way::Own => return None,
-                Way::Open(opening) => match AsyncConnection::dial(&self.endpoint, deadline).await {
+                Way::Open(opening) => match self.dial_async(deadline).await {
                     Ok(connection) => return self.converse_in_line(&opening.open(connection), request, deadline).await,
                     Err(error) => return Some(Err(error)),
                 },
@@ -483,7 +531,7 @@ mod on_tokio {
                 }
                 self.async_pool.clear();
             }
-            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            let fresh = self.dial_async(deadline).await?;
             self.converse_on(fresh, requests, deadline, &permit, outcomes).await
         }
 
@@ -555,7 +603,7 @@ mod on_tokio {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -564,6 +612,49 @@ mod tests {
     use crate::exchange::{Guard, Ttl, Write};
     use crate::memcached::{Memcached, until};
     use crate::resolve::Addresses;
+
+    #[derive(Default)]
+    struct Tally {
+        gave_up: AtomicUsize,
+        opened: AtomicUsize,
+    }
+
+    impl Census for Tally {
+        fn waited(&self, _: Duration) {}
+
+        fn gave_up(&self) {
+            self.gave_up.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn opened(&self, _: Duration) {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn within(limit: Duration) -> Deadline {
+        Budget::new(limit, limit).deadline()
+    }
+
+    #[test]
+    fn connections_are_counted_and_so_are_those_who_get_none() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (server, tally) = (Memcached::start(), Box::leak(Box::<Tally>::default()));
+        let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, tally);
+        assert_eq!(node.connections(), Connections::default());
+
+        let pending = node.begin(None, &[Request::Version], within(MINUTE)).expect("sent");
+        assert_eq!(node.connections(), Connections { idle: 0, used: 1 });
+        let error = node.ask(&Request::Version, within(Duration::from_millis(1))).expect_err("no second connection");
+        assert_eq!((error.kind(), tally.gave_up.load(Ordering::Relaxed)), (ErrorKind::PoolExhausted, 1));
+
+        assert!(pending.finish(within(MINUTE)).iter().all(Result::is_ok));
+        assert_eq!(node.connections(), Connections { idle: 1, used: 0 });
+        assert!(node.ask(&Request::Version, within(MINUTE)).is_ok());
+        assert_eq!(tally.opened.load(Ordering::Relaxed), 1);
+        node.quit();
+        assert_eq!(node.connections(), Connections::default());
+    }
 
     #[test]
     fn connections_follow_a_name_to_its_new_address() {
@@ -574,7 +665,7 @@ mod tests {
         let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
         let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
         endpoint.addresses = Some(addresses.clone());
-        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None);
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, Box::leak(Box::<Tally>::default()));
         let deadline = || Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
         let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
         let set = |key| {

@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 
 use crate::async_connection::{AsyncConnection, Socket};
 use crate::budget::Deadline;
+use crate::census::Connections;
 use crate::error::ErrorKind;
 use crate::exchange::Request;
 use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
@@ -92,6 +93,17 @@ impl Pipelines {
         lines.retain(|(_, line)| !matches!(line, Line::Open(queue) if queue.is_closed()));
         lines.push((runtime, Line::Opening));
         Way::Open(Opening { pipelines: self, runtime })
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let lines = lock(&self.lines);
+        let is_used = |line: &Line| match line {
+            Line::Opening => Some(true),
+            Line::Open(queue) => (!queue.is_closed()).then(|| queue.requests.load(Ordering::Relaxed) > 0),
+        };
+        let open: Vec<bool> = lines.iter().filter_map(|(_, line)| is_used(line)).collect();
+        let used = open.iter().filter(|used| **used).count();
+        Connections { idle: open.len() - used, used }
     }
 
     /// Closes the connections as soon as nobody waits on them.

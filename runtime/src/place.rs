@@ -134,15 +134,6 @@ impl Place {
         }
     }
 
-    /// What is kept in this process.
-    pub(crate) fn near(&self) -> Option<Arc<Record>> {
-        self.terms.near?;
-        match self.mode {
-            Mode::Normal | Mode::ReadOnly => self.cache.near().find(self.key.wire()),
-            Mode::Refresh | Mode::Bypass => None,
-        }
-    }
-
     /// Begins to look for the value; where it is kept in this process, for all
     /// callers at once.
     pub(crate) fn begin(&mut self, waiting: Waiting, span: &CallSpan) {
@@ -416,7 +407,7 @@ impl Place {
         if self.terms.single_flight != SingleFlight::Lease || waited >= patience(span) {
             return self.compute(reason, span);
         }
-        self.next = Next::Pause((waited / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        self.next = Next::Pause((waited / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         Verdict::Wait
     }
 
@@ -645,6 +636,14 @@ impl Place {
     fn land(&mut self, record: Option<Arc<Record>>) {
         if let Some(lead) = self.lead.take() {
             lead.land(record);
+        }
+    }
+
+    /// Has nobody try again at once: whoever is elected next waits until this
+    /// call is taken for dead.
+    pub(crate) fn back_off(&mut self) {
+        if let Claim::Lease(lease) = &self.claim {
+            lease.abandon();
         }
     }
 

@@ -8,6 +8,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::census::Connections;
 use crate::sync::lock;
 
 /// Connections of type `C`, at most `limit` open at once.
@@ -73,6 +74,11 @@ impl<C> Pool<C> {
         state.lent += 1;
         // The one used last is the one most likely to be alive.
         Permit { pool: self, idle: state.idle.pop() }
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let state = lock(&self.state);
+        Connections { idle: state.idle.len(), used: state.lent }
     }
 
     /// Closes every idle connection: the node has gone, and they with it.

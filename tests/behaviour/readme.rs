@@ -43,3 +43,16 @@ fn every_argument_of_the_attribute_is_in_the_readme() {
         assert!(README.contains(&format!("| `{name}` |")) || README.contains(&format!("| `{name}(")), "{name}");
     }
 }
+
+#[test]
+fn every_metric_is_in_the_readme_and_has_a_public_name() {
+    let names = include_str!("../../runtime/src/telemetry/names.rs");
+    let named = names.split("pub mod metrics {").nth(1).unwrap().split('"').skip(1).step_by(2);
+    let table = README.split("| metric | kind, unit | attributes |").nth(1).unwrap();
+    let rows = table.lines().skip(2).map_while(|row| row.strip_prefix("| `")?.split('`').next());
+    let (mut named, mut rows): (Vec<_>, Vec<_>) = (named.collect(), rows.collect());
+    named.sort_unstable();
+    rows.sort_unstable();
+    assert!(named.len() > 8);
+    assert_eq!(named, rows);
+}

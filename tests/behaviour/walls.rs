@@ -80,6 +80,7 @@ fn a_layer_uses_itself_and_what_is_below() {
             "background",
             "bounded",
             "breaker",
+            "census",
             "comeback",
             "connection",
             "embedded",

@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod latency;
 pub(crate) mod memo;
 pub(crate) mod metrics;
+pub mod names;
+pub(crate) mod nodes;
 pub(crate) mod report;
 pub(crate) mod stats;
 #[cfg(feature = "views")]
