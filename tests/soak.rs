@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use memocached::{Cache, Mode, memcached, with_mode};
 
+use tokio::runtime::{Builder, Runtime};
+
 use figures::Figures;
 use support::memcached::{Memcached, until};
 use support::proxy::{Fault, Form, Pace, Proxy, Then};
@@ -160,6 +162,10 @@ fn in_turn(servers: &[Mutex<Memcached>], over: &AtomicBool, every: Duration, dis
     }
 }
 
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
@@ -176,13 +182,15 @@ fn whatever_happens_functions_return_what_they_would_without_a_cache() {
 
     let servers: Vec<_> = (0..SERVERS).map(|_| Mutex::new(Memcached::start())).collect();
     let proxies: Vec<_> = servers.iter().map(|server| Proxy::before(server.lock().unwrap().port)).collect();
+    // tokio's first runtime opens what lasts as long as the process.
+    drop(runtime());
     let before = open_files();
     let figures = Arc::new(Figures::default());
     {
         let list = proxies.iter().map(Proxy::address).collect::<Vec<_>>().join(",");
         let cache = Cache::builder().servers(list).timeout(BUDGET).pool_size(8);
         let cache = cache.retry_after(Duration::from_millis(10)).build().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = runtime();
         proxies.iter().zip(PER_MILLE).for_each(|(proxy, per_mille)| proxy.follow(script(per_mille)));
         let over = Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..TASKS)
@@ -214,9 +222,9 @@ fn whatever_happens_functions_return_what_they_would_without_a_cache() {
             runtime.block_on(task).expect("no task panics");
         }
     }
+    println!("{figures}; open descriptors {before} before, {} at the end", open_files());
     until("connections to be closed", || (open_files() <= before).then_some(()));
-    println!("{figures}; open descriptors {before} before, {} after", open_files());
-    println!("{} panics", panics.load(Ordering::Relaxed));
+    println!("open descriptors {} after; {} panics", open_files(), panics.load(Ordering::Relaxed));
     assert_eq!(figures.wrong(), 0, "{figures}");
     assert_eq!(panics.load(Ordering::Relaxed), 0);
     // The cache must have been of some use, or nothing has been tested.
