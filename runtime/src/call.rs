@@ -18,7 +18,7 @@ use crate::mode::{self, Mode};
 use crate::negative::Negative;
 use crate::place::{Arrival, Place};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
-use crate::record::{Form, Found, Record};
+use crate::record::{Form, Record};
 use crate::shape::{HoldsErr, HoldsNone, Shape};
 use crate::site::Site;
 use crate::telemetry::memo::{CallSpan, Due};
@@ -309,9 +309,9 @@ where
     let Some(spot) = spot else { return Ready { site, start: Start::Call { near, span, around: None } } };
     let codec = codec.choose(&spot.cache);
     if let Some(record) = &near
-        && record.is_of(codec.as_ref(), &spot.key, site.version())
+        && let Some(cost) = record.cost_of(codec.as_ref(), &spot.key, site.version())
     {
-        return Ready { site, start: Start::Near(record.clone(), codec) };
+        return Ready { site, start: Start::Near { record: Arc::clone(record), codec, cost } };
     }
     let form = Form::of(&spot.key, codec, site.version(), spot.cache.compress());
     let flow = Flow { form, negatives, place: spot.place() };
@@ -328,7 +328,7 @@ pub struct Ready<S: Shape, I> {
 
 enum Start<S: Shape, I> {
     /// At its end: its value is in this process.
-    Near(Arc<Record>, Box<dyn Codec<S::Value>>),
+    Near { record: Arc<Record>, codec: Box<dyn Codec<S::Value>>, cost: u64 },
     Call {
         /// What may be a return value without a value.
         near: Option<Arc<Record>>,
@@ -352,8 +352,8 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             Err(returned)
         };
         match self.start {
-            Start::Near(record, codec) => match record.decoded(codec.as_ref()) {
-                Some(Found { value, cost }) => hit(S::join(value), cost),
+            Start::Near { record, codec, cost } => match record.decoded(codec.as_ref()) {
+                Some(value) => hit(S::join(value), cost),
                 // It has been encoded or decoded here before.
                 None => Ok((telemetry.open(), None)),
             },

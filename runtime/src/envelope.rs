@@ -92,13 +92,16 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
 }
 
-/// What is in an envelope that has been sealed or opened in this process:
-/// codec, schema and contents.
-pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, Contents<'_>)> {
-    if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != FORMAT {
-        return None;
-    }
-    Some((bytes[3], u64_at(bytes, 4), Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) }))
+/// Codec, schema and cost of an envelope that has been sealed or opened in this
+/// process.
+pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, u64)> {
+    let is_one = bytes.len() >= HEADER && bytes[..2] == MAGIC && bytes[2] == FORMAT;
+    is_one.then(|| (bytes[3], u64_at(bytes, 4), u64_at(bytes, 28)))
+}
+
+/// What is behind the header.
+pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
+    bytes.get(HEADER..).unwrap_or_default()
 }
 
 fn checksum(bytes: &[u8]) -> u64 {

@@ -28,6 +28,20 @@ const READABLE_PREFIX: usize = MAX_KEY - 33;
 /// An empty element of a group; no escape, since no digits follow.
 const EMPTY: char = '%';
 
+/// Whether there is such a byte: eight are compared at once.
+fn has(text: &str, byte: u8) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    let wanted = u64::from(byte) * LOW;
+    let mut chunks = text.as_bytes().chunks_exact(8);
+    let mut found = 0;
+    for chunk in &mut chunks {
+        let differences = u64::from_le_bytes(chunk.try_into().unwrap_or_default()) ^ wanted;
+        // A byte of zeros borrows from its highest bit.
+        found |= differences.wrapping_sub(LOW) & !differences & (LOW << 7);
+    }
+    found != 0 || chunks.remainder().contains(&byte)
+}
+
 /// The bytes that stand for themselves.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
@@ -156,9 +170,8 @@ impl KeyBuilder {
     }
 
     fn owner_of(&mut self, closure: &str) {
-        // So it is for most functions, and found out sooner than by a search
-        // that stops at the first.
-        if closure.bytes().filter(|byte| *byte == b'<').count() == 0 {
+        // So it is for most functions, and found out soon.
+        if !has(closure, b'<') {
             return;
         }
         let owner = around(closure);
@@ -351,6 +364,14 @@ impl KeyWriter {
     }
 
     /// Writes a piece; two of them must not run into one another.
+    /// A number: a leaf of nothing but digits and a sign.
+    pub(crate) fn number(&mut self, digits: &str) {
+        match self.terminator {
+            Some(b'0'..=b'9' | b'-') => self.leaf(digits),
+            _ => self.piece(|key| key.text.push_str(digits)),
+        }
+    }
+
     fn piece(&mut self, write: impl FnOnce(&mut Self)) {
         if self.adjacent {
             self.structure("&");

@@ -85,7 +85,7 @@ macro_rules! integers {
     ($($type:ty),*) => {$(
         impl KeyPart for $type {
             fn write(&self, key: &mut KeyWriter) {
-                key.leaf(itoa::Buffer::new().format(*self));
+                key.number(itoa::Buffer::new().format(*self));
             }
         }
     )*};

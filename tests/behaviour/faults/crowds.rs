@@ -8,7 +8,7 @@ use memocached::{AsyncClient, Error, ErrorKind, Protocol, Ttl};
 
 use super::rows::{Ends, ROWS, Row};
 use crate::support::memcached::{Memcached, until};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Form, Proxy, Then};
 
 const TASKS: usize = 24;
 /// One in so many replies is hit.
@@ -24,7 +24,9 @@ async fn visit(client: &AsyncClient, number: usize) -> Result<bool, Error> {
     let key = format!("crowds:{number}");
     let stored = client.set(&key, &value(number), Ttl::Forever).await;
     let found = client.get::<String>(&key).await?;
-    assert!(found.as_ref().is_none_or(|found| *found == value(number)), "{key} has another's value");
+    if let Some(found) = &found {
+        assert_eq!(*found, value(number), "{key} has another's value");
+    }
     stored.map(|()| found.is_some())
 }
 
@@ -57,8 +59,12 @@ fn survives(row: &'static Row, protocol: Protocol, proxy: &Proxy) {
 
 #[test]
 fn whatever_goes_wrong_in_a_crowd_nobody_gets_what_is_anothers() {
-    let rows =
-        Mutex::new(ROWS.iter().flat_map(|row| [(row, Protocol::Auto), (row, Protocol::Ascii)]).collect::<Vec<_>>());
+    // Where bytes are lost within a stream, what follows may by chance end as a
+    // value does. TCP does not lose any; and only functions' values have a
+    // checksum.
+    let loses = |row: &&Row| row.fault.form == Form::Half && row.fault.then == Then::GoOn;
+    let rows = ROWS.iter().filter(|row| !loses(row)).flat_map(|row| [(row, Protocol::Auto), (row, Protocol::Ascii)]);
+    let rows = Mutex::new(rows.collect::<Vec<_>>());
     let next = || rows.lock().unwrap().pop();
     std::thread::scope(|scope| {
         for _ in 0..4 {
