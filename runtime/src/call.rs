@@ -308,11 +308,11 @@ where
     let Addressed { site, spot, near, span } = address;
     let Some(spot) = spot else { return Ready { site, start: Start::Call { near, span, around: None } } };
     let codec = codec.choose(&spot.cache);
-    if let Some(record) = &near
-        && let Some(cost) = record.cost_of(codec.as_ref(), &spot.key, site.version())
-    {
-        return Ready { site, start: Start::Near { record: Arc::clone(record), codec, cost } };
-    }
+    let cost = near.as_ref().and_then(|record| record.cost_of(codec.as_ref(), &spot.key, site.version()));
+    let near = match (near, cost) {
+        (Some(record), Some(cost)) => return Ready { site, start: Start::Near { record, codec, cost } },
+        (near, _) => near,
+    };
     let form = Form::of(&spot.key, codec, site.version(), spot.cache.compress());
     let flow = Flow { form, negatives, place: spot.place() };
     // In a box, since it is handed on often, and large.
