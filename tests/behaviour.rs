@@ -34,6 +34,7 @@ mod behaviour {
     mod shapes;
     mod sharing;
     mod spans;
+    mod versions;
     mod walls;
     mod without_prelude;
 }

@@ -128,6 +128,11 @@ impl Lease {
 }
 
 impl Lease {
+    /// Whether it is for storing under this key.
+    pub(crate) fn is_for(&self, key: &str) -> bool {
+        self.held.key == key
+    }
+
     /// Has the value removed when the lease is given back.
     pub(crate) fn renounce(&self) {
         lock(&self.held.state).on = On::Nothing;

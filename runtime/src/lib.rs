@@ -22,6 +22,7 @@ mod memcached;
 mod timed;
 
 // Layer 0: pure.
+mod aside;
 mod budget;
 mod chance;
 mod clock;
