@@ -22,6 +22,7 @@ mod behaviour {
     mod crowd;
     mod dialects;
     mod example;
+    mod integrity;
     mod interop;
     mod metrics;
     mod nodes;
