@@ -7,6 +7,7 @@
 
 mod behaviour {
     mod arguments;
+    mod authenticated;
     mod bodies;
     mod choices;
     mod client;

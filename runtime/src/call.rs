@@ -256,7 +256,7 @@ where
     let Memo { address, codec, negatives, store_if, .. } = memo;
     let Addressed { site, place, near, span } = address;
     let around = place.map(|place| {
-        let form = Form::of(&place.key, codec.choose(&place.cache), site.version(), place.cache.compress());
+        let form = Form::of(&place.key, codec.choose(&place.cache), site.version(), place.cache.wrapping());
         Around { flow: Flow { form, negatives, place }, store_if, on_error: O::answer }
     });
     Ready { site, near, span, around }

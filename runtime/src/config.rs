@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::ring::Distribution;
 use crate::server::{Failover, Protocol, Server};
+use crate::signature;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -58,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) tls_key: Option<String>,
     pub(crate) enabled: Enabled,
     pub(crate) record: Record,
+    /// What stored values are signed with.
+    pub(crate) auth_key: Option<signature::Secret>,
 }
 
 /// Text that is not shown.
@@ -118,6 +121,7 @@ impl Default for Settings {
             tls_key: None,
             enabled: Enabled::All,
             record: Record::Nothing,
+            auth_key: None,
         }
     }
 }
@@ -130,7 +134,7 @@ impl Settings {
     /// Reads the variables through `lookup`; an empty one counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
-        let variables: [(&str, Setter); 19] = [
+        let variables: [(&str, Setter); 20] = [
             ("MEMCACHED_SERVERS", Settings::set_servers),
             ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
             ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
@@ -165,6 +169,10 @@ impl Settings {
             }),
             ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
             ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
+            ("MEMCACHED_AUTH_KEY", |settings, text| {
+                settings.auth_key = Some(signature::Secret::from_text(text).ok_or(signature::Secret::FORM)?);
+                Ok(())
+            }),
         ];
         for (name, set) in variables {
             if let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) {
@@ -272,7 +280,7 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
     let setting = match (name, value.contains('@')) {
         // What stands in front of the `@` may be a password.
         ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
-        ("MEMCACHED_PASSWORD", _) => format!("{name} (not shown)"),
+        ("MEMCACHED_PASSWORD" | "MEMCACHED_AUTH_KEY", _) => format!("{name} (not shown)"),
         _ => format!("{name}={value:?}"),
     };
     Error::new(ErrorKind::Configuration, format!("{setting} cannot be used; accepted: {accepted}"))

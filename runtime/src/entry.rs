@@ -95,7 +95,7 @@ impl<C> Handle<C> {
         C: Choose<V> + Clone,
     {
         let Place { cache, key, .. } = self.place()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version(), cache.compress()))
+        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version(), cache.wrapping()))
     }
 
     fn key(&self) -> Result<&str, Error> {

@@ -40,6 +40,7 @@ mod ring;
 mod schema;
 mod server;
 mod shape;
+mod signature;
 mod sync;
 mod terms;
 
