@@ -32,6 +32,7 @@ mod behaviour {
     mod readme;
     mod refreshable;
     mod schema;
+    mod secrets;
     mod servers;
     mod shapes;
     mod sharing;

@@ -253,6 +253,9 @@ fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
     Err(Error::new(ErrorKind::Decode, "there is a sequence in it of what takes no bytes, such as `Vec<()>`"))
 }
 
+#[cfg(any(feature = "bincode", feature = "json"))]
+const NO_SUCH_VALUE: &str = "the bytes are no value of this type";
+
 #[cfg(feature = "bincode")]
 mod binary {
     use bincode::config::standard;
@@ -272,11 +275,22 @@ mod binary {
 
     pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         super::refuse_weightless::<T>()?;
-        let mut decoder = decoder(bytes).map_err(Error::decode)?;
-        let BorrowCompat(value) = BorrowCompat::<T>::borrow_decode(&mut decoder).map_err(Error::decode)?;
+        let mut decoder = decoder(bytes).map_err(refused)?;
+        let BorrowCompat(value) = BorrowCompat::<T>::borrow_decode(&mut decoder).map_err(refused)?;
         match decoder.reader().peek_read(1) {
             None => Ok(value),
             Some(_) => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
+        }
+    }
+
+    /// What a type says of the bytes it refuses may quote them.
+    fn refused(error: DecodeError) -> Error {
+        match error {
+            DecodeError::UnexpectedEnd { .. }
+            | DecodeError::LimitExceeded
+            | DecodeError::Utf8 { .. }
+            | DecodeError::Other(_) => Error::decode(error),
+            _ => Error::new(ErrorKind::Decode, super::NO_SUCH_VALUE),
         }
     }
 
@@ -408,15 +422,28 @@ mod readable {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use super::Error;
+    use serde_json::error::Category;
+
     use super::depth::Shallow;
+    use super::{Error, ErrorKind};
 
     pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
         serde_json::to_writer(Shallow::new(out), value).map_err(Error::encode)
     }
 
     pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(bytes).map_err(Error::decode)
+        serde_json::from_slice(bytes).map_err(refused)
+    }
+
+    /// serde_json quotes what it refuses.
+    fn refused(error: serde_json::Error) -> Error {
+        let (line, column) = (error.line(), error.column());
+        let what = match error.classify() {
+            Category::Eof => "the JSON ends too soon",
+            Category::Syntax => "the bytes are no JSON",
+            Category::Data | Category::Io => super::NO_SUCH_VALUE,
+        };
+        Error::new(ErrorKind::Decode, format!("{what}: line {line}, column {column}"))
     }
 }
 
