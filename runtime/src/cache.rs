@@ -136,7 +136,11 @@ impl Cache {
     }
 
     pub(crate) fn records_keys(&self) -> bool {
-        self.backend.settings().record == Record::Keys
+        self.backend.settings().record != Record::Nothing
+    }
+
+    pub(crate) fn records_values(&self) -> bool {
+        self.backend.settings().record == Record::Values
     }
 }
 

@@ -93,6 +93,8 @@ pub(crate) enum Enabled {
 pub(crate) enum Record {
     Nothing,
     Keys,
+    /// And keys.
+    Values,
 }
 
 impl Default for Settings {
@@ -332,7 +334,7 @@ impl Accepted for Failover {
 }
 
 impl Accepted for Record {
-    const FORM: &'static str = "`none` or `keys`";
+    const FORM: &'static str = "`none`, `keys` or `values`";
 }
 
 fn ttl(text: &str) -> Result<Ttl, String> {
@@ -418,6 +420,7 @@ fn record(text: &str) -> Option<Record> {
     match text {
         "none" => Some(Record::Nothing),
         "keys" => Some(Record::Keys),
+        "values" => Some(Record::Values),
         _ => None,
     }
 }
@@ -461,6 +464,7 @@ mod tests {
         assert_eq!(read("MEMCACHED_CODEC", "bincode").unwrap().codec, Standard::named("bincode"));
         assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
         assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
+        assert_eq!(read("MEMCACHED_RECORD", "values").unwrap().record, Record::Values);
     }
 
     #[test]
@@ -488,7 +492,7 @@ mod tests {
             ("MEMCACHED_CODEC", "pickle"),
             ("MEMCACHED_ENABLED", "fib"),
             ("MEMCACHED_ENABLED", "-"),
-            ("MEMCACHED_RECORD", "values"),
+            ("MEMCACHED_RECORD", "everything"),
         ];
         for (name, value) in cases {
             let error = read(name, value).expect_err(name);

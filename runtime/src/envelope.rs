@@ -106,6 +106,11 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
 }
 
+/// What is in an envelope, whosever it is.
+pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
+    bytes.get(HEADER..).unwrap_or_default()
+}
+
 fn checksum(bytes: &[u8]) -> u64 {
     let mut hasher = Xxh3::new();
     hasher.update(&bytes[..CHECKSUM.start]);

@@ -19,7 +19,7 @@ use crate::key::Key;
 use crate::lease::{LEASE, Lease, On, Waiting};
 use crate::mode::Mode;
 use crate::near::Since;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::telemetry::memo::{CallSpan, Due, MissReason};
 use crate::terms::{Age, Ahead, SingleFlight, Terms, is_early};
 
@@ -293,6 +293,7 @@ impl Place {
                 return self.compute_with_others(Some(item.cas), reason, span);
             }
         };
+        self.show(&item.value, item.flags, span);
         match self.age(&item, &opened) {
             Age::Fresh(left) => match item.token {
                 Token::Won if !opened.negative => {
@@ -331,6 +332,13 @@ impl Place {
                     self.compute_with_others(Some(item.cas), MissReason::Expired, span)
                 }
             },
+        }
+    }
+
+    /// Has the span show what is stored, if that is wanted.
+    fn show(&self, bytes: &[u8], flags: u32, span: &CallSpan) {
+        if self.cache.records_values() {
+            span.value(&record::shown(bytes, flags));
         }
     }
 
@@ -437,6 +445,7 @@ impl Place {
         match waited {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {
                 Ok(_) => {
+                    self.show(&record.bytes, record.flags, span);
                     span.coalesced(record.bytes.len());
                     Verdict::Use
                 }
@@ -535,6 +544,7 @@ impl Place {
             span.not_stored(ErrorKind::Encode.as_str());
             return None;
         };
+        self.show(&record.bytes, record.flags, span);
         let overhead = self.aside.as_ref().map_or(0, Aside::overhead);
         if exchange::check_size(self.slot().len() + overhead + record.bytes.len()).is_err() {
             span.not_stored(ErrorKind::TooLarge.as_str());

@@ -9,7 +9,7 @@ use crate::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::error::Error;
 use crate::foreign;
 use crate::key::Key;
-use crate::signature::{SIGNED, Secret, Signing};
+use crate::signature::{self, SIGNED, Secret, Signing};
 
 /// How values of one type are stored for one key.
 pub(crate) struct Form<V> {
@@ -179,6 +179,26 @@ impl Frame {
                 let payload = foreign::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
                 Ok((payload, 0))
             }
+        }
+    }
+}
+
+/// What is stored of a value, for people to read: its first bytes, as text if
+/// that is what they are, or else in hexadecimal digits.
+pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
+    const MOST: usize = 256;
+    let signature = if foreign::kind(flags) == SIGNED_FLAGS { signature::LENGTH } else { 0 };
+    let bytes = &bytes[..bytes.len().saturating_sub(signature)];
+    let Ok((bytes, flags)) = foreign::uncompressed(Cow::Borrowed(bytes), flags) else { return String::new() };
+    let is_enveloped = matches!(flags, CLIENT_FLAGS | SIGNED_FLAGS);
+    let payload = if is_enveloped { envelope::payload(&bytes) } else { &bytes };
+    let text = |payload| std::str::from_utf8(payload).ok().filter(|text| !text.contains(char::is_control));
+    match text(payload) {
+        Some(text) if text.len() <= MOST => text.to_owned(),
+        Some(text) => format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]),
+        None => {
+            let digits = payload.iter().take(MOST / 2 - 1).map(|byte| format!("{byte:02x}"));
+            std::iter::once("0x".to_owned()).chain(digits).collect()
         }
     }
 }

@@ -10,13 +10,16 @@ pub(crate) use with_secret::{Secret, Signing};
 /// What is signed is marked with this, among the flags of this crate's values.
 pub(crate) const SIGNED: u32 = 0x100;
 
+/// How many bytes it has.
+pub(crate) const LENGTH: usize = 32;
+
 #[cfg(feature = "authenticated")]
 mod with_secret {
     use std::fmt;
 
     use hmac::{Hmac, KeyInit, Mac};
 
-    use super::SIGNED;
+    use super::{LENGTH, SIGNED};
     use crate::key::{Key, Sha256};
     use crate::record::Record;
 
@@ -26,7 +29,6 @@ mod with_secret {
 
     /// Of SHA-256; a shorter secret could be found by trying.
     const SHORTEST: usize = 32;
-    const SIGNATURE: usize = 32;
 
     impl Secret {
         pub(crate) const FORM: &str = "a secret of at least 32 bytes, in hexadecimal digits or base64";
@@ -74,7 +76,7 @@ mod with_secret {
         /// The bytes in front of their signature, if that is good. How long
         /// that takes does not tell where a bad one is wrong.
         pub(crate) fn verified<'a>(&self, bytes: &'a [u8], flags: u32) -> Option<&'a [u8]> {
-            let (bytes, signature) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE)?)?;
+            let (bytes, signature) = bytes.split_at_checked(bytes.len().checked_sub(LENGTH)?)?;
             self.over(bytes, flags).verify_slice(signature).ok()?;
             Some(bytes)
         }
