@@ -9,6 +9,7 @@ mod behaviour {
     mod arguments;
     mod authenticated;
     mod bodies;
+    mod bounds;
     mod choices;
     mod client;
     mod client_cancellation;
@@ -21,12 +22,16 @@ mod behaviour {
     mod compression;
     mod configuration;
     mod crowd;
+    mod dashboards;
     mod dialects;
     mod example;
+    mod failover;
+    mod faults;
     mod integrity;
     mod interop;
     mod metrics;
     mod nodes;
+    mod one_computation;
     mod otlp;
     mod outage;
     mod readme;
@@ -35,8 +40,10 @@ mod behaviour {
     mod secrets;
     mod servers;
     mod shapes;
+    mod shared_spans;
     mod sharing;
     mod spans;
+    mod stampede;
     mod versions;
     mod walls;
     mod without_prelude;

@@ -11,7 +11,7 @@ install() {
     if command -v apt-get >/dev/null; then
         [ -n "${updated-}" ] || as_root apt-get update -q
         updated=yes
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy "$@"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
     elif command -v dnf >/dev/null; then
         as_root dnf install -qy "$@"
     elif command -v apk >/dev/null; then
@@ -43,6 +43,8 @@ command -v nutcracker >/dev/null || [ -x /usr/sbin/nutcracker ] ||
     install_if_possible "$(named nutcracker nutcracker nutcracker twemproxy)"
 command -v memccp >/dev/null ||
     install_if_possible "$(named libmemcached-tools libmemcached-awesome-tools libmemcached libmemcached)"
+command -v promtool >/dev/null ||
+    install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
 
 # For the tests only: a receiver of OpenTelemetry's protocol, and a client of
 # memcached's in another language.

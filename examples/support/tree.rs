@@ -2,6 +2,7 @@
 //! the right, and of the fields only whether it was a hit.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use tracing_forest::tree::{Field, Span, Tree};
 
@@ -24,12 +25,12 @@ fn node(tree: &Tree, first: &str, rest: &str, text: &mut String) -> std::fmt::Re
             return writeln!(text, "{first}• {message}{}", reason.unwrap_or_default());
         }
     };
-    let mut line = format!("{first}{}", span.name());
-    if let Some(annotation) = annotation(span) {
-        write!(line, "  [{annotation}]")?;
-    }
-    // Padding counts characters, and so does the tree.
-    writeln!(text, "{line:WIDTH$} {:>9}", format!("{:.1?}", span.total_duration()))?;
+    let name = format!("{first}{}", span.name());
+    let annotation = annotation(span).map(|annotation| format!("  [{annotation}]")).unwrap_or_default();
+    // What colours a text has no width.
+    let width = WIDTH.saturating_sub(name.chars().count());
+    let duration = format!("{:.1?}", span.total_duration());
+    writeln!(text, "{name}{} {duration:>9}", painted(&format!("{annotation:width$}")))?;
     let last = span.nodes().len().saturating_sub(1);
     for (i, child) in span.nodes().iter().enumerate() {
         let (branch, stem) = if i == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
@@ -42,6 +43,20 @@ fn node(tree: &Tree, first: &str, rest: &str, text: &mut String) -> std::fmt::Re
 fn annotation(span: &Span) -> Option<String> {
     let site = field(span.fields(), "cache.hit").map(|hit| format!("cache.hit={hit}"));
     site.or_else(|| field(span.fields(), "error.type").map(|error| format!("error.type={error}")))
+}
+
+/// Green for a hit, yellow for a miss, red for trouble; on a terminal only, and
+/// not where `NO_COLOR` asks for none.
+fn painted(annotation: &str) -> String {
+    let colour = match annotation.trim() {
+        "[cache.hit=true]" => 32,
+        "[cache.hit=false]" => 33,
+        _ => 31,
+    };
+    if annotation.trim().is_empty() || !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+        return annotation.to_owned();
+    }
+    format!("\x1b[{colour}m{annotation}\x1b[0m")
 }
 
 /// A field as text; strings come in quotes.

@@ -18,6 +18,8 @@ mod functions;
 #[path = "../../tests/support/memcached.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
+#[path = "client/near.rs"]
+mod near;
 #[path = "client/raw.rs"]
 mod raw;
 #[path = "client/tasks.rs"]
@@ -34,6 +36,9 @@ fn main() {
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["calls"] => calls::count(&Memcached::start().address()),
         ["gets", who, address, times] => blocking::gets(who.parse().unwrap(), address, times.parse().unwrap()),
+        ["near", who, times] => near::calls(who.parse().unwrap(), times.parse().unwrap()),
+        ["task", who, address, times] => tasks::gets(who, address, times.parse().unwrap()),
+        ["lists", who, address, times] => blocking::lists(who.parse().unwrap(), address, times.parse().unwrap()),
         _ => compare(&words),
     }
 }
@@ -46,6 +51,7 @@ fn compare(wanted: &[String]) {
     let mut rows = blocking::rows(&address, &keys);
     rows.extend(tasks::rows(&address, &keys));
     rows.extend(functions::rows(&server));
+    rows.extend(near::rows());
     timing::print_head();
     for row in rows {
         if wanted.is_empty() || wanted.iter().any(|word| row.name.contains(word.as_str())) {

@@ -4,14 +4,18 @@
 //! any way, or whose exchange was cancelled, must not be used again; that is
 //! for `node` and `async_pool` to see to.
 
-use std::pin::Pin;
-use std::task::{Context, Waker};
-use std::time::Duration;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use crate::budget::Deadline;
+use crate::connection::SHORT_IDLE;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Request, Verb};
@@ -27,8 +31,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
     socket: Box<dyn Socket>,
+    pub(crate) peer: Option<SocketAddr>,
     /// In a box, because connections are moved about.
     session: Box<Session>,
+    /// Goes off at some time before a deadline and is set again then: to set it
+    /// for each call costs more than to be woken for nothing now and then.
+    timer: Pin<Box<Sleep>>,
+    /// When the last exchange began.
+    used: Instant,
 }
 
 impl AsyncConnection {
@@ -44,21 +54,32 @@ impl AsyncConnection {
 
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
         let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
-        let socket = tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
-        let mut connection = AsyncConnection { socket, session: Box::new(Session::new(dialect)) };
+        let (socket, peer) =
+            tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
+        let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
+        let session = Box::new(Session::new(dialect));
+        let mut connection = AsyncConnection { socket, peer, session, timer, used: deadline.begun() };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline).await?;
         for ticket in tickets {
             let _ = connection.receive(endpoint, ticket, verb, deadline).await?;
         }
+        connection.rest(endpoint, verb, deadline)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// Whether an idle connection is still one, as far as that is known: the
-    /// other side has neither closed nor said anything unasked.
-    pub(crate) fn is_usable(&mut self) -> bool {
+    /// As the blocking connection's, as far as that is known without asking the
+    /// system.
+    pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
+        if !endpoint.is_at(self.peer) {
+            return false;
+        }
+        let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
+        if is_recent && self.session.dialect() == Dialect::Meta {
+            return true;
+        }
         let (context, byte) = (&mut Context::from_waker(Waker::noop()), &mut [0]);
         Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(byte)).is_pending()
     }
@@ -78,9 +99,9 @@ impl AsyncConnection {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
         };
-        match tokio::time::timeout_at(deadline.instant().into(), sending).await {
-            Ok(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
-            Err(_) => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
+        match in_time(&mut self.timer, deadline, sending).await {
+            Some(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
+            None => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
         }
         self.session.sent();
         Ok(())
@@ -108,10 +129,8 @@ impl AsyncConnection {
                 }
             }
         };
-        match tokio::time::timeout_at(deadline.instant().into(), receiving).await {
-            Ok(received) => received,
-            Err(_) => Err(endpoint.failed(verb, ErrorKind::Timeout)),
-        }
+        let received = in_time(&mut self.timer, deadline, receiving).await;
+        received.unwrap_or_else(|| Err(endpoint.failed(verb, ErrorKind::Timeout)))
     }
 
     /// Says goodbye, as far as that takes no time.
@@ -124,21 +143,50 @@ impl AsyncConnection {
         (self.socket, self.session)
     }
 
-    /// Whether it may be used again.
-    pub(crate) fn rest(&mut self) -> bool {
-        self.session.is_drained()
+    /// As the blocking connection's.
+    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
+        self.used = deadline.begun();
+        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 }
 
-async fn open(endpoint: &Endpoint, patience: Duration) -> Result<Box<dyn Socket>, Error> {
-    match &endpoint.server.address {
-        Address::Tcp { security: Security::Plain, .. } => Ok(Box::new(connect(endpoint, patience).await?)),
-        Address::Tcp { host, security: Security::Tls, .. } => secure(endpoint, host, patience).await,
-        Address::Unix(path) => unix(endpoint, path).await,
-    }
+/// What comes of this work, if it ends before the deadline.
+async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, at) = (pin!(work), deadline.instant().into());
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if tokio::time::Instant::now() >= at {
+                return Poll::Ready(None);
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
-async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<TcpStream, Error> {
+/// As `socket` does.
+async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Error> {
+    Ok(match &endpoint.server.address {
+        Address::Tcp { host, security, .. } => {
+            let (stream, peer) = connect(endpoint, patience).await?;
+            let socket = match security {
+                Security::Plain => Box::new(stream),
+                Security::Tls => secure(endpoint, host, stream).await?,
+            };
+            (socket, Some(peer))
+        }
+        Address::Unix(path) => (unix(endpoint, path).await?, None),
+    })
+}
+
+async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, SocketAddr), Error> {
     let Some(names) = &endpoint.addresses else { return Err(endpoint.refused("it has no address")) };
     let addresses = names.get_async(patience).await.map_err(|why| unresolved(endpoint, why))?;
     let mut last = endpoint.refused("the name has no address");
@@ -147,7 +195,7 @@ async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<TcpStream, E
         match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => {
                 endpoint.reached(address);
-                return Ok(stream);
+                return Ok((stream, address));
             }
             Err(error) => last = unconnected(endpoint, error),
         }
@@ -170,12 +218,12 @@ async fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
 }
 
 #[cfg(feature = "tls")]
-async fn secure(endpoint: &Endpoint, host: &str, patience: Duration) -> Result<Box<dyn Socket>, Error> {
+async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn Socket>, Error> {
     let Some(tls) = &endpoint.access.tls else { return Err(endpoint.refused("TLS has not been set up")) };
-    Ok(Box::new(tls.open_async(endpoint, host, connect(endpoint, patience).await?).await?))
+    Ok(Box::new(tls.open_async(endpoint, host, stream).await?))
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(endpoint: &Endpoint, _: &str, _: Duration) -> Result<Box<dyn Socket>, Error> {
+async fn secure(endpoint: &Endpoint, _: &str, _: TcpStream) -> Result<Box<dyn Socket>, Error> {
     Err(endpoint.refused("memocached was built without its feature `tls`"))
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::async_connection::AsyncConnection;
 use crate::budget::Deadline;
+use crate::census::Connections;
 use crate::sync::lock;
 
 /// At most `limit` connections in use at once, and as many idle.
@@ -39,18 +40,25 @@ impl AsyncPool {
         AsyncPool { idle: Mutex::default(), places: Semaphore::new(limit), limit }
     }
 
+    /// A permit, if there is one.
+    pub(crate) fn try_checkout(&self, runtime: Id) -> Option<Permit<'_>> {
+        let place = self.places.try_acquire().ok()?;
+        Some(Permit { pool: self, runtime, _place: place })
+    }
+
     /// Waits for a permit, but no longer than until the deadline.
     pub(crate) async fn checkout(&self, runtime: Id, deadline: Deadline) -> Option<Permit<'_>> {
-        let place = match self.places.try_acquire() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(deadline.instant().into(), self.places.acquire()).await.ok()?.ok()?,
-        };
+        let place = tokio::time::timeout_at(deadline.instant().into(), self.places.acquire()).await.ok()?.ok()?;
         Some(Permit { pool: self, runtime, _place: place })
     }
 
     /// How many connections are in use.
     pub(crate) fn in_use(&self) -> usize {
         self.limit - self.places.available_permits()
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        Connections { idle: lock(&self.idle).len(), used: self.in_use() }
     }
 
     /// Closes every idle connection: the node has gone, and they with it.

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Whether [`run`] runs anything.
 pub(crate) fn is_possible() -> bool {
@@ -13,6 +13,42 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(work);
+    }
+}
+
+/// Work that is not to stop where it stands.
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Work that is waited for; once it is not any longer, `abandon` has the rest.
+pub(crate) struct Resolute<T> {
+    work: Option<Work<T>>,
+    abandon: fn(Work<T>),
+}
+
+impl<T> Resolute<T> {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, abandon: fn(Work<T>)) -> Self {
+        Resolute { work: Some(Box::pin(work)), abandon }
+    }
+}
+
+impl<T> Future for Resolute<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.work = None;
+        }
+        polled
+    }
+}
+
+impl<T> Drop for Resolute<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            (self.abandon)(work);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Breaker {
 struct State {
     failures: u32,
     open: Option<Open>,
+    /// How often the circuit has opened or closed.
+    turns: u64,
 }
 
 /// A node that is left alone.
@@ -108,6 +110,7 @@ impl Breaker {
         let opens = is_final(kind) || state.failures >= TOLERATED;
         if opens {
             let pause = self.pauses.first;
+            state.turns += 1;
             state.open = Some(Open { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
         }
         opens
@@ -133,13 +136,19 @@ impl Breaker {
         } else if open.good + 1 < CONVINCING {
             *open = Open { probe_at: now + SHORT_PAUSE, good: open.good + 1, ..*open };
         } else {
-            *state = State::default();
+            *state = State { turns: state.turns + 1, ..State::default() };
         }
     }
 
     /// Whether the node is being left alone.
     pub(crate) fn is_open(&self) -> bool {
         lock(&self.state).open.is_some()
+    }
+
+    /// How often the node has gone out or come back: an odd number while it is
+    /// out.
+    pub(crate) fn turns(&self) -> u64 {
+        lock(&self.state).turns
     }
 
     fn longer(&self, pause: Duration) -> Duration {

@@ -17,6 +17,19 @@ impl Budget {
         Budget { left: AtomicU64::new(nanos(total)), connect }
     }
 
+    /// One that is spent at another place meanwhile; to be put back by
+    /// [`Budget::become_of`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lend(&self) -> Self {
+        Budget { left: AtomicU64::new(self.left.load(Ordering::Relaxed)), connect: self.connect }
+    }
+
+    /// Has no more left than one that was lent.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn become_of(&self, lent: &Budget) {
+        self.left.store(lent.left.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Begins an exchange that may use up what is left.
     pub(crate) fn deadline(&self) -> Deadline {
         self.deadline_from(Instant::now())
@@ -71,7 +84,7 @@ impl Deadline {
         Deadline { at: self.at.min(Instant::now() + patience), ..self }
     }
 
-    #[cfg(feature = "tokio")]
+    /// When that is.
     pub(crate) fn instant(&self) -> Instant {
         self.at
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Standard;
-use crate::config::{SHORTEST_TO_COMPRESS, Settings};
+use crate::config::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Settings};
 #[cfg(feature = "memcache")]
 use crate::discovery::Discovery;
 use crate::error::{Error, ErrorKind};
@@ -134,11 +134,12 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// How many bytes the embedded store may hold, at least 2 MiB.
+    /// How many bytes the embedded store may hold, from 2 MiB to 64 GiB.
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.near_size = bytes;
-            if bytes < 2 << 20 { Err("near_size must be at least 2 MiB".into()) } else { Ok(()) }
+            let fits = (SMALLEST_NEAR..=LARGEST_NEAR).contains(&bytes);
+            if fits { Ok(()) } else { Err("near_size must be from 2 MiB to 64 GiB".into()) }
         })
     }
 

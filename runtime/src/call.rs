@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::codec::Codec;
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::flow::{Fallback, Flow, Next, Outcome};
@@ -17,7 +18,7 @@ use crate::mode::{self, Mode};
 use crate::negative::Negative;
 use crate::place::{Arrival, Place};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
-use crate::record::{Form, Record};
+use crate::record::{Form, Found, Record};
 use crate::shape::{HoldsErr, HoldsNone, Shape};
 use crate::site::Site;
 use crate::telemetry::memo::{CallSpan, Due};
@@ -39,12 +40,14 @@ pub struct Address {
 impl Address {
     /// Begins a call of the function at `site`.
     #[must_use]
+    #[inline]
     pub fn begin(site: &'static Site) -> Self {
         Address { mode: mode::current(), is_call: true, ..Self::of(site) }
     }
 
     /// The address of a call that is not made.
     #[must_use]
+    #[inline]
     pub fn of(site: &'static Site) -> Self {
         let (ttl, terms) = (site.ttl(), Terms::of(Ttl::Forever));
         Address { site, cache: None, ttl, terms, mode: Mode::Normal, is_call: false }
@@ -52,6 +55,7 @@ impl Address {
 
     /// Leaves the cache alone unless this is so.
     #[must_use]
+    #[inline]
     pub fn when(mut self, wanted: bool) -> Self {
         if !wanted {
             self.mode = Mode::Bypass;
@@ -61,6 +65,7 @@ impl Address {
 
     /// Uses this cache and not the process-wide one.
     #[must_use]
+    #[inline]
     pub fn cache(mut self, cache: &Cache) -> Self {
         self.cache = Some(cache.clone());
         self
@@ -68,6 +73,7 @@ impl Address {
 
     /// Keeps the value this long.
     #[must_use]
+    #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(Ttl::For(ttl));
         self
@@ -76,6 +82,7 @@ impl Address {
     /// Serves the value for so long behind its ttl while it is computed anew,
     /// or if that fails.
     #[must_use]
+    #[inline]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.terms.grace = whole_seconds(grace);
         self
@@ -83,6 +90,7 @@ impl Address {
 
     /// Has one caller compute the value anew when less than this is left.
     #[must_use]
+    #[inline]
     pub fn refresh_ahead(mut self, window: Duration) -> Self {
         self.terms.ahead = Ahead::Of(whole_seconds(window));
         self
@@ -90,6 +98,7 @@ impl Address {
 
     /// Has callers compute the value anew before its end, by chance.
     #[must_use]
+    #[inline]
     pub fn refresh_auto(mut self) -> Self {
         self.terms.ahead = Ahead::Auto;
         self
@@ -97,6 +106,7 @@ impl Address {
 
     /// Keeps the value this long in this process too.
     #[must_use]
+    #[inline]
     pub fn near(mut self, near: Duration) -> Self {
         self.terms.near = Some(near);
         self
@@ -104,6 +114,7 @@ impl Address {
 
     /// Has the value computed once at a time among these callers.
     #[must_use]
+    #[inline]
     pub fn single_flight(mut self, among: SingleFlight) -> Self {
         self.terms.single_flight = among;
         self
@@ -113,21 +124,32 @@ impl Address {
     /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
     pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
-        let Address { site, terms, mode, is_call, .. } = self;
-        let cache = self.usable_cache();
-        // What is at hand in this process is not worth a span.
-        let mut span = (is_call && terms.near.is_none()).then(|| site.telemetry().open());
-        let key = cache.as_ref().and_then(|cache| write_key(cache, span.as_ref(), write));
-        let place = cache.zip(key).map(|(cache, key)| {
-            let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
-            Place::new(cache, key, Terms { ttl, ..terms }, mode)
-        });
-        let near = place.as_ref().filter(|_| is_call).and_then(Place::near);
-        if is_call && near.is_none() {
-            let span = span.get_or_insert_with(|| site.telemetry().open());
-            tell(span, place.as_ref());
+        let site = self.site;
+        if self.is_call && self.terms.near.is_none() {
+            let span = site.telemetry().open();
+            let spot = self.usable_cache().and_then(|cache| {
+                let key = span.serialize_key(|| write_key(&cache, write))?;
+                Some(self.spot(cache, key))
+            });
+            return Addressed::at(site, spot, Some(span));
         }
-        Addressed { site, place, near, span }
+        let spot = self.usable_cache().and_then(|cache| {
+            let key = write_key(&cache, write)?;
+            Some(self.spot(cache, key))
+        });
+        if !self.is_call {
+            return Addressed::at(site, spot, None);
+        }
+        // What is at hand in this process is not worth a span.
+        match spot.as_ref().and_then(Spot::near) {
+            Some(near) => Addressed { site, spot, near: Some(near), span: None },
+            None => Addressed::at(site, spot, Some(site.telemetry().open())),
+        }
+    }
+
+    fn spot(&self, cache: Cache, key: Key) -> Spot {
+        let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
+        Spot { cache, key, terms: Terms { ttl, ..self.terms }, mode: self.mode }
     }
 
     fn usable_cache(&mut self) -> Option<Cache> {
@@ -141,24 +163,38 @@ impl Address {
     }
 }
 
-fn write_key(cache: &Cache, span: Option<&CallSpan>, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
-    let mut write = || {
-        let mut key = KeyBuilder::new(cache.namespace());
-        write(&mut key);
-        key.finish()
-    };
-    match span {
-        Some(span) => span.serialize_key(write),
-        None => write(),
-    }
+fn write_key(cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
+    let mut key = KeyBuilder::new(cache.namespace());
+    write(&mut key);
+    key.finish()
 }
 
-/// Tells where a call's value belongs.
-fn tell(span: &CallSpan, place: Option<&Place>) {
-    let Some(place) = place else { return span.bypassed() };
-    span.ttl(place.terms.ttl);
-    if place.cache.records_keys() {
-        span.key(place.key.text());
+/// Where a call's value belongs.
+struct Spot {
+    cache: Cache,
+    key: Key,
+    terms: Terms,
+    mode: Mode,
+}
+
+impl Spot {
+    /// What is kept of it in this process.
+    fn near(&self) -> Option<Arc<Record>> {
+        match self.mode {
+            Mode::Normal | Mode::ReadOnly => self.cache.near().find(self.key.wire()),
+            Mode::Refresh | Mode::Bypass => None,
+        }
+    }
+
+    fn tell(&self, span: &CallSpan) {
+        span.ttl(self.terms.ttl);
+        if self.cache.records_keys() {
+            span.key(self.key.text());
+        }
+    }
+
+    fn place(self) -> Place {
+        Place::new(self.cache, self.key, self.terms, self.mode)
     }
 }
 
@@ -169,15 +205,30 @@ fn whole_seconds(duration: Duration) -> Duration {
 
 /// A call whose value has its place.
 pub struct Addressed {
-    pub(crate) site: &'static Site,
+    site: &'static Site,
     /// Absent where nothing is cached.
-    pub(crate) place: Option<Place>,
-    /// What is kept of it in this process.
+    spot: Option<Spot>,
     near: Option<Arc<Record>>,
+    /// Absent where no call is made, or its value is near.
     span: Option<CallSpan>,
 }
 
 impl Addressed {
+    fn at(site: &'static Site, spot: Option<Spot>, span: Option<CallSpan>) -> Self {
+        if let Some(span) = &span {
+            match &spot {
+                Some(spot) => spot.tell(span),
+                None => span.bypassed(),
+            }
+        }
+        Addressed { site, spot, near: None, span }
+    }
+
+    /// The function, and where its value belongs.
+    pub(crate) fn settled(self) -> (&'static Site, Option<Place>) {
+        (self.site, self.spot.map(Spot::place))
+    }
+
     /// Says what of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
@@ -237,8 +288,8 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
         S::Return: 'static,
         S::Error: 'static,
     {
-        if let Some(place) = &self.address.place {
-            self.negatives.push(Negative::err(ttl, codec.choose(&place.cache)));
+        if let Some(spot) = &self.address.spot {
+            self.negatives.push(Negative::err(ttl, codec.choose(&spot.cache)));
         }
         self
     }
@@ -254,40 +305,66 @@ where
     O: OnError<S>,
 {
     let Memo { address, codec, negatives, store_if, .. } = memo;
-    let Addressed { site, place, near, span } = address;
-    let around = place.map(|place| {
-        let form = Form::of(&place.key, codec.choose(&place.cache), site.version(), place.cache.wrapping());
-        Around { flow: Flow { form, negatives, place }, store_if, on_error: O::answer }
-    });
-    Ready { site, near, span, around }
+    let Addressed { site, spot, near, span } = address;
+    let Some(spot) = spot else { return Ready { site, start: Start::Call { near, span, around: None } } };
+    let codec = codec.choose(&spot.cache);
+    if let Some(record) = &near
+        && record.is_of(codec.as_ref(), &spot.key, site.version())
+    {
+        return Ready { site, start: Start::Near(record.clone(), codec) };
+    }
+    let form = Form::of(&spot.key, codec, site.version(), spot.cache.wrapping());
+    let flow = Flow { form, negatives, place: spot.place() };
+    // In a box, since it is handed on often, and large.
+    let around = Box::new(Around { flow, store_if, on_error: O::answer });
+    Ready { site, start: Start::Call { near, span, around: Some(around) } }
 }
 
 /// A call that can begin.
 pub struct Ready<S: Shape, I> {
     site: &'static Site,
-    /// What is kept of its value in this process.
-    near: Option<Arc<Record>>,
-    span: Option<CallSpan>,
-    /// Absent where there is nothing to ask.
-    around: Option<Around<S, I>>,
+    start: Start<S, I>,
+}
+
+enum Start<S: Shape, I> {
+    /// At its end: its value is in this process.
+    Near(Arc<Record>, Box<dyn Codec<S::Value>>),
+    Call {
+        /// What may be a return value without a value.
+        near: Option<Arc<Record>>,
+        span: Option<CallSpan>,
+        /// What is around the body, if anything is.
+        around: Option<Box<Around<S, I>>>,
+    },
 }
 
 /// A call under way: its span, and what is around its body, if anything is.
-type Begun<S, I> = (CallSpan, Option<Around<S, I>>);
+type Begun<S, I> = (CallSpan, Option<Box<Around<S, I>>>);
 
 /// A body is of a type of its own, so these are compiled for each function and
 /// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Begun<S, I>, S::Return> {
-        let Ready { site, near, span, around } = self;
-        if let (Some(record), Some(around)) = (near, &around)
-            && let Some((returned, cost)) = around.flow.near(&record)
-        {
-            site.telemetry().near_hit(cost);
-            return Err(returned);
+        let telemetry = self.site.telemetry();
+        let hit = |returned, cost| {
+            telemetry.near_hit(cost);
+            Err(returned)
+        };
+        match self.start {
+            Start::Near(record, codec) => match record.decoded(codec.as_ref()) {
+                Some(Found { value, cost }) => hit(S::join(value), cost),
+                // It has been encoded or decoded here before.
+                None => Ok((telemetry.open(), None)),
+            },
+            Start::Call { near, span, around } => {
+                let found = near.zip(around.as_ref()).and_then(|(near, around)| around.flow.near(&near));
+                match found {
+                    Some((returned, cost)) => hit(returned, cost),
+                    None => Ok((span.unwrap_or_else(|| telemetry.open()), around)),
+                }
+            }
         }
-        Ok((span.unwrap_or_else(|| site.telemetry().open()), around))
     }
 
     /// The cached return value, or the body's.
@@ -373,10 +450,10 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
 
 /// Computes in the background.
 #[cfg(feature = "tokio")]
-type Detach<S, I, F> = fn(Around<S, I>, F, CallSpan);
+type Detach<S, I, F> = fn(Box<Around<S, I>>, F, CallSpan);
 
 #[cfg(feature = "tokio")]
-fn detach<S, I, F>(around: Around<S, I>, body: F, span: CallSpan)
+fn detach<S, I, F>(around: Box<Around<S, I>>, body: F, span: CallSpan)
 where
     S: Shape + 'static,
     S::Value: Send,
@@ -391,7 +468,7 @@ where
 
 #[cfg(feature = "tokio")]
 async fn compute<S, I, F>(
-    around: Option<Around<S, I>>,
+    around: Option<Box<Around<S, I>>>,
     body: F,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
@@ -434,7 +511,7 @@ enum Before<S: Shape> {
 
 impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
     /// The return value, if the body need not run.
-    fn before(around: &mut Option<Self>, span: &CallSpan) -> Before<S> {
+    fn before(around: &mut Option<Box<Self>>, span: &CallSpan) -> Before<S> {
         let Some(around) = around else { return Before::Compute };
         around.flow.place.begin(Waiting::Blocking, span);
         loop {
@@ -447,7 +524,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Around<S, I> {
 
     /// Stores what the body has returned, and returns it.
     fn after(
-        around: &mut Option<Self>,
+        around: &mut Option<Box<Self>>,
         returned: S::Return,
         fallback: Fallback<S::Value>,
         cost: u64,

@@ -18,15 +18,16 @@ use crate::endpoint::{Access, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::key::prefix;
-use crate::members::{Member, Members};
+use crate::members::{Member, Members, Rules};
 use crate::node::{Node, Pending, Ready};
 use crate::protocol::Dialect;
 use crate::ring::Distribution;
+use crate::route::Route;
 use crate::server::{Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
 use crate::telemetry::client::{Part, Peer};
-use crate::telemetry::metrics::{self, Health};
+use crate::telemetry::nodes::{self, NodeState, Watched};
 
 /// Several nodes, or one.
 pub(crate) struct Cluster {
@@ -34,8 +35,6 @@ pub(crate) struct Cluster {
     /// The number of the next member.
     next: AtomicUsize,
     plan: Plan,
-    /// The namespace as keys have it in front.
-    prefix: String,
 }
 
 /// How a cluster is to be.
@@ -55,8 +54,8 @@ impl Plan {
     fn member(&self, server: &Server) -> Result<Member, Error> {
         self.access.check(server)?;
         let endpoint = Endpoint::new(server.clone(), self.access.clone());
-        let node = Node::new(endpoint, self.pool_size, self.pauses);
-        Ok(Member { node, peer: Peer::at(server.host(), server.port()) })
+        let peer = Peer::at(server.host(), server.port());
+        Ok(Member { node: Node::new(endpoint, self.pool_size, self.pauses, self.failover, peer), peer })
     }
 }
 
@@ -69,14 +68,15 @@ impl Cluster {
     pub(crate) fn new(plan: Plan) -> Result<Arc<Self>, Error> {
         let members = plan.servers.iter().map(|server| plan.member(server)).collect::<Result<Vec<_>, _>>()?;
         let members: BTreeMap<_, _> = members.into_iter().enumerate().collect();
+        let Plan { distribution, failover, .. } = plan;
+        let rules = Rules { distribution, failover, prefix: prefix(&plan.namespace).concat() };
         let cluster = Arc::new(Cluster {
             next: AtomicUsize::new(members.len()),
-            members: RwLock::new(Arc::new(Members::new(members, plan.distribution))),
-            prefix: prefix(&plan.namespace).concat(),
+            members: RwLock::new(Arc::new(Members::new(members, rules))),
             plan,
         });
         let weak = Arc::downgrade(&cluster);
-        metrics::watch(weak as Weak<dyn Health>);
+        nodes::watch(weak as Weak<dyn Watched>);
         if let Some(discovery) = &cluster.plan.discovery {
             discovery::start(Arc::downgrade(&cluster), discovery.clone());
         }
@@ -117,89 +117,93 @@ impl Cluster {
         let mut members = write(&self.members);
         let Some(number) = members.find(server) else { return Ok(false) };
         if members.all().count() == 1 {
-            return Err(Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed"));
+            return Err(nobody_left());
         }
         *members = Arc::new(members.without(number));
         Ok(true)
     }
 
-    /// Has exactly these servers; those that stay keep their connections.
+    /// Has exactly these servers from one moment to the next; those that stay
+    /// keep their connections.
     pub(crate) fn change_to(&self, servers: &[Server]) -> Result<(), Error> {
+        let mut members = write(&self.members);
+        let has = |members: &BTreeMap<usize, Member>, server: &Server| {
+            members.values().any(|member| member.node.endpoint.server == *server)
+        };
+        let stay = members.all().filter(|(_, member)| servers.contains(&member.node.endpoint.server));
+        let mut by_number: BTreeMap<_, _> = stay.map(|(number, member)| (number, member.clone())).collect();
         for server in servers {
-            self.add(server)?;
+            if !has(&by_number, server) {
+                by_number.insert(self.next.fetch_add(1, Ordering::Relaxed), self.plan.member(server)?);
+            }
         }
-        let leaving: Vec<Server> =
-            self.members().servers().filter(|server| !servers.contains(server)).cloned().collect();
-        leaving.iter().try_for_each(|server| self.remove(server).map(drop))
-    }
-
-    /// The number of the member to ask about a key.
-    pub(crate) fn place(&self, key: &str) -> usize {
-        self.place_among(&self.members(), key)
+        if by_number.is_empty() {
+            return Err(nobody_left());
+        }
+        if !by_number.keys().copied().eq(members.all().map(|(number, _)| number)) {
+            *members = Arc::new(members.changed_to(by_number));
+        }
+        Ok(())
     }
 
     /// Whether the node of a key tells how long items are kept, as far as is
     /// known.
     pub(crate) fn tells_time(&self, key: &str) -> bool {
         let members = self.members();
-        let member = members.get(self.place_among(&members, key));
+        let member = members.get(members.place(key));
         member.is_none_or(|member| member.node.endpoint.dialect() != Some(Dialect::Classic))
     }
 
-    fn place_among(&self, members: &Members, key: &str) -> usize {
-        let name = self.name_of(key);
-        match self.plan.failover {
-            Failover::None => members.home(name),
-            Failover::Next => members.detour(name),
-        }
-    }
-
-    /// What of a key counts for the ring.
-    fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
-        // To compare with nothing is slow on CPUs that read it masked.
-        let name = if self.prefix.is_empty() { key } else { key.strip_prefix(&self.prefix).unwrap_or(key) };
-        name.as_bytes()
-    }
-
-    /// The member to ask; a write that goes elsewhere than home is noted there.
-    fn member(&self, request: &Request<'_>) -> Result<Member, Error> {
+    /// The way to the member to ask.
+    fn route(&self, request: &Request<'_>) -> Result<Route, Error> {
         let members = self.members();
         let number = match request.key() {
-            Some(key) => self.place_among(&members, key),
+            Some(key) => members.place(key),
             None => members.all().next().map_or(0, |(number, _)| number),
         };
-        self.note_detour(&members, number, request);
-        members.get(number).cloned().ok_or_else(gone)
+        self.route_to(members, number, std::slice::from_ref(request)).ok_or_else(gone)
     }
 
-    fn note_detour(&self, members: &Members, number: usize, request: &Request<'_>) {
-        let (Failover::Next, Some(key), false) = (self.plan.failover, request.key(), request.only_reads()) else {
-            return;
-        };
-        let home = members.home(self.name_of(key));
-        if let (Some(home), Some(elsewhere)) = (members.get(home).filter(|_| home != number), members.get(number)) {
-            home.node.journal.note(key, &Arc::downgrade(&elsewhere.node));
+    /// The way to a member; a write that goes elsewhere than home is noted
+    /// there.
+    fn route_to(&self, members: Arc<Members>, number: usize, requests: &[Request<'_>]) -> Option<Route> {
+        let member = members.get(number)?.clone();
+        let mut detour = None;
+        if self.plan.failover == Failover::Next {
+            for (request, key) in requests.iter().flat_map(|request| request.keys().map(move |key| (request, key))) {
+                let home = members.home(key);
+                if home == number {
+                    continue;
+                }
+                detour = detour.or_else(|| members.detour());
+                if let Some(home) = members.get(home).filter(|_| !request.only_reads()) {
+                    home.node.journal.note(key);
+                }
+            }
         }
+        Some(Route { member, number, members, detour })
     }
 
     pub(crate) fn ask(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let Member { node, peer } = self.member(request)?;
+        let route = self.route(request)?;
+        let Member { node, peer } = &route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.span.in_scope(|| node.ask(request, budget.deadline_from(exchange.started)));
+        let outcome = exchange.span.in_scope(|| route.ask(request, budget.deadline_from(exchange.started)));
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
-        announce(&node, request);
+        announce(node, request);
         outcome
     }
 
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
-        let Member { node, peer } = self.member(request)?;
+        let route = self.route(request)?;
+        let Member { node, peer } = &route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.within(node.ask_async(request, budget.deadline_from(exchange.started))).await;
+        let outcome = exchange.within(route.ask_async(request, budget.deadline_from(exchange.started))).await;
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
-        announce(&node, request);
+        announce(node, request);
         outcome
     }
 
@@ -208,14 +212,34 @@ impl Cluster {
     pub(crate) fn ask_several(&self, verb: Verb, errands: &[Errand<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
         let assigned = self.assign(errands);
+        let mut outcomes = self.exchange_several(verb, &assigned, deadline);
+        for ((errand, route), outcomes) in assigned.iter().zip(&mut outcomes) {
+            if let Some(route) = route {
+                route.sift(&errand.requests, outcomes, deadline);
+            }
+        }
+        outcomes
+    }
+
+    fn exchange_several(
+        &self,
+        verb: Verb,
+        assigned: &[(&Errand<'_>, Option<Route>)],
+        deadline: Deadline,
+    ) -> Vec<Vec<Outcome>> {
         let several = assigned.len() > 1;
         std::thread::scope(|scope| {
             let mut begun = Vec::with_capacity(assigned.len());
-            for (errand, member) in &assigned {
-                let Some(Member { node, peer }) = member else {
+            for (errand, route) in assigned {
+                let Some(route) = route else {
                     begun.push(Begun::Over(failed(errand, &gone())));
                     continue;
                 };
+                if let Err(error) = route.prepare(&errand.requests, deadline) {
+                    begun.push(Begun::Over(failed(errand, &error)));
+                    continue;
+                }
+                let Member { node, peer } = &route.member;
                 let part = peer.take_part(verb);
                 // Who has a connection is sent to now, and read from when all
                 // have been sent to. Opening one may take its time, and
@@ -259,23 +283,27 @@ impl Cluster {
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
-        let run = async |(errand, member): (&Errand<'_>, Option<Member>)| {
-            let Some(Member { node, peer }) = member else { return failed(errand, &gone()) };
+        let run = async |(errand, route): (&Errand<'_>, Option<Route>)| {
+            let Some(route) = route else { return failed(errand, &gone()) };
+            let Member { node, peer } = &route.member;
             let part = peer.take_part(verb);
-            let outcomes = part.within(node.ask_all_async(&errand.requests, deadline)).await;
+            let exchange = async {
+                route.prepare_async(&errand.requests, deadline).await?;
+                let mut outcomes = node.ask_all_async(&errand.requests, deadline).await?;
+                route.sift_async(&errand.requests, &mut outcomes, deadline).await;
+                Ok(outcomes)
+            };
+            let outcomes = part.within(exchange).await;
             end(part, errand, outcomes)
         };
         crate::background::all(self.assign(errands).into_iter().map(run)).await
     }
 
-    /// The errands with the members that they are for.
-    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<(&'a Errand<'b>, Option<Member>)> {
+    /// The errands with the ways to the members that they are for.
+    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<(&'a Errand<'b>, Option<Route>)> {
         let members = self.members();
-        let assign = |errand: &'a Errand<'b>| {
-            errand.requests.iter().for_each(|request| self.note_detour(&members, errand.node, request));
-            (errand, members.get(errand.node).cloned())
-        };
-        errands.iter().map(assign).collect()
+        let route = |errand: &Errand<'_>| self.route_to(Arc::clone(&members), errand.node, &errand.requests);
+        errands.iter().map(|errand| (errand, route(errand))).collect()
     }
 }
 
@@ -325,6 +353,10 @@ fn failed(errand: &Errand<'_>, error: &Error) -> Vec<Outcome> {
     errand.requests.iter().map(|_| Err(error.alike())).collect()
 }
 
+fn nobody_left() -> Error {
+    Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed")
+}
+
 /// The member has been removed, or all have.
 fn gone() -> Error {
     Error::new(ErrorKind::Connect, "the cluster has no such server any more")
@@ -337,10 +369,13 @@ fn announce(node: &Node, request: &Request<'_>) {
     }
 }
 
-impl Health for Cluster {
-    fn up_and_down(&self) -> (u64, u64) {
-        let members = self.members();
-        let (up, down): (Vec<_>, Vec<_>) = members.all().partition(|(_, member)| member.node.is_up());
-        (up.len() as u64, down.len() as u64)
+impl Watched for Cluster {
+    fn nodes(&self) -> Vec<NodeState> {
+        let state = |(_, Member { node, peer }): (_, &Member)| NodeState {
+            peer,
+            is_up: node.is_up(),
+            connections: node.connections(),
+        };
+        self.members().all().map(state).collect()
     }
 }

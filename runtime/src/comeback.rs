@@ -1,16 +1,18 @@
-//! How a node that is out comes back: it is probed, and what has been written
-//! elsewhere in the meantime is removed from it before it is asked again.
+//! How a node that is out comes back: it is probed, what this process has
+//! written elsewhere in the meantime is removed from it, and what it has kept
+//! is told from what will be written, before it is asked again.
 
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Deadline};
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::exchange::{Guard, Request, Verb};
+use crate::exchange::{Guard, Outcome, Request, Verb};
 use crate::journal::Entries;
+use crate::mark::Survey;
 use crate::node::Node;
 use crate::prober::Probed;
+use crate::server::Failover;
 
 /// A probe takes no longer than this, and neither does a batch of removals.
 const PROBE: Duration = Duration::from_millis(250);
@@ -23,75 +25,72 @@ impl Probed for Node {
     }
 
     fn probe(&self) {
-        let deadline = Budget::new(PROBE, PROBE).deadline();
-        let mut elsewhere = Vec::new();
-        let answered = Connection::dial(&self.endpoint, deadline).and_then(|mut connection| {
-            self.tell(&mut connection, &[Request::Version], deadline)?;
+        let answered = Connection::dial(&self.endpoint, limit()).and_then(|mut connection| {
+            self.tell(&mut connection, &[Request::Version], limit())?;
             if self.breaker.is_nearly_closed() {
-                elsewhere = self.catch_up(&mut connection)?;
+                self.catch_up(&mut connection)?;
             }
-            Ok(())
+            Ok(connection)
         });
         self.breaker.probed(answered.is_ok(), Instant::now());
-        elsewhere.into_iter().for_each(forget);
+        if let Ok(mut connection) = answered
+            && self.is_up()
+        {
+            // Calls that had begun before may have written elsewhere since.
+            let _ = self.remove_noted(&mut connection);
+        }
     }
 }
 
-/// A node and the keys that were written there.
-type Elsewhere = (Weak<Node>, Vec<String>);
-
-/// The values that were put on other nodes for one that is back.
-fn forget((node, keys): Elsewhere) {
-    let Some(node) = node.upgrade() else { return };
-    for keys in keys.chunks(BATCH) {
-        let requests: Vec<_> = keys.iter().map(|key| removal(key)).collect();
-        let deadline = Budget::new(PROBE, PROBE).deadline();
-        // What cannot be removed ends with its ttl.
-        let _ = node.begin(None, &requests, deadline).map(|pending| pending.finish(deadline));
-    }
-}
-
-fn removal(key: &str) -> Request<'_> {
-    Request::Delete { key, guard: Guard::None }
+fn limit() -> Deadline {
+    Budget::new(PROBE, PROBE).deadline()
 }
 
 impl Node {
-    /// Removes what is out of date here; gives what is elsewhere, by node.
-    fn catch_up(&self, connection: &mut Connection) -> Result<Vec<Elsewhere>, Error> {
+    fn catch_up(&self, connection: &mut Connection) -> Result<(), Error> {
+        if self.failover == Failover::None {
+            return Ok(());
+        }
+        self.remove_noted(connection)?;
+        let survey = Survey::new();
+        self.mark.set(Survey::number(self.hear(connection, &survey.requests(), limit())?)?);
+        Ok(())
+    }
+
+    fn remove_noted(&self, connection: &mut Connection) -> Result<(), Error> {
         let entries = self.journal.take();
-        let done = self.remove(connection, &entries);
-        if let Err(error) = done {
-            self.journal.put_back(entries);
-            return Err(error);
-        }
-        let mut elsewhere: Vec<Elsewhere> = Vec::new();
-        for (key, node) in entries.keys {
-            match elsewhere.iter_mut().find(|(other, _)| other.ptr_eq(&node)) {
-                Some((_, keys)) => keys.push(key),
-                None => elsewhere.push((node, vec![key])),
-            }
-        }
-        Ok(elsewhere)
+        self.remove(connection, &entries).inspect_err(|_| self.journal.put_back(entries))
     }
 
     fn remove(&self, connection: &mut Connection, entries: &Entries) -> Result<(), Error> {
-        let deadline = || Budget::new(PROBE, PROBE).deadline();
         if entries.everything {
-            return self.tell(connection, &[Request::FlushAll { delay: Duration::ZERO }], deadline());
+            return self.tell(connection, &[Request::FlushAll { delay: Duration::ZERO }], limit());
         }
-        let keys: Vec<&String> = entries.keys.keys().collect();
+        let keys: Vec<&String> = entries.keys.iter().collect();
         for keys in keys.chunks(BATCH) {
-            let requests: Vec<_> = keys.iter().map(|key| removal(key)).collect();
-            self.tell(connection, &requests, deadline())?;
+            let requests: Vec<_> = keys.iter().map(|key| Request::Delete { key, guard: Guard::None }).collect();
+            self.tell(connection, &requests, limit())?;
         }
         Ok(())
     }
 
+    /// Asks for things that are all to be done.
     fn tell(&self, connection: &mut Connection, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
+        self.hear(connection, requests, deadline)?.into_iter().try_for_each(|outcome| outcome.map(drop))
+    }
+
+    fn hear(
+        &self,
+        connection: &mut Connection,
+        requests: &[Request<'_>],
+        deadline: Deadline,
+    ) -> Result<Vec<Outcome>, Error> {
         let (endpoint, verb) = (&self.endpoint, Verb::Version);
-        for ticket in self.say(connection, requests, verb, deadline)? {
-            connection.receive(endpoint, ticket, verb, deadline)?.map_err(|kind| endpoint.failed(verb, kind))?;
-        }
-        Ok(())
+        let tickets = self.say(connection, requests, verb, deadline)?;
+        let receive = |ticket| {
+            let answer = connection.receive(endpoint, ticket, verb, deadline)?;
+            Ok(answer.map_err(|kind| endpoint.failed(verb, kind)))
+        };
+        tickets.into_iter().map(receive).collect()
     }
 }

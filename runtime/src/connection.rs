@@ -4,6 +4,7 @@
 //! `node` and `pool` to see to.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::budget::Deadline;
@@ -11,17 +12,15 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Request, Verb};
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
-use crate::socket::{self, Socket};
+use crate::socket::{self, Socket, rounded};
 
-/// Time limits are rounded up to multiples of this, so that they need not be
-/// told to the system for each request.
-const STEP: Duration = Duration::from_millis(4);
 /// A connection idle for longer is looked at before it is used.
-const SHORT_IDLE: Duration = Duration::from_millis(100);
+pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
 /// A connection that is ready for requests.
 pub(crate) struct Connection {
     socket: Box<dyn Socket>,
+    peer: Option<SocketAddr>,
     session: Session,
     limit: Duration,
     /// When the last exchange began.
@@ -43,9 +42,9 @@ impl Connection {
     }
 
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
-        let socket = socket::open(endpoint, deadline)?;
+        let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect);
-        let mut connection = Connection { socket, session, limit: Duration::ZERO, used: deadline.begun() };
+        let mut connection = Connection { socket, peer, session, limit: Duration::ZERO, used: deadline.begun() };
         let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.flush(endpoint, verb, deadline)?;
@@ -53,13 +52,18 @@ impl Connection {
             // Whatever it says, it says so in this dialect.
             let _ = connection.receive(endpoint, ticket, verb, deadline)?;
         }
+        connection.rest(endpoint, verb, deadline)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// Whether an idle connection is still one.
-    pub(crate) fn is_usable(&mut self, deadline: Deadline) -> bool {
-        deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE || self.socket.is_quiet()
+    /// Whether an idle connection is still one. Without numbers, what has been
+    /// said unasked would be taken for the next reply, so that is looked at
+    /// every time.
+    pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
+        let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
+        let is_numbered = self.session.dialect() == Dialect::Meta;
+        endpoint.is_at(self.peer) && ((is_recent && is_numbered) || self.socket.is_quiet())
     }
 
     /// Puts a request behind those that are to be sent.
@@ -75,7 +79,7 @@ impl Connection {
                 0 => endpoint.out_of_time(),
                 _ => endpoint.failed(verb, ErrorKind::Timeout),
             })?;
-            self.limit(endpoint, left)?;
+            self.limit(endpoint, left, deadline)?;
             match self.socket.write(&self.session.output()[sent..]) {
                 Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
                 Ok(bytes) => sent += bytes,
@@ -102,7 +106,7 @@ impl Connection {
                 Err(malformed) => return Err(endpoint.failed(verb, malformed.0)),
             }
             let left = deadline.left().ok_or_else(|| endpoint.failed(verb, ErrorKind::Timeout))?;
-            self.limit(endpoint, left)?;
+            self.limit(endpoint, left, deadline)?;
             match self.socket.read(self.session.space()) {
                 Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
                 Ok(bytes) => self.session.received(bytes),
@@ -111,10 +115,15 @@ impl Connection {
         }
     }
 
-    /// Takes note that an exchange has ended; whether it may be used again.
-    pub(crate) fn rest(&mut self, deadline: Deadline) -> bool {
+    /// Ends an exchange, after which there may be another.
+    ///
+    /// # Errors
+    ///
+    /// If there is more than the replies: then nobody knows which of it they
+    /// were.
+    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
         self.used = deadline.begun();
-        self.session.is_drained()
+        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 
     /// Says goodbye, as far as that takes no time.
@@ -123,9 +132,9 @@ impl Connection {
     }
 
     /// Sees to it that the next call on the socket takes no longer.
-    fn limit(&mut self, endpoint: &Endpoint, left: Duration) -> Result<(), Error> {
-        let steps = u32::try_from(left.as_nanos().div_ceil(STEP.as_nanos())).unwrap_or(u32::MAX);
-        let limit = STEP.saturating_mul(steps);
+    fn limit(&mut self, endpoint: &Endpoint, left: Duration, deadline: Deadline) -> Result<(), Error> {
+        self.socket.until(deadline.instant());
+        let limit = rounded(left);
         if limit != self.limit {
             self.socket.limit(limit).map_err(|error| socket::unconnected(endpoint, error))?;
             self.limit = limit;

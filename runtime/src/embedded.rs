@@ -64,8 +64,8 @@ impl Embedded {
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
             Request::PeekMany { keys } => {
                 // As in the classic protocol, which knows nothing of staleness.
-                let found = |key: &str| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
-                    Reply::Found(item) => Some((key.to_owned(), item)),
+                let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
+                    Reply::Found(item) => Some((key, item)),
                     _ => None,
                 };
                 Reply::FoundMany(keys.iter().filter_map(found).collect())
@@ -138,7 +138,8 @@ impl Embedded {
     }
 
     fn found(&self, slot: Slot, token: Token) -> Option<Reply> {
-        let left = self.time_left(&slot).map(|left| left.as_secs());
+        // Rounded up, as memcached does.
+        let left = self.time_left(&slot).and_then(|left| Ttl::For(left).seconds());
         let Slot { value, flags, cas, stale, .. } = slot;
         Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left, stale, token }))
     }
@@ -178,7 +179,8 @@ impl Embedded {
     }
 
     fn is_due(&self, slot: &Slot, refresh: Duration) -> bool {
-        !slot.taken && (slot.stale || self.time_left(slot).is_some_and(|left| left < refresh))
+        let left = || self.time_left(slot).and_then(|left| Ttl::For(left).seconds());
+        !slot.taken && (slot.stale || left().is_some_and(|left| left < refresh.as_secs()))
     }
 
     fn time_left(&self, slot: &Slot) -> Option<Duration> {

@@ -111,6 +111,15 @@ impl Endpoint {
         }
     }
 
+    /// Whether a connection to there is still one to this server: its name may
+    /// have another address by now.
+    pub(crate) fn is_at(&self, peer: Option<SocketAddr>) -> bool {
+        match (&self.addresses, peer) {
+            (Some(addresses), Some(peer)) => addresses.include(peer),
+            _ => true,
+        }
+    }
+
     /// What the server speaks, if that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self.dialect.load(Ordering::Relaxed) {

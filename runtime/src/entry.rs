@@ -19,6 +19,7 @@ use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
 use crate::place::Place;
 use crate::policy::{Choose, Configured};
 use crate::record::{Form, Found, Record};
+use crate::site::Site;
 use crate::terms::Age;
 
 /// The cache entry of one call, without making the call.
@@ -78,14 +79,16 @@ pub struct EntryInfo {
 
 /// What all layers share: where the entry is, and how values are stored.
 struct Handle<C> {
-    address: Addressed,
+    site: &'static Site,
+    /// Absent where nothing is cached.
+    place: Option<Place>,
     codec: C,
 }
 
 impl<C> Handle<C> {
     fn place(&self) -> Result<&Place, Error> {
-        self.address.place.as_ref().ok_or_else(|| {
-            let message = format!("{} is not cached: there is no usable cache, or no key", self.address.site.name());
+        self.place.as_ref().ok_or_else(|| {
+            let message = format!("{} is not cached: there is no usable cache, or no key", self.site.name());
             Error::new(ErrorKind::Configuration, message)
         })
     }
@@ -95,7 +98,7 @@ impl<C> Handle<C> {
         C: Choose<V> + Clone,
     {
         let Place { cache, key, .. } = self.place()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache), self.address.site.version(), cache.wrapping()))
+        Ok(Form::of(key, self.codec.clone().choose(cache), self.site.version(), cache.wrapping()))
     }
 
     fn key(&self) -> Result<&str, Error> {
@@ -149,7 +152,7 @@ impl<C> Handle<C> {
 
     /// Has this process notice what has been changed.
     fn forget(&self) {
-        if let Some(place) = &self.address.place {
+        if let Some(place) = &self.place {
             place.forget();
         }
     }
@@ -210,7 +213,8 @@ macro_rules! entry {
             #[doc(hidden)]
             #[must_use]
             pub fn of(address: Addressed, codec: C) -> Self {
-                $entry($fallible($plain { handle: Handle { address, codec }, returns: PhantomData }))
+                let (site, place) = address.settled();
+                $entry($fallible($plain { handle: Handle { site, place, codec }, returns: PhantomData }))
             }
         }
 
@@ -235,7 +239,7 @@ macro_rules! entry {
             /// cached.
             #[must_use]
             pub fn key(&self) -> &str {
-                self.handle.address.place.as_ref().map_or("", |place| place.key.text())
+                self.handle.place.as_ref().map_or("", |place| place.key.text())
             }
 
             /// Removes the value, also from under a call that is computing it
@@ -313,7 +317,7 @@ macro_rules! entry {
 
         impl<R, C> fmt::Debug for $entry<R, C> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($entry)).field("function", &self.handle.address.site.name()).finish()
+                f.debug_struct(stringify!($entry)).field("function", &self.handle.site.name()).finish()
             }
         }
     };

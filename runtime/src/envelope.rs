@@ -111,6 +111,15 @@ pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
     bytes.get(HEADER..).unwrap_or_default()
 }
 
+/// What is in an envelope that has been sealed or opened in this process:
+/// codec, schema and contents.
+pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, Contents<'_>)> {
+    if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != FORMAT {
+        return None;
+    }
+    Some((bytes[3], u64_at(bytes, 4), Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) }))
+}
+
 fn checksum(bytes: &[u8]) -> u64 {
     let mut hasher = Xxh3::new();
     hasher.update(&bytes[..CHECKSUM.start]);

@@ -8,10 +8,10 @@ use crate::backend::Backend;
 use crate::client::{Failures, Many};
 use crate::codec::Codec;
 use crate::convert::{RawItem, ToItem};
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Errand, Guard, Item, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::error::Error;
+use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::foreign;
-use crate::store::Store;
+use crate::store::{Places, Store};
 
 /// What stands in front of each key: the namespace and, where that can be
 /// flushed, its generation.
@@ -51,12 +51,14 @@ impl Prefix<'_> {
     }
 
     pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
-        let mut lookups = Lookups { prefix: self.text.clone().into_owned(), ..Lookups::default() };
+        let (places, names) = (store.places(), names.into_iter());
+        let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
+        let mut lookups = Lookups { prefix: self.text.clone().into_owned(), plan, ..Lookups::default() };
         for name in names {
             lookups.len += 1;
             let key = self.key(name.as_ref());
             match check_key(&key) {
-                Ok(()) => lookups.plan.add(store.place(&key), &key),
+                Ok(()) => lookups.plan.add(places.of(&key), &key),
                 Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
             }
         }
@@ -69,18 +71,20 @@ impl Prefix<'_> {
         items: impl IntoIterator<Item = (K, V)>,
         ttl: Ttl,
     ) -> Batch {
+        let places = store.places();
         let mut batch = Batch::new(Some(ttl));
         for (name, value) in items {
             let (value, flags) = self.stored(&value);
-            batch.add(store, self, name.as_ref(), value.into_owned(), flags);
+            batch.add(&places, self, name.as_ref(), value.into_owned(), flags);
         }
         batch
     }
 
     pub(crate) fn deletes(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Batch {
+        let places = store.places();
         let mut batch = Batch::new(None);
         for name in names {
-            batch.add(store, self, name.as_ref(), Vec::new(), 0);
+            batch.add(&places, self, name.as_ref(), Vec::new(), 0);
         }
         batch
     }
@@ -120,8 +124,8 @@ pub(crate) struct Lookups {
     prefix: String,
     len: usize,
     plan: Plan,
-    /// By key, one list for each reply.
-    found: Vec<Vec<(String, Item)>>,
+    /// One list for each reply.
+    found: Vec<Items>,
     failed: Failures,
 }
 
@@ -129,6 +133,8 @@ pub(crate) struct Lookups {
 #[derive(Default)]
 pub(crate) struct Plan {
     groups: Vec<(usize, Keys)>,
+    /// Keys to come.
+    expected: usize,
     how: How,
 }
 
@@ -142,7 +148,7 @@ enum How {
 impl Plan {
     fn add(&mut self, node: usize, key: &str) {
         let place = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
-            self.groups.push((node, Keys::default()));
+            self.groups.push((node, Keys::with_capacity(self.expected)));
             self.groups.len() - 1
         });
         self.groups[place].1.push(key);
@@ -189,7 +195,7 @@ impl Lookups {
                 How::OneByOne => {
                     for (key, outcome) in keys.iter().zip(outcomes) {
                         match outcome {
-                            Ok(Reply::Found(item)) => self.found.push(vec![(key.to_owned(), item)]),
+                            Ok(Reply::Found(item)) => self.found.push(Items::from_iter([(key, item)])),
                             Ok(_) => {}
                             Err(error) => self.failed(key, error),
                         }
@@ -202,14 +208,12 @@ impl Lookups {
 
     fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
         let mut items = match outcome {
-            Ok(Reply::FoundMany(items)) if is_in_order(keys, &items) => items,
-            Ok(_) => {
-                let alien = || Error::new(ErrorKind::Protocol, "a server answered with keys that it was not asked for");
-                return keys.iter().for_each(|key| self.failed(key, alien()));
-            }
+            Ok(Reply::FoundMany(items)) => items,
+            // There is no other reply to a list.
+            Ok(_) => return,
             Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
-        items.retain(|(key, item)| {
+        items.retain(|key, item| {
             let is_doubtful = item.value.is_empty() && item.flags == 0;
             if is_doubtful {
                 doubtful.add(node, key);
@@ -230,25 +234,18 @@ impl Lookups {
     /// The values of what was found.
     pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
         let Lookups { prefix, found, mut failed, .. } = self;
-        let mut values = HashMap::with_capacity(found.iter().map(Vec::len).sum());
-        for (mut key, item) in found.into_iter().flatten() {
-            key.drain(..prefix.len());
-            match read(item) {
-                Ok(value) => {
-                    values.insert(key, value);
+        let mut values = HashMap::with_capacity(found.iter().map(Items::len).sum());
+        for items in found {
+            items.for_each(|key, item| {
+                let name = key[prefix.len()..].to_owned();
+                match read(item) {
+                    Ok(value) => drop(values.insert(name, value)),
+                    Err(error) => failed.push((name, error)),
                 }
-                Err(error) => failed.push((key, error)),
-            }
+            });
         }
         Many { values, failed }
     }
-}
-
-/// Whether these items could be the reply to these keys: servers keep the
-/// order, and leave out what they do not have.
-fn is_in_order(keys: &Keys, items: &[(String, Item)]) -> bool {
-    let mut asked = keys.iter();
-    items.iter().all(|(key, _)| asked.any(|other| other == key))
 }
 
 /// Several writes, or several removals.
@@ -272,12 +269,12 @@ impl Batch {
         Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
     }
 
-    fn add(&mut self, store: &Store, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+    fn add(&mut self, places: &Places, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
         self.len += 1;
         let key = prefix.key(name).into_owned();
         let part = Part { name: name.to_owned(), key, value, flags };
         match self.request(&part).check() {
-            Ok(()) => self.groups.entry(store.place(&part.key)).or_default().push(part),
+            Ok(()) => self.groups.entry(places.of(&part.key)).or_default().push(part),
             Err(error) => self.failed.push((part.name, error)),
         }
     }
@@ -311,22 +308,5 @@ impl Batch {
             }
         }
         failed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_other_keys_is_no_reply() {
-        let item = Item { value: vec![1], ..Item::default() };
-        let mut keys = Keys::default();
-        ["a", "b", "c"].iter().for_each(|key| keys.push(key));
-        let items = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), item.clone())).collect::<Vec<_>>();
-        assert!(is_in_order(&keys, &items(&["a", "c"])));
-        assert!(is_in_order(&keys, &[]));
-        assert!(!is_in_order(&keys, &items(&["c", "a"])));
-        assert!(!is_in_order(&keys, &items(&["d"])));
     }
 }

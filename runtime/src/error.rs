@@ -51,7 +51,8 @@ pub enum ErrorKind {
     Tls,
     /// The server failed a moment ago and is left alone for a while.
     CircuitOpen,
-    /// All connections to the server were in use for too long.
+    /// All connections to the server were in use for too long, or the process
+    /// could not open another.
     PoolExhausted,
     /// The call had used up its time for cache I/O before this was asked.
     OutOfTime,

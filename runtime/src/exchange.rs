@@ -3,6 +3,7 @@
 //! memcached behind a socket and the embedded store take the same requests and
 //! give the same replies; how either does it is theirs.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -53,6 +54,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// With room for so many of usual length.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Keys { text: String::with_capacity(keys * 24), len: 0 }
+    }
+
     /// Puts a key behind the others. It has been checked, and so has no space
     /// in it.
     pub(crate) fn push(&mut self, key: &str) {
@@ -69,6 +75,25 @@ impl Keys {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.text.split_ascii_whitespace()
+    }
+
+    /// Whether these are some of them, in the same order.
+    pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
+        let mut rest = self.text.as_str();
+        some.all(|key| {
+            while !rest.is_empty() {
+                let behind = rest.strip_prefix(key).filter(|behind| behind.is_empty() || behind.starts_with(' '));
+                let is_found = behind.is_some();
+                rest = match behind {
+                    Some(behind) => behind.get(1..).unwrap_or_default(),
+                    None => rest.split_once(' ').map_or("", |(_, rest)| rest),
+                };
+                if is_found {
+                    return true;
+                }
+            }
+            false
+        })
     }
 
     /// All of them, with spaces between.
@@ -151,7 +176,7 @@ pub(crate) enum Reply {
     /// There is a value.
     Found(Item),
     /// These keys of several have values.
-    FoundMany(Vec<(String, Item)>),
+    FoundMany(Items),
     /// No value; and who may store one.
     Missing(Lease),
     /// Done.
@@ -206,6 +231,49 @@ pub(crate) enum Token {
     Won,
     /// Another caller.
     Lost,
+}
+
+/// Some of the items that were asked for, in that order. Their keys are in one
+/// piece: there may be many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Items {
+    keys: String,
+    list: Vec<(Range<usize>, Item)>,
+}
+
+impl Items {
+    /// Each with the place of its key.
+    pub(crate) fn new(keys: String, list: Vec<(Range<usize>, Item)>) -> Self {
+        Items { keys, list }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Item)> {
+        self.list.iter().map(|(place, item)| (&self.keys[place.clone()], item))
+    }
+
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&str, &Item) -> bool) {
+        self.list.retain(|(place, item)| wanted(&self.keys[place.clone()], item));
+    }
+
+    pub(crate) fn for_each(self, mut take: impl FnMut(&str, Item)) {
+        self.list.into_iter().for_each(|(place, item)| take(&self.keys[place], item));
+    }
+}
+
+impl<K: AsRef<str>> FromIterator<(K, Item)> for Items {
+    fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
+        let mut all = Items::default();
+        for (key, item) in items {
+            let start = all.keys.len();
+            all.keys.push_str(key.as_ref());
+            all.list.push((start..all.keys.len(), item));
+        }
+        all
+    }
 }
 
 /// A reply, or why there is none.
@@ -299,6 +367,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// All keys that are asked about.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let listed = if let Request::PeekMany { keys } = *self { Some(keys.iter()) } else { None };
+        self.key().into_iter().chain(listed.into_iter().flatten())
+    }
+
     /// The verb that stands for it, where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {
@@ -333,6 +407,13 @@ impl<'a> Request<'a> {
                 | Request::Version
                 | Request::Servers
         )
+    }
+
+    /// Whether a reply of the right kind could be this request's: servers keep
+    /// the order of keys, and leave out what they do not have.
+    pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
+        let (Request::PeekMany { keys }, Reply::FoundMany(items)) = (self, reply) else { return true };
+        keys.include(items.iter().map(|(key, _)| key))
     }
 
     /// Refuses what no server takes before anything is sent: a bad key could
@@ -400,6 +481,17 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_list_of_other_keys_is_no_part_of_a_list() {
+        let mut keys = Keys::default();
+        ["a", "ab", "b", "c", "c"].iter().for_each(|key| keys.push(key));
+        let include = |some: &[&str]| keys.include(some.iter().copied());
+        assert!(include(&["a", "c"]) && include(&["ab", "c", "c"]) && include(&[]));
+        for alien in [&["c", "a"][..], &["a", "a"], &["d"], &["a", ""], &[""], &["a b"], &["c", "c", "c"]] {
+            assert!(!include(alien), "{alien:?}");
+        }
     }
 
     #[test]

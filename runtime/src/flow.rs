@@ -72,7 +72,8 @@ impl<S: Shape> Flow<S> {
         })
     }
 
-    /// The value that is kept in this process, with what it took to compute.
+    /// The return value that is kept in this process, with what it took to
+    /// compute.
     pub(crate) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
         let (opened, unpacked) = unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
         let returned = match unpacked {
@@ -103,10 +104,12 @@ impl<S: Shape> Flow<S> {
             }
             (Split::Failed(_), Fallback::Value(value)) => {
                 span.stale_on_error();
+                place.back_off();
                 Outcome::Value(value, None)
             }
             (Split::Failed(returned), Fallback::Served) => {
                 span.refresh_failed();
+                place.back_off();
                 Outcome::Other(returned, None)
             }
             (Split::Empty(returned) | Split::Failed(returned), fallback) => {

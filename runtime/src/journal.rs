@@ -1,34 +1,36 @@
 //! What has been written elsewhere while a node was out, and so is out of date
 //! on the node itself.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, Weak};
+use std::collections::HashSet;
+use std::sync::Mutex;
 
-use crate::node::Node;
 use crate::sync::lock;
 
 /// More than this many keys are not remembered one by one.
 const MOST: usize = 65_536;
 
-/// The keys, with where they were written.
+/// The keys.
 #[derive(Default)]
 pub(crate) struct Journal(Mutex<Entries>);
 
 #[derive(Default)]
 pub(crate) struct Entries {
-    pub(crate) keys: HashMap<String, Weak<Node>>,
+    pub(crate) keys: HashSet<String>,
     /// There were too many: everything may be out of date.
     pub(crate) everything: bool,
 }
 
 impl Journal {
     /// Takes note, before it happens, of a write to another node.
-    pub(crate) fn note(&self, key: &str, elsewhere: &Weak<Node>) {
+    pub(crate) fn note(&self, key: &str) {
         let mut entries = lock(&self.0);
-        if entries.keys.len() >= MOST && !entries.keys.contains_key(key) {
+        if entries.keys.contains(key) {
+            return;
+        }
+        if entries.keys.len() >= MOST {
             entries.everything = true;
         } else {
-            entries.keys.insert(key.to_owned(), elsewhere.clone());
+            entries.keys.insert(key.to_owned());
         }
     }
 
@@ -41,9 +43,7 @@ impl Journal {
     pub(crate) fn put_back(&self, old: Entries) {
         let mut entries = lock(&self.0);
         entries.everything |= old.everything;
-        for (key, elsewhere) in old.keys {
-            entries.keys.entry(key).or_insert(elsewhere);
-        }
+        entries.keys.extend(old.keys);
     }
 }
 
@@ -55,13 +55,13 @@ mod tests {
     fn too_many_keys_are_all_keys() {
         let journal = Journal::default();
         for i in 0..MOST {
-            journal.note(&i.to_string(), &Weak::new());
+            journal.note(&i.to_string());
         }
-        journal.note("0", &Weak::new());
+        journal.note("0");
         let entries = journal.take();
         assert!(!entries.everything);
         journal.put_back(entries);
-        journal.note("one more", &Weak::new());
+        journal.note("one more");
         assert!(journal.take().everything);
         assert!(!journal.take().everything);
     }

@@ -14,7 +14,7 @@ pub(crate) trait Kept: Send + Sync {
 }
 
 /// How often everything is seen to.
-const ROUND: Duration = Duration::from_millis(300);
+const ROUND: Duration = Duration::from_millis(40);
 
 /// Tends it until it is gone. Where no thread can be had, nothing happens.
 pub(crate) fn keep(kept: Weak<dyn Kept>) {

@@ -29,6 +29,17 @@ const READABLE_PREFIX: usize = MAX_KEY - 33;
 /// An empty element of a group; no escape, since no digits follow.
 const EMPTY: char = '%';
 
+/// The bytes that stand for themselves.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        byte += 1;
+    }
+    plain
+};
+
 const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
 /// What a namespace puts in front of each key, in two pieces.
@@ -93,7 +104,9 @@ pub struct KeyBuilder {
 impl KeyBuilder {
     pub(crate) fn new(namespace: &str) -> Self {
         let mut writer = KeyWriter::new();
-        writer.text.extend(prefix(namespace));
+        if !namespace.is_empty() {
+            writer.text.extend(prefix(namespace));
+        }
         KeyBuilder { start: writer.text.len(), writer, owner: 0 }
     }
 
@@ -149,8 +162,9 @@ impl KeyBuilder {
     }
 
     fn owner_of(&mut self, closure: &str) {
-        // So it is for most functions, and found out soon.
-        if !closure.contains('<') {
+        // So it is for most functions, and found out sooner than by a search
+        // that stops at the first.
+        if closure.bytes().filter(|byte| *byte == b'<').count() == 0 {
             return;
         }
         let owner = around(closure);
@@ -352,14 +366,22 @@ impl KeyWriter {
     }
 
     fn escaped(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            let plain = byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-            if plain && Some(byte) != self.terminator {
-                self.text.push(char::from(byte));
-            } else {
-                self.text.push('%');
-                push_hex(&mut self.text, byte);
-            }
+        let terminator = self.terminator;
+        let is_plain = |byte: &u8| PLAIN[usize::from(*byte)] && Some(*byte) != terminator;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+            let (head, tail) = rest.split_at(plain);
+            // What is plain is ASCII.
+            self.text.push_str(std::str::from_utf8(head).unwrap_or_default());
+            rest = match tail.split_first() {
+                None => tail,
+                Some((byte, tail)) => {
+                    self.text.push('%');
+                    push_hex(&mut self.text, *byte);
+                    tail
+                }
+            };
         }
     }
 

@@ -78,26 +78,20 @@ macro_rules! leaves {
     )*};
 }
 
-leaves!(
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    bool,
-    char,
-    IpAddr,
-    Ipv4Addr,
-    Ipv6Addr,
-    SocketAddrV4,
-);
+leaves!(bool, char, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4,);
+
+/// As `Display` writes them, and several times as fast.
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl KeyPart for $type {
+            fn write(&self, key: &mut KeyWriter) {
+                key.leaf(itoa::Buffer::new().format(*self));
+            }
+        }
+    )*};
+}
+
+integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
 /// With everything that its `Display` leaves out.
 impl KeyPart for SocketAddrV6 {

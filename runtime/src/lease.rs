@@ -21,8 +21,14 @@ use crate::telemetry::client::Exchange;
 /// How long memcached remembers it. Of less than two seconds, two callers win
 /// at times.
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
-/// How long after it was granted or renewed it is to be renewed.
-const RENEWAL: Duration = Duration::from_millis(1_200);
+/// How long after it was granted it is renewed for the first time, for those who
+/// wait to see that its holder lives.
+const FIRST_RENEWAL: Duration = Duration::from_millis(80);
+/// How long after that it is renewed again.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// A holder that has not renewed it for the first time after so long is dead,
+/// or was never told.
+pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 /// One that computes for longer has lost its way.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -68,7 +74,7 @@ struct State {
     on: On,
     /// The item's number. To renew the lease changes it.
     cas: u64,
-    renewed: Instant,
+    renewed: Option<Instant>,
     phase: Phase,
     waker: Option<Waker>,
 }
@@ -91,7 +97,7 @@ impl Lease {
             cache: cache.clone(),
             key: key.to_owned(),
             since: now,
-            state: Mutex::new(State { on, cas, renewed: now, phase: Phase::Held, waker: None }),
+            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None }),
             changed: Condvar::new(),
         });
         if on != On::Fresh {
@@ -131,6 +137,12 @@ impl Lease {
     /// Whether it is for storing under this key.
     pub(crate) fn is_for(&self, key: &str) -> bool {
         self.held.key == key
+    }
+
+    /// Neither renews the lease nor gives it back.
+    pub(crate) fn abandon(&self) {
+        let mut state = lock(&self.held.state);
+        state.phase = Phase::Over;
     }
 
     /// Has the value removed when the lease is given back.
@@ -189,7 +201,7 @@ impl Held {
         let ttl = (on == On::Nothing).then_some(LEASE);
         let store = self.cache.store();
         let errand = Errand {
-            node: store.place(key),
+            node: store.places().of(key),
             requests: vec![
                 Request::Invalidate { key, guard, ttl },
                 Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO },
@@ -211,7 +223,8 @@ impl Kept for Held {
     fn tend(&self) {
         let (on, cas) = {
             let mut state = lock(&self.state);
-            let is_due = state.renewed.elapsed() >= RENEWAL && self.since.elapsed() < LONGEST;
+            let due = state.renewed.map_or(self.since + FIRST_RENEWAL, |renewed| renewed + RENEWAL);
+            let is_due = Instant::now() >= due && self.since.elapsed() < LONGEST;
             if state.phase != Phase::Held || !is_due {
                 return;
             }
@@ -220,7 +233,7 @@ impl Kept for Held {
         };
         let renewed = self.renew(on, cas);
         let mut state = lock(&self.state);
-        state.renewed = Instant::now();
+        state.renewed = Some(Instant::now());
         if let Some(cas) = renewed {
             state.cas = cas;
         }

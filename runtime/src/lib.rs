@@ -20,6 +20,8 @@ mod memcached;
 
 #[cfg(test)]
 mod timed;
+#[cfg(all(test, feature = "memcache", feature = "tokio"))]
+mod together;
 
 // Layer 0: pure.
 mod aside;
@@ -33,6 +35,7 @@ mod exchange;
 mod foreign;
 mod key;
 mod key_part;
+mod nearest;
 #[cfg(feature = "memcache")]
 mod protocol;
 mod record;
@@ -56,6 +59,7 @@ mod background;
 mod bounded;
 #[cfg(feature = "memcache")]
 mod breaker;
+mod census;
 #[cfg(feature = "memcache")]
 mod comeback;
 #[cfg(feature = "memcache")]
@@ -67,6 +71,8 @@ mod flight;
 #[cfg(feature = "memcache")]
 mod journal;
 mod keeper;
+#[cfg(feature = "memcache")]
+mod mark;
 mod near;
 #[cfg(feature = "memcache")]
 mod node;
@@ -91,6 +97,8 @@ mod cluster;
 mod discovery;
 #[cfg(feature = "memcache")]
 mod members;
+#[cfg(feature = "memcache")]
+mod route;
 mod store;
 
 // Layer 3: the story of a call.
@@ -140,6 +148,7 @@ pub use ring::Distribution;
 pub use server::{Failover, Protocol};
 pub use site::{SiteInfo, sites};
 pub use telemetry::metrics::enable_metrics_views;
+pub use telemetry::names;
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]
 pub use telemetry::views;

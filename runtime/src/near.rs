@@ -46,6 +46,7 @@ impl Near {
         Near { items: Bounded::new(capacity), forgotten, clock }
     }
 
+    /// What is kept, by the time on the clock.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
         let item = self.items.get(key)?;
         if self.clock.now() < item.expires { Some(item.record) } else { None }

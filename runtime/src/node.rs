@@ -9,20 +9,24 @@ use std::time::Instant;
 
 use crate::breaker::{Admission, Breaker, Pauses, Refusal};
 use crate::budget::Deadline;
+use crate::census::{Census, Connections};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
 use crate::journal::Journal;
+use crate::mark::Mark;
 use crate::pool::{Permit, Pool};
 use crate::prober::{self, Leash};
-use crate::protocol::Ticket;
+use crate::protocol::{Answer, Ticket};
+use crate::server::Failover;
 use crate::sync::lock;
 
 /// A server and what is known about it.
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) breaker: Breaker,
+    census: &'static dyn Census,
     pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
     async_pool: crate::async_pool::AsyncPool,
@@ -30,6 +34,9 @@ pub(crate) struct Node {
     pipelines: crate::pipeline::Pipelines,
     /// What has been written elsewhere while this node was out.
     pub(crate) journal: Journal,
+    /// What it has from before is of a time when it was out.
+    pub(crate) mark: Mark,
+    pub(crate) failover: Failover,
     this: Weak<Node>,
     prober: Mutex<Option<Leash>>,
 }
@@ -58,10 +65,17 @@ struct Sent<'a> {
 }
 
 impl Node {
-    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        pool_size: usize,
+        pauses: Pauses,
+        failover: Failover,
+        census: &'static dyn Census,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Node {
             endpoint,
             breaker: Breaker::new(pauses),
+            census,
             pool: Pool::new(pool_size),
             // One place is the shared connection's.
             #[cfg(feature = "tokio")]
@@ -69,6 +83,8 @@ impl Node {
             #[cfg(feature = "tokio")]
             pipelines: crate::pipeline::Pipelines::new(pool_size),
             journal: Journal::default(),
+            mark: Mark::default(),
+            failover,
             this: this.clone(),
             prober: Mutex::default(),
         })
@@ -87,6 +103,11 @@ impl Node {
         outcome
     }
 
+    /// Several requests at once, whose keys and values have been checked.
+    pub(crate) fn ask_all(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Outcome>, Error> {
+        Ok(self.begin(None, requests, deadline)?.finish(deadline))
+    }
+
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         let (mut permit, idle) = self.checkout(deadline)?;
         if let Some(idle) = idle {
@@ -98,7 +119,7 @@ impl Node {
             self.pool.clear();
             permit = self.checkout(deadline)?.0;
         }
-        let fresh = Connection::dial(&self.endpoint, deadline)?;
+        let fresh = self.dial(deadline)?;
         self.converse(fresh, request, deadline, permit)
     }
 
@@ -113,24 +134,62 @@ impl Node {
         let ticket = connection.write(endpoint, request)?;
         connection.flush(endpoint, verb, deadline)?;
         let answer = connection.receive(endpoint, ticket, verb, deadline)?;
-        if connection.rest(deadline) {
-            permit.give_back(connection);
+        let outcome = self.outcome(request, verb, answer)?;
+        connection.rest(endpoint, verb, deadline)?;
+        permit.give_back(connection);
+        outcome
+    }
+
+    /// What an answer comes to.
+    ///
+    /// # Errors
+    ///
+    /// If it is none to this request, so that the connection is of no use.
+    fn outcome(&self, request: &Request<'_>, verb: Verb, answer: Answer) -> Result<Outcome, Error> {
+        match answer {
+            Ok(reply) if !request.is_answered_by(&reply) => Err(self.endpoint.failed(verb, ErrorKind::Protocol)),
+            answer => Ok(answer.map_err(|kind| self.endpoint.failed(verb, kind))),
         }
-        answer.map_err(|kind| endpoint.failed(verb, kind))
     }
 
     /// The right to have a connection open, and an idle one that works if
     /// there is one.
     fn checkout(&self, deadline: Deadline) -> Result<(Place<'_>, Option<Box<Connection>>), Error> {
-        let wait = || self.pool.checkout(deadline.left().unwrap_or_default());
-        let permit = self.pool.try_checkout().or_else(wait).ok_or_else(|| self.exhausted())?;
+        let permit = match self.pool.try_checkout() {
+            Some(permit) => permit,
+            None => {
+                let since = Instant::now();
+                self.waited(since, self.pool.checkout(deadline.left().unwrap_or_default()))?
+            }
+        };
         Ok(self.usable(permit, deadline))
+    }
+
+    /// A permit that has been waited for, unless there was none in time.
+    fn waited<P>(&self, since: Instant, permit: Option<P>) -> Result<P, Error> {
+        if permit.is_some() {
+            self.census.waited(since.elapsed());
+        } else {
+            self.census.gave_up();
+        }
+        permit.ok_or_else(|| {
+            let message = format!("all connections to {} were in use for too long", self.endpoint.server);
+            Error::new(ErrorKind::PoolExhausted, message)
+        })
+    }
+
+    fn dial(&self, deadline: Deadline) -> Result<Box<Connection>, Error> {
+        let since = Instant::now();
+        let connection = Connection::dial(&self.endpoint, deadline)?;
+        self.census.opened(since.elapsed());
+        Ok(connection)
     }
 
     fn usable<'a>(&'a self, mut permit: Place<'a>, deadline: Deadline) -> (Place<'a>, Option<Box<Connection>>) {
         let mut idle = permit.idle.take();
-        if idle.as_mut().is_some_and(|idle| !idle.is_usable(deadline)) {
-            // The server was restarted, so the others are broken too.
+        if idle.as_mut().is_some_and(|idle| !idle.is_usable(&self.endpoint, deadline)) {
+            // The server was restarted or has moved, and so the others are of
+            // no use either.
             idle = None;
             self.pool.clear();
         }
@@ -178,7 +237,7 @@ impl Node {
                 Err(_) => self.pool.clear(),
             }
         }
-        let mut connection = Connection::dial(&self.endpoint, deadline)?;
+        let mut connection = self.dial(deadline)?;
         let tickets = self.say(&mut connection, requests, verb, deadline)?;
         Ok(Sent { permit, connection, tickets, verb, was_idle: false })
     }
@@ -261,9 +320,12 @@ impl Node {
         self.pipelines.clear();
     }
 
-    fn exhausted(&self) -> Error {
-        let message = format!("all connections to {} were in use for too long", self.endpoint.server);
-        Error::new(ErrorKind::PoolExhausted, message)
+    /// The connections that are open now.
+    pub(crate) fn connections(&self) -> Connections {
+        let connections = self.pool.connections();
+        #[cfg(feature = "tokio")]
+        let connections = connections + self.async_pool.connections() + self.pipelines.connections();
+        connections
     }
 }
 
@@ -286,11 +348,16 @@ impl Pending<'_> {
         if again && read.as_ref().is_err_and(|error| may_ask_again(error, self.requests)) {
             read = self.ask_again(deadline);
         }
+        if read.is_ok() {
+            read = self.sent.connection.rest(&self.node.endpoint, self.sent.verb, deadline);
+            if read.is_err() {
+                self.outcomes.clear();
+            }
+        }
         self.node.judge(self.admission, read.as_ref().err());
         match read {
             Err(error) => self.outcomes.resize_with(self.requests.len(), || Err(error.alike())),
-            Ok(()) if self.sent.connection.rest(deadline) => self.sent.permit.give_back(self.sent.connection),
-            Ok(()) => {}
+            Ok(()) => self.sent.permit.give_back(self.sent.connection),
         }
         self.outcomes
     }
@@ -299,7 +366,8 @@ impl Pending<'_> {
         let (endpoint, Sent { connection, tickets, verb, .. }) = (&self.node.endpoint, &mut self.sent);
         while let Some(ticket) = tickets.get(self.outcomes.len()) {
             let answer = connection.receive(endpoint, *ticket, *verb, deadline)?;
-            self.outcomes.push(answer.map_err(|kind| endpoint.failed(*verb, kind)));
+            let request = &self.requests[self.outcomes.len()];
+            self.outcomes.push(self.node.outcome(request, *verb, answer)?);
         }
         Ok(())
     }
@@ -307,7 +375,7 @@ impl Pending<'_> {
     fn ask_again(&mut self, deadline: Deadline) -> Result<(), Error> {
         let (node, sent) = (self.node, &mut self.sent);
         node.pool.clear();
-        sent.connection = Connection::dial(&node.endpoint, deadline)?;
+        sent.connection = node.dial(deadline)?;
         sent.tickets = node.say(&mut sent.connection, self.requests, sent.verb, deadline)?;
         self.read(deadline)
     }
@@ -343,14 +411,14 @@ mod on_tokio {
                 return outcome;
             }
             let permit = self.checkout_async(runtime, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let outcome = self.converse_async(idle, request, deadline, &permit).await;
                 if !outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                     return outcome;
                 }
                 self.async_pool.clear();
             }
-            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            let fresh = self.dial_async(deadline).await?;
             self.converse_async(fresh, request, deadline, &permit).await
         }
 
@@ -365,14 +433,25 @@ mod on_tokio {
             let ticket = connection.write(endpoint, request)?;
             connection.flush(endpoint, verb, deadline).await?;
             let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-            if connection.rest() {
-                permit.give_back(connection);
-            }
-            answer.map_err(|kind| endpoint.failed(verb, kind))
+            let outcome = self.outcome(request, verb, answer)?;
+            connection.rest(endpoint, verb, deadline)?;
+            permit.give_back(connection);
+            outcome
         }
 
         async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<Permit<'_>, Error> {
-            self.async_pool.checkout(runtime, deadline).await.ok_or_else(|| self.exhausted())
+            if let Some(permit) = self.async_pool.try_checkout(runtime) {
+                return Ok(permit);
+            }
+            let since = Instant::now();
+            self.waited(since, self.async_pool.checkout(runtime, deadline).await)
+        }
+
+        async fn dial_async(&self, deadline: Deadline) -> Result<AsyncConnection, Error> {
+            let since = Instant::now();
+            let connection = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            self.census.opened(since.elapsed());
+            Ok(connection)
         }
 
         fn runtime(&self) -> Result<Id, Error> {
@@ -388,12 +467,15 @@ mod on_tokio {
         async fn exchange_in_line(&self, runtime: Id, request: &Request<'_>, deadline: Deadline) -> Option<Outcome> {
             let queue = match self.pipelines.way(runtime, self.async_pool.in_use()) {
                 Way::Own => return None,
-                Way::Open(opening) => match AsyncConnection::dial(&self.endpoint, deadline).await {
+                Way::Open(opening) => match self.dial_async(deadline).await {
                     Ok(connection) => return self.converse_in_line(&opening.open(connection), request, deadline).await,
                     Err(error) => return Some(Err(error)),
                 },
                 Way::Shared(queue) => queue,
             };
+            if !self.endpoint.is_at(queue.peer) {
+                queue.close();
+            }
             let outcome = self.converse_in_line(&queue, request, deadline).await?;
             if outcome.as_ref().is_err_and(|error| may_ask_again(error, &[*request])) {
                 // The server was restarted, so the others are broken too.
@@ -441,7 +523,7 @@ mod on_tokio {
             outcomes: &mut Vec<Outcome>,
         ) -> Result<(), Error> {
             let permit = self.checkout_async(self.runtime()?, deadline).await?;
-            if let Some(idle) = self.idle_async(&permit) {
+            if let Some(idle) = self.idle_async(&permit, deadline) {
                 let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
                 let again = outcomes.is_empty() && done.as_ref().is_err_and(|error| may_ask_again(error, requests));
                 if !again {
@@ -449,7 +531,7 @@ mod on_tokio {
                 }
                 self.async_pool.clear();
             }
-            let fresh = AsyncConnection::dial(&self.endpoint, deadline).await?;
+            let fresh = self.dial_async(deadline).await?;
             self.converse_on(fresh, requests, deadline, &permit, outcomes).await
         }
 
@@ -466,20 +548,19 @@ mod on_tokio {
             let written = requests.iter().map(|request| connection.write(endpoint, request));
             let tickets = written.collect::<Result<Vec<_>, _>>()?;
             connection.flush(endpoint, verb, deadline).await?;
-            for ticket in tickets {
+            for (ticket, request) in tickets.into_iter().zip(requests) {
                 let answer = connection.receive(endpoint, ticket, verb, deadline).await?;
-                outcomes.push(answer.map_err(|kind| endpoint.failed(verb, kind)));
+                outcomes.push(self.outcome(request, verb, answer)?);
             }
-            if connection.rest() {
-                permit.give_back(connection);
-            }
+            connection.rest(endpoint, verb, deadline).inspect_err(|_| outcomes.clear())?;
+            permit.give_back(connection);
             Ok(())
         }
 
         /// An idle connection that works, if there is one.
-        fn idle_async(&self, permit: &Permit<'_>) -> Option<AsyncConnection> {
+        fn idle_async(&self, permit: &Permit<'_>, deadline: Deadline) -> Option<AsyncConnection> {
             let mut idle = permit.idle()?;
-            if idle.is_usable() {
+            if idle.is_usable(&self.endpoint, deadline) {
                 return Some(idle);
             }
             // The server was restarted, so the others are broken too.
@@ -516,5 +597,88 @@ mod on_tokio {
                 self.node.failed(admission, ErrorKind::Timeout);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::endpoint::Access;
+    use crate::exchange::{Guard, Ttl, Write};
+    use crate::memcached::{Memcached, until};
+    use crate::resolve::Addresses;
+
+    #[derive(Default)]
+    struct Tally {
+        gave_up: AtomicUsize,
+        opened: AtomicUsize,
+    }
+
+    impl Census for Tally {
+        fn waited(&self, _: Duration) {}
+
+        fn gave_up(&self) {
+            self.gave_up.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn opened(&self, _: Duration) {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn within(limit: Duration) -> Deadline {
+        Budget::new(limit, limit).deadline()
+    }
+
+    #[test]
+    fn connections_are_counted_and_so_are_those_who_get_none() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (server, tally) = (Memcached::start(), Box::leak(Box::<Tally>::default()));
+        let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, tally);
+        assert_eq!(node.connections(), Connections::default());
+
+        let pending = node.begin(None, &[Request::Version], within(MINUTE)).expect("sent");
+        assert_eq!(node.connections(), Connections { idle: 0, used: 1 });
+        let error = node.ask(&Request::Version, within(Duration::from_millis(1))).expect_err("no second connection");
+        assert_eq!((error.kind(), tally.gave_up.load(Ordering::Relaxed)), (ErrorKind::PoolExhausted, 1));
+
+        assert!(pending.finish(within(MINUTE)).iter().all(Result::is_ok));
+        assert_eq!(node.connections(), Connections { idle: 1, used: 0 });
+        assert!(node.ask(&Request::Version, within(MINUTE)).is_ok());
+        assert_eq!(tally.opened.load(Ordering::Relaxed), 1);
+        node.quit();
+        assert_eq!(node.connections(), Connections::default());
+    }
+
+    #[test]
+    fn connections_follow_a_name_to_its_new_address() {
+        let servers = [Memcached::start(), Memcached::start()];
+        let port = Arc::new(AtomicU16::new(servers[0].port));
+        let now = Arc::clone(&port);
+        let look_up = move || Ok(vec![SocketAddr::from(([127, 0, 0, 1], now.load(Ordering::Relaxed)))]);
+        let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
+        let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
+        endpoint.addresses = Some(addresses.clone());
+        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, Box::leak(Box::<Tally>::default()));
+        let deadline = || Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
+        let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
+        let set = |key| {
+            let request = Request::Store { key, value: b"1", flags: 0, ttl, how, guard };
+            node.ask(&request, deadline()).expect("it is stored");
+        };
+        set("before");
+        assert!(servers[0].stored("before").is_some());
+        port.store(servers[1].port, Ordering::Relaxed);
+        addresses.age();
+        until("a connection to the new address", || {
+            set("after");
+            servers[1].stored("after")
+        });
     }
 }

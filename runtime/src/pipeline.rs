@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use tokio::time::Sleep;
 
 use crate::async_connection::{AsyncConnection, Socket};
 use crate::budget::Deadline;
+use crate::census::Connections;
 use crate::error::ErrorKind;
 use crate::exchange::Request;
 use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
@@ -93,6 +95,17 @@ impl Pipelines {
         Way::Open(Opening { pipelines: self, runtime })
     }
 
+    pub(crate) fn connections(&self) -> Connections {
+        let lines = lock(&self.lines);
+        let is_used = |line: &Line| match line {
+            Line::Opening => Some(true),
+            Line::Open(queue) => (!queue.is_closed()).then(|| queue.requests.load(Ordering::Relaxed) > 0),
+        };
+        let open: Vec<bool> = lines.iter().filter_map(|(_, line)| is_used(line)).collect();
+        let used = open.iter().filter(|used| **used).count();
+        Connections { idle: open.len() - used, used }
+    }
+
     /// Closes the connections as soon as nobody waits on them.
     pub(crate) fn clear(&self) {
         lock(&self.lines).retain(|(_, line)| match line {
@@ -114,8 +127,9 @@ impl Drop for Pipelines {
 impl Opening<'_> {
     /// Has a task of this runtime's drive the connection from now on.
     pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
+        let peer = connection.peer;
         let (socket, session) = connection.into_parts();
-        let queue = Arc::new(Queue::new(session.dialect()));
+        let queue = Arc::new(Queue::new(session.dialect(), peer));
         tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
         self.end(Some(Line::Open(Arc::clone(&queue))));
         queue
@@ -137,6 +151,7 @@ impl Drop for Opening<'_> {
 /// What callers have put in and the driver has not taken out yet.
 pub(crate) struct Queue {
     dialect: Dialect,
+    pub(crate) peer: Option<SocketAddr>,
     /// Those whose replies have not come.
     requests: AtomicUsize,
     /// How many they were when there was last something to send.
@@ -166,8 +181,8 @@ struct Waiting {
 pub(crate) type Delivery = Result<Answer, ErrorKind>;
 
 impl Queue {
-    fn new(dialect: Dialect) -> Self {
-        Queue { dialect, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
+    fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
+        Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// Puts a request behind the others; none if there is no room.
@@ -199,7 +214,8 @@ impl Queue {
         lock(&self.state).is_closed
     }
 
-    fn close(&self) {
+    /// Takes no more requests; those that it has are still done.
+    pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let driver = state.driver.take();
@@ -410,7 +426,7 @@ mod tests {
     /// A connection to somebody who says what the test says.
     fn line() -> (Arc<Queue>, DuplexStream) {
         let (here, there) = tokio::io::duplex(1 << 16);
-        let queue = Arc::new(Queue::new(Dialect::Meta));
+        let queue = Arc::new(Queue::new(Dialect::Meta, None));
         let session = Box::new(Session::new(Dialect::Meta));
         tokio::spawn(Driver::new(Arc::clone(&queue), Box::new(here), session).run());
         (queue, there)
@@ -485,14 +501,14 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_requests() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         let pushed = (0..2 * MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
         assert_eq!(pushed.count(), MOST_REQUESTS);
     }
 
     #[test]
     fn a_queue_has_room_for_so_many_bytes() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         assert!(push(&queue, &vec![0; MOST_BYTES + 1]).is_none());
         let pushed = (0..100).map_while(|_| push(&queue, &vec![0; MOST_BYTES / 10]));
         assert_eq!(pushed.count(), 9);
@@ -500,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_takes_nothing() {
-        let queue = Queue::new(Dialect::Meta);
+        let queue = Queue::new(Dialect::Meta, None);
         queue.close();
         assert!(push(&queue, b"1").is_none());
     }

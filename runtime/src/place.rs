@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::aside::Aside;
+#[cfg(feature = "tokio")]
+use crate::background::Resolute;
 use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::envelope::Refusal;
@@ -16,10 +18,12 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{self, Guard, Item, Outcome, Reply, Request, Token, Ttl, Write};
 use crate::flight::{Course, Lead, Part, Waited, Waiter};
 use crate::key::Key;
-use crate::lease::{LEASE, Lease, On, Waiting};
+use crate::lease::{LEASE, Lease, On, SILENCE, Waiting};
 use crate::mode::Mode;
 use crate::near::Since;
 use crate::record::{self, Record};
+#[cfg(feature = "tokio")]
+use crate::telemetry;
 use crate::telemetry::memo::{CallSpan, Due, MissReason};
 use crate::terms::{Age, Ahead, SingleFlight, Terms, is_early};
 
@@ -39,8 +43,8 @@ pub(crate) struct Place {
     next: Next,
     /// Of the near tier, before the value was looked for.
     since: Since,
-    /// Since when another process has been waited for.
-    polling: Option<Instant>,
+    /// The process that is waited for, if one is.
+    holder: Option<Holder>,
 }
 
 /// What the lookup has entitled this call to.
@@ -111,6 +115,31 @@ pub(crate) struct Packing {
     stores: bool,
 }
 
+/// Another process that holds the lease, as far as it can be seen.
+struct Holder {
+    since: Instant,
+    cas: u64,
+    renewed: Option<Instant>,
+}
+
+impl Holder {
+    fn seen(cas: u64) -> Self {
+        Holder { since: Instant::now(), cas, renewed: None }
+    }
+
+    /// Whether it is still at it: who is renews the lease, which changes its
+    /// number.
+    fn lives(&mut self, cas: u64) -> bool {
+        if cas != self.cas {
+            (self.cas, self.renewed) = (cas, Some(Instant::now()));
+        }
+        match self.renewed {
+            None => self.since.elapsed() < SILENCE,
+            Some(renewed) => renewed.elapsed() < LEASE,
+        }
+    }
+}
+
 /// A leader that takes less is waited for this long all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -131,16 +160,7 @@ impl Place {
             lead: None,
             next: Next::Ask,
             since: Since::default(),
-            polling: None,
-        }
-    }
-
-    /// What is kept in this process.
-    pub(crate) fn near(&self) -> Option<Arc<Record>> {
-        self.terms.near?;
-        match self.mode {
-            Mode::Normal | Mode::ReadOnly => self.cache.near().find(self.key.wire()),
-            Mode::Refresh | Mode::Bypass => None,
+            holder: None,
         }
     }
 
@@ -188,14 +208,37 @@ impl Place {
         match next {
             Next::Ask => {}
             Next::Pause(pause) => crate::alarm::sleep(pause).await,
-            Next::Elect(left) => return Arrival::Election(self.ask_async(self.election(left)).await),
+            Next::Elect(left) => return Arrival::Election(self.look_up(self.election(left)).await),
             Next::Reopen(cas) => drop(self.ask_async(self.reopening(cas)).await),
             Next::Join(waiter) => {
                 span.follows(waiter.leader());
                 return Arrival::Waited(waiter.wait_async().await);
             }
         }
-        Arrival::Reply(self.ask_async(self.lookup()).await)
+        Arrival::Reply(self.look_up(self.lookup()).await)
+    }
+
+    /// A lookup that is dropped must not leave a lease with nobody: its reply is
+    /// waited for in the background.
+    #[cfg(feature = "tokio")]
+    async fn look_up(&self, request: Request<'_>) -> Outcome {
+        let Request::Lookup { key, lease, refresh } = request else { return self.ask_async(request).await };
+        if !self.cache.store().is_remote() {
+            return self.ask_async(request).await;
+        }
+        let (cache, key, budget) = (self.cache.clone(), key.to_owned(), self.budget.lend());
+        let terms = self.terms;
+        let work = async move {
+            let request = Request::Lookup { key: &key, lease, refresh };
+            let outcome = cache.store().ask_async(request.verb(), &request, &budget).await;
+            Looked { outcome, cache, key, budget, terms }
+        };
+        let looked = Resolute::new(work, |work| {
+            crate::background::run(telemetry::within_current(async { work.await.forsake() }));
+        });
+        let Looked { outcome, budget, .. } = looked.await;
+        self.budget.become_of(&budget);
+        outcome
     }
 
     #[cfg(feature = "tokio")]
@@ -279,6 +322,8 @@ impl Place {
             Ok(opened) => opened,
             Err(Refusal::OtherVersion { mark }) if self.leaves(&item) => {
                 self.aside = Some(Aside::of(self.key.wire(), mark, &item));
+                // Who was waited for has stored what was found.
+                self.holder = None;
                 return Verdict::Wait;
             }
             Err(refusal) => {
@@ -373,7 +418,7 @@ impl Place {
     }
 
     fn hit(&mut self, item: Item, opened: &Opened, left: Option<u64>, span: &CallSpan) -> Verdict {
-        if self.polling.is_some() {
+        if self.holder.is_some() {
             span.coalesced(item.value.len());
         } else {
             span.hit(item.value.len(), opened.cost);
@@ -430,13 +475,13 @@ impl Place {
         if let Some(lead) = &self.lead {
             lead.is_under(self.flight_of(cas));
         }
-        // The holder is in another process: it is asked for now and then.
-        let since = *self.polling.get_or_insert_with(Instant::now);
-        let waited = since.elapsed();
-        if self.terms.single_flight != SingleFlight::Lease || waited >= patience(span) {
+        // In another process, which is asked about now and then.
+        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas));
+        let waited = holder.since.elapsed();
+        if self.terms.single_flight != SingleFlight::Lease || !holder.lives(cas) || waited >= patience(span) {
             return self.compute(reason, span);
         }
-        self.next = Next::Pause((waited / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        self.next = Next::Pause((waited / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
         Verdict::Wait
     }
 
@@ -588,12 +633,17 @@ impl Place {
         }
     }
 
-    /// As [`Place::settle`], yielding.
+    /// As [`Place::settle`], yielding. What has been computed is stored even if
+    /// the call is dropped meanwhile.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn settle_async(&mut self, packing: Option<Packing>, span: &CallSpan) {
+    pub(crate) async fn settle_async(mut self, packing: Option<Packing>, span: &CallSpan) {
         match packing {
-            Some(packing) => self.keep_async(&packing, span).await,
-            None => self.end(),
+            Some(packing) if packing.stores && self.cache.store().is_remote() => {
+                let span = span.clone();
+                let work = async move { self.keep_async(&packing, &span).await };
+                Resolute::new(work, |work| crate::background::run(telemetry::within_current(work))).await;
+            }
+            packing => self.settle(packing, span),
         }
     }
 
@@ -601,11 +651,10 @@ impl Place {
     #[cfg(feature = "tokio")]
     pub(crate) fn settle_aside(mut self, packing: Option<Packing>, span: &CallSpan) {
         match packing {
-            Some(packing) if self.cache.store().is_remote() => {
+            Some(packing) if packing.stores && self.cache.store().is_remote() => {
                 let span = span.clone();
-                crate::background::run(crate::telemetry::within_current(async move {
-                    self.keep_async(&packing, &span).await;
-                }));
+                let work = async move { self.keep_async(&packing, &span).await };
+                crate::background::run(telemetry::within_current(work));
             }
             packing => self.settle(packing, span),
         }
@@ -682,6 +731,14 @@ impl Place {
         }
     }
 
+    /// Has nobody try again at once: whoever is elected next waits until this
+    /// call is taken for dead.
+    pub(crate) fn back_off(&mut self) {
+        if let Claim::Lease(lease) = &self.claim {
+            lease.abandon();
+        }
+    }
+
     /// Ends without anything to store: others go on alone, and the next caller
     /// wins the lease.
     fn end(&mut self) {
@@ -693,6 +750,34 @@ impl Place {
     pub(crate) fn renounce(&mut self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
+        }
+    }
+}
+
+/// A lookup that has come to its end.
+#[cfg(feature = "tokio")]
+struct Looked {
+    outcome: Outcome,
+    cache: Cache,
+    key: String,
+    budget: Budget,
+    terms: Terms,
+}
+
+#[cfg(feature = "tokio")]
+impl Looked {
+    /// Gives back what the lookup has won, for nobody wants it any longer.
+    fn forsake(self) {
+        let won = match &self.outcome {
+            Ok(Reply::Missing(exchange::Lease::Won(cas))) => Some((*cas, On::Nothing)),
+            Ok(Reply::Found(item)) if item.token == Token::Won => match self.terms.age(item) {
+                Age::Fresh(_) => None,
+                Age::Stale | Age::Dead => Some((item.cas, On::Stale)),
+            },
+            _ => None,
+        };
+        if let Some((cas, on)) = won {
+            drop(Lease::hold(&self.cache, &self.key, cas, on, Waiting::Async));
         }
     }
 }

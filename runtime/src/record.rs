@@ -114,6 +114,23 @@ impl<V> Form<V> {
     }
 }
 
+/// Records that this process has packed or unpacked before, for the same key.
+impl Record {
+    /// Whether this is a value of this type and version, as plain as can be.
+    pub(crate) fn is_of<V>(&self, codec: &dyn Codec<V>, key: &Key, version: u32) -> bool {
+        self.flags == CLIENT_FLAGS
+            && codec.framing() == Framing::Envelope
+            && envelope::trusted(&self.bytes)
+                .is_some_and(|(id, found, _)| id == codec.id() && found == schema(codec.schema(), key.owner(), version))
+    }
+
+    /// The value, if it is one.
+    pub(crate) fn decoded<V>(&self, codec: &dyn Codec<V>) -> Option<Found<V>> {
+        let (_, _, Contents { payload, cost }) = envelope::trusted(&self.bytes)?;
+        Some(Found { value: codec.decode(payload).ok()?, cost })
+    }
+}
+
 /// A form without the type: what stands around the bytes of a value.
 #[derive(Clone, Copy)]
 enum Frame {

@@ -2,30 +2,40 @@
 //!
 //! The system's resolver has no time limit of its own, so names are looked up
 //! on threads that may be left behind. What was found is used until something
-//! newer is.
+//! newer is; connections to an address that a name no longer has are not used
+//! again.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use crate::sync::lock;
 
 /// Addresses older than this are looked up again at the next connection.
 const FRESH: Duration = Duration::from_secs(30);
+/// Who has looked for longer is no more, as after a fork.
+const LOST: Duration = Duration::from_secs(60);
 
 /// The addresses of one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(Arc<Name>);
 
-#[derive(Debug)]
 struct Name {
-    host: String,
-    port: u16,
+    /// Asks the system; none: the host is an address.
+    look_up: Option<LookUp>,
     state: Mutex<State>,
     changed: Condvar,
     #[cfg(feature = "tokio")]
     notify: tokio::sync::Notify,
+}
+
+type LookUp = Box<dyn Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Name").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +43,8 @@ struct State {
     known: Vec<SocketAddr>,
     /// When that was found out; none: never, or it is not to be relied on.
     since: Option<Instant>,
+    /// When that was last tried.
+    tried: Option<Instant>,
     looking: bool,
     failure: Option<String>,
 }
@@ -46,12 +58,18 @@ pub(crate) enum Unresolved {
 
 impl Addresses {
     pub(crate) fn of(host: &str, port: u16) -> Self {
-        let literal: Option<IpAddr> = host.parse().ok();
-        let known = literal.map(|address| SocketAddr::new(address, port)).into_iter().collect();
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Addresses::new(None, vec![SocketAddr::new(address, port)]);
+        }
+        let name = (host.to_owned(), port);
+        let look_up = move || (name.0.as_str(), name.1).to_socket_addrs().map(Iterator::collect);
+        Addresses::new(Some(Box::new(look_up)), Vec::new())
+    }
+
+    pub(crate) fn new(look_up: Option<LookUp>, known: Vec<SocketAddr>) -> Self {
         let state = Mutex::new(State { known, ..State::default() });
         Addresses(Arc::new(Name {
-            host: host.to_owned(),
-            port,
+            look_up,
             state,
             changed: Condvar::new(),
             #[cfg(feature = "tokio")]
@@ -64,7 +82,7 @@ impl Addresses {
         if let Some(answer) = self.ask() {
             return answer;
         }
-        let waiting = |state: &mut State| state.looking;
+        let waiting = |state: &mut State| state.is_looked_for();
         let state = lock(&self.0.state);
         let waited = self.0.changed.wait_timeout_while(state, patience, waiting);
         waited.unwrap_or_else(PoisonError::into_inner).0.answer().unwrap_or(Err(Unresolved::NotInTime))
@@ -85,33 +103,54 @@ impl Addresses {
         lock(&self.0.state).since = None;
     }
 
+    /// Whether this is still one of the addresses, as far as is known; sees to
+    /// it that this is found out again now and then.
+    pub(crate) fn include(&self, address: SocketAddr) -> bool {
+        if self.0.look_up.is_none() {
+            return true;
+        }
+        let mut state = lock(&self.0.state);
+        if state.tried.is_none_or(|tried| tried.elapsed() >= FRESH) {
+            self.look(&mut state);
+        }
+        state.known.is_empty() || state.known.contains(&address)
+    }
+
     /// What is known; begins to look if that is nothing, or old.
     fn ask(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         let mut state = lock(&self.0.state);
-        let is_literal = self.0.host.parse::<IpAddr>().is_ok();
         let is_fresh = state.since.is_some_and(|since| since.elapsed() < FRESH);
-        if !is_literal && !is_fresh && !state.looking {
-            state.looking = true;
-            state.failure = None;
-            let name = Arc::clone(&self.0);
-            let thread = std::thread::Builder::new().name("memocached-resolve".into());
-            if let Err(error) = thread.spawn(move || name.look_up()) {
-                state.looking = false;
-                state.failure = Some(error.to_string());
-            }
+        if self.0.look_up.is_some() && !is_fresh {
+            self.look(&mut state);
         }
-        if state.known.is_empty() && state.looking { None } else { state.answer() }
+        if state.known.is_empty() && state.is_looked_for() { None } else { state.answer() }
+    }
+
+    /// Begins to look, unless somebody does.
+    fn look(&self, state: &mut State) {
+        if state.is_looked_for() {
+            return;
+        }
+        state.looking = true;
+        state.failure = None;
+        state.tried = Some(Instant::now());
+        let name = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("memocached-resolve".into());
+        if let Err(error) = thread.spawn(move || name.look_up()) {
+            state.looking = false;
+            state.failure = Some(error.to_string());
+        }
     }
 }
 
 impl Name {
     fn look_up(&self) {
-        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let found = self.look_up.as_ref().map_or_else(|| Ok(Vec::new()), |look_up| look_up());
         let mut state = lock(&self.state);
         state.looking = false;
         match found {
             Ok(addresses) => {
-                state.known = addresses.collect();
+                state.known = addresses;
                 state.since = Some(Instant::now());
             }
             // What was known before is better than nothing.
@@ -124,9 +163,13 @@ impl Name {
 }
 
 impl State {
+    fn is_looked_for(&self) -> bool {
+        self.looking && self.tried.is_none_or(|tried| tried.elapsed() < LOST)
+    }
+
     fn answer(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         match (&self.known[..], &self.failure) {
-            ([], None) => (!self.looking).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
+            ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
             ([], Some(failure)) => Some(Err(Unresolved::Failed(io::Error::other(failure.clone())))),
             (known, _) => Some(Ok(known.to_vec())),
         }
@@ -136,6 +179,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Addresses {
+        /// Makes what is known so old that it is found out again.
+        pub(crate) fn age(&self) {
+            lock(&self.0.state).tried = None;
+        }
+    }
 
     #[test]
     fn an_address_needs_no_lookup() {
@@ -151,6 +201,30 @@ mod tests {
         assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");
         addresses.doubt();
         assert_eq!(addresses.get(Duration::ZERO).unwrap(), found);
+    }
+
+    #[test]
+    fn an_address_that_a_name_no_longer_has_is_none_of_its_addresses() {
+        let answers = Mutex::new(vec![Err(io::ErrorKind::TimedOut.into()), Ok(2), Ok(1)]);
+        let look_up = move || {
+            let last = |answers: &mut Vec<io::Result<u16>>| answers.pop().unwrap_or(Ok(2));
+            last(&mut lock(&answers)).map(|port| vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        };
+        let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
+        let patience = Duration::from_secs(60);
+        let first = addresses.get(patience).unwrap()[0];
+        assert!(addresses.include(first));
+        let include_later = |address| {
+            addresses.age();
+            let _ = addresses.include(address);
+            let state = lock(&addresses.0.state);
+            drop(addresses.0.changed.wait_timeout_while(state, patience, |state| state.looking).unwrap());
+            addresses.include(address)
+        };
+        assert!(!include_later(first), "it has moved");
+        let second = addresses.get(patience).unwrap()[0];
+        assert!(include_later(second), "what was known is better than nothing");
+        assert!(include_later(second));
     }
 
     #[test]

@@ -66,10 +66,19 @@ pub enum Failover {
     /// They go to where they would belong if the server were not there, until
     /// it is back.
     ///
-    /// What this process writes or deletes there in the meantime is deleted
-    /// from the server before it is asked again, so that older values do not
-    /// come back (all of it, if that was more than 65,536 keys). Each process
-    /// sees to its own writes, within five seconds of the server's return.
+    /// What the server has kept is not served when it is back, whoever may have
+    /// overwritten or deleted it elsewhere in the meantime; nor is what another
+    /// server has kept of its keys from an outage before. The items' numbers
+    /// (CAS uniques) tell. Behind a proxy, and where servers have no numbers
+    /// (`memcached -C`), only what this process wrote or deleted is made up for.
+    ///
+    /// Each process finds out for itself that a server is out or back. Until all
+    /// have, for up to five seconds unless
+    /// [`retry_after`](crate::Builder::retry_after) says otherwise, those that
+    /// still go elsewhere and those that no longer do may miss each other's
+    /// writes; and so may, for as long as it lasts, one that alone cannot reach
+    /// a server. As soon as it can, it deletes there what it has written or
+    /// deleted elsewhere (everything, if that was more than 65,536 keys).
     Next,
 }
 

@@ -12,7 +12,7 @@ use crate::telemetry::client::{Exchange, Peer};
 #[cfg(feature = "memcache")]
 use crate::cluster::Cluster;
 #[cfg(feature = "memcache")]
-use crate::members::Member;
+use crate::members::{Member, Members};
 #[cfg(feature = "memcache")]
 use crate::server::Server;
 
@@ -60,12 +60,12 @@ impl Store {
 }
 
 impl Store {
-    /// The number of the node that a key belongs to.
-    pub(crate) fn place(&self, key: &str) -> usize {
+    /// Where keys belong now.
+    pub(crate) fn places(&self) -> Places {
         match self {
-            Store::Embedded(..) => 0,
+            Store::Embedded(..) => Places::One,
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => cluster.place(key),
+            Store::Cluster(cluster) => Places::Among(cluster.members()),
         }
     }
 
@@ -178,6 +178,24 @@ impl Store {
     }
 }
 
+/// The nodes that keys belong to.
+pub(crate) enum Places {
+    One,
+    #[cfg(feature = "memcache")]
+    Among(std::sync::Arc<Members>),
+}
+
+impl Places {
+    /// The number of the node to ask about a key.
+    pub(crate) fn of(&self, key: &str) -> usize {
+        match self {
+            Places::One => 0,
+            #[cfg(feature = "memcache")]
+            Places::Among(members) => members.place(key),
+        }
+    }
+}
+
 fn run(store: &Embedded, errand: &Errand<'_>) -> Vec<Outcome> {
     errand.requests.iter().map(|request| store.ask(request)).collect()
 }
@@ -190,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::exchange::{Direction, Guard, Keys, Lease, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Guard, Item, Keys, Lease, Reply, Ttl, Write};
     use crate::server::Protocol;
 
     impl Store {
@@ -292,13 +310,13 @@ mod tests {
                 }
                 Ok(Reply::FoundMany(mut items)) => {
                     // That protocol shows a lease as an empty item.
-                    items.retain(|(_, item)| !item.value.is_empty());
-                    for (_, item) in &mut items {
-                        // The classic protocol, which lists are asked for
-                        // in, tells no time.
-                        (item.cas, item.seconds_left) = (0, None);
-                    }
-                    Ok(Reply::FoundMany(items))
+                    items.retain(|_, item| !item.value.is_empty());
+                    // The classic protocol, which lists are asked for in,
+                    // tells no time.
+                    let bare = |(key, item): (&str, &Item)| {
+                        (key.to_owned(), Item { cas: 0, seconds_left: None, ..item.clone() })
+                    };
+                    Ok(Reply::FoundMany(items.iter().map(bare).collect()))
                 }
                 Ok(Reply::Missing(Lease::Won(number))) => {
                     *seen = number;

@@ -52,6 +52,8 @@ pub(crate) enum Age {
     Dead,
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The share of a ttl by which it is shortened at most, so that values stored
 /// together do not end together.
 pub(crate) const JITTER: f64 = 0.1;
@@ -64,9 +66,11 @@ impl Terms {
 
     /// What the server is to elect a caller for: items with less time left.
     pub(crate) fn refresh_window(&self) -> Duration {
+        // Of the last second it is not known how much is left.
+        let stale = if self.grace.is_zero() { self.grace } else { self.grace.saturating_add(SECOND) };
         match self.ahead {
-            Ahead::Of(window) => self.grace.saturating_add(window),
-            Ahead::Never | Ahead::Auto => self.grace,
+            Ahead::Of(window) => stale.saturating_add(window),
+            Ahead::Never | Ahead::Auto => stale,
         }
     }
 
@@ -75,7 +79,7 @@ impl Terms {
         match item.seconds_left {
             _ if item.stale && grace > 0 => Age::Stale,
             _ if item.stale => Age::Dead,
-            Some(left) if left < grace => Age::Stale,
+            Some(left) if left <= grace && grace > 0 => Age::Stale,
             Some(left) => Age::Fresh(Some(left - grace)),
             None => Age::Fresh(None),
         }
@@ -127,8 +131,8 @@ mod tests {
         let plain = Terms::of(Ttl::For(secs(300)));
         let terms = Terms { grace: secs(60), ..plain };
         assert_eq!(terms.age(&item(Some(360), false)), Age::Fresh(Some(300)));
-        assert_eq!(terms.age(&item(Some(60), false)), Age::Fresh(Some(0)));
-        assert_eq!(terms.age(&item(Some(59), false)), Age::Stale);
+        assert_eq!(terms.age(&item(Some(61), false)), Age::Fresh(Some(1)));
+        assert_eq!(terms.age(&item(Some(60), false)), Age::Stale);
         assert_eq!(terms.age(&item(Some(200), true)), Age::Stale);
         assert_eq!(plain.age(&item(Some(200), true)), Age::Dead);
         assert_eq!(plain.age(&item(Some(0), false)), Age::Fresh(Some(0)));

@@ -66,14 +66,15 @@ fn an_error_is_answered_with_the_stale_value_and_does_not_renew_it() {
     clock.advance(101 * SECOND);
     let runs = AtomicU32::new(0);
     let mut served = 0;
-    // Each call is elected anew, for the one before has failed.
+    // A call that has failed is followed by another when it is taken for dead.
     while graced(&cache, 1, || (next(&runs), fails()).1) == Ok(1) {
         served += 1;
         clock.advance(SECOND);
         assert!(served <= 50, "served for longer than grace");
     }
     assert!(served >= 38, "served for {served} seconds only");
-    assert_eq!(runs.load(Ordering::Relaxed), served + 1);
+    let runs = runs.load(Ordering::Relaxed);
+    assert!((8..=14).contains(&runs), "{runs} runs");
 }
 
 #[test]
@@ -214,6 +215,9 @@ fn an_error_is_kept_for_its_own_time_and_never_in_place_of_a_value() {
     assert_eq!(failing(&cache, 1, || Ok(Some(1))), Ok(Some(1)));
     clock.advance(101 * SECOND);
     assert_eq!(failing(&cache, 1, error), Ok(Some(1)));
+    // The origin is left alone for a while.
+    assert_eq!(failing(&cache, 1, || panic!("it has just failed")), Ok(Some(1)));
+    clock.advance(5 * SECOND);
     assert_eq!(failing(&cache, 1, || Ok(Some(2))), Ok(Some(2)));
     // What is no longer there takes the place of what was.
     clock.advance(101 * SECOND);

@@ -1,11 +1,11 @@
 //! TLS by rustls: what a server must prove, and what this side shows.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::{self, PemObject};
@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::budget::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::socket::Socket;
+use crate::socket::{Socket, rounded};
 
 /// Trust in authorities, and perhaps a certificate of one's own.
 #[derive(Clone)]
@@ -58,13 +58,13 @@ impl Tls {
         endpoint: &Endpoint,
         host: &str,
         deadline: Deadline,
-        mut stream: TcpStream,
+        stream: TcpStream,
     ) -> Result<Box<dyn Socket>, Error> {
         let session = ClientConnection::new(Arc::clone(&self.0), name(endpoint, host)?);
         let mut session = session.map_err(|error| endpoint.refused("TLS cannot begin").with_source(error))?;
+        let left = deadline.left_to_connect().ok_or_else(|| endpoint.silent())?;
+        let mut stream = Timed { stream, until: Instant::now() + left, armed: Duration::ZERO };
         while session.is_handshaking() {
-            let left = deadline.left_to_connect().ok_or_else(|| endpoint.silent())?;
-            stream.limit(left).map_err(|error| unsecured(endpoint, error))?;
             session.complete_io(&mut stream).map_err(|error| unsecured(endpoint, error))?;
         }
         Ok(Box::new(StreamOwned::new(session, stream)))
@@ -83,15 +83,57 @@ impl Tls {
     }
 }
 
-impl Socket for StreamOwned<ClientConnection, TcpStream> {
-    fn limit(&self, timeout: Duration) -> io::Result<()> {
-        self.sock.limit(timeout)
+/// A stream whose reads and writes end in time all together: TLS takes many of
+/// them for one.
+struct Timed {
+    stream: TcpStream,
+    until: Instant,
+    /// The limit that the system has been told.
+    armed: Duration,
+}
+
+impl Timed {
+    fn arm(&mut self) -> io::Result<&mut TcpStream> {
+        let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+        let limit = rounded(left.ok_or(io::ErrorKind::TimedOut)?);
+        if limit != self.armed {
+            self.stream.limit(limit)?;
+            self.armed = limit;
+        }
+        Ok(&mut self.stream)
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.arm()?.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.arm()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for StreamOwned<ClientConnection, Timed> {
+    fn limit(&self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn until(&mut self, until: Instant) {
+        self.sock.until = until;
     }
 
     fn is_quiet(&mut self) -> bool {
+        let stream = &self.sock.stream;
         // Tickets for later sessions come unasked; only an end counts.
-        let waits = self.sock.set_nonblocking(true).and_then(|()| self.sock.peek(&mut [0]));
-        self.sock.set_nonblocking(false).is_ok() && !matches!(waits, Ok(0))
+        let waits = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        stream.set_nonblocking(false).is_ok() && !matches!(waits, Ok(0))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use memocached::{AsyncClient, Error};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{KeyValue, Value, global};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData, ScopeMetrics};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, InMemoryMetricExporterBuilder, SdkMeterProvider, Temporality,
 };
@@ -102,7 +102,9 @@ impl Observer {
         self.exporter.reset();
         let mut records = Vec::new();
         let metrics = collected.last().into_iter().flat_map(|last| last.scope_metrics());
-        for metric in metrics.flat_map(ScopeMetrics::metrics) {
+        // Connections are not a call's own.
+        let is_a_calls = |metric: &&Metric| !metric.name().starts_with("db.client.connection.");
+        for metric in metrics.flat_map(ScopeMetrics::metrics).filter(is_a_calls) {
             let mut add = |attributes: &mut dyn Iterator<Item = &KeyValue>, count| {
                 let mut words: Vec<_> = attributes.map(|pair| format!(" {}={}", pair.key, pair.value)).collect();
                 words.sort();

@@ -53,6 +53,13 @@ fn total(collected: &[ResourceMetrics], metric: &str, attributes: &[(&str, &str)
                     .map(|point| point.count() as f64)
                     .sum::<f64>();
             }
+            AggregatedMetrics::I64(MetricData::Sum(data)) => {
+                sum += data
+                    .data_points()
+                    .filter(|point| fits(&mut point.attributes()))
+                    .map(|point| point.value() as f64)
+                    .sum::<f64>();
+            }
             AggregatedMetrics::U64(MetricData::Gauge(data)) => {
                 sum += data
                     .data_points()
@@ -66,6 +73,20 @@ fn total(collected: &[ResourceMetrics], metric: &str, attributes: &[(&str, &str)
     sum
 }
 
+fn provider() -> (SdkMeterProvider, InMemoryMetricExporter) {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder()
+        .with_periodic_exporter(exporter.clone())
+        .with_view(memocached::views::all())
+        .build();
+    (provider, exporter)
+}
+
+fn collected(provider: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> Vec<ResourceMetrics> {
+    provider.force_flush().unwrap();
+    exporter.get_finished_metrics().unwrap()
+}
+
 #[test]
 fn calls_are_counted_from_before_the_provider_and_once_however_often_it_is_enabled() {
     let mut server = Memcached::start();
@@ -73,44 +94,70 @@ fn calls_are_counted_from_before_the_provider_and_once_however_often_it_is_enabl
     // A miss and a hit nobody listens to yet.
     assert_eq!([(); 2].map(|()| square(&cache, 1)), [1; 2]);
 
-    let exporter = InMemoryMetricExporter::default();
-    let provider = SdkMeterProvider::builder()
-        .with_periodic_exporter(exporter.clone())
-        .with_view(memocached::views::all())
-        .build();
-    global::set_meter_provider(provider.clone());
+    let (first, exporter) = provider();
+    global::set_meter_provider(first.clone());
     memocached::enable_metrics_views();
     memocached::enable_metrics_views();
 
     assert_eq!([(); 2].map(|()| square(&cache, 2)), [4; 2]);
+    let (port, address) = (server.port.to_string(), server.address());
+    let everything = collected(&first, &exporter);
+    let total_of = |metric: &str, attributes: &[(&str, &str)]| total(&everything, metric, attributes);
+    let pool = ("db.client.connection.pool.name", address.as_str());
+    let connections = |state| total_of("db.client.connection.count", &[pool, ("db.client.connection.state", state)]);
+    assert_eq!((connections("idle"), connections("used")), (1.0, 0.0));
+    assert_eq!(total_of("memocached.node.up", &[("server.port", &port)]), 1.0);
+
     server.kill();
     square(&cache, 3);
-    provider.force_flush().unwrap();
-    let collected = exporter.get_finished_metrics().unwrap();
-    let total = |metric: &str, attributes: &[(&str, &str)]| total(&collected, metric, attributes);
+    let everything = collected(&first, &exporter);
+    let total_of = |metric: &str, attributes: &[(&str, &str)]| total(&everything, metric, attributes);
 
-    let requests = |result| total("memocached.cache.requests", &[("cache.name", "metrics"), ("cache.result", result)]);
+    let requests =
+        |result| total_of("memocached.cache.requests", &[("cache.name", "metrics"), ("cache.result", result)]);
     assert_eq!((requests("hit"), requests("miss"), requests("error")), (2.0, 2.0, 1.0));
-    assert!(total("memocached.compute.saved", &[("cache.name", "metrics")]) > 0.0);
-    assert_eq!(total("memocached.compute.duration", &[("cache.name", "metrics")]), 2.0);
-    assert_eq!(total("memocached.item.size", &[("cache.name", "metrics")]), 2.0);
+    assert!(total_of("memocached.compute.saved", &[("cache.name", "metrics")]) > 0.0);
+    assert_eq!(total_of("memocached.compute.duration", &[("cache.name", "metrics")]), 2.0);
+    assert_eq!(total_of("memocached.item.size", &[("cache.name", "metrics")]), 2.0);
 
-    let port = server.port.to_string();
     let duration = |operation, error| {
         let mut attributes = vec![("server.port", port.as_str()), ("db.operation.name", operation)];
         attributes.extend(error);
-        total("db.client.operation.duration", &attributes)
+        total_of("db.client.operation.duration", &attributes)
     };
     assert_eq!((duration("get", None), duration("set", None)), (3.0, 1.0));
     assert_eq!(duration("get", Some(("error.type", "connect"))), 1.0);
+    assert_eq!(total_of("memocached.node.up", &[("server.port", &port)]), 0.0);
 
     // Other tests of this process may have added to these.
-    assert!(total("memocached.client.calls", &[("method", "get"), ("status", "ok")]) >= 4.0);
-    assert!(total("memocached.client.calls", &[("method", "get"), ("status", "error"), ("error", "connect")]) >= 1.0);
-    assert!(total("memocached.client.latency", &[("method", "set"), ("status", "ok")]) >= 1.0);
-    assert!(total("memocached.ring.nodes", &[("state", "down")]) >= 1.0);
+    assert!(total_of("memocached.client.calls", &[("method", "get"), ("status", "ok")]) >= 4.0);
+    assert!(
+        total_of("memocached.client.calls", &[("method", "get"), ("status", "error"), ("error", "connect")]) >= 1.0
+    );
+    assert!(total_of("memocached.client.latency", &[("method", "set"), ("status", "ok")]) >= 1.0);
+    assert!(total_of("memocached.ring.nodes", &[("state", "down")]) >= 1.0);
 
     let row = memocached::report().functions.into_iter().find(|row| row.name == "metrics").unwrap();
     assert_eq!((row.calls, row.hits, row.misses, row.uncached), (5, 2, 2, 1));
     assert!(row.median_compute.is_some() && row.median_hit.is_some());
+
+    // Another provider has all that was counted, and the histograms from now on.
+    let server = Memcached::restart(server.port);
+    let cache = server.cache();
+    let (second, exporter) = provider();
+    global::set_meter_provider(second.clone());
+    memocached::enable_metrics_views();
+    memocached::enable_metrics_views();
+    first.shutdown().unwrap();
+    assert_eq!([(); 2].map(|()| square(&cache, 4)), [16; 2]);
+    let everything = collected(&second, &exporter);
+    let total_of = |metric: &str, attributes: &[(&str, &str)]| total(&everything, metric, attributes);
+    let requests =
+        |result| total_of("memocached.cache.requests", &[("cache.name", "metrics"), ("cache.result", result)]);
+    assert_eq!((requests("hit"), requests("miss"), requests("error")), (3.0, 3.0, 1.0));
+    assert_eq!(total_of("memocached.compute.duration", &[("cache.name", "metrics")]), 1.0);
+    let get = [("server.port", port.as_str()), ("db.operation.name", "get")];
+    assert_eq!(total_of("db.client.operation.duration", &get), 2.0);
+    assert_eq!(total_of("db.client.connection.create_time", &[pool]), 1.0);
+    assert_eq!(total_of("db.client.connection.timeouts", &[pool]), 0.0);
 }

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use memocached::{AsyncClient, Client, Error, ErrorKind, Failover, Ttl};
+use memocached::{AsyncClient, Client, Error, ErrorKind, Ttl};
 
 use crate::support::memcached::{Memcached, until};
 
@@ -17,14 +17,14 @@ fn servers(servers: &[&Memcached]) -> String {
     servers.iter().map(|server| server.address()).collect::<Vec<_>>().join(",")
 }
 
-fn client(list: &str, failover: Failover) -> Client {
-    let builder = Client::builder().servers(list).failover(failover).timeout(Duration::from_millis(300));
+fn client(list: &str) -> Client {
+    let builder = Client::builder().servers(list).timeout(Duration::from_millis(300));
     builder.retry_after(Duration::from_millis(200)).build().unwrap()
 }
 
 /// Some keys for each of the two servers.
 fn keys(first: &Memcached, second: &Memcached) -> [Vec<String>; 2] {
-    let client = client(&servers(&[first, second]), Failover::None);
+    let client = client(&servers(&[first, second]));
     let names: Vec<String> = (0..60).map(|i| format!("key:{i}")).collect();
     for name in &names {
         client.set(name, "where", MINUTE).unwrap();
@@ -45,7 +45,7 @@ fn is_up(client: &Client, server: &Memcached) -> bool {
 fn a_node_that_is_out_fails_at_once_and_comes_back_by_itself() {
     let (mut first, second) = (Memcached::start(), Memcached::start());
     let [ours, theirs] = keys(&first, &second);
-    let client = client(&servers(&[&first, &second]), Failover::None);
+    let client = client(&servers(&[&first, &second]));
     client.set(&ours[0], "before", MINUTE).unwrap();
     first.kill();
     let began = Instant::now();
@@ -62,56 +62,10 @@ fn a_node_that_is_out_fails_at_once_and_comes_back_by_itself() {
 }
 
 #[test]
-fn keys_of_a_node_that_is_out_go_to_another_if_asked_to() {
-    let (first, second) = (Memcached::start(), Memcached::start());
-    let [ours, theirs] = keys(&first, &second);
-    let client = client(&servers(&[&first, &second]), Failover::Next);
-    for name in &ours {
-        client.set(name, "old", MINUTE).unwrap();
-    }
-    // Frozen and not killed, so that it keeps what it has.
-    first.freeze();
-    until("the node to be left alone", || {
-        let _ = client.get::<String>(&ours[0]);
-        (!is_up(&client, &first)).then_some(())
-    });
-    let failed = client.set_many(ours.iter().skip(2).map(|name| (name, "new")), MINUTE);
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(client.set(&ours[0], "new", MINUTE).is_ok());
-    assert!(!client.delete(&ours[1]).unwrap());
-    assert_eq!(client.get::<String>(&ours[0]).unwrap().as_deref(), Some("new"));
-    assert_eq!(second.stored(&ours[0]).as_deref(), Some(&b"new"[..]), "it has gone to the other");
-    assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
-
-    first.thaw();
-    until("the node to be asked again", || is_up(&client, &first).then_some(()));
-    for name in &ours {
-        assert_eq!(client.get::<String>(name).unwrap(), None, "{name} had been overwritten or deleted");
-    }
-    until("what was put elsewhere to be removed there", || second.stored(&ours[0]).is_none().then_some(()));
-    assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
-}
-
-#[test]
-fn values_nobody_touched_are_still_there_after_an_outage() {
-    let (first, second) = (Memcached::start(), Memcached::start());
-    let [ours, _] = keys(&first, &second);
-    let client = client(&servers(&[&first, &second]), Failover::Next);
-    first.freeze();
-    until("the node to be left alone", || {
-        let _ = client.get::<String>(&ours[0]);
-        (!is_up(&client, &first)).then_some(())
-    });
-    first.thaw();
-    until("the node to be asked again", || is_up(&client, &first).then_some(()));
-    assert_eq!(client.get::<String>(&ours[0]).unwrap().as_deref(), Some("where"));
-}
-
-#[test]
 fn a_node_that_is_added_takes_its_share_and_one_that_is_removed_gives_it_back() {
     let (first, second) = (Memcached::start(), Memcached::start());
     let [ours, theirs] = keys(&first, &second);
-    let client = client(&first.address(), Failover::None);
+    let client = client(&first.address());
     assert!(client.add_node(&second.address()).unwrap());
     assert!(!client.add_node(&second.address()).unwrap(), "it is there already");
     let found = client.get_many::<String>(ours.iter().chain(&theirs));
@@ -196,7 +150,7 @@ fn a_flushed_namespace_is_empty_for_all_of_its_clients_and_for_no_other() {
     assert_eq!(bank.get_many::<u32>(values.keys()).values, values);
     shop.set("key:1", &7, Ttl::Forever).unwrap();
     assert_eq!(same_shop.get::<u32>("key:1").unwrap(), Some(7));
-    assert_eq!(kind(client(&first.address(), Failover::None).flush_namespace()), ErrorKind::Configuration);
+    assert_eq!(kind(client(&first.address()).flush_namespace()), ErrorKind::Configuration);
 }
 
 #[tokio::test]

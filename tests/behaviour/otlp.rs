@@ -1,13 +1,14 @@
 //! Traces and metrics on their way out, to a real OTLP receiver.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::support::memcached::{Memcached, until};
 use crate::support::process::{example, output};
+use crate::support::web::free_port;
 
 /// PyPI's oteltap, which `tests/run.sh` installs: it prints what it receives,
 /// one JSON object a line.
@@ -18,7 +19,7 @@ struct Receiver {
 
 impl Receiver {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+        let port = free_port();
         let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
         let child = Command::new("python3")
             .args(["-u", "-m", "oteltap", "--port", &port.to_string()])
@@ -95,7 +96,27 @@ fn the_example_exports_its_trace_and_its_metrics() {
         "memocached.client.calls",
         "memocached.client.latency",
         "db.client.operation.duration",
+        "db.client.connection.count",
+        "db.client.connection.create_time",
+        "memocached.compute.saved",
+        "memocached.item.size",
+        "memocached.node.up",
+        "memocached.ring.nodes",
     ] {
         assert!(metrics.iter().any(|metric| metric["name"] == name), "{name} in {text}");
     }
+    let mut requests = metrics.iter().filter(|metric| metric["name"] == "memocached.cache.requests");
+    let requests = requests.next_back().map(|metric| metric["sum"]["dataPoints"].clone()).unwrap_or_default();
+    let results: BTreeMap<_, _> = requests.as_array().into_iter().flatten().map(result).collect();
+    assert_eq!(results, [("hit".into(), "2".into()), ("miss".into(), "2".into())].into(), "{requests}");
+}
+
+/// The result that a point of `memocached.cache.requests` is about, and how
+/// many there were.
+fn result(point: &Value) -> (String, String) {
+    let attributes = point["attributes"].as_array().into_iter().flatten();
+    let result = attributes.filter(|pair| pair["key"] == "cache.result").map(|pair| &pair["value"]["stringValue"]);
+    // A number in one JSON encoding of the protocol, a string in the other.
+    let count = point["asInt"].to_string().trim_matches('"').to_owned();
+    (result.filter_map(Value::as_str).collect(), count)
 }

@@ -82,42 +82,6 @@ fn a_restart_between_two_calls_is_not_noticed() {
     assert!(server.stored("outage:double:1").is_some(), "stored by the first call after the restart");
 }
 
-#[test]
-fn a_frozen_server_costs_three_calls_their_limit_and_then_nothing() {
-    let server = Memcached::start();
-    let cache = cache(&server);
-    assert_eq!(double(&cache, 1, || {}), 2);
-    server.freeze();
-    within_bound("100 calls", || {
-        for n in 0..100 {
-            assert_eq!(double(&cache, n, || {}), n * 2);
-        }
-    });
-    server.thaw();
-    until("hits again", || {
-        let computed = std::cell::Cell::new(0);
-        (0..100).for_each(|n| assert_eq!(double(&cache, n, || computed.set(computed.get() + 1)), n * 2));
-        (computed.get() == 0).then_some(())
-    });
-}
-
-#[tokio::test]
-async fn an_async_call_survives_a_frozen_and_a_dead_server() {
-    let mut server = Memcached::start();
-    let cache = cache(&server);
-    assert_eq!(async_double(&cache, 1).await, 2);
-    server.freeze();
-    let start = Instant::now();
-    for n in 0..100 {
-        assert_eq!(async_double(&cache, n).await, n * 2);
-    }
-    server.kill();
-    for n in 0..100 {
-        assert_eq!(async_double(&cache, n).await, n * 2);
-    }
-    assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
-}
-
 #[tokio::test]
 async fn a_cancelled_call_leaves_no_reply_for_the_next() {
     let server = Memcached::start();

@@ -22,14 +22,15 @@ fn the_examples_output_is_the_real_one() {
 
 #[test]
 fn every_variable_of_the_environment_is_in_the_readme() {
-    let config = include_str!("../../runtime/src/config.rs");
-    let named = config.split('"').filter(|text| text.starts_with("MEMCACHED_") && !text.contains(' '));
+    let environment = include_str!("../../runtime/src/config/environment.rs");
+    let table = environment.split("const VARIABLES").nth(1).and_then(|rest| rest.split("\n];").next()).unwrap();
+    let named = table.split('"').filter(|text| text.starts_with("MEMCACHED_") && !text.contains(' '));
     let mut found = 0;
     for variable in named {
         assert!(README.contains(&format!("| `{variable}` |")), "{variable}");
         found += 1;
     }
-    assert!(found > 8);
+    assert_eq!(found, 20);
 }
 
 #[test]
@@ -41,4 +42,17 @@ fn every_argument_of_the_attribute_is_in_the_readme() {
     for name in names {
         assert!(README.contains(&format!("| `{name}` |")) || README.contains(&format!("| `{name}(")), "{name}");
     }
+}
+
+#[test]
+fn every_metric_is_in_the_readme_and_has_a_public_name() {
+    let names = include_str!("../../runtime/src/telemetry/names.rs");
+    let named = names.split("pub mod metrics {").nth(1).unwrap().split('"').skip(1).step_by(2);
+    let table = README.split("| metric | kind, unit | attributes |").nth(1).unwrap();
+    let rows = table.lines().skip(2).map_while(|row| row.strip_prefix("| `")?.split('`').next());
+    let (mut named, mut rows): (Vec<_>, Vec<_>) = (named.collect(), rows.collect());
+    named.sort_unstable();
+    rows.sort_unstable();
+    assert!(named.len() > 8);
+    assert_eq!(named, rows);
 }

@@ -215,3 +215,32 @@ fn keys_and_values_are_shown_only_if_asked_for() {
         assert_eq!(values[3], "as_text spans:text:3 = 0x337878781b5b33316d", "what is no text is no text here");
     }
 }
+
+#[test]
+fn all_that_is_recorded_has_a_public_name() {
+    let names = include_str!("../../runtime/src/telemetry/names.rs");
+    let is_public = |name: &str| names.contains(&format!("\"{name}\""));
+    // What tracing-opentelemetry adds.
+    let is_ours = |key: &str| ["cache.", "db.", "server.", "network.", "error."].iter().any(|p| key.starts_with(p));
+    let mut server = Memcached::start();
+    let cache = server.cache();
+    let recording = Recording::begin();
+    square(&cache, 4);
+    square(&cache, 4);
+    server.kill();
+    square(&cache, 5);
+    let mut seen = 0;
+    for span in recording.take() {
+        let verb = ["get ", "set "].iter().any(|verb| span.name.starts_with(verb));
+        assert!(verb || ["square", "inside"].contains(&&*span.name) || is_public(&span.name), "{}", span.name);
+        for event in &span.events.events {
+            assert!(is_public(&event.name), "{}", event.name);
+        }
+        let keys = span.attributes.iter().chain(span.events.events.iter().flat_map(|event| &event.attributes));
+        for key in keys.map(|pair| pair.key.as_str()).filter(|key| is_ours(key)) {
+            assert!(is_public(key), "{key}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}

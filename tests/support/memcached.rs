@@ -112,6 +112,8 @@ impl Memcached {
     /// Stops the server in its tracks; its sockets stay open.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
+        // Its threads stop a moment after they are told to.
+        until("the server to stop", || is_stopped(self.child.id()).then_some(()));
     }
 
     pub(crate) fn thaw(&self) {
@@ -142,6 +144,15 @@ impl Drop for Memcached {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether all threads of a process have been stopped, where that can be seen.
+fn is_stopped(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.map_while(Result::ok).all(|thread| {
+        let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        state.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+    })
 }
 
 /// Waits for something that happens in another process.

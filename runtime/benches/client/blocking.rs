@@ -170,6 +170,18 @@ pub(crate) fn gets(who: Who, address: &str, times: usize) {
     }
 }
 
+/// The same with a hundred values at once.
+pub(crate) fn lists(who: Who, address: &str, times: usize) {
+    let clients = Blocking::new(address);
+    let keys: Vec<String> = (0..100).map(|number| format!("bench:list:{number}")).collect();
+    let mut set = clients.setter(Who::Raw);
+    keys.iter().for_each(|key| set(key, &[b'x'; 100]));
+    let mut list = clients.lister(who, &keys);
+    for _ in 0..times {
+        list();
+    }
+}
+
 fn getting_anywhere(mut get: Getter, keys: &[String]) -> Box<dyn FnMut(usize) + Send> {
     let keys = keys.to_vec();
     Box::new(move |times| {

@@ -128,6 +128,12 @@ pub(crate) fn rows(address: &str, keys: &Keys) -> Vec<Row> {
     ]
 }
 
+/// For other programs to look at: one task gets one value again and again.
+pub(crate) fn gets(who: &str, address: &str, times: usize) {
+    let who = Who::ALL.into_iter().find(|known| known.name() == who).unwrap();
+    work(who, address, &[String::from("bench:calls")].into(), 1, Deed::Get)(times);
+}
+
 fn work(who: Who, address: &str, keys: &Arc<[String]>, tasks: usize, deed: Deed) -> Work {
     let runtime = Rc::new(runtime(tasks));
     let mut clients = runtime.block_on(who.clients(address, tasks));

@@ -164,6 +164,11 @@ impl<B, L: Clone> Board<B, L> {
         self.state().waiting > 0
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
     fn tell(&self, state: &mut State<B, L>) {
         self.changed.notify_all();
         state.wakers.drain().for_each(|(_, waker)| waker.wake());

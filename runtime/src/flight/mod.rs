@@ -84,6 +84,12 @@ impl<B> Flights<B> {
         lock(self.shard(key)).remove(key);
     }
 
+    /// Callers who wait for the leader under this key.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, key: &str) -> usize {
+        lock(self.shard(key)).get(key).map_or(0, |flight| flight.board.waiting())
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|shard| lock(shard).len()).sum()

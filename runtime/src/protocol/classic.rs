@@ -3,13 +3,15 @@
 //! A reply carries no number here: an item's key is compared, and otherwise a
 //! connection must be closed as soon as anything is out of order.
 
+use std::ops::Range;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::compose::say;
 use super::scan::{self, ALIEN};
 use super::{Expect, Malformed, Progress, Ticket, Unspeakable, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Ttl, Write};
+use crate::exchange::{Direction, Guard, Item, Items, Keys, Lease, Reply, Request, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
@@ -68,9 +70,8 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     let done = |reply| Ok(Progress::Done(Ok(reply), head));
     match (ticket.expect, line) {
         (Expect::Lease | Expect::Item, b"END") => done(Reply::Missing(Lease::Free)),
-        (Expect::Items, b"END") => done(Reply::FoundMany(Vec::new())),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
-        (Expect::Lease | Expect::Item | Expect::Items, line) => item(ticket, line, head, input),
+        (Expect::Lease | Expect::Item, line) => item(ticket, line, head, input),
         (Expect::Written, b"STORED")
         | (Expect::Deleted, b"DELETED")
         | (Expect::Touched, b"TOUCHED")
@@ -117,24 +118,14 @@ fn servers(line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed
     }
 }
 
-/// `VALUE <key> <flags> <bytes> [<cas>]`, and the value behind it.
+/// `VALUE <key> <flags> <bytes> <cas>`, the value behind it, and `END`.
 fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed> {
-    let mut words = scan::words(line);
-    let mut next = || words.next().ok_or(ALIEN);
-    let (b"VALUE", key) = (next()?, next()?) else { return Err(ALIEN) };
-    let flags: u32 = scan::number(next()?).ok_or(ALIEN)?;
-    let size: usize = scan::number(next()?).ok_or(ALIEN)?;
-    let cas = scan::number(next()?).ok_or(ALIEN)?;
+    let Head { key, flags, size, cas } = Head::read(line).ok_or(ALIEN)?;
     let Some((value, length)) = scan::value(&input[head..], size)? else { return Ok(Progress::More) };
-    let item = || Item { value: value.to_vec(), flags, cas, ..Item::default() };
-    let read = head + length;
-    if ticket.expect == Expect::Items {
-        let key = str::from_utf8(key).map_err(|_| ALIEN)?;
-        return Ok(Progress::Item(key.to_owned(), item(), read));
-    }
     if xxh3_64(key) != ticket.key {
         return Err(ALIEN);
     }
+    let read = head + length;
     // One item, and nothing after it.
     match scan::line(&input[read..])? {
         None => Ok(Progress::More),
@@ -142,7 +133,74 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
         Some((b"END", end)) if size == 0 && flags == 0 => {
             Ok(Progress::Done(Ok(Reply::Missing(Lease::Free)), read + end))
         }
-        Some((b"END", end)) => Ok(Progress::Done(Ok(Reply::Found(item())), read + end)),
+        Some((b"END", end)) => {
+            let item = Item { value: scan::owned(value), flags, cas, ..Item::default() };
+            Ok(Progress::Done(Ok(Reply::Found(item)), read + end))
+        }
         Some(_) => Err(ALIEN),
+    }
+}
+
+/// What stands in front of a value.
+struct Head<'a> {
+    key: &'a [u8],
+    flags: u32,
+    size: usize,
+    cas: u64,
+}
+
+impl<'a> Head<'a> {
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let line = line.strip_prefix(b"VALUE ")?;
+        let (key, numbers) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
+        let mut numbers = scan::words(numbers).map(scan::number::<u64>);
+        let mut next = || numbers.next()?;
+        Some(Head { key, flags: next()?.try_into().ok()?, size: next()?.try_into().ok()?, cas: next()? })
+    }
+}
+
+/// The items of a reply that has not ended yet.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    keys: Vec<u8>,
+    list: Vec<(Range<usize>, Item)>,
+}
+
+impl List {
+    pub(super) fn reserve(&mut self, keys: &Keys) {
+        self.keys.reserve(keys.as_str().len());
+        self.list.reserve(keys.len());
+    }
+
+    /// Reads items, and the end of the reply, as far as they have come.
+    pub(super) fn read(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
+        let mut read = 0;
+        while let Some((line, head)) = scan::line(&input[read..])? {
+            let Some(Head { key, flags, size, cas }) = Head::read(line) else {
+                return Ok(match (line, refusal(line)) {
+                    (b"END", _) => Progress::Done(Ok(Reply::FoundMany(Items::default())), read + head),
+                    (_, Some(kind)) if is_clean(kind) => Progress::Done(Err(kind), read + head),
+                    (_, Some(kind)) => return Err(Malformed(kind)),
+                    _ => return Err(ALIEN),
+                });
+            };
+            let Some((value, length)) = scan::value(&input[read + head..], size)? else { break };
+            let start = self.keys.len();
+            self.keys.extend_from_slice(key);
+            let item = Item { value: scan::owned(value), flags, cas, ..Item::default() };
+            self.list.push((start..self.keys.len(), item));
+            read += head + length;
+        }
+        Ok(if read == 0 { Progress::More } else { Progress::Items(read) })
+    }
+
+    /// All that have been read.
+    pub(super) fn take(&mut self) -> Result<Items, Malformed> {
+        let keys = String::from_utf8(std::mem::take(&mut self.keys)).map_err(|_| ALIEN)?;
+        Ok(Items::new(keys, std::mem::take(&mut self.list)))
+    }
+
+    pub(super) fn clear(&mut self) {
+        (self.keys, self.list) = Default::default();
     }
 }

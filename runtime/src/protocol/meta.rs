@@ -92,7 +92,7 @@ fn guarded(guard: Guard, out: &mut Vec<u8>) {
 }
 
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
-    if matches!(ticket.expect, Expect::Items | Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
+    if matches!(ticket.expect, Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
         return classic::decode(ticket, input);
     }
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
@@ -188,7 +188,7 @@ impl Flags {
     /// The item with this value, if the reply told all that was asked.
     fn item(&self, value: &[u8]) -> Option<Item> {
         Some(Item {
-            value: value.to_vec(),
+            value: scan::owned(value),
             flags: self.client?,
             cas: self.cas?,
             seconds_left: self.seconds_left?,

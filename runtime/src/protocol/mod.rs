@@ -41,7 +41,7 @@ pub(crate) struct Session {
     output: Vec<u8>,
     input: Buffer,
     /// The items of a reply that has not ended yet.
-    items: Vec<(String, crate::exchange::Item)>,
+    items: classic::List,
     counters: Vec<(String, String)>,
 }
 
@@ -86,8 +86,8 @@ pub(crate) struct Malformed(pub(crate) ErrorKind);
 enum Progress {
     /// It takes more of them.
     More,
-    /// These are the first of several parts.
-    Item(String, crate::exchange::Item, usize),
+    /// These are the first of several parts, which have been read.
+    Items(usize),
     Counter(String, String, usize),
     /// This is the whole of it, in so many bytes.
     Done(Answer, usize),
@@ -100,7 +100,7 @@ pub(crate) struct Unspeakable;
 impl Session {
     pub(crate) fn new(dialect: Dialect) -> Self {
         let (output, input) = (Vec::with_capacity(512), Buffer::new());
-        Session { dialect, requests: 0, output, input, items: Vec::new(), counters: Vec::new() }
+        Session { dialect, requests: 0, output, input, items: classic::List::default(), counters: Vec::new() }
     }
 
     /// Appends a request to what is to be sent. Its key and value have been
@@ -108,7 +108,7 @@ impl Session {
     pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Unspeakable> {
         self.requests = self.requests.wrapping_add(1);
         if let Request::PeekMany { keys } = request {
-            self.items.reserve(keys.len());
+            self.items.reserve(keys);
         }
         encode(self.dialect, self.requests, request, &mut self.output)
     }
@@ -146,15 +146,13 @@ impl Session {
             let input = self.input.bytes();
             let progress = match (ticket.expect, self.dialect) {
                 (Expect::Welcome | Expect::Dialect, _) => greeting::decode(ticket.expect, input)?,
+                (Expect::Items, _) => self.items.read(input)?,
                 (_, Dialect::Meta) => meta::decode(ticket, input)?,
                 (_, Dialect::Classic) => classic::decode(ticket, input)?,
             };
             let (answer, consumed) = match progress {
                 Progress::More => return Ok(None),
-                Progress::Item(key, item, consumed) => {
-                    self.items.push((key, item));
-                    (None, consumed)
-                }
+                Progress::Items(consumed) => (None, consumed),
                 Progress::Counter(name, value, consumed) => {
                     self.counters.push((name, value));
                     (None, consumed)
@@ -166,7 +164,10 @@ impl Session {
                 self.dialect = Dialect::Classic;
             }
             if let Some(answer) = answer {
-                let answer = answer.map(|reply| self.whole(reply));
+                let answer = match answer {
+                    Ok(reply) => Ok(self.whole(reply)?),
+                    refused => refused,
+                };
                 // A refusal may come after the first parts of a reply.
                 self.items.clear();
                 self.counters.clear();
@@ -177,12 +178,12 @@ impl Session {
     }
 
     /// A reply with the parts that came before its end.
-    fn whole(&mut self, reply: Reply) -> Reply {
-        match reply {
-            Reply::FoundMany(_) => Reply::FoundMany(std::mem::take(&mut self.items)),
+    fn whole(&mut self, reply: Reply) -> Result<Reply, Malformed> {
+        Ok(match reply {
+            Reply::FoundMany(_) => Reply::FoundMany(self.items.take()?),
             Reply::Counters(_) => Reply::Counters(std::mem::take(&mut self.counters)),
             reply => reply,
-        }
+        })
     }
 }
 
@@ -321,6 +322,6 @@ mod tests {
         session.space()[..received.len()].copy_from_slice(received);
         session.received(received.len());
         assert_eq!(session.reply(tickets[0]), Ok(Some(Err(ErrorKind::Server))));
-        assert_eq!(session.reply(tickets[1]), Ok(Some(Ok(Reply::FoundMany(Vec::new())))));
+        assert_eq!(session.reply(tickets[1]), Ok(Some(Ok(Reply::FoundMany(crate::exchange::Items::default())))));
     }
 }

@@ -1,5 +1,6 @@
 //! The CLIENT span and the metric record of one exchange with a node.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -7,26 +8,27 @@ use tracing::Span;
 use tracing::field::Value;
 
 use super::callsite::{NamedSpan, Naming};
-use super::metrics;
+use super::metrics::{self, Labels};
+use super::names::{attributes, targets};
 use crate::error::Error;
 use crate::exchange::{Outcome, Reply, Verb};
 use crate::sync::lock;
 
-const TARGET: &str = "memocached::client";
+const TARGET: &str = targets::CLIENT;
 
 /// In the order in which [`Peer::begin`] gives their values; after the OpenTelemetry
 /// semantic conventions for database clients.
 const FIELDS: &[&str] = &[
     "otel.kind",
-    "db.system.name",
-    "db.operation.name",
-    "server.address",
-    "server.port",
-    "network.peer.address",
-    "db.memcached.keys",
+    attributes::DB_SYSTEM,
+    attributes::DB_OPERATION,
+    attributes::SERVER_ADDRESS,
+    attributes::SERVER_PORT,
+    attributes::PEER_ADDRESS,
+    attributes::DB_KEYS,
     "otel.status_code",
-    "error.type",
-    "db.response.status_code",
+    attributes::ERROR_TYPE,
+    attributes::DB_STATUS,
 ];
 
 /// A node as telemetry knows it.
@@ -34,7 +36,11 @@ const FIELDS: &[&str] = &[
 pub(crate) struct Peer {
     pub(crate) address: &'static str,
     pub(crate) port: Option<u16>,
-    place: String,
+    /// Address and port, as people write it.
+    pub(crate) place: String,
+    /// Callers who waited for a connection in vain.
+    pub(crate) gave_up: AtomicU64,
+    pub(crate) labels: Labels,
     spans: Spans,
 }
 
@@ -54,9 +60,15 @@ impl Peer {
             None => address.to_owned(),
         };
         let address = address.to_owned().leak();
-        let peer = Box::leak(Box::new(Peer { address, port, place, spans: no_spans() }));
+        let (gave_up, labels, spans) = (AtomicU64::new(0), Labels::none(), no_spans());
+        let peer = Box::leak(Box::new(Peer { address, port, place, gave_up, labels, spans }));
         peers.push(peer);
         peer
+    }
+
+    /// All peers so far.
+    pub(crate) fn every() -> Vec<&'static Peer> {
+        lock(&PEERS).clone()
     }
 
     /// Begins an exchange; it is told once, however it ends.
@@ -170,7 +182,7 @@ impl Exchange {
         if !self.span.is_disabled()
             && let Some(address) = address()
         {
-            self.span.record("network.peer.address", &*address);
+            self.span.record(attributes::PEER_ADDRESS, &*address);
         }
     }
 
@@ -178,7 +190,7 @@ impl Exchange {
     pub(crate) fn end(mut self, outcome: &Outcome) -> Duration {
         match outcome {
             Ok(reply) => {
-                self.span.record("db.response.status_code", status(reply));
+                self.span.record(attributes::DB_STATUS, status(reply));
                 self.tell(None)
             }
             Err(error) => self.tell(Some(error.kind().as_str())),
@@ -203,7 +215,7 @@ impl Exchange {
 }
 
 fn failed(span: &Span, error: &'static str) {
-    span.record("error.type", error);
+    span.record(attributes::ERROR_TYPE, error);
     span.record("otel.status_code", "ERROR");
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod latency;
 pub(crate) mod memo;
 pub(crate) mod metrics;
+pub mod names;
+pub(crate) mod nodes;
 pub(crate) mod report;
 pub(crate) mod stats;
 #[cfg(feature = "views")]
@@ -33,6 +35,16 @@ pub(crate) fn announce_unusable(error: &crate::Error) {
         tracing::event!(target: "memocached::memo", Level::ERROR, "nothing is cached: {error}");
     } else {
         eprintln!("memocached: nothing is cached: {error}");
+    }
+}
+
+/// Tells that a variable does nothing. Where nobody listens to events yet, on
+/// standard error.
+pub(crate) fn announce_strange_variable(what: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::event!(target: "memocached::memo", Level::WARN, "{what}");
+    } else {
+        eprintln!("memocached: {what}");
     }
 }
 

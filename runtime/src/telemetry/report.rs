@@ -1,5 +1,6 @@
 //! The counts of each function as a table for people.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -69,34 +70,148 @@ impl FunctionReport {
     }
 }
 
+impl FunctionReport {
+    /// Of all calls, those answered without computing: from 0 to 1. `None`
+    /// without calls.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+    pub fn hit_ratio(&self) -> Option<f64> {
+        (self.calls > 0).then(|| (self.hits + self.stale + self.coalesced) as f64 / self.calls as f64)
+    }
+
+    fn cells(&self) -> [String; COLUMNS.len()] {
+        let none = || "-".to_owned();
+        [
+            self.calls.to_string(),
+            self.hit_ratio().map_or_else(none, |ratio| format!("{:.1}%", ratio * 100.0)),
+            self.median_hit.map_or_else(none, readable),
+            self.median_compute.map_or_else(none, readable),
+            readable(self.saved),
+        ]
+    }
+}
+
+/// Behind the function's name.
+const COLUMNS: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
+
+/// Columns of a terminal.
+const TERMINAL: usize = 80;
+
+/// As wide as a terminal at most.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = self.functions.iter().map(|row| row.name.len()).max().unwrap_or(0).max("function".len());
-        let titles = ["calls", "hits", "misses", "uncached", "median hit", "median compute", "saved"];
-        write!(f, "{:longest$}", "function")?;
-        for title in titles {
-            write!(f, "  {title}")?;
+        let rows: Vec<_> = self.functions.iter().map(|row| (row.name, row.cells())).collect();
+        let mut widths = COLUMNS.map(str::len);
+        for (_, cells) in &rows {
+            for (width, cell) in widths.iter_mut().zip(cells) {
+                *width = cell.chars().count().max(*width);
+            }
         }
-        for row in &self.functions {
-            write!(f, "\n{:longest$}", row.name)?;
-            let cells = [
-                row.calls.to_string(),
-                row.hits.to_string(),
-                row.misses.to_string(),
-                row.uncached.to_string(),
-                row.median_hit.map_or_else(|| "-".into(), readable),
-                row.median_compute.map_or_else(|| "-".into(), readable),
-                readable(row.saved),
-            ];
-            for (cell, title) in cells.iter().zip(titles) {
-                write!(f, "  {cell:>width$}", width = title.len())?;
+        let room = TERMINAL.saturating_sub(widths.iter().map(|width| width + 2).sum());
+        let names: Vec<_> = rows.iter().map(|(name, _)| shortened(name, room)).collect();
+        let first = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("function".len());
+
+        write!(f, "{:first$}", "function")?;
+        for (title, width) in COLUMNS.iter().zip(widths) {
+            write!(f, "  {title:>width$}")?;
+        }
+        for (name, (_, cells)) in names.iter().zip(&rows) {
+            write!(f, "\n{name:first$}")?;
+            for (cell, width) in cells.iter().zip(widths) {
+                write!(f, "  {cell:>width$}")?;
             }
         }
         Ok(())
     }
 }
 
+/// A path without its first modules, if it is longer than this; what is still
+/// too long loses its beginning.
+fn shortened(path: &str, most: usize) -> Cow<'_, str> {
+    let length = path.chars().count();
+    if length <= most {
+        return path.into();
+    }
+    let ends = path.match_indices("::").map(|(place, _)| &path[place..]);
+    let end = ends.filter(|end| !end.contains('>')).find(|end| end.chars().count() < most);
+    match end {
+        Some(end) => format!("…{end}").into(),
+        None => {
+            let skipped = length + 1 - most.max(1);
+            path.chars()
+                .skip(skipped)
+                .fold("…".to_owned(), |mut kept, c| {
+                    kept.push(c);
+                    kept
+                })
+                .into()
+        }
+    }
+}
+
 /// Three digits are enough to compare by.
 fn readable(duration: Duration) -> String {
-    format!("{duration:.1?}")
+    const UNITS: [(f64, &str); 7] =
+        [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+    let seconds = duration.as_secs_f64();
+    let (unit, name) = *UNITS.iter().find(|(unit, _)| seconds >= *unit).unwrap_or(&UNITS[3]);
+    let number = seconds / unit;
+    // Nothing is finer than a nanosecond.
+    let digits = usize::from(number < 99.95 && name != "ns" && seconds > 0.0);
+    format!("{number:.digits$}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &'static str, calls: u64) -> FunctionReport {
+        FunctionReport {
+            name,
+            calls,
+            hits: calls / 2,
+            stale: 0,
+            coalesced: 0,
+            misses: calls - calls / 2,
+            uncached: 0,
+            median_hit: Some(Duration::from_nanos(35_333)),
+            median_compute: None,
+            saved: Duration::from_secs(1_000_000_000),
+        }
+    }
+
+    #[test]
+    fn the_table_is_no_wider_than_a_terminal() {
+        let long = "service::catalogue::<impl service::catalogue::Products for Shop>::a_function_with_a_long_name";
+        let report =
+            Report { functions: vec![row("f", 2), row(long, 1_000_000_000_000), row("shop::Catalogue::product", 0)] };
+        let text = report.to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= TERMINAL), "{text}");
+        let width = text.lines().next().map(|line| line.chars().count());
+        assert!(text.lines().all(|line| Some(line.chars().count()) == width), "{text}");
+    }
+
+    #[test]
+    fn a_path_loses_modules_first() {
+        assert_eq!(shortened("shop::catalogue::find", 30), "shop::catalogue::find");
+        assert_eq!(shortened("shop::catalogue::find", 20), "…::catalogue::find");
+        assert_eq!(shortened("shop::catalogue::find", 17), "…::find");
+        assert_eq!(shortened("shop::catalogue::find", 4), "…ind");
+    }
+
+    #[test]
+    fn durations_have_three_digits_and_a_unit() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (901, "901ns"),
+            (4_449, "4.4µs"),
+            (123_456, "123µs"),
+            (26_849_000, "26.8ms"),
+            (99_990_000_000, "1.7min"),
+            (7_200_000_000_000, "2.0h"),
+            (864_000_000_000_000, "10.0d"),
+        ] {
+            assert_eq!(readable(Duration::from_nanos(nanos)), text);
+        }
+    }
 }

@@ -12,15 +12,25 @@
 
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
+use super::names::metrics;
+
 /// Seconds, from 10 µs: memcached answers faster than the first of the usual
 /// buckets, so quantiles over those say nothing.
 const FINE: [f64; 15] =
     [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0];
 
+/// What is measured in seconds.
+const SECONDS: [&str; 4] = [
+    metrics::OPERATION_DURATION,
+    metrics::CONNECTION_WAIT_TIME,
+    metrics::CONNECTION_CREATE_TIME,
+    metrics::COMPUTE_DURATION,
+];
+
 /// Gives the durations in seconds buckets from 10 µs to 1 s.
 pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
-        let fine = ["db.client.operation.duration", "memocached.compute.duration"].contains(&instrument.name());
+        let fine = SECONDS.contains(&instrument.name());
         fine.then(|| histogram(&FINE)).flatten()
     }
 }
@@ -29,7 +39,7 @@ pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 
 /// crate descends from.
 pub fn seed() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
-        (instrument.name() == "memocached.client.latency").then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
+        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
     }
 }
 

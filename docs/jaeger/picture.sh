@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes docs/jaeger.png: the trace of the example fibonacci on Jaeger's own
+# page, photographed by Chromium. The ports 11211 and 16686 must be free.
+#
+# Needs memcached, protoc (Debian: protobuf-compiler), chromium and curl.
+set -eu
+cd "$(dirname "$0")/../.."
+
+folder=$(mktemp -d)
+trap 'kill $started 2>/dev/null; rm -rf "$folder"' EXIT
+started=
+
+cargo build --example fibonacci
+CARGO_TARGET_DIR=target/jaeger cargo build --manifest-path docs/jaeger/Cargo.toml
+
+memcached -l 127.0.0.1 -p 11211 -U 0 -u root &
+started="$started $!"
+target/jaeger/debug/jaeger &
+started="$started $!"
+curl -sf --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:16686/api/services >/dev/null
+
+# The first run warms up what a newcomer's machine has warm.
+for run in 1 2; do
+    RUST_LOG=off,memocached=info,fibonacci=info \
+        MEMCACHED_SERVERS=127.0.0.1:11211 \
+        OTEL_SERVICE_NAME=fibonacci \
+        OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:16686 \
+        target/debug/examples/fibonacci
+done
+
+traces=$(curl -sf 'http://127.0.0.1:16686/api/traces?service=fibonacci&limit=1')
+trace=$(echo "$traces" | grep -o '"traceID":"[0-9a-f]*"' | head -n 1 | cut -d '"' -f 4)
+# Root may not use Chromium's sandbox; the page is our own.
+chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$folder" \
+    --window-size=1280,942 --virtual-time-budget=15000 --screenshot="$PWD/docs/jaeger.png" \
+    "http://127.0.0.1:16686/picture/$trace"

@@ -1,0 +1,31 @@
+//! Jaeger's own page on http://127.0.0.1:16686 for traces that are sent to the
+//! same address by OTLP over HTTP; below `/picture/`, a trace with its first
+//! miss and its first hit unfolded.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::Html;
+use axum::routing::{get, post};
+use otlp_embedded::proto::collector::trace::v1::ExportTraceServiceRequest;
+use otlp_embedded::{Config, State, TraceService, TraceServiceImpl, ui_app};
+use prost::Message;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let state = State::new(Config { max_length: 100, max_memory_usage: 1 << 27 });
+    let service = Arc::new(TraceServiceImpl::new(Arc::clone(&state)));
+    let receive = async move |body: Bytes| {
+        let request = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let received = service.export(tonic::Request::new(request)).await;
+        received.map(drop).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    let picture = async || Html(include_str!("picture.html"));
+    let app = Router::new()
+        .route("/v1/traces", post(receive))
+        .route("/picture/{trace}", get(picture))
+        .merge(ui_app(state, "/"));
+    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:16686").await?, app).await
+}

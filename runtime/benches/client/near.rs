@@ -1,0 +1,91 @@
+//! Values that are kept in this process, beside a cache of encoded values that
+//! somebody has written by hand.
+
+use std::hint::black_box;
+
+use memocached::memcached;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::timing::{Row, Work};
+
+#[memcached(key = "bench:near:<n>", ttl = 600, near = 600)]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+/// As large as what a service may know of somebody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Account {
+    id: u64,
+    name: String,
+    email: String,
+    age: u8,
+    active: bool,
+    balance: i64,
+    tags: Vec<u32>,
+}
+
+#[memcached(key = "bench:account:<id>", ttl = 600, near = 600)]
+fn account(id: u64) -> Account {
+    Account {
+        id,
+        name: "Ada Lovelace".into(),
+        email: "ada@example.org".into(),
+        age: 36,
+        active: true,
+        balance: -12,
+        tags: vec![1, 2, 3],
+    }
+}
+
+/// A key as text, a look-up, and decoding.
+fn by_hand<T: Serialize + DeserializeOwned>(key: fn(u64) -> String, value: T) -> Work {
+    let config = bincode::config::standard();
+    let cache = quick_cache::sync::Cache::<Box<str>, std::sync::Arc<[u8]>>::new(1_000);
+    let bytes = bincode::serde::encode_to_vec(value, config).unwrap();
+    cache.insert(key(12).into(), bytes.into());
+    Box::new(move |times| {
+        for _ in 0..times {
+            let bytes = cache.get(key(black_box(12)).as_str()).unwrap();
+            let (value, _): (T, usize) = bincode::serde::decode_from_slice(&bytes, config).unwrap();
+            black_box(value);
+        }
+    })
+}
+
+fn called<T: 'static>(function: fn(u64) -> T) -> Work {
+    Box::new(move |times| {
+        for _ in 0..times {
+            black_box(function(black_box(12)));
+        }
+    })
+}
+
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        Row {
+            name: "near, u64",
+            callers: 1,
+            contenders: vec![
+                ("quick_cache and decode", by_hand(|n| format!("bench:near:{n}"), 144_u64)),
+                ("memoized", called(square)),
+            ],
+        },
+        Row {
+            name: "near, 7 fields",
+            callers: 1,
+            contenders: vec![
+                ("quick_cache and decode", by_hand(|n| format!("bench:account:{n}"), account(12))),
+                ("memoized", called(account)),
+            ],
+        },
+    ]
+}
+
+/// One contender alone, to have its instructions counted: the second of the
+/// first row is 1.
+pub(crate) fn calls(who: usize, times: usize) {
+    let mut contenders: Vec<Work> = rows().into_iter().flat_map(|row| row.contenders).map(|(_, work)| work).collect();
+    contenders[who](times);
+}

@@ -1,0 +1,239 @@
+//! Settings from the environment.
+//!
+//! Reading is strict. A value that cannot be used is an error that names the
+//! variable, the value and what is accepted; names that nobody knows are told.
+
+use std::sync::Once;
+
+use super::Settings;
+use super::forms::{assign, bytes, compress, distribution, enabled, failover, limit, positive, protocol, record, ttl};
+use crate::codec::Standard;
+use crate::error::{Error, ErrorKind};
+use crate::nearest::nearest;
+use crate::signature::Secret;
+use crate::telemetry;
+
+/// Sets one thing from text, or says what is accepted.
+type Setter = fn(&mut Settings, &str) -> Result<(), String>;
+
+const VARIABLES: [(&str, Setter); 20] = [
+    ("MEMCACHED_SERVERS", Settings::set_servers),
+    ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
+    ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
+    ("MEMCACHED_NAMESPACE", Settings::set_namespace),
+    ("MEMCACHED_TTL", |settings, text| assign(&mut settings.ttl, ttl(text))),
+    ("MEMCACHED_TIMEOUT", |settings, text| assign(&mut settings.timeout, limit(text))),
+    ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, limit(text))),
+    ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
+    ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
+    ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
+    ("MEMCACHED_CODEC", |settings, text| {
+        settings.codec = Some(Standard::named(text).ok_or(Standard::FORM)?);
+        Ok(())
+    }),
+    ("MEMCACHED_PROTOCOL", |settings, text| assign(&mut settings.protocol, protocol(text))),
+    ("MEMCACHED_USERNAME", Settings::set_username),
+    ("MEMCACHED_PASSWORD", Settings::set_password),
+    ("MEMCACHED_TLS_CA", |settings, text| set_path(&mut settings.tls_ca, text)),
+    ("MEMCACHED_TLS_CERT", |settings, text| set_path(&mut settings.tls_cert, text)),
+    ("MEMCACHED_TLS_KEY", |settings, text| set_path(&mut settings.tls_key, text)),
+    ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
+    ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
+    ("MEMCACHED_AUTH_KEY", |settings, text| {
+        settings.auth_key = Some(Secret::from_text(text).ok_or(Secret::FORM)?);
+        Ok(())
+    }),
+];
+
+impl Settings {
+    pub(crate) fn from_env() -> Result<Self, Error> {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+            names.filter_map(|name| strange(&name)).for_each(|what| telemetry::announce_strange_variable(&what));
+        });
+        Self::from_lookup(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// Reads the variables through `lookup`; an empty one counts as not set.
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let mut settings = Settings::default();
+        for (name, set) in VARIABLES {
+            let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) else { continue };
+            let set = if text.contains(char::REPLACEMENT_CHARACTER) {
+                Err("text in UTF-8".into())
+            } else {
+                set(&mut settings, text.trim())
+            };
+            set.map_err(|accepted| unusable(name, &text, &accepted))?;
+        }
+        Ok(settings)
+    }
+}
+
+fn set_path(place: &mut Option<String>, text: &str) -> Result<(), String> {
+    *place = Some(text.to_owned());
+    Ok(())
+}
+
+/// What to say about a variable whose name looks like one of ours and is none.
+fn strange(name: &str) -> Option<String> {
+    let ours = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"));
+    // Kubernetes and Docker set these where a service is called `memcached`.
+    let theirs = ["MEMCACHED_SERVICE_", "MEMCACHED_PORT_"].iter().any(|start| name.starts_with(start));
+    let known = VARIABLES.map(|(known, _)| known);
+    if !ours || theirs || name == "MEMCACHED_PORT" || known.contains(&name) {
+        return None;
+    }
+    Some(match nearest(&name.to_ascii_uppercase(), &known) {
+        Some(near) => format!("the variable {name} has no effect; did you mean {near}?"),
+        None => format!("the variable {name} has no effect; there are {}", known.join(", ")),
+    })
+}
+
+fn unusable(name: &str, value: &str, accepted: &str) -> Error {
+    let setting = match (name, value.contains('@')) {
+        // What stands in front of the `@` may be a password.
+        ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
+        ("MEMCACHED_PASSWORD" | "MEMCACHED_AUTH_KEY", _) => format!("{name} (not shown)"),
+        _ => format!("{name}={value:?}"),
+    };
+    Error::new(ErrorKind::Configuration, format!("{setting} cannot be used; accepted: {accepted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Enabled, Record};
+    use super::*;
+    use crate::exchange::Ttl;
+    use crate::ring::Distribution;
+
+    fn read(name: &str, value: &str) -> Result<Settings, Error> {
+        Settings::from_lookup(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        assert_eq!(read("MEMCACHED_SERVERS", "a, b:1").unwrap().servers.len(), 2);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "ketama").unwrap().distribution, Distribution::Ketama);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "rendezvous").unwrap().distribution, Distribution::Rendezvous);
+        assert_eq!(read("MEMCACHED_DISTRIBUTION", "modula").unwrap().distribution, Distribution::Modula);
+        assert_eq!(read("MEMCACHED_NAMESPACE", "shop").unwrap().namespace, "shop");
+        assert_eq!(read("MEMCACHED_TTL", "5m").unwrap().ttl, Ttl::For(Duration::from_secs(300)));
+        assert_eq!(read("MEMCACHED_TTL", "forever").unwrap().ttl, Ttl::Forever);
+        assert_eq!(read("MEMCACHED_TIMEOUT", "50ms").unwrap().timeout, Duration::from_millis(50));
+        assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1").unwrap().connect_timeout, Duration::from_secs(1));
+        assert_eq!(read("MEMCACHED_POOL_SIZE", "4").unwrap().pool_size, 4);
+        assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
+        assert_eq!(read("MEMCACHED_COMPRESS", "4KiB").unwrap().compress, Some(4096));
+        assert_eq!(read("MEMCACHED_COMPRESS", "off").unwrap().compress, None);
+        assert_eq!(read("MEMCACHED_CODEC", "bincode").unwrap().codec, Standard::named("bincode"));
+        assert_eq!(read("MEMCACHED_TLS_CA", "/ca.pem").unwrap().tls_ca.as_deref(), Some("/ca.pem"));
+        assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
+        let without = ["fib", "shop::user"].map(str::to_owned).to_vec();
+        assert_eq!(read("MEMCACHED_ENABLED", "-fib, -shop::user").unwrap().enabled, Enabled::Without(without));
+        assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
+        assert_eq!(read("MEMCACHED_RECORD", "values").unwrap().record, Record::Values);
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        for (name, _) in VARIABLES {
+            assert!(read(name, " ").is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named_with_what_is_accepted() {
+        let long = "x".repeat(251);
+        let cases: [(&str, &str, &[&str]); 17] = [
+            (
+                "SERVERS",
+                "a list of `host`",
+                &[
+                    ",",
+                    "cache:0",
+                    "cache:65536",
+                    "cache:port",
+                    "cache:",
+                    ":11211",
+                    "[::1",
+                    "::1",
+                    "udp://cache",
+                    "http://cache",
+                    "cache/?70000",
+                    "cache?weight=-1",
+                    "tls:///run/sock",
+                    "unix:relative.sock",
+                    "cache/0",
+                    "a, tls://a",
+                    "bücher",
+                ],
+            ),
+            ("DISTRIBUTION", "`ketama`, `rendezvous` or `modula`", &["Ketama", "consistent", "ketama,modula"]),
+            ("FAILOVER", "`none` or `next`", &["true", "NEXT"]),
+            ("NAMESPACE", "up to 100 printable ASCII", &["my shop", "schön", &long[..101], "a\tb"]),
+            (
+                "TTL",
+                "a duration such as `300`",
+                &["0", "soon", "-1", "+1", "0ms", "1.5", "5 parsecs", "99999999999999999999"],
+            ),
+            ("TIMEOUT", "a duration such as `300`", &["-1s", "0", "fast", "100 msec,", "25h", "86401", "forever"]),
+            ("CONNECT_TIMEOUT", "a duration such as `300`", &["1 parsec", "0s", "2d"]),
+            ("POOL_SIZE", "a whole number from 1 to 65535", &["0", "many", "-1", "+4", "1.0", "65536", "0x10", "1e3"]),
+            (
+                "NEAR_SIZE",
+                "from 2MiB to 64GiB",
+                &["1", "2MB", "64mib", "1.5GiB", "-2MiB", "99999999999GiB", "65GiB", "2047KiB"],
+            ),
+            ("COMPRESS", "`off`, or a number of bytes", &["1", "on", "63", "4KB", "-1"]),
+            ("CODEC", "bincode", &["pickle", "Bincode", "bincode2"]),
+            ("PROTOCOL", "`auto`, `meta` or `ascii`", &["binary", "Meta", "udp"]),
+            ("USERNAME", "a user name of up to 250", &["jo hn", "jörg", &long]),
+            ("ENABLED", "`true`, `false`, or functions", &["fib", "-", "1", "FALSE", "-a,b", "-a,,-b", "no"]),
+            ("RECORD", "`none`, `keys` or `values`", &["value", "all"]),
+            ("TLS_CA", "text in UTF-8", &["/\u{fffd}.pem"]),
+            ("TLS_KEY", "text in UTF-8", &["/\u{fffd}.pem"]),
+        ];
+        let mut values = 0;
+        for (name, accepted, wrong) in cases {
+            let name = format!("MEMCACHED_{name}");
+            for value in wrong {
+                values += 1;
+                let error = read(&name, value).expect_err(value);
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                let (text, begin) = (error.to_string(), format!("{name}={value:?} cannot be used; accepted: "));
+                assert!(text.starts_with(&begin) && text[begin.len()..].contains(accepted), "{text}");
+            }
+        }
+        assert!(values >= 60, "{values}");
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for value in ["s3cret word", "s3cret\u{7}", &"s3cret".repeat(50), "s3cret\u{fffd}"] {
+            let text = read("MEMCACHED_PASSWORD", value).unwrap_err().to_string();
+            assert!(text.starts_with("MEMCACHED_PASSWORD (not shown) cannot be used; accepted: "), "{text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+        let text = read("MEMCACHED_SERVERS", "cache, joe:s3cret@cache").unwrap_err().to_string();
+        assert!(text.starts_with("MEMCACHED_SERVERS (not shown") && text.contains("accepted: "), "{text}");
+        assert!(text.contains("and MEMCACHED_PASSWORD") && !text.contains("joe") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_of_ours_is_told_with_the_nearest() {
+        let told = |name: &str| strange(name).unwrap_or_default();
+        assert!(told("MEMCACHED_SERVER").ends_with("has no effect; did you mean MEMCACHED_SERVERS?"));
+        assert!(told("MEMCACHED_TIME_OUT").ends_with("did you mean MEMCACHED_TIMEOUT?"));
+        assert!(told("memcached_ttl").ends_with("did you mean MEMCACHED_TTL?"));
+        assert!(told("MEMCACHED_VERBOSITY").contains("there are MEMCACHED_SERVERS, "));
+        let theirs =
+            ["MEMCACHED_PORT", "MEMCACHED_PORT_11211_TCP_ADDR", "MEMCACHED_SERVICE_HOST", "MEMCACHE_SERVERS", "PATH"];
+        for name in VARIABLES.iter().map(|(name, _)| *name).chain(theirs) {
+            assert_eq!(strange(name), None);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What settings are written like.
+
+use std::time::Duration;
+
+use super::{Enabled, Record};
+use crate::exchange::Ttl;
+use crate::ring::Distribution;
+use crate::server::{Failover, Protocol};
+
+/// Sets a place to a value that could be read, or says what is accepted.
+pub(super) fn assign<T: Accepted>(place: &mut T, value: Option<T>) -> Result<(), String> {
+    *place = value.ok_or(T::FORM)?;
+    Ok(())
+}
+
+/// What a setting of this type is written like.
+pub(super) trait Accepted {
+    const FORM: &'static str;
+}
+
+impl Accepted for Duration {
+    const FORM: &'static str = "a duration such as `300` (seconds), `50ms` or `5m`, more than zero and at most a day";
+}
+
+impl Accepted for usize {
+    const FORM: &'static str = "a whole number from 1 to 65535";
+}
+
+impl Accepted for Option<usize> {
+    const FORM: &'static str = "`off`, or a number of bytes such as `4096` or `4KiB`, at least 64";
+}
+
+impl Accepted for u64 {
+    const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, from 2MiB to 64GiB";
+}
+
+impl Accepted for Distribution {
+    const FORM: &'static str = "`ketama`, `rendezvous` or `modula`";
+}
+
+impl Accepted for Enabled {
+    const FORM: &'static str = "`true`, `false`, or functions to switch off such as `-fib,-user`";
+}
+
+impl Accepted for Protocol {
+    const FORM: &'static str = "`auto`, `meta` or `ascii`";
+}
+
+impl Accepted for Failover {
+    const FORM: &'static str = "`none` or `next`";
+}
+
+impl Accepted for Record {
+    const FORM: &'static str = "`none`, `keys` or `values`";
+}
+
+impl Accepted for Ttl {
+    const FORM: &'static str = "a duration such as `300` (seconds), `90s` or `5m`, more than zero, or `forever`";
+}
+
+/// Waiting for longer is none, but a slip of the finger.
+const LONGEST_LIMIT: Duration = Duration::from_secs(86_400);
+
+/// The bytes that the embedded store may be told to hold: from two of its
+/// largest items to what its tables can be made for.
+pub(crate) const SMALLEST_NEAR: u64 = 2 << 20;
+pub(crate) const LARGEST_NEAR: u64 = 64 << 30;
+
+pub(super) fn ttl(text: &str) -> Option<Ttl> {
+    if text == "forever" { Some(Ttl::Forever) } else { duration(text).map(Ttl::For) }
+}
+
+pub(super) fn limit(text: &str) -> Option<Duration> {
+    duration(text).filter(|limit| *limit <= LONGEST_LIMIT)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let seconds = number(text).map(Duration::from_secs);
+    seconds.or_else(|| humantime::parse_duration(text).ok()).filter(|duration| !duration.is_zero())
+}
+
+pub(super) fn positive(text: &str) -> Option<usize> {
+    number(text)?.try_into().ok().filter(|number| (1..=65_535).contains(number))
+}
+
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    size(text).filter(|bytes| (SMALLEST_NEAR..=LARGEST_NEAR).contains(bytes))
+}
+
+/// Digits only: std takes a plus sign as well.
+fn number(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+pub(super) fn compress(text: &str) -> Option<Option<usize>> {
+    match text {
+        "off" => Some(None),
+        text => usize::try_from(size(text)?).ok().filter(|bytes| *bytes >= SHORTEST_TO_COMPRESS).map(Some),
+    }
+}
+
+/// Fewer bytes do not become fewer still.
+pub(crate) const SHORTEST_TO_COMPRESS: usize = 64;
+
+fn size(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[end..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..end].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+pub(super) fn enabled(text: &str) -> Option<Enabled> {
+    match text {
+        "true" => Some(Enabled::All),
+        "false" => Some(Enabled::None),
+        list => {
+            let names = list.split(',').map(|name| name.trim().strip_prefix('-').filter(|name| !name.is_empty()));
+            names.map(|name| name.map(str::to_owned)).collect::<Option<_>>().map(Enabled::Without)
+        }
+    }
+}
+
+pub(super) fn distribution(text: &str) -> Option<Distribution> {
+    match text {
+        "ketama" => Some(Distribution::Ketama),
+        "rendezvous" => Some(Distribution::Rendezvous),
+        "modula" => Some(Distribution::Modula),
+        _ => None,
+    }
+}
+
+pub(super) fn protocol(text: &str) -> Option<Protocol> {
+    match text {
+        "auto" => Some(Protocol::Auto),
+        "meta" => Some(Protocol::Meta),
+        "ascii" => Some(Protocol::Ascii),
+        _ => None,
+    }
+}
+
+pub(super) fn failover(text: &str) -> Option<Failover> {
+    match text {
+        "none" => Some(Failover::None),
+        "next" => Some(Failover::Next),
+        _ => None,
+    }
+}
+
+pub(super) fn record(text: &str) -> Option<Record> {
+    match text {
+        "none" => Some(Record::Nothing),
+        "keys" => Some(Record::Keys),
+        "values" => Some(Record::Values),
+        _ => None,
+    }
+}

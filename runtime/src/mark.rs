@@ -1,0 +1,121 @@
+//! What a server wrote before some moment, told apart from what it wrote
+//! after: the numbers of its items (memcached's *CAS unique*) grow with each
+//! write, whoever writes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Guard, Keys, Outcome, Reply, Request, Ttl, Write};
+
+/// The number that a server was at.
+#[derive(Debug, Default)]
+pub(crate) struct Mark(AtomicU64);
+
+impl Mark {
+    pub(crate) fn at(number: u64) -> Self {
+        Mark(AtomicU64::new(number))
+    }
+
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_after(0)
+    }
+
+    /// Whether an item with this number was written before.
+    pub(crate) fn is_after(&self, number: u64) -> bool {
+        number < self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of the number that the server is at now. If that is smaller,
+    /// it has been restarted: all it has is new.
+    pub(crate) fn correct(&self, now: u64) {
+        if self.is_after(now) {
+            self.set(0);
+        }
+    }
+}
+
+/// Small writes that show which number a server is at.
+pub(crate) struct Survey {
+    names: Vec<String>,
+    keys: Keys,
+}
+
+/// So many that it would be chance beyond belief if their numbers grew without
+/// coming from one server.
+const WRITES: usize = 32;
+const TTL: Ttl = Ttl::For(Duration::from_secs(60));
+
+impl Survey {
+    pub(crate) fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        // Others may be surveying the same server.
+        let own = RandomState::new().hash_one(());
+        let names: Vec<String> = (0..WRITES).map(|i| format!("memocached:mark:{own:016x}:{i}")).collect();
+        let mut keys = Keys::default();
+        names.iter().for_each(|name| keys.push(name));
+        Survey { names, keys }
+    }
+
+    /// What to ask the server, at once and in this order.
+    pub(crate) fn requests(&self) -> Vec<Request<'_>> {
+        let (how, guard) = (Write::Set, Guard::None);
+        let write = |key| Request::Store { key, value: b"1", flags: 0, ttl: TTL, how, guard };
+        let mut requests: Vec<_> = self.names.iter().map(|name| write(name.as_str())).collect();
+        requests.push(Request::PeekMany { keys: &self.keys });
+        requests
+    }
+
+    /// The number that the server was at before, from the outcomes of the
+    /// requests; 0 if it has none. Behind a proxy there are several servers,
+    /// whose numbers do not compare; and some servers are told to have none.
+    ///
+    /// # Errors
+    ///
+    /// If the server did not do as it was asked.
+    pub(crate) fn number(outcomes: impl IntoIterator<Item = Outcome>) -> Result<u64, Error> {
+        for outcome in outcomes.into_iter().take(WRITES + 1) {
+            let Reply::FoundMany(items) = outcome? else { continue };
+            if items.len() == WRITES {
+                let numbers: Vec<u64> = items.iter().map(|(_, item)| item.cas).collect();
+                return Ok(if numbers.is_sorted_by(|one, next| one < next) { numbers[0] } else { 0 });
+            }
+        }
+        Err(Error::new(ErrorKind::Server, "the server does not keep what is stored"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Item;
+
+    fn found(numbers: impl IntoIterator<Item = u64>) -> Result<u64, ErrorKind> {
+        let item = |cas| ("", Item { value: b"1".to_vec(), cas, ..Item::default() });
+        let found = Reply::FoundMany(numbers.into_iter().map(item).collect());
+        Survey::number([Ok(Reply::Done), Ok(found)]).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn numbers_of_several_servers_say_nothing() {
+        let one = 1_000..1_000 + WRITES as u64;
+        assert_eq!(found(one.clone()), Ok(1_000));
+        assert_eq!(found(one.clone().map(|number| number % 7 + number)), Ok(0));
+        assert_eq!(found(one.clone().map(|_| 0)), Ok(0), "a server without numbers");
+        assert_eq!(found(one.skip(1)), Err(ErrorKind::Server));
+    }
+
+    #[test]
+    fn a_server_that_counts_from_the_start_again_has_nothing_old() {
+        let mark = Mark::at(500);
+        assert!(mark.is_after(499) && !mark.is_after(500));
+        mark.correct(700);
+        assert!(mark.is_after(499));
+        mark.correct(20);
+        assert!(!mark.is_after(1));
+    }
+}

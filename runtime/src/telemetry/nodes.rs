@@ -1,0 +1,138 @@
+//! Nodes and their connections, over all clusters of this process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, Weak};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use super::client::Peer;
+use super::metrics::record;
+use super::names::{attributes, metrics};
+use crate::census::{Census, Connections};
+use crate::sync::lock;
+
+/// Whose nodes are looked at.
+pub(crate) trait Watched: Send + Sync {
+    fn nodes(&self) -> Vec<NodeState>;
+}
+
+/// A node as one cluster sees it.
+pub(crate) struct NodeState {
+    pub(crate) peer: &'static Peer,
+    /// It is asked, and not left alone.
+    pub(crate) is_up: bool,
+    pub(crate) connections: Connections,
+}
+
+static CLUSTERS: Mutex<Vec<Weak<dyn Watched>>> = Mutex::new(Vec::new());
+
+/// Adds a cluster to those whose nodes are counted, for as long as it lives.
+pub(crate) fn watch(cluster: Weak<dyn Watched>) {
+    let mut clusters = lock(&CLUSTERS);
+    clusters.retain(|cluster| cluster.strong_count() > 0);
+    clusters.push(cluster);
+}
+
+fn every() -> Vec<NodeState> {
+    let clusters: Vec<_> = lock(&CLUSTERS).iter().filter_map(Weak::upgrade).collect();
+    clusters.iter().flat_map(|cluster| cluster.nodes()).collect()
+}
+
+/// One state for each node, which may be in several clusters: it is up if all
+/// of them find it so.
+fn by_place() -> BTreeMap<&'static str, NodeState> {
+    let mut nodes: BTreeMap<&'static str, NodeState> = BTreeMap::new();
+    for node in every() {
+        match nodes.get_mut(node.peer.place.as_str()) {
+            Some(known) => {
+                known.is_up &= node.is_up;
+                known.connections = known.connections + node.connections;
+            }
+            None => {
+                nodes.insert(&node.peer.place, node);
+            }
+        }
+    }
+    nodes
+}
+
+impl Census for Peer {
+    fn waited(&self, took: Duration) {
+        record(|bound| bound.connection_wait.record(took.as_secs_f64(), &[pool(&self.place)]));
+    }
+
+    fn gave_up(&self) {
+        self.gave_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn opened(&self, took: Duration) {
+        record(|bound| bound.connection_create.record(took.as_secs_f64(), &[pool(&self.place)]));
+    }
+}
+
+fn pool(place: &str) -> KeyValue {
+    KeyValue::new(attributes::POOL_NAME, place.to_owned())
+}
+
+pub(super) fn observe(meter: &Meter) {
+    observe_nodes(meter);
+    observe_connections(meter);
+}
+
+fn observe_nodes(meter: &Meter) {
+    meter
+        .u64_observable_gauge(metrics::RING_NODES)
+        .with_unit("{node}")
+        .with_description("memcached nodes by state")
+        .with_callback(|observer| {
+            let (up, down): (Vec<_>, Vec<_>) = every().into_iter().partition(|node| node.is_up);
+            observer.observe(up.len() as u64, &[KeyValue::new(attributes::STATE, "up")]);
+            observer.observe(down.len() as u64, &[KeyValue::new(attributes::STATE, "down")]);
+        })
+        .build();
+    meter
+        .u64_observable_gauge(metrics::NODE_UP)
+        .with_description("Whether a memcached node is asked (1), or left alone because it failed (0)")
+        .with_callback(|observer| {
+            for NodeState { peer, is_up, .. } in by_place().into_values() {
+                let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, peer.address)];
+                attributes.extend(peer.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
+                observer.observe(u64::from(is_up), &attributes);
+            }
+        })
+        .build();
+}
+
+fn observe_connections(meter: &Meter) {
+    meter
+        .i64_observable_up_down_counter(metrics::CONNECTION_COUNT)
+        .with_unit("{connection}")
+        .with_description("Connections to a memcached node, by state")
+        .with_callback(|observer| {
+            for (place, NodeState { connections: Connections { idle, used }, .. }) in by_place() {
+                for (state, count) in [("idle", idle), ("used", used)] {
+                    let state = KeyValue::new(attributes::CONNECTION_STATE, state);
+                    observer.observe(i64::try_from(count).unwrap_or(i64::MAX), &[pool(place), state]);
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_counter(metrics::CONNECTION_TIMEOUTS)
+        .with_unit("{timeout}")
+        .with_description("Callers who waited for a connection in vain")
+        .with_callback(|observer| {
+            let present = by_place();
+            for peer in Peer::every() {
+                let count = peer.gave_up.load(Ordering::Relaxed);
+                // Who is there is shown from zero on: a rate needs a beginning.
+                if count > 0 || present.contains_key(peer.place.as_str()) {
+                    observer.observe(count, &[pool(&peer.place)]);
+                }
+            }
+        })
+        .build();
+}

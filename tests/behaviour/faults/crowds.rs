@@ -1,0 +1,75 @@
+//! Every fault, among many callers who share connections: nobody gets what is
+//! another's.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use memocached::{AsyncClient, Error, ErrorKind, Protocol, Ttl};
+
+use super::rows::{Ends, ROWS, Row};
+use crate::support::memcached::{Memcached, until};
+use crate::support::proxy::Proxy;
+
+const TASKS: usize = 24;
+/// One in so many replies is hit.
+const ODDS: u64 = 7;
+
+/// Long, and full of what could be taken for a reply.
+fn value(number: usize) -> String {
+    format!("{number}:") + &"HD\r\nEN\r\nVA 1 O1\r\nSTORED\r\nEND\r\n".repeat(number)
+}
+
+/// Stores one's own value and looks for it; whether it was there.
+async fn visit(client: &AsyncClient, number: usize) -> Result<bool, Error> {
+    let key = format!("crowds:{number}");
+    let stored = client.set(&key, &value(number), Ttl::Forever).await;
+    let found = client.get::<String>(&key).await?;
+    assert!(found.as_ref().is_none_or(|found| *found == value(number)), "{key} has another's value");
+    stored.map(|()| found.is_some())
+}
+
+/// Has all visit at once; how many found their own.
+async fn visits(client: &AsyncClient) -> usize {
+    let visits = (0..TASKS).map(|number| {
+        let client = client.clone();
+        tokio::spawn(async move { visit(&client, number).await })
+    });
+    let mut found = 0;
+    for visit in visits.collect::<Vec<_>>() {
+        found += usize::from(visit.await.expect("no task panics").unwrap_or(false));
+    }
+    found
+}
+
+fn survives(row: &'static Row, protocol: Protocol, proxy: &Proxy) {
+    let timeout = if row.ends == Ends::Broken(ErrorKind::Timeout) { 60 } else { 20_000 };
+    let client = AsyncClient::builder().servers(proxy.address()).protocol(protocol).pool_size(2);
+    let client = client.timeout(Duration::from_millis(timeout)).retry_after(Duration::from_millis(5)).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(visits(&client));
+    proxy.follow(|reply| (reply % ODDS == ODDS - 1).then_some(row.fault));
+    for _ in 0..3 {
+        runtime.block_on(visits(&client));
+    }
+    proxy.heal();
+    until("everybody to find their own", || (runtime.block_on(visits(&client)) == TASKS).then_some(()));
+}
+
+#[test]
+fn whatever_goes_wrong_in_a_crowd_nobody_gets_what_is_anothers() {
+    let rows =
+        Mutex::new(ROWS.iter().flat_map(|row| [(row, Protocol::Auto), (row, Protocol::Ascii)]).collect::<Vec<_>>());
+    let next = || rows.lock().unwrap().pop();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                // The crowds have the same names.
+                let server = Memcached::start();
+                let proxy = Proxy::before(server.port);
+                while let Some((row, protocol)) = next() {
+                    survives(row, protocol, &proxy);
+                }
+            });
+        }
+    });
+}

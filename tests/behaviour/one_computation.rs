@@ -1,0 +1,176 @@
+//! One computation for several processes with many callers each.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use memocached::{Client, memcached};
+
+use crate::support::memcached::{Memcached, until};
+use crate::support::process::{again, role};
+
+const TEST: &str = "behaviour::one_computation::";
+
+static COMPUTED: AtomicU64 = AtomicU64::new(0);
+
+#[memcached(key = "stampede:<n>:<millis>", ttl = 60)]
+fn slow(n: u64, millis: u64) -> u64 {
+    COMPUTED.fetch_add(1, Ordering::Relaxed);
+    println!("computing {n}");
+    std::thread::sleep(Duration::from_millis(millis));
+    n * 2
+}
+
+#[memcached(key = "stampede:<n>:<millis>", ttl = 60, name = "slow_async")]
+async fn slow_async(n: u64, millis: u64) -> u64 {
+    COMPUTED.fetch_add(1, Ordering::Relaxed);
+    println!("computing {n}");
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    n * 2
+}
+
+/// A process of callers, which begins when told to and says what it has done.
+struct Callers {
+    child: Child,
+    start: Option<ChildStdin>,
+}
+
+impl Callers {
+    fn of(test: &str, role: &str, servers: &str) -> Self {
+        let mut command = again(&format!("{TEST}{test}"), role);
+        command.env("MEMCACHED_SERVERS", servers).env("MEMCACHED_TIMEOUT", "2s");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let start = child.stdin.take();
+        let mut callers = Callers { child, start };
+        callers.read_until("ready");
+        callers
+    }
+
+    fn start(&mut self) {
+        self.start.take().unwrap().write_all(b"go\n").unwrap();
+    }
+
+    /// Reads byte by byte, so that nothing is lost in a buffer.
+    fn read_until(&mut self, wanted: &str) {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            let mut byte = [0];
+            assert_eq!(stdout.read(&mut byte).unwrap(), 1, "the process ended: {text}");
+            text.push(char::from(byte[0]));
+        }
+    }
+
+    /// How often it has computed, and how long all of its calls took.
+    fn done(mut self) -> (u64, Duration) {
+        // To its end, or the process cannot write any more.
+        let lines: Vec<_> = BufReader::new(self.child.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
+        let line = lines.iter().find(|line| line.starts_with("done ")).expect("it is done");
+        let words: Vec<u64> = line.split(' ').skip(1).map(|word| word.parse().unwrap()).collect();
+        assert!(self.child.wait().unwrap().success());
+        (words[0], Duration::from_micros(words[1]))
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process of callers does: `threads` or `tasks`, how many, the key and
+/// how long it takes to compute.
+fn call_if_told_to() -> bool {
+    let Some(role) = role() else { return false };
+    let words: Vec<&str> = role.split(' ').collect();
+    let [kind, callers, n, millis] = words[..] else { panic!("{role}") };
+    let [callers, n, millis] = [callers, n, millis].map(|word| word.parse::<u64>().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // So that opening connections is not part of it.
+    slow(n + 1_000_000 + u64::from(std::process::id()), 0);
+    COMPUTED.store(0, Ordering::Relaxed);
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let begun = Instant::now();
+    if kind == "threads" {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..callers).map(|_| scope.spawn(move || slow(n, millis))).collect();
+            threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), n * 2));
+        });
+    } else {
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..callers).map(|_| tokio::spawn(slow_async(n, millis))).collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), n * 2);
+            }
+        });
+    }
+    println!("done {} {}", COMPUTED.load(Ordering::Relaxed), begun.elapsed().as_micros());
+    true
+}
+
+#[test]
+fn eight_processes_of_a_hundred_callers_compute_once() {
+    if call_if_told_to() {
+        return;
+    }
+    let server = Memcached::start();
+    for (n, millis) in [(1, 50), (2, 200), (3, 2_000)] {
+        let kinds = ["threads", "tasks"].into_iter().cycle().take(8);
+        let mut all: Vec<Callers> = kinds
+            .map(|kind| {
+                let role = format!("{kind} 100 {n} {millis}");
+                Callers::of("eight_processes_of_a_hundred_callers_compute_once", &role, &server.address())
+            })
+            .collect();
+        all.iter_mut().for_each(Callers::start);
+        let done: Vec<_> = all.into_iter().map(Callers::done).collect();
+        let computed: u64 = done.iter().map(|(computed, _)| computed).sum();
+        let slowest = done.iter().map(|(_, took)| *took).max().unwrap();
+        println!("8 processes x 100 callers of {millis} ms: {computed} computation, the last call took {slowest:?}");
+        assert_eq!(computed, 1, "of {millis} ms");
+    }
+}
+
+#[test]
+fn where_the_winner_is_killed_the_next_takes_over() {
+    if call_if_told_to() {
+        return;
+    }
+    let server = Memcached::start();
+    let test = "where_the_winner_is_killed_the_next_takes_over";
+    let mut winner = Callers::of(test, "threads 1 4 600000", &server.address());
+    winner.start();
+    winner.read_until("computing 4");
+    // It has renewed its lease by then.
+    std::thread::sleep(Duration::from_secs(5));
+    let client = Client::builder().servers(server.address()).build().unwrap();
+    let begun = Instant::now();
+    winner.child.kill().unwrap();
+    winner.child.wait().unwrap();
+    let lease = || client.add("stampede:4:600000", "free", Duration::from_secs(60)).unwrap();
+    until("the lease to end", || lease().then_some(()));
+    let took = begun.elapsed();
+    println!("the lease ended {took:?} after its holder was killed");
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn without_a_server_each_process_computes_once() {
+    if call_if_told_to() {
+        return;
+    }
+    // A port where nobody listens.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let test = "without_a_server_each_process_computes_once";
+    let nowhere = format!("127.0.0.1:{port}");
+    let mut both = ["threads 100 5 500", "tasks 100 5 500"].map(|role| Callers::of(test, role, &nowhere));
+    both.iter_mut().for_each(Callers::start);
+    for callers in both {
+        let (computed, took) = callers.done();
+        println!("100 callers without a server: {computed} computation in {took:?}");
+        assert_eq!(computed, 1);
+    }
+}
