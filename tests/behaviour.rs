@@ -7,6 +7,7 @@
 
 mod behaviour {
     mod arguments;
+    mod authenticated;
     mod bodies;
     mod bounds;
     mod choices;
@@ -26,6 +27,7 @@ mod behaviour {
     mod example;
     mod failover;
     mod faults;
+    mod integrity;
     mod interop;
     mod metrics;
     mod nodes;
@@ -35,12 +37,14 @@ mod behaviour {
     mod readme;
     mod refreshable;
     mod schema;
+    mod secrets;
     mod servers;
     mod shapes;
     mod shared_spans;
     mod sharing;
     mod spans;
     mod stampede;
+    mod versions;
     mod walls;
     mod without_prelude;
 }

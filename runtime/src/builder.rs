@@ -234,6 +234,19 @@ impl Builder<Cache> {
         self.positive("ttl", ttl, |settings| settings.ttl = Ttl::For(ttl))
     }
 
+    /// Signs what is stored with this secret, of at least 32 bytes, and takes
+    /// nothing else for a value: who can write to the servers but does not know
+    /// it can forge none. All who are to share values need the same.
+    /// `codec = text`, whose bytes are for other programs, is not signed.
+    #[cfg(feature = "authenticated")]
+    pub fn auth_key(self, secret: impl AsRef<[u8]>) -> Self {
+        self.with(|settings| {
+            let secret = crate::signature::Secret::new(secret.as_ref());
+            settings.auth_key = Some(secret.ok_or("auth_key must have at least 32 bytes")?);
+            Ok(())
+        })
+    }
+
     /// The codec where the attribute names none: `bincode`, `postcard` or
     /// `json`, as far as the features are enabled.
     pub fn codec(self, name: impl AsRef<str>) -> Self {

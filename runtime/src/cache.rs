@@ -14,6 +14,7 @@ use crate::exchange::Ttl;
 use crate::flight::Flights;
 use crate::lease::Lease;
 use crate::near::Near;
+use crate::record::Wrapping;
 use crate::store::Store;
 use crate::telemetry;
 use crate::vigil::Vigil;
@@ -129,12 +130,17 @@ impl Cache {
         self.backend.settings().enabled.includes(site)
     }
 
-    pub(crate) fn compress(&self) -> Option<usize> {
-        self.backend.settings().compress
+    pub(crate) fn wrapping(&self) -> Wrapping<'_> {
+        let settings = self.backend.settings();
+        Wrapping { compress: settings.compress, secret: settings.auth_key.as_ref() }
     }
 
     pub(crate) fn records_keys(&self) -> bool {
-        self.backend.settings().record == Record::Keys
+        self.backend.settings().record != Record::Nothing
+    }
+
+    pub(crate) fn records_values(&self) -> bool {
+        self.backend.settings().record == Record::Values
     }
 }
 

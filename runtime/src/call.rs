@@ -313,7 +313,7 @@ where
         (Some(record), Some(cost)) => return Ready { site, start: Start::Near { record, codec, cost } },
         (near, _) => near,
     };
-    let form = Form::of(&spot.key, codec, site.version(), spot.cache.compress());
+    let form = Form::of(&spot.key, codec, site.version(), spot.cache.wrapping());
     let flow = Flow { form, negatives, place: spot.place() };
     // In a box, since it is handed on often, and large.
     let around = Box::new(Around { flow, store_if, on_error: O::answer });

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::ring::Distribution;
 use crate::server::{Failover, Protocol, Server};
+use crate::signature;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) tls_key: Option<String>,
     pub(crate) enabled: Enabled,
     pub(crate) record: Record,
+    /// What stored values are signed with.
+    pub(crate) auth_key: Option<signature::Secret>,
 }
 
 /// Text that is not shown.
@@ -94,6 +97,8 @@ pub(crate) enum Enabled {
 pub(crate) enum Record {
     Nothing,
     Keys,
+    /// And keys.
+    Values,
 }
 
 impl Default for Settings {
@@ -122,6 +127,7 @@ impl Default for Settings {
             tls_key: None,
             enabled: Enabled::All,
             record: Record::Nothing,
+            auth_key: None,
         }
     }
 }

@@ -10,13 +10,15 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::Duration;
 
+use crate::aside::Aside;
 use crate::cache::Cache;
 use crate::call::Addressed;
+use crate::envelope::Refusal;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
 use crate::place::Place;
 use crate::policy::{Choose, Configured};
-use crate::record::{Form, Record};
+use crate::record::{Form, Found, Record};
 use crate::site::Site;
 use crate::terms::Age;
 
@@ -96,12 +98,15 @@ impl<C> Handle<C> {
         C: Choose<V> + Clone,
     {
         let Place { cache, key, .. } = self.place()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache), self.site.version(), cache.compress()))
+        Ok(Form::of(key, self.codec.clone().choose(cache), self.site.version(), cache.wrapping()))
     }
 
-    fn peek(&self) -> Result<(&Cache, Request<'_>), Error> {
-        let Place { cache, key, .. } = self.place()?;
-        Ok((cache, Request::Peek { key: key.wire() }))
+    fn key(&self) -> Result<&str, Error> {
+        Ok(self.place()?.key.wire())
+    }
+
+    fn peek<'a>(&'a self, key: &'a str) -> Result<(&'a Cache, Request<'a>), Error> {
+        Ok((&self.place()?.cache, Request::Peek { key }))
     }
 
     fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
@@ -134,10 +139,9 @@ impl<C> Handle<C> {
     }
 
     /// Gives back the right to compute a value that reading it has taken.
-    fn token_of(&self, item: &Item) -> Result<Option<(&Cache, Request<'_>)>, Error> {
-        let Place { cache, key, .. } = self.place()?;
+    fn token_of<'a>(&'a self, key: &'a str, item: &Item) -> Result<Option<(&'a Cache, Request<'a>)>, Error> {
         let guard = Guard::Unchanged(item.cas);
-        let returned = (cache, Request::Invalidate { key: key.wire(), guard, ttl: None });
+        let returned = (&self.place()?.cache, Request::Invalidate { key, guard, ttl: None });
         Ok((item.token == Token::Won).then_some(returned))
     }
 
@@ -165,10 +169,8 @@ macro_rules! verbs {
         /// If the server cannot be reached or refuses, or nothing is cached.
         pub $($async)* fn get(&self) -> Result<Option<$value>, Error> {
             let form = self.handle.form::<$value>()?;
-            match self.look()$($await)*? {
-                Some(item) if self.handle.is_fresh(&item)? => {
-                    Ok(form.unpack(&item.value, item.flags).ok().map(|found| found.value))
-                }
+            match self.find(&form)$($await)*? {
+                Some((item, found)) if self.handle.is_fresh(&item)? => Ok(Some(found.value)),
                 _ => Ok(None),
             }
         }
@@ -194,16 +196,12 @@ macro_rules! verbs {
         /// As for `get`.
         pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
             let form = self.handle.form::<$value>()?;
-            let Some(item) = self.look()$($await)*? else { return Ok(None) };
-            let is_stale = !self.handle.is_fresh(&item)?;
-            Ok(Some(item).and_then(|item| {
-                let found = form.unpack(&item.value, item.flags).ok()?;
-                Some(EntryInfo {
-                    time_left: item.seconds_left.map(Duration::from_secs),
-                    is_stale,
-                    size: item.value.len(),
-                    cost: Duration::from_nanos(found.cost),
-                })
+            let Some((item, found)) = self.find(&form)$($await)*? else { return Ok(None) };
+            Ok(Some(EntryInfo {
+                time_left: item.seconds_left.map(Duration::from_secs),
+                is_stale: !self.handle.is_fresh(&item)?,
+                size: item.value.len(),
+                cost: Duration::from_nanos(found.cost),
             }))
         }
     };
@@ -270,18 +268,32 @@ macro_rules! entry {
                 if !self.handle.has_grace()? {
                     return self.delete()$($await)*;
                 }
-                let item = self.look()$($await)*?;
+                let item = self.look(self.handle.key()?)$($await)*?;
                 let (cache, request) = self.handle.invalidation(item.as_ref())?;
                 let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
                 self.handle.forget();
                 Ok(outcome? == Reply::Done)
             }
 
-            $($async)* fn look(&self) -> Result<Option<Item>, Error> {
-                let (cache, request) = self.handle.peek()?;
+            /// This version's value and its item, which may be aside.
+            $($async)* fn find<V>(&self, form: &Form<V>) -> Result<Option<(Item, Found<V>)>, Error> {
+                let key = self.handle.key()?;
+                let Some(item) = self.look(key)$($await)*? else { return Ok(None) };
+                let aside = match form.unpack(&item.value, item.flags) {
+                    Ok(found) => return Ok(Some((item, found))),
+                    Err(Refusal::OtherVersion { mark }) => Aside::of(key, mark, &item),
+                    Err(_) => return Ok(None),
+                };
+                let item = self.look(aside.key())$($await)*?;
+                let Some(Ok(item)) = item.map(|item| aside.released(item)) else { return Ok(None) };
+                Ok(form.unpack(&item.value, item.flags).ok().map(|found| (item, found)))
+            }
+
+            $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
+                let (cache, request) = self.handle.peek(key)?;
                 let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
                 if let Some(item) = &item
-                    && let Some((cache, request)) = self.handle.token_of(item)?
+                    && let Some((cache, request)) = self.handle.token_of(key, item)?
                 {
                     let _ = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
                 }
@@ -319,7 +331,8 @@ pub use on_tokio::AsyncEntry;
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{
-        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Handle, Item, PhantomData, Reply, fmt, found,
+        Addressed, Aside, Choose, Configured, Deref, Duration, EntryInfo, Error, Form, Found, Handle, Item,
+        PhantomData, Refusal, Reply, fmt, found,
     };
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.

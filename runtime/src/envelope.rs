@@ -16,7 +16,7 @@
 //!
 //! Numbers are little-endian.
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// Stored with each value, so that no other client takes it for text.
 pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
@@ -42,11 +42,21 @@ pub(crate) struct Contents<'a> {
     pub(crate) cost: u64,
 }
 
+impl Identity {
+    /// Tells one version's values of a key from another's.
+    pub(crate) fn mark(&self) -> u64 {
+        xxh3_64_with_seed(&[self.codec], self.schema)
+    }
+}
+
 /// Why bytes are not this call's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Written by another type, version, codec or program.
+    /// Written by another program.
     Foreign,
+    /// The value of another version of this one: another type, `version`, codec
+    /// or format. This version goes by this mark.
+    OtherVersion { mark: u64 },
     /// Damaged, or another key's value.
     Corrupt,
 }
@@ -72,8 +82,12 @@ pub(crate) fn seal(bytes: &mut [u8], cost: u64) {
 
 /// The contents, if these bytes are `expected`'s value and whole.
 pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Refusal> {
-    if bytes.len() < HEADER || bytes[..2] != MAGIC || bytes[2] != FORMAT {
+    if bytes.len() < HEADER || bytes[..2] != MAGIC {
         return Err(Refusal::Foreign);
+    }
+    let other_version = Refusal::OtherVersion { mark: expected.mark() };
+    if bytes[2] != FORMAT {
+        return Err(other_version);
     }
     if u64_at(bytes, CHECKSUM.start) != checksum(bytes) {
         return Err(Refusal::Corrupt);
@@ -87,7 +101,7 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
         return Err(Refusal::Corrupt);
     }
     if found != expected {
-        return Err(Refusal::Foreign);
+        return Err(other_version);
     }
     Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
 }
@@ -99,7 +113,7 @@ pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, u64)> {
     is_one.then(|| (bytes[3], u64_at(bytes, 4), u64_at(bytes, 28)))
 }
 
-/// What is behind the header.
+/// What is in an envelope, whosever it is.
 pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
     bytes.get(HEADER..).unwrap_or_default()
 }
@@ -142,8 +156,10 @@ mod tests {
     #[test]
     fn another_identity_is_refused() {
         let bytes = sealed(MINE, b"value", 42);
-        assert_eq!(open(&bytes, Identity { codec: 2, ..MINE }), Err(Refusal::Foreign));
-        assert_eq!(open(&bytes, Identity { schema: 8, ..MINE }), Err(Refusal::Foreign));
+        for other in [Identity { codec: 2, ..MINE }, Identity { schema: 8, ..MINE }] {
+            assert_eq!(open(&bytes, other), Err(Refusal::OtherVersion { mark: other.mark() }));
+            assert_ne!(other.mark(), MINE.mark());
+        }
         assert_eq!(open(&bytes, Identity { key: 11, ..MINE }), Err(Refusal::Corrupt));
     }
 
@@ -151,7 +167,7 @@ mod tests {
     fn a_later_format_is_refused() {
         let mut bytes = sealed(MINE, b"value", 42);
         bytes[2] = FORMAT + 1;
-        assert_eq!(open(&bytes, MINE), Err(Refusal::Foreign));
+        assert_eq!(open(&bytes, MINE), Err(Refusal::OtherVersion { mark: MINE.mark() }));
     }
 
     #[test]

@@ -15,11 +15,16 @@ pub(crate) const LONG: u32 = 4;
 const COMPRESSED: u32 = 8;
 pub(crate) const TEXT: u32 = 16;
 
+/// Flags but for compression.
+pub(crate) fn kind(flags: u32) -> u32 {
+    flags & !COMPRESSED
+}
+
 /// Bytes and flags without compression.
 pub(crate) fn uncompressed(bytes: Cow<'_, [u8]>, flags: u32) -> Result<(Cow<'_, [u8]>, u32), Error> {
     match flags & COMPRESSED {
         0 => Ok((bytes, flags)),
-        _ => Ok((Cow::Owned(inflate(&bytes)?), flags & !COMPRESSED)),
+        _ => Ok((Cow::Owned(inflate(&bytes)?), kind(flags))),
     }
 }
 

@@ -16,7 +16,8 @@
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
-use sha2::{Digest, Sha256};
+use sha2::Digest;
+pub(crate) use sha2::Sha256;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::exchange::MAX_KEY;
@@ -82,8 +83,8 @@ impl Key {
 
     /// The key as the template reads, without the namespace.
     pub(crate) fn text(&self) -> &str {
-        let full = self.full.as_deref().unwrap_or(&self.wire);
-        &full[self.start..]
+        let (full, start) = self.full();
+        &full[start..]
     }
 
     /// Stands for `Self` in the envelope, where the key does not name it.
@@ -94,9 +95,14 @@ impl Key {
     /// Stands in the envelope, so that a value found under a key that merely
     /// looks the same on the wire is not taken for this call's.
     pub(crate) fn fingerprint(&self) -> u128 {
-        let text = self.full.as_deref().unwrap_or(&self.wire);
+        let (text, start) = self.full();
         // The seed tells namespace `a`, key `b:c` from namespace `a:b`, key `c`.
-        xxh3_128_with_seed(text.as_bytes(), self.start as u64)
+        xxh3_128_with_seed(text.as_bytes(), start as u64)
+    }
+
+    /// Namespace and key, however long, and where the key begins.
+    pub(crate) fn full(&self) -> (&str, usize) {
+        (self.full.as_deref().unwrap_or(&self.wire), self.start)
     }
 }
 

@@ -134,6 +134,11 @@ impl Lease {
 }
 
 impl Lease {
+    /// Whether it is for storing under this key.
+    pub(crate) fn is_for(&self, key: &str) -> bool {
+        self.held.key == key
+    }
+
     /// Neither renews the lease nor gives it back.
     pub(crate) fn abandon(&self) {
         let mut state = lock(&self.held.state);

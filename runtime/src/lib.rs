@@ -24,6 +24,7 @@ mod timed;
 mod together;
 
 // Layer 0: pure.
+mod aside;
 mod budget;
 mod chance;
 mod clock;
@@ -42,6 +43,7 @@ mod ring;
 mod schema;
 mod server;
 mod shape;
+mod signature;
 mod sync;
 mod terms;
 

@@ -4,9 +4,11 @@
 //! A [`Place`] knows everything about a call but its value's type. It says what
 //! to wait for and takes what comes; `call` does the waiting, blocking or not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::aside::Aside;
 #[cfg(feature = "tokio")]
 use crate::background::Resolute;
 use crate::budget::Budget;
@@ -19,7 +21,7 @@ use crate::key::Key;
 use crate::lease::{LEASE, Lease, On, SILENCE, Waiting};
 use crate::mode::Mode;
 use crate::near::Since;
-use crate::record::Record;
+use crate::record::{self, Record};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::memo::{CallSpan, Due, MissReason};
@@ -33,6 +35,8 @@ pub(crate) struct Place {
     mode: Mode,
     pub(crate) budget: Budget,
     pub(crate) waiting: Waiting,
+    /// Where another version's value is under the key.
+    aside: Option<Aside>,
     claim: Claim,
     /// This call's part in a flight, if it computes for others too.
     lead: Option<Lead<Lease>>,
@@ -151,6 +155,7 @@ impl Place {
             mode,
             budget,
             waiting: Waiting::Blocking,
+            aside: None,
             claim: Claim::Nothing,
             lead: None,
             next: Next::Ask,
@@ -217,11 +222,11 @@ impl Place {
     /// waited for in the background.
     #[cfg(feature = "tokio")]
     async fn look_up(&self, request: Request<'_>) -> Outcome {
-        let Request::Lookup { lease, refresh, .. } = request else { return self.ask_async(request).await };
+        let Request::Lookup { key, lease, refresh } = request else { return self.ask_async(request).await };
         if !self.cache.store().is_remote() {
             return self.ask_async(request).await;
         }
-        let (cache, key, budget) = (self.cache.clone(), self.key.wire().to_owned(), self.budget.lend());
+        let (cache, key, budget) = (self.cache.clone(), key.to_owned(), self.budget.lend());
         let terms = self.terms;
         let work = async move {
             let request = Request::Lookup { key: &key, lease, refresh };
@@ -241,9 +246,14 @@ impl Place {
         self.cache.store().ask_async(request.verb(), &request, &self.budget).await
     }
 
+    /// What the store is asked for.
+    fn slot(&self) -> &str {
+        self.aside.as_ref().map_or(self.key.wire(), Aside::key)
+    }
+
     /// Asks for the value, or for the lease to compute it.
     fn lookup(&self) -> Request<'_> {
-        let key = self.key.wire();
+        let key = self.slot();
         if self.mode == Mode::ReadOnly {
             return Request::Peek { key };
         }
@@ -253,11 +263,11 @@ impl Place {
     /// Asks for the lease on a value that is fresh for so long.
     fn election(&self, left: Duration) -> Request<'_> {
         let refresh = self.terms.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
-        Request::Lookup { key: self.key.wire(), lease: LEASE, refresh }
+        Request::Lookup { key: self.slot(), lease: LEASE, refresh }
     }
 
     fn reopening(&self, cas: u64) -> Request<'_> {
-        Request::Invalidate { key: self.key.wire(), guard: Guard::Unchanged(cas), ttl: None }
+        Request::Invalidate { key: self.slot(), guard: Guard::Unchanged(cas), ttl: None }
     }
 
     /// Decides what follows from `arrival`; `open` opens what was found.
@@ -280,15 +290,16 @@ impl Place {
     }
 
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Verdict {
+        let reason = if self.aside.is_some() { MissReason::Schema } else { MissReason::Absent };
         match reply {
             Reply::Missing(exchange::Lease::Won(cas)) => {
                 self.won(*cas, On::Nothing, span);
-                self.compute(MissReason::Absent, span)
+                self.compute(reason, span)
             }
-            Reply::Missing(exchange::Lease::Lost(cas)) => self.lost(*cas, MissReason::Absent, span),
+            Reply::Missing(exchange::Lease::Lost(cas)) => self.lost(*cas, reason, span),
             _ => {
                 self.claim(Claim::First);
-                self.compute_with_others(None, MissReason::Absent, span)
+                self.compute_with_others(None, reason, span)
             }
         }
     }
@@ -299,11 +310,25 @@ impl Place {
             self.replace(&item, span);
             return self.compute(MissReason::Refresh, span);
         }
+        let item = match self.released(item) {
+            Ok(item) => item,
+            // What it stood beside is gone, and so it counts no more.
+            Err(item) => {
+                self.replace(&item, span);
+                return self.compute_with_others(Some(item.cas), MissReason::Schema, span);
+            }
+        };
         let opened = match span.try_deserialize(|| open(&item.value, item.flags)) {
             Ok(opened) => opened,
+            Err(Refusal::OtherVersion { mark }) if self.leaves(&item) => {
+                self.aside = Some(Aside::of(self.key.wire(), mark, &item));
+                // Who was waited for has stored what was found.
+                self.holder = None;
+                return Verdict::Wait;
+            }
             Err(refusal) => {
                 let reason = match refusal {
-                    Refusal::Foreign => MissReason::Schema,
+                    Refusal::Foreign | Refusal::OtherVersion { .. } => MissReason::Schema,
                     Refusal::Corrupt => {
                         span.undecodable();
                         MissReason::DecodeError
@@ -313,6 +338,7 @@ impl Place {
                 return self.compute_with_others(Some(item.cas), reason, span);
             }
         };
+        self.show(&item.value, item.flags, span);
         match self.age(&item, &opened) {
             Age::Fresh(left) => match item.token {
                 Token::Won if !opened.negative => {
@@ -330,7 +356,7 @@ impl Place {
                     self.won(item.cas, On::Stale, span);
                     due(MissReason::Expired, &item, &opened)
                 }
-                Token::Lost if self.cache.vigil().is_dead(self.key.wire(), item.cas, LEASE) => {
+                Token::Lost if self.cache.vigil().is_dead(self.slot(), item.cas, LEASE) => {
                     self.next = Next::Reopen(item.cas);
                     Verdict::Wait
                 }
@@ -352,6 +378,28 @@ impl Place {
                 }
             },
         }
+    }
+
+    /// Has the span show what is stored, if that is wanted.
+    fn show(&self, bytes: &[u8], flags: u32, span: &CallSpan) {
+        if self.cache.records_values() {
+            span.value(&record::shown(bytes, flags));
+        }
+    }
+
+    /// The item as this version has stored it.
+    fn released(&self, item: Item) -> Result<Item, Item> {
+        match &self.aside {
+            Some(aside) => aside.released(item),
+            None => Ok(item),
+        }
+    }
+
+    /// Whether another version's item is left where it is. One that this call
+    /// is the one to write anew is not, nor one that has no number to be told
+    /// by.
+    fn leaves(&self, item: &Item) -> bool {
+        self.aside.is_none() && item.token != Token::Won && item.cas != 0
     }
 
     /// One without a value has no grace behind its time.
@@ -391,12 +439,13 @@ impl Place {
 
     /// This call is the one to store.
     fn won(&mut self, cas: u64, on: On, span: &CallSpan) {
-        self.claim(Claim::Lease(Lease::hold(&self.cache, self.key.wire(), cas, on, self.waiting)));
+        self.claim(Claim::Lease(Lease::hold(&self.cache, self.slot(), cas, on, self.waiting)));
+        let number = self.flight_of(cas);
         if let Some(lead) = &self.lead {
-            lead.is_under(cas);
+            lead.is_under(number);
         } else if self.coordinates() {
             let flights = self.cache.flights();
-            self.lead = Some(flights.lead(self.key.wire(), Some(cas), patience(span), span.id()));
+            self.lead = Some(flights.lead(self.key.wire(), Some(number), patience(span), span.id()));
         }
     }
 
@@ -424,7 +473,7 @@ impl Place {
             }
         }
         if let Some(lead) = &self.lead {
-            lead.is_under(cas);
+            lead.is_under(self.flight_of(cas));
         }
         // In another process, which is asked about now and then.
         let holder = self.holder.get_or_insert_with(|| Holder::seen(cas));
@@ -441,19 +490,21 @@ impl Place {
         match waited {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {
                 Ok(_) => {
+                    self.show(&record.bytes, record.flags, span);
                     span.coalesced(record.bytes.len());
                     Verdict::Use
                 }
                 Err(_) => self.compute(MissReason::Schema, span),
             },
             Waited::Landed(None) | Waited::InCircle => self.compute(MissReason::Absent, span),
-            Waited::Succeeds(lead, Some(lease)) => {
+            Waited::Succeeds(lead, Some(lease)) if lease.is_for(self.slot()) => {
                 self.lead = Some(lead);
                 self.claim(Claim::Lease(lease));
                 self.compute(MissReason::Absent, span)
             }
-            // Whoever led was only looking for the value, or could not.
-            Waited::Succeeds(lead, None) => {
+            // Whoever led was only looking for the value, or could not, or had
+            // another place for it.
+            Waited::Succeeds(lead, _) => {
                 self.lead = Some(lead);
                 Verdict::Wait
             }
@@ -485,7 +536,13 @@ impl Place {
     }
 
     fn join(&self, lease: Option<u64>, span: &CallSpan) -> Part<Lease> {
+        let lease = lease.map(|cas| self.flight_of(cas));
         self.cache.flights().join(self.key.wire(), lease, patience(span), span.id())
+    }
+
+    /// What tells this process the flight under the lease with this number.
+    fn flight_of(&self, cas: u64) -> u64 {
+        self.aside.as_ref().map_or(cas, |aside| aside.lease(cas))
     }
 
     /// Whether callers in this process wait for one of them.
@@ -532,7 +589,9 @@ impl Place {
             span.not_stored(ErrorKind::Encode.as_str());
             return None;
         };
-        if exchange::check_size(self.key.wire().len() + record.bytes.len()).is_err() {
+        self.show(&record.bytes, record.flags, span);
+        let overhead = self.aside.as_ref().map_or(0, Aside::overhead);
+        if exchange::check_size(self.slot().len() + overhead + record.bytes.len()).is_err() {
             span.not_stored(ErrorKind::TooLarge.as_str());
             stores = false;
         }
@@ -550,7 +609,7 @@ impl Place {
     /// that begins.
     fn kept(&self, chance: f64) -> Ttl {
         let has_grace = !self.terms.grace.is_zero();
-        self.terms.kept(has_grace && self.cache.store().tells_time(self.key.wire()), chance)
+        self.terms.kept(has_grace && self.cache.store().tells_time(self.slot()), chance)
     }
 
     /// Stores a value that no call has computed.
@@ -608,7 +667,8 @@ impl Place {
                 Claim::Lease(lease) => lease.end(),
                 _ => self.guard(),
             };
-            let outcome = self.ask(self.storing(packing, guard));
+            let bytes = self.anchored(&packing.record);
+            let outcome = self.ask(self.storing(packing, &bytes, guard));
             self.stored(&outcome, packing, span);
         }
         self.land(Some(Arc::clone(&packing.record)));
@@ -622,7 +682,8 @@ impl Place {
                 Claim::Lease(lease) => lease.end_async().await,
                 _ => self.guard(),
             };
-            let outcome = self.ask_async(self.storing(packing, guard)).await;
+            let bytes = self.anchored(&packing.record);
+            let outcome = self.ask_async(self.storing(packing, &bytes, guard)).await;
             self.stored(&outcome, packing, span);
         }
         self.land(Some(Arc::clone(&packing.record)));
@@ -635,10 +696,16 @@ impl Place {
         }
     }
 
-    fn storing<'a>(&'a self, packing: &'a Packing, guard: Guard) -> Request<'a> {
+    fn storing<'a>(&'a self, packing: &Packing, value: &'a [u8], guard: Guard) -> Request<'a> {
         let how = if let Claim::First = self.claim { Write::Add } else { Write::Set };
-        let Record { bytes: value, flags } = &*packing.record;
-        Request::Store { key: self.key.wire(), value, flags: *flags, ttl: packing.ttl, how, guard }
+        Request::Store { key: self.slot(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
+    }
+
+    fn anchored<'a>(&self, record: &'a Record) -> Cow<'a, [u8]> {
+        match &self.aside {
+            Some(aside) => Cow::Owned(aside.anchored(&record.bytes)),
+            None => Cow::Borrowed(&record.bytes),
+        }
     }
 
     /// Takes note of how storing ended. The claim is used up even if the reply

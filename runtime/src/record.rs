@@ -9,6 +9,7 @@ use crate::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::error::Error;
 use crate::foreign;
 use crate::key::Key;
+use crate::signature::{self, SIGNED, Secret, Signing};
 
 /// How values of one type are stored for one key.
 pub(crate) struct Form<V> {
@@ -16,6 +17,17 @@ pub(crate) struct Form<V> {
     frame: Frame,
     /// Bytes from which on they are compressed.
     compress: Option<usize>,
+    /// Bare bytes have no place for a signature.
+    signing: Option<Signing>,
+}
+
+/// What a cache does to all values that have an envelope.
+#[derive(Clone, Copy)]
+pub(crate) struct Wrapping<'a> {
+    /// Bytes from which on they are compressed.
+    pub(crate) compress: Option<usize>,
+    /// What they are signed with.
+    pub(crate) secret: Option<&'a Secret>,
 }
 
 /// What is stored of a value.
@@ -35,15 +47,19 @@ pub(crate) struct Found<V> {
 }
 
 impl<V> Form<V> {
-    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, compress: Option<usize>) -> Self {
+    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, wrapping: Wrapping<'_>) -> Self {
+        let Wrapping { compress, secret } = wrapping;
         let frame = match codec.framing() {
             Framing::Envelope => {
-                let schema = schema(codec.schema(), key.owner(), version);
+                // Those with a secret and those without are two versions.
+                let signed = if secret.is_some() { u64::from(SIGNED) } else { 0 };
+                let schema = schema(codec.schema(), key.owner(), version) ^ signed;
                 Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
             }
             Framing::Bare => Frame::Bare { flags: codec.flags() },
         };
-        Form { codec, frame, compress }
+        let signing = secret.filter(|_| matches!(frame, Frame::Envelope(_))).map(|secret| secret.signing(key));
+        Form { codec, frame, compress, signing }
     }
 
     /// What to store.
@@ -53,7 +69,7 @@ impl<V> Form<V> {
 
     /// The value in stored bytes, if they are this form's.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
-        unpack_as(self.frame, &*self.codec, bytes, flags)
+        self.unpack_as(self.frame, &*self.codec, bytes, flags)
     }
 
     /// What to store of something else under the same key. The tag tells it
@@ -77,13 +93,24 @@ impl<V> Form<V> {
         bytes: &[u8],
         flags: u32,
     ) -> Result<Found<W>, Refusal> {
-        unpack_as(self.frame.beside(tag, codec).ok_or(Refusal::Foreign)?, codec, bytes, flags)
+        self.unpack_as(self.frame.beside(tag, codec).ok_or(Refusal::Foreign)?, codec, bytes, flags)
     }
 
     fn pack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, value: &W, cost: u64) -> Result<Record, Error> {
         let Record { bytes, flags } = frame.pack(cost, &|out| codec.encode(value, out))?;
         let (bytes, flags) = foreign::compressed(Cow::Owned(bytes), flags, self.compress);
-        Ok(Record { bytes: bytes.into_owned(), flags })
+        let record = Record { bytes: bytes.into_owned(), flags };
+        Ok(match &self.signing {
+            Some(signing) => signing.sign(record),
+            None => record,
+        })
+    }
+
+    fn unpack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
+        let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
+        let (payload, cost) = frame.open(bytes, flags)?;
+        let value = codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
+        Ok(Found { value, cost })
     }
 }
 
@@ -103,12 +130,6 @@ impl Record {
     pub(crate) fn decoded<V>(&self, codec: &dyn Codec<V>) -> Option<V> {
         codec.decode(envelope::payload(&self.bytes)).ok()
     }
-}
-
-fn unpack_as<W>(frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
-    let (payload, cost) = frame.open(bytes, flags)?;
-    let value = codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
-    Ok(Found { value, cost })
 }
 
 /// A form without the type: what stands around the bytes of a value.
@@ -144,6 +165,18 @@ impl Frame {
         }
     }
 
+    /// The bytes without their signature. Nothing else is done with bytes
+    /// before theirs is found to be good.
+    fn verified<'a>(self, signing: Option<&Signing>, bytes: &'a [u8], flags: u32) -> Result<&'a [u8], Refusal> {
+        let Frame::Envelope(identity) = self else { return Ok(bytes) };
+        match (signing, foreign::kind(flags)) {
+            (Some(signing), SIGNED_FLAGS) => signing.verified(bytes, flags).ok_or(Refusal::Corrupt),
+            (Some(_), CLIENT_FLAGS) | (None, SIGNED_FLAGS) => Err(Refusal::OtherVersion { mark: identity.mark() }),
+            (Some(_), _) => Err(Refusal::Foreign),
+            (None, _) => Ok(bytes),
+        }
+    }
+
     /// The value's own bytes, and what it took to compute in nanoseconds.
     fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
         match self {
@@ -167,6 +200,28 @@ impl Frame {
         }
     }
 }
+
+/// What is stored of a value, for people to read: its first bytes, as text if
+/// that is what they are, or else in hexadecimal digits.
+pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
+    const MOST: usize = 256;
+    let signature = if foreign::kind(flags) == SIGNED_FLAGS { signature::LENGTH } else { 0 };
+    let bytes = &bytes[..bytes.len().saturating_sub(signature)];
+    let Ok((bytes, flags)) = foreign::uncompressed(Cow::Borrowed(bytes), flags) else { return String::new() };
+    let is_enveloped = matches!(flags, CLIENT_FLAGS | SIGNED_FLAGS);
+    let payload = if is_enveloped { envelope::payload(&bytes) } else { &bytes };
+    let text = |payload| std::str::from_utf8(payload).ok().filter(|text| !text.contains(char::is_control));
+    match text(payload) {
+        Some(text) if text.len() <= MOST => text.to_owned(),
+        Some(text) => format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]),
+        None => {
+            let digits = payload.iter().take(MOST / 2 - 1).map(|byte| format!("{byte:02x}"));
+            std::iter::once("0x".to_owned()).chain(digits).collect()
+        }
+    }
+}
+
+const SIGNED_FLAGS: u32 = CLIENT_FLAGS | SIGNED;
 
 /// What a value must have in common with those that are read for it: its type's
 /// structure, the type it is a method's of, the function's version.

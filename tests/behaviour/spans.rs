@@ -6,6 +6,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use tracing::Instrument;
 
 use crate::support::memcached::Memcached;
+use crate::support::process::{again, output, role};
 use crate::support::recording::{Recording, attribute, events};
 
 #[memcached(key = "spans:<n>", ttl = 60, name = "spans", cache = cache, skip(cache))]
@@ -156,6 +157,63 @@ fn each_miss_says_why() {
     let mut stored = server.stored("spans:5").unwrap();
     *stored.last_mut().unwrap() ^= 1;
     assert_eq!(reason(&|| server.store("spans:5", &stored)), "decode_error");
+}
+
+#[memcached(key = "spans:json:<name>", ttl = 60, codec = json)]
+fn as_json(name: &str) -> Vec<String> {
+    vec![format!("hello, {name}")]
+}
+
+#[memcached(key = "spans:binary:<n>", ttl = 60)]
+fn as_binary(n: u32) -> (u32, Vec<u32>) {
+    (n, vec![1_000_000; 1_000])
+}
+
+#[memcached(key = "spans:text:<n>", ttl = 60, codec = text)]
+fn as_text(n: u32) -> String {
+    format!("{n}{}\u{1b}[31m", "x".repeat(n as usize))
+}
+
+#[test]
+fn keys_and_values_are_shown_only_if_asked_for() {
+    const TEST: &str = "behaviour::spans::keys_and_values_are_shown_only_if_asked_for";
+    if role().is_some() {
+        let recording = Recording::begin();
+        for _ in 0..2 {
+            as_json("wörld");
+            as_json(&"é".repeat(200));
+            as_binary(7);
+            as_text(3);
+        }
+        for span in recording.take().iter().filter(|span| span.name.starts_with("as_")) {
+            let shown = |name| attribute(span, name).map_or_else(|| "-".into(), |value| value.to_string());
+            println!("\n{} {} = {}", span.name, shown("cache.key"), shown("cache.value"));
+        }
+        return;
+    }
+    for secret in ["", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"] {
+        let server = Memcached::start();
+        let lines = |record: &str| {
+            let mut program = again(TEST, "child");
+            program.env("MEMCACHED_TIMEOUT", "10s").env("MEMCACHED_CONNECT_TIMEOUT", "10s");
+            program.env("MEMCACHED_AUTH_KEY", secret).env("MEMCACHED_COMPRESS", "4KiB");
+            let printed = output(program.env("MEMCACHED_SERVERS", server.address()).env("MEMCACHED_RECORD", record));
+            let lines: Vec<_> = printed.lines().filter(|line| line.starts_with("as_")).map(str::to_owned).collect();
+            assert_eq!(lines.len(), 8, "{printed}");
+            lines
+        };
+        assert!(lines("none").iter().all(|line| line.ends_with(" - = -")));
+        assert!(lines("keys").iter().all(|line| line.contains(" spans:") && line.ends_with(" = -")));
+        server.command("flush_all");
+        let values = lines("values");
+        assert_eq!(values[..4], values[4..], "what is stored is what is found");
+        assert_eq!(values[0], "as_json spans:json:w%C3%B6rld = [\"hello, wörld\"]");
+        let long = values[1].split_once(" = ").unwrap().1;
+        assert!(long.starts_with("[\"hello, éé") && long.ends_with("é…") && long.len() <= 256, "{long}");
+        assert!(values[2].starts_with("as_binary spans:binary:7 = 0x07fbe803fc40420f00fc"), "{}", values[2]);
+        assert_eq!(values[2].split_once(" = ").unwrap().1.len(), 256);
+        assert_eq!(values[3], "as_text spans:text:3 = 0x337878781b5b33316d", "what is no text is no text here");
+    }
 }
 
 #[test]

@@ -13,6 +13,11 @@ fn square(cache: &Cache, n: u64) -> u64 {
     n * n
 }
 
+#[memcached(key = "bench:page:<n>", ttl = 600, cache = cache, skip(cache))]
+fn page(cache: &Cache, n: u8) -> String {
+    char::from(n).to_string().repeat(1024)
+}
+
 pub(crate) fn rows(server: &Memcached) -> Vec<Row> {
     let config = bincode::config::standard();
     let bytes = bincode::serde::encode_to_vec(144_u64, config).unwrap();
@@ -39,7 +44,23 @@ pub(crate) fn rows(server: &Memcached) -> Vec<Row> {
             }
         }
     };
+    let read = |cache: Cache| {
+        move |times| {
+            for _ in 0..times {
+                assert_eq!(page(&cache, black_box(b'x')).len(), 1024);
+            }
+        }
+    };
     vec![
+        Row {
+            name: "function, 1 KiB, embedded",
+            callers: 1,
+            contenders: vec![
+                ("memoized", Box::new(read(Cache::embedded()))),
+                #[cfg(feature = "authenticated")]
+                ("memoized and signed", Box::new(read(Cache::builder().auth_key([7; 32]).build().unwrap()))),
+            ],
+        },
         Row {
             name: "function, memcached",
             callers: 1,

@@ -10,12 +10,13 @@ use super::forms::{assign, bytes, compress, distribution, enabled, failover, lim
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
+use crate::signature::Secret;
 use crate::telemetry;
 
 /// Sets one thing from text, or says what is accepted.
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
-const VARIABLES: [(&str, Setter); 19] = [
+const VARIABLES: [(&str, Setter); 20] = [
     ("MEMCACHED_SERVERS", Settings::set_servers),
     ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
     ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
@@ -38,6 +39,10 @@ const VARIABLES: [(&str, Setter); 19] = [
     ("MEMCACHED_TLS_KEY", |settings, text| set_path(&mut settings.tls_key, text)),
     ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
     ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
+    ("MEMCACHED_AUTH_KEY", |settings, text| {
+        settings.auth_key = Some(Secret::from_text(text).ok_or(Secret::FORM)?);
+        Ok(())
+    }),
 ];
 
 impl Settings {
@@ -90,7 +95,7 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
     let setting = match (name, value.contains('@')) {
         // What stands in front of the `@` may be a password.
         ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
-        ("MEMCACHED_PASSWORD", _) => format!("{name} (not shown)"),
+        ("MEMCACHED_PASSWORD" | "MEMCACHED_AUTH_KEY", _) => format!("{name} (not shown)"),
         _ => format!("{name}={value:?}"),
     };
     Error::new(ErrorKind::Configuration, format!("{setting} cannot be used; accepted: {accepted}"))
@@ -130,6 +135,7 @@ mod tests {
         let without = ["fib", "shop::user"].map(str::to_owned).to_vec();
         assert_eq!(read("MEMCACHED_ENABLED", "-fib, -shop::user").unwrap().enabled, Enabled::Without(without));
         assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
+        assert_eq!(read("MEMCACHED_RECORD", "values").unwrap().record, Record::Values);
     }
 
     #[test]
@@ -187,7 +193,7 @@ mod tests {
             ("PROTOCOL", "`auto`, `meta` or `ascii`", &["binary", "Meta", "udp"]),
             ("USERNAME", "a user name of up to 250", &["jo hn", "jörg", &long]),
             ("ENABLED", "`true`, `false`, or functions", &["fib", "-", "1", "FALSE", "-a,b", "-a,,-b", "no"]),
-            ("RECORD", "`none` or `keys`", &["values", "all"]),
+            ("RECORD", "`none`, `keys` or `values`", &["value", "all"]),
             ("TLS_CA", "text in UTF-8", &["/\u{fffd}.pem"]),
             ("TLS_KEY", "text in UTF-8", &["/\u{fffd}.pem"]),
         ];

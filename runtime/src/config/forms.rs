@@ -51,7 +51,7 @@ impl Accepted for Failover {
 }
 
 impl Accepted for Record {
-    const FORM: &'static str = "`none` or `keys`";
+    const FORM: &'static str = "`none`, `keys` or `values`";
 }
 
 impl Accepted for Ttl {
@@ -155,6 +155,7 @@ pub(super) fn record(text: &str) -> Option<Record> {
     match text {
         "none" => Some(Record::Nothing),
         "keys" => Some(Record::Keys),
+        "values" => Some(Record::Values),
         _ => None,
     }
 }

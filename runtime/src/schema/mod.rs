@@ -20,18 +20,31 @@ use self::trace::Type;
 use crate::sync::lock;
 
 thread_local! {
-    static KNOWN: RefCell<BTreeMap<usize, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static KNOWN: RefCell<BTreeMap<usize, Known>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What any thread has found out.
-static FOUND: Mutex<BTreeMap<usize, u64>> = Mutex::new(BTreeMap::new());
+static FOUND: Mutex<BTreeMap<usize, Known>> = Mutex::new(BTreeMap::new());
+
+/// What is kept of a type's structure.
+#[derive(Clone, Copy)]
+struct Known {
+    fingerprint: u64,
+    weightless: bool,
+}
 
 /// The fingerprint of `T`, traced once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
-    known(Type::of::<T>())
+    known(Type::of::<T>()).fingerprint
 }
 
-fn known(of: &'static Type) -> u64 {
+/// Whether each element of a sequence in `T` takes at least a byte, so that
+/// there are no more of them than bytes.
+pub(crate) fn is_bounded<T: DeserializeOwned>() -> bool {
+    !known(Type::of::<T>()).weightless
+}
+
+fn known(of: &'static Type) -> Known {
     // The address stands for the type: it is there without a `'static` bound,
     // and where two types share one address, they have one name, and the
     // compiler found their tracing to be the same code.
@@ -43,19 +56,20 @@ fn known(of: &'static Type) -> u64 {
     }
     // Nothing is locked or borrowed while the type's own code runs.
     let found = lock(&FOUND).get(&address).copied();
-    let fingerprint = found.unwrap_or_else(|| traced(of));
-    lock(&FOUND).insert(address, fingerprint);
-    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(address, fingerprint));
-    fingerprint
+    let all = found.unwrap_or_else(|| traced(of));
+    lock(&FOUND).insert(address, all);
+    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(address, all));
+    all
 }
 
-fn traced(of: &Type) -> u64 {
+fn traced(of: &Type) -> Known {
     let structure = catch_unwind(AssertUnwindSafe(|| trace::structure(of))).unwrap_or_default();
-    match structure.complete {
+    let fingerprint = match structure.complete {
         true => xxh3_64(structure.text.as_bytes()),
         // Some of it is not known, so at least the name must be the same.
         false => xxh3_64(format!("{} {}", (of.name)(), structure.text).as_bytes()),
-    }
+    };
+    Known { fingerprint, weightless: structure.weightless }
 }
 
 #[cfg(test)]
@@ -190,6 +204,27 @@ mod tests {
         }
         assert!(!is_complete::<Refuses>());
         assert_ne!(fingerprint::<Refuses>(), fingerprint::<Panics>());
+    }
+
+    #[test]
+    fn sequences_of_what_takes_no_bytes_are_told() {
+        #[derive(PartialEq, Eq, Hash, Deserialize)]
+        struct Unit;
+        #[derive(Deserialize)]
+        struct Empty {
+            unit: Unit,
+            none: [u8; 0],
+        }
+        #[derive(Deserialize)]
+        struct Deep {
+            all: Vec<(u8, Option<Vec<Empty>>)>,
+        }
+        assert!(!is_bounded::<Vec<()>>());
+        assert!(!is_bounded::<std::collections::HashSet<Unit>>());
+        assert!(!is_bounded::<HashMap<(), Unit>>());
+        assert!(!is_bounded::<Deep>());
+        assert!(is_bounded::<(Unit, [(); 3], Vec<u8>, Vec<Option<()>>, Vec<Vec<u8>>, HashMap<(), u8>, String)>());
+        assert!(is_bounded::<v1::Order>() && is_bounded::<v1::Expr>());
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) struct Structure {
     pub(super) text: String,
     /// Whether that is all there is to it.
     pub(super) complete: bool,
+    /// Whether there are sequences in it whose elements may take no bytes: the
+    /// length of one says nothing about the bytes behind it.
+    pub(super) weightless: bool,
 }
 
 /// Types nested deeper than this are given up; it keeps the stack bounded.
@@ -53,15 +56,15 @@ pub(super) fn structure(of: &Type) -> Structure {
             // One line for each way through the type, whenever it was found.
             runs.insert(text, ());
             if tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
-                return Structure { text: lines(runs), complete: true };
+                return Structure { text: lines(runs), complete: true, weightless: tracer.weightless };
             }
         } else if !tracer.try_next_sample() {
             // What has been asked for until here is the same each time.
             runs.insert(text, ());
-            return Structure { text: lines(runs), complete: false };
+            break;
         }
     }
-    Structure { text: lines(runs), complete: false }
+    Structure { text: lines(runs), complete: false, weightless: tracer.weightless }
 }
 
 fn lines(runs: BTreeMap<String, ()>) -> String {
@@ -80,6 +83,9 @@ struct Tracer {
     samples: Vec<usize>,
     given: usize,
     run: usize,
+    /// How often something has been asked for that takes bytes.
+    taken: u64,
+    weightless: bool,
 }
 
 /// What is known about an enum's variants.
@@ -145,9 +151,16 @@ impl Tracer {
         let _ = write!(self.text, "{kind} ");
     }
 
+    /// As [`Tracer::note`], for what takes bytes: a value, or what says which
+    /// or how many there are.
+    fn take(&mut self, kind: &str) {
+        self.taken += 1;
+        self.note(kind);
+    }
+
     /// The number of the sample for the value asked for now.
     fn sample(&mut self, kind: &str) -> usize {
-        self.note(kind);
+        self.take(kind);
         if self.samples.len() == self.given {
             self.samples.push(0);
         }
@@ -289,7 +302,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.note("option");
+        self.take("option");
         if self.is_recurring() { visitor.visit_none() } else { self.deeper(|tracer| visitor.visit_some(tracer)) }
     }
 
@@ -309,25 +322,25 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.note("seq");
+        self.take("seq");
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_seq(Items { tracer, left }))
+        self.deeper(|tracer| visitor.visit_seq(Items { tracer, left, since: 0, fixed: false }))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
         self.note(&format!("tuple-{len}"));
-        self.deeper(|tracer| visitor.visit_seq(Items { tracer, left: len }))
+        self.deeper(|tracer| visitor.visit_seq(Items::fixed(tracer, len)))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
         self.note(&format!("{name}-{len}"));
-        self.within(name, |tracer| visitor.visit_seq(Items { tracer, left: len }))
+        self.within(name, |tracer| visitor.visit_seq(Items::fixed(tracer, len)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.note("map");
+        self.take("map");
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_map(Items { tracer, left }))
+        self.deeper(|tracer| visitor.visit_map(Items { tracer, left, since: 0, fixed: false }))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -338,7 +351,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     ) -> Traced<V::Value> {
         // All names before any value: they count even if a value is refused.
         self.note(&format!("{name}{fields:?}"));
-        self.within(name, |tracer| visitor.visit_seq(Items { tracer, left: fields.len() }))
+        self.within(name, |tracer| visitor.visit_seq(Items::fixed(tracer, fields.len())))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -347,7 +360,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Traced<V::Value> {
-        self.note(&format!("{name}{variants:?}"));
+        self.take(&format!("{name}{variants:?}"));
         self.within(name, |tracer| {
             let key = std::any::type_name::<V>();
             let chosen = tracer.choose(key, variants.len())?;
@@ -377,6 +390,20 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 struct Items<'a> {
     tracer: &'a mut Tracer,
     left: usize,
+    /// What had been taken before the last of them.
+    since: u64,
+    /// How many there are is part of the type.
+    fixed: bool,
+}
+
+impl<'a> Items<'a> {
+    fn fixed(tracer: &'a mut Tracer, left: usize) -> Self {
+        Items { tracer, left, since: 0, fixed: true }
+    }
+
+    fn weigh(&mut self) {
+        self.tracer.weightless |= !self.fixed && self.tracer.taken == self.since;
+    }
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
@@ -387,7 +414,10 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             return Ok(None);
         }
         self.left -= 1;
-        seed.deserialize(&mut *self.tracer).map(Some)
+        self.since = self.tracer.taken;
+        let element = seed.deserialize(&mut *self.tracer)?;
+        self.weigh();
+        Ok(Some(element))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -399,11 +429,18 @@ impl<'de> MapAccess<'de> for Items<'_> {
     type Error = Stopped;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
-        self.next_element_seed(seed)
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.since = self.tracer.taken;
+        seed.deserialize(&mut *self.tracer).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
-        seed.deserialize(&mut *self.tracer)
+        let value = seed.deserialize(&mut *self.tracer)?;
+        self.weigh();
+        Ok(value)
     }
 }
 
@@ -441,6 +478,6 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Traced<V::Value> {
         self.tracer.note(&format!("{fields:?}"));
-        self.tracer.deeper(|tracer| visitor.visit_seq(Items { tracer, left: fields.len() }))
+        self.tracer.deeper(|tracer| visitor.visit_seq(Items::fixed(tracer, fields.len())))
     }
 }

@@ -16,8 +16,16 @@ use crate::flight::{Course, Entered};
 const TARGET: &str = "memocached::memo";
 
 /// In the order in which [`SiteTelemetry::open`] gives their values.
-const FIELDS: &[&str] =
-    &["cache.name", "cache.key.template", "cache.key", "cache.hit", "cache.result", "cache.ttl", "cache.item_size"];
+const FIELDS: &[&str] = &[
+    "cache.name",
+    "cache.key.template",
+    "cache.key",
+    "cache.hit",
+    "cache.result",
+    "cache.ttl",
+    "cache.item_size",
+    "cache.value",
+];
 
 /// Why a value had to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +97,7 @@ impl SiteTelemetry {
 
     fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
         let started = Instant::now();
-        let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None]);
+        let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None, None]);
         CallSpan { span, started, site: self, stats: self.stats }
     }
 
@@ -194,6 +202,11 @@ impl CallSpan {
     /// The concrete key, where the operator asked for it.
     pub(crate) fn key(&self, key: &str) {
         self.span.record("cache.key", key);
+    }
+
+    /// What is stored of the value, where the operator asked for it.
+    pub(crate) fn value(&self, value: &str) {
+        self.span.record("cache.value", value);
     }
 
     pub(crate) fn ttl(&self, ttl: Ttl) {

@@ -62,6 +62,9 @@ pub mod attributes {
     pub const HIT: &str = "cache.hit";
     /// How the call ended: `hit`, `miss` and so on; spans and metrics.
     pub const RESULT: &str = "cache.result";
+    /// The first bytes of what is stored of the value, where
+    /// `MEMCACHED_RECORD` asks for them.
+    pub const VALUE: &str = "cache.value";
     /// Seconds for which a value is kept, -1 for ever.
     pub const TTL: &str = "cache.ttl";
     /// Bytes stored or read, header included.
