@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::memcached::until;
+
 /// What becomes of one reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Fault {
@@ -86,7 +88,8 @@ impl Proxy {
 
     /// The same, on this port.
     pub(crate) fn at(port: u16, server: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        // A connection of another test may have the port for a moment.
+        let listener = until("a free port", || TcpListener::bind(("127.0.0.1", port)).ok());
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(State {
             server,
