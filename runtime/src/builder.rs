@@ -14,6 +14,7 @@ use crate::ring::Distribution;
 #[cfg(feature = "memcache")]
 use crate::server::Server;
 use crate::server::{Failover, Protocol};
+use crate::terms::Jitter;
 
 /// Builds a [`Cache`], a [`Client`](crate::Client) or an
 /// [`AsyncClient`](crate::AsyncClient); begins with the defaults that an empty
@@ -229,6 +230,21 @@ impl<T: Build> Builder<T> {
 }
 
 impl Builder<Cache> {
+    /// By how many percent of their ttl values end earlier at most, by chance,
+    /// so that what was stored together does not end together: 10 unless told
+    /// otherwise, at most 50; 0 has all end at their time. Whole seconds are
+    /// kept, rounded up, so that short ttls stay as they are.
+    pub fn jitter(self, percent: u8) -> Self {
+        self.with(|settings| {
+            settings.jitter = Jitter(percent);
+            if percent > Jitter::MOST {
+                Err(format!("jitter must be at most {} percent", Jitter::MOST))
+            } else {
+                Ok(())
+            }
+        })
+    }
+
     /// How long values are kept where the attribute has no `ttl`.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.positive("ttl", ttl, |settings| settings.ttl = Ttl::For(ttl))

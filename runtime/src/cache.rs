@@ -17,6 +17,7 @@ use crate::near::Near;
 use crate::record::Wrapping;
 use crate::store::Store;
 use crate::telemetry;
+use crate::terms::Jitter;
 use crate::vigil::Vigil;
 
 /// A cache that memoized functions keep their results in.
@@ -116,6 +117,10 @@ impl Cache {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.backend.settings().namespace
+    }
+
+    pub(crate) fn jitter(&self) -> Jitter {
+        self.backend.settings().jitter
     }
 
     pub(crate) fn ttl(&self) -> Ttl {

@@ -22,6 +22,7 @@ use crate::exchange::Ttl;
 use crate::ring::Distribution;
 use crate::server::{Failover, Protocol, Server};
 use crate::signature;
+use crate::terms::Jitter;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     /// Whether the keys of a client have a generation in front.
     pub(crate) flushable: bool,
     pub(crate) ttl: Ttl,
+    pub(crate) jitter: Jitter,
     /// All cache I/O of one call.
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -113,6 +115,7 @@ impl Default for Settings {
             namespace: String::new(),
             flushable: false,
             ttl: Ttl::For(Duration::from_secs(300)),
+            jitter: Jitter::default(),
             timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(250),
             pool_size: 16,

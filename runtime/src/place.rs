@@ -596,7 +596,7 @@ impl Place {
             stores = false;
         }
         let chance = self.cache.chance().draw(self.key.wire());
-        let fresh = terms.kept(false, chance);
+        let fresh = terms.kept(false, self.cache.jitter(), chance);
         let near = terms.near.filter(|_| self.mode == Mode::Normal).map(|near| match fresh {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
@@ -609,7 +609,8 @@ impl Place {
     /// that begins.
     fn kept(&self, chance: f64) -> Ttl {
         let has_grace = !self.terms.grace.is_zero();
-        self.terms.kept(has_grace && self.cache.store().tells_time(self.slot()), chance)
+        let with_grace = has_grace && self.cache.store().tells_time(self.slot());
+        self.terms.kept(with_grace, self.cache.jitter(), chance)
     }
 
     /// Stores a value that no call has computed.

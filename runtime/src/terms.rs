@@ -54,9 +54,21 @@ pub(crate) enum Age {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The share of a ttl by which it is shortened at most, so that values stored
-/// together do not end together.
-pub(crate) const JITTER: f64 = 0.1;
+/// The share of a ttl by which it is shortened at most, in percent, so that
+/// values stored together do not end together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Jitter(pub(crate) u8);
+
+impl Jitter {
+    /// Nobody who asks for a time wants less than half of it.
+    pub(crate) const MOST: u8 = 50;
+}
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Jitter(10)
+    }
+}
 
 impl Terms {
     pub(crate) fn of(ttl: Ttl) -> Self {
@@ -87,20 +99,19 @@ impl Terms {
 
     /// How long a value is to be kept, with a fraction of chance from 0 to 1.
     /// What knows no time left cannot tell when grace begins.
-    pub(crate) fn kept(&self, with_grace: bool, chance: f64) -> Ttl {
-        match shortened(self.ttl, chance) {
+    pub(crate) fn kept(&self, with_grace: bool, jitter: Jitter, chance: f64) -> Ttl {
+        match shortened(self.ttl, jitter, chance) {
             Ttl::For(ttl) if with_grace => Ttl::For(ttl.saturating_add(self.grace)),
             ttl => ttl,
         }
     }
 }
 
-/// A ttl shortened by up to [`JITTER`].
-pub(crate) fn shortened(ttl: Ttl, chance: f64) -> Ttl {
+fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
     match ttl {
         Ttl::Forever => Ttl::Forever,
         // Whole seconds are sent, rounded up: short ttls stay as they are.
-        Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0))),
+        Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - f64::from(percent) / 100.0 * chance.clamp(0.0, 1.0))),
     }
 }
 
@@ -117,6 +128,8 @@ pub(crate) fn is_early(cost: Duration, left: Duration, chance: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TENTH: Jitter = Jitter(10);
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -142,17 +155,20 @@ mod tests {
     #[test]
     fn grace_is_kept_behind_the_ttl_and_never_shortened() {
         let terms = Terms { grace: secs(60), ..Terms::of(Ttl::For(secs(300))) };
-        assert_eq!(terms.kept(true, 0.0), Ttl::For(secs(360)));
-        assert_eq!(terms.kept(true, 1.0), Ttl::For(secs(330)));
-        assert_eq!(terms.kept(false, 0.0), Ttl::For(secs(300)));
-        assert_eq!(Terms::of(Ttl::Forever).kept(true, 0.5), Ttl::Forever);
+        assert_eq!(terms.kept(true, TENTH, 0.0), Ttl::For(secs(360)));
+        assert_eq!(terms.kept(true, TENTH, 1.0), Ttl::For(secs(330)));
+        assert_eq!(terms.kept(false, TENTH, 0.0), Ttl::For(secs(300)));
+        assert_eq!(terms.kept(true, Jitter(0), 1.0), Ttl::For(secs(360)));
+        assert_eq!(Terms::of(Ttl::Forever).kept(true, TENTH, 0.5), Ttl::Forever);
     }
 
     #[test]
     fn ttls_are_spread_evenly_over_their_last_tenth_and_never_above() {
         let mut counts = [0_u32; 10];
         for i in 0..100_000_u32 {
-            let Ttl::For(ttl) = shortened(Ttl::For(secs(1_000)), f64::from(i) / 100_000.0) else { unreachable!() };
+            let Ttl::For(ttl) = shortened(Ttl::For(secs(1_000)), TENTH, f64::from(i) / 100_000.0) else {
+                unreachable!()
+            };
             assert!(ttl <= secs(1_000) && ttl > secs(900));
             counts[((ttl.as_secs_f64() - 900.0) / 10.0).min(9.0) as usize] += 1;
         }

@@ -6,7 +6,9 @@
 use std::sync::Once;
 
 use super::Settings;
-use super::forms::{assign, bytes, compress, distribution, enabled, failover, limit, positive, protocol, record, ttl};
+use super::forms::{
+    assign, bytes, compress, distribution, enabled, failover, jitter, limit, positive, protocol, record, ttl,
+};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
@@ -16,12 +18,13 @@ use crate::telemetry;
 /// Sets one thing from text, or says what is accepted.
 type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
-const VARIABLES: [(&str, Setter); 20] = [
+const VARIABLES: [(&str, Setter); 21] = [
     ("MEMCACHED_SERVERS", Settings::set_servers),
     ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
     ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
     ("MEMCACHED_NAMESPACE", Settings::set_namespace),
     ("MEMCACHED_TTL", |settings, text| assign(&mut settings.ttl, ttl(text))),
+    ("MEMCACHED_JITTER", |settings, text| assign(&mut settings.jitter, jitter(text))),
     ("MEMCACHED_TIMEOUT", |settings, text| assign(&mut settings.timeout, limit(text))),
     ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, limit(text))),
     ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
@@ -109,6 +112,7 @@ mod tests {
     use super::*;
     use crate::exchange::Ttl;
     use crate::ring::Distribution;
+    use crate::terms::Jitter;
 
     fn read(name: &str, value: &str) -> Result<Settings, Error> {
         Settings::from_lookup(|asked| (asked == name).then(|| value.to_owned()))
@@ -129,6 +133,8 @@ mod tests {
         assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
         assert_eq!(read("MEMCACHED_COMPRESS", "4KiB").unwrap().compress, Some(4096));
         assert_eq!(read("MEMCACHED_COMPRESS", "off").unwrap().compress, None);
+        assert_eq!(read("MEMCACHED_JITTER", "off").unwrap().jitter, Jitter(0));
+        assert_eq!(read("MEMCACHED_JITTER", "25%").unwrap().jitter, Jitter(25));
         assert_eq!(read("MEMCACHED_CODEC", "bincode").unwrap().codec, Standard::named("bincode"));
         assert_eq!(read("MEMCACHED_TLS_CA", "/ca.pem").unwrap().tls_ca.as_deref(), Some("/ca.pem"));
         assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_used_is_named_with_what_is_accepted() {
         let long = "x".repeat(251);
-        let cases: [(&str, &str, &[&str]); 17] = [
+        let cases: [(&str, &str, &[&str]); 18] = [
             (
                 "SERVERS",
                 "a list of `host`",
@@ -180,6 +186,7 @@ mod tests {
                 "a duration such as `300`",
                 &["0", "soon", "-1", "+1", "0ms", "1.5", "5 parsecs", "99999999999999999999"],
             ),
+            ("JITTER", "`off`, or a percentage", &["0", "51%", "-1", "0.1", "ten", "10 %%"]),
             ("TIMEOUT", "a duration such as `300`", &["-1s", "0", "fast", "100 msec,", "25h", "86401", "forever"]),
             ("CONNECT_TIMEOUT", "a duration such as `300`", &["1 parsec", "0s", "2d"]),
             ("POOL_SIZE", "a whole number from 1 to 65535", &["0", "many", "-1", "+4", "1.0", "65536", "0x10", "1e3"]),

@@ -6,6 +6,7 @@ use super::{Enabled, Record};
 use crate::exchange::Ttl;
 use crate::ring::Distribution;
 use crate::server::{Failover, Protocol};
+use crate::terms::Jitter;
 
 /// Sets a place to a value that could be read, or says what is accepted.
 pub(super) fn assign<T: Accepted>(place: &mut T, value: Option<T>) -> Result<(), String> {
@@ -24,6 +25,10 @@ impl Accepted for Duration {
 
 impl Accepted for usize {
     const FORM: &'static str = "a whole number from 1 to 65535";
+}
+
+impl Accepted for Jitter {
+    const FORM: &'static str = "`off`, or a percentage from 1 to 50 such as `10` or `10%`";
 }
 
 impl Accepted for Option<usize> {
@@ -90,6 +95,16 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 /// Digits only: std takes a plus sign as well.
 fn number(digits: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+pub(super) fn jitter(text: &str) -> Option<Jitter> {
+    match text {
+        "off" => Some(Jitter(0)),
+        text => {
+            let percent = u8::try_from(number(text.strip_suffix('%').unwrap_or(text))?).ok()?;
+            (1..=Jitter::MOST).contains(&percent).then_some(Jitter(percent))
+        }
+    }
 }
 
 pub(super) fn compress(text: &str) -> Option<Option<usize>> {
