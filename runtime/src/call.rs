@@ -133,23 +133,29 @@ impl Address {
             });
             return Addressed::at(site, spot, Some(span));
         }
-        let spot = self.usable_cache().and_then(|cache| {
-            let key = write_key(&cache, write)?;
-            Some(self.spot(cache, key))
-        });
-        if !self.is_call {
-            return Addressed::at(site, spot, None);
-        }
+        let Some((cache, key)) = self.usable_cache().and_then(|cache| write_key(&cache, write).map(|key| (cache, key)))
+        else {
+            return Addressed::at(site, None, self.is_call.then(|| site.telemetry().open()));
+        };
         // What is at hand in this process is not worth a span.
-        match spot.as_ref().and_then(Spot::near) {
-            Some(near) => Addressed { site, spot, near: Some(near), span: None },
-            None => Addressed::at(site, spot, Some(site.telemetry().open())),
+        match self.is_call.then(|| self.near_in(&cache, &key)) {
+            Some(Some(near)) => Addressed { site, spot: Some(self.spot(cache, key)), near: Some(near), span: None },
+            Some(None) => Addressed::at(site, Some(self.spot(cache, key)), Some(site.telemetry().open())),
+            None => Addressed::at(site, Some(self.spot(cache, key)), None),
         }
     }
 
     fn spot(&self, cache: Cache, key: Key) -> Spot {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
         Spot { cache, key, terms: Terms { ttl, ..self.terms }, mode: self.mode }
+    }
+
+    /// What is kept of the value in this process.
+    fn near_in(&self, cache: &Cache, key: &Key) -> Option<Arc<Record>> {
+        match self.mode {
+            Mode::Normal | Mode::ReadOnly => cache.near().find(key.wire()),
+            Mode::Refresh | Mode::Bypass => None,
+        }
     }
 
     fn usable_cache(&mut self) -> Option<Cache> {
@@ -178,14 +184,6 @@ struct Spot {
 }
 
 impl Spot {
-    /// What is kept of it in this process.
-    fn near(&self) -> Option<Arc<Record>> {
-        match self.mode {
-            Mode::Normal | Mode::ReadOnly => self.cache.near().find(self.key.wire()),
-            Mode::Refresh | Mode::Bypass => None,
-        }
-    }
-
     fn tell(&self, span: &CallSpan) {
         span.ttl(self.terms.ttl);
         if self.cache.records_keys() {
@@ -305,19 +303,24 @@ where
     O: OnError<S>,
 {
     let Memo { address, codec, negatives, store_if, .. } = memo;
-    let Addressed { site, spot, near, span } = address;
-    let Some(spot) = spot else { return Ready { site, start: Start::Call { near, span, around: None } } };
-    let codec = codec.choose(&spot.cache);
-    let cost = near.as_ref().and_then(|record| record.cost_of(codec.as_ref(), &spot.key, site.version()));
-    let near = match (near, cost) {
-        (Some(record), Some(cost)) => return Ready { site, start: Start::Near { record, codec, cost } },
-        (near, _) => near,
+    let site = address.site;
+    let Some(spot) = &address.spot else {
+        return Ready { site, start: Start::Call { near: None, span: address.span, around: None } };
     };
+    let codec = codec.choose(&spot.cache);
+    if let Some(record) = &address.near
+        && let Some(cost) = record.cost_of(codec.as_ref(), &spot.key, site.version())
+    {
+        return Ready { site, start: Start::Near { record: Arc::clone(record), codec, cost } };
+    }
     let form = Form::of(&spot.key, codec, site.version(), spot.cache.wrapping());
-    let flow = Flow { form, negatives, place: spot.place() };
-    // In a box, since it is handed on often, and large.
-    let around = Box::new(Around { flow, store_if, on_error: O::answer });
-    Ready { site, start: Start::Call { near, span, around: Some(around) } }
+    let Addressed { spot, near, span, .. } = address;
+    let around = spot.map(|spot| {
+        let flow = Flow { form, negatives, place: spot.place() };
+        // In a box, since it is handed on often, and large.
+        Box::new(Around { flow, store_if, on_error: O::answer })
+    });
+    Ready { site, start: Start::Call { near, span, around } }
 }
 
 /// A call that can begin.
