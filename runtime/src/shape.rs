@@ -37,7 +37,7 @@ pub enum Split<V, R> {
 /// A shape whose return value may be without a value.
 #[diagnostic::on_unimplemented(
     message = "`cache_none` needs a function that returns an `Option`, or a `Result` of one",
-    label = "never has no value to return"
+    label = "there is a value in every case"
 )]
 pub trait HoldsNone: Shape {
     /// Whether it is.
@@ -47,6 +47,7 @@ pub trait HoldsNone: Shape {
     fn none() -> Self::Return;
 }
 
+#[diagnostic::do_not_recommend]
 impl<V> HoldsNone for Optional<V> {
     fn is_none(returned: &Option<V>) -> bool {
         returned.is_none()
@@ -57,6 +58,7 @@ impl<V> HoldsNone for Optional<V> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<V, E> HoldsNone for FallibleOptional<V, E> {
     fn is_none(returned: &Result<Option<V>, E>) -> bool {
         matches!(returned, Ok(None))
@@ -85,6 +87,7 @@ pub trait HoldsErr: Shape {
 
 macro_rules! holds_err {
     ($($shape:ident => $value:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<V, E> HoldsErr for $shape<V, E> {
             type Error = E;
 
