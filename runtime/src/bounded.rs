@@ -19,8 +19,9 @@ pub(crate) struct Bounded<V: Weighed> {
     items: Cache<Box<str>, V, Size, Hashing>,
 }
 
-/// What an item is taken to cost beside its key and value, in bytes.
-const ITEM_OVERHEAD: usize = 128;
+/// What an item costs beside its key and value, in bytes: measured with small
+/// ones, allocations and the map's tables included.
+const ITEM_OVERHEAD: usize = 300;
 /// Twice what the largest item weighs, since a shard keeps a part of its room
 /// for items that have been asked for again.
 const LARGEST: u64 = 2 << 20;

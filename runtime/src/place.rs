@@ -597,7 +597,7 @@ impl Place {
         }
         let chance = self.cache.chance().draw(self.key.wire());
         let fresh = terms.kept(false, self.cache.jitter(), chance);
-        let near = terms.near.filter(|_| self.mode == Mode::Normal).map(|near| match fresh {
+        let near = terms.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match fresh {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });

@@ -288,6 +288,20 @@ fn what_this_process_changes_is_not_served_near() {
 }
 
 #[test]
+fn a_near_value_is_replaced_by_a_refresh_and_by_nothing_else() {
+    use crate::mode::{Mode, with_mode};
+    let ((cache, _), runs) = (cache(), AtomicU32::new(0));
+    assert_eq!(near(&cache, 1, &runs), 1);
+    assert_eq!(with_mode(Mode::Bypass, || near(&cache, 1, &runs)), 2);
+    assert_eq!(near(&cache, 1, &runs), 1);
+    assert_eq!(with_mode(Mode::Refresh, || near(&cache, 1, &runs)), 3);
+    assert_eq!(near(&cache, 1, &runs), 3);
+    assert_eq!(with_mode(Mode::ReadOnly, || near(&cache, 1, &runs)), 3);
+    assert_eq!(with_mode(Mode::ReadOnly, || near(&cache, 2, &runs)), 4);
+    assert_eq!(near(&cache, 2, &runs), 5);
+}
+
+#[test]
 fn ttls_are_spread_over_their_last_tenth() {
     #[memcached(key = "spread:<n>", ttl = 1000, cache = cache, skip(cache, runs))]
     fn spread(cache: &Cache, n: u32, runs: &AtomicU32) -> u32 {
