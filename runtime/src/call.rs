@@ -3,6 +3,7 @@
 //! The two orchestrators, blocking and async, are the only doubled code; what
 //! they do at each step is decided in `place`.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::flow::{Fallback, Flow, Next, Outcome};
 use crate::key::{Key, KeyBuilder};
 use crate::lease::Waiting;
 use crate::mode::{self, Mode};
+use crate::near::Holds;
 use crate::negative::Negative;
 use crate::place::{Arrival, Place};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
@@ -124,38 +126,50 @@ impl Address {
     /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
     pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
-        let site = self.site;
-        if self.is_call && self.terms.near.is_none() {
-            let span = site.telemetry().open();
-            let spot = self.usable_cache().and_then(|cache| {
-                let key = span.serialize_key(|| write_key(&cache, write))?;
-                Some(self.spot(cache, key))
-            });
-            return Addressed::at(site, spot, Some(span));
+        if self.is_call && self.terms.near.is_some() {
+            return self.key_near(write);
         }
-        let Some((cache, key)) = self.usable_cache().and_then(|cache| write_key(&cache, write).map(|key| (cache, key)))
-        else {
-            return Addressed::at(site, None, self.is_call.then(|| site.telemetry().open()));
+        let site = self.site;
+        let span = self.is_call.then(|| site.telemetry().open());
+        let spot = self.usable_cache().and_then(|cache| {
+            let mut write = || write_key(KeyBuilder::new(cache.namespace()), write);
+            let key = match &span {
+                Some(span) => span.serialize_key(write),
+                None => write(),
+            };
+            Some(self.spot(cache, key?))
+        });
+        Addressed::far(site, spot, None, span)
+    }
+
+    /// The same for a call whose value may be in this process, which is not
+    /// worth a span.
+    fn key_near(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let site = self.site;
+        let span = || site.telemetry().open();
+        let Some(cache) = self.usable_cache() else { return Addressed::far(site, None, None, Some(span())) };
+        let builder = KeyBuilder::reusing(TEXT.try_with(Cell::take).unwrap_or_default(), cache.namespace());
+        let Some(key) = write_key(builder, write) else { return Addressed::far(site, None, None, Some(span())) };
+        let near = match self.mode {
+            Mode::Normal | Mode::ReadOnly => cache.near().find(key.wire()),
+            Mode::Refresh | Mode::Bypass => None,
         };
-        // What is at hand in this process is not worth a span.
-        match self.is_call.then(|| self.near_in(&cache, &key)) {
-            Some(Some(near)) => Addressed { site, spot: Some(self.spot(cache, key)), near: Some(near), span: None },
-            Some(None) => Addressed::at(site, Some(self.spot(cache, key)), Some(site.telemetry().open())),
-            None => Addressed::at(site, Some(self.spot(cache, key)), None),
+        match near {
+            Some((record, Holds::Value)) if record.is_plain() => {
+                let owner = key.owner();
+                let _ = TEXT.try_with(|text| text.set(key.into_text()));
+                Addressed { site, whereabouts: Whereabouts::Near { record, cache, owner } }
+            }
+            near => {
+                let span = if near.is_none() { Some(span()) } else { None };
+                Addressed::far(site, Some(self.spot(cache, key)), near.map(|(record, _)| record), span)
+            }
         }
     }
 
     fn spot(&self, cache: Cache, key: Key) -> Spot {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
         Spot { cache, key, terms: Terms { ttl, ..self.terms }, mode: self.mode }
-    }
-
-    /// What is kept of the value in this process.
-    fn near_in(&self, cache: &Cache, key: &Key) -> Option<Arc<Record>> {
-        match self.mode {
-            Mode::Normal | Mode::ReadOnly => cache.near().find(key.wire()),
-            Mode::Refresh | Mode::Bypass => None,
-        }
     }
 
     fn usable_cache(&mut self) -> Option<Cache> {
@@ -169,8 +183,13 @@ impl Address {
     }
 }
 
-fn write_key(cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
-    let mut key = KeyBuilder::new(cache.namespace());
+thread_local! {
+    /// Memory for a key that is looked for in this process: to allocate it takes
+    /// as long as to look.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
+fn write_key(mut key: KeyBuilder, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
     write(&mut key);
     key.finish()
 }
@@ -204,27 +223,55 @@ fn whole_seconds(duration: Duration) -> Duration {
 /// A call whose value has its place.
 pub struct Addressed {
     site: &'static Site,
+    whereabouts: Whereabouts,
+}
+
+enum Whereabouts {
+    /// In this process.
+    Near {
+        record: Arc<Record>,
+        cache: Cache,
+        /// The key's.
+        owner: u64,
+    },
+    /// In a box, since it is handed on often, and large.
+    Far(Box<Far>),
+}
+
+struct Far {
     /// Absent where nothing is cached.
     spot: Option<Spot>,
+    /// What is in this process all the same, and has to be looked at.
     near: Option<Arc<Record>>,
-    /// Absent where no call is made, or its value is near.
+    /// Absent where no call is made, or has not begun.
     span: Option<CallSpan>,
 }
 
 impl Addressed {
-    fn at(site: &'static Site, spot: Option<Spot>, span: Option<CallSpan>) -> Self {
+    fn far(site: &'static Site, spot: Option<Spot>, near: Option<Arc<Record>>, span: Option<CallSpan>) -> Self {
         if let Some(span) = &span {
             match &spot {
                 Some(spot) => spot.tell(span),
                 None => span.bypassed(),
             }
         }
-        Addressed { site, spot, near: None, span }
+        Addressed { site, whereabouts: Whereabouts::Far(Box::new(Far { spot, near, span })) }
     }
 
     /// The function, and where its value belongs.
     pub(crate) fn settled(self) -> (&'static Site, Option<Place>) {
-        (self.site, self.spot.map(Spot::place))
+        let place = match self.whereabouts {
+            Whereabouts::Near { .. } => None,
+            Whereabouts::Far(far) => far.spot.map(Spot::place),
+        };
+        (self.site, place)
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        match &self.whereabouts {
+            Whereabouts::Near { cache, .. } => Some(cache),
+            Whereabouts::Far(far) => far.spot.as_ref().map(|spot| &spot.cache),
+        }
     }
 
     /// Says what of the return value is stored.
@@ -286,8 +333,8 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
         S::Return: 'static,
         S::Error: 'static,
     {
-        if let Some(spot) = &self.address.spot {
-            self.negatives.push(Negative::err(ttl, codec.choose(&spot.cache)));
+        if let Some(cache) = self.address.cache() {
+            self.negatives.push(Negative::err(ttl, codec.choose(cache)));
         }
         self
     }
@@ -302,22 +349,28 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address, codec, negatives, store_if, .. } = memo;
-    let site = address.site;
-    let Some(spot) = &address.spot else {
-        return Ready { site, start: Start::Call { near: None, span: address.span, around: None } };
+    let Memo { address: Addressed { site, whereabouts }, codec, negatives, store_if, .. } = memo;
+    let far = match whereabouts {
+        Whereabouts::Near { record, cache, owner } => {
+            let codec = codec.choose(&cache);
+            let start = match record.cost_of(codec.as_ref(), owner, site.version()) {
+                Some(cost) => Start::Near { record, codec, cost },
+                // Two functions with one key and two types: this one goes
+                // without a cache for as long as the other's value is here.
+                None => {
+                    let span = site.telemetry().open();
+                    span.bypassed();
+                    Start::Call { near: None, span: Some(span), around: None }
+                }
+            };
+            return Ready { site, start };
+        }
+        Whereabouts::Far(far) => *far,
     };
-    let codec = codec.choose(&spot.cache);
-    if let Some(record) = &address.near
-        && let Some(cost) = record.cost_of(codec.as_ref(), &spot.key, site.version())
-    {
-        return Ready { site, start: Start::Near { record: Arc::clone(record), codec, cost } };
-    }
-    let form = Form::of(&spot.key, codec, site.version(), spot.cache.wrapping());
-    let Addressed { spot, near, span, .. } = address;
+    let Far { spot, near, span } = far;
     let around = spot.map(|spot| {
+        let form = Form::of(&spot.key, codec.choose(&spot.cache), site.version(), spot.cache.wrapping());
         let flow = Flow { form, negatives, place: spot.place() };
-        // In a box, since it is handed on often, and large.
         Box::new(Around { flow, store_if, on_error: O::answer })
     });
     Ready { site, start: Start::Call { near, span, around } }

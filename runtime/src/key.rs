@@ -87,6 +87,11 @@ impl Key {
         &full[start..]
     }
 
+    /// The memory of its text.
+    pub(crate) fn into_text(self) -> String {
+        self.wire
+    }
+
     /// Stands for `Self` in the envelope, where the key does not name it.
     pub(crate) fn owner(&self) -> u64 {
         self.owner
@@ -117,7 +122,13 @@ pub struct KeyBuilder {
 
 impl KeyBuilder {
     pub(crate) fn new(namespace: &str) -> Self {
-        let mut writer = KeyWriter::new();
+        Self::reusing(String::with_capacity(64), namespace)
+    }
+
+    /// Writes the key into this text's memory.
+    pub(crate) fn reusing(mut text: String, namespace: &str) -> Self {
+        text.clear();
+        let mut writer = KeyWriter { text, ..KeyWriter::new() };
         if !namespace.is_empty() {
             writer.text.extend(prefix(namespace));
         }
@@ -264,7 +275,7 @@ pub struct KeyWriter {
 
 impl KeyWriter {
     fn new() -> Self {
-        KeyWriter { text: String::with_capacity(64), terminator: None, adjacent: false, failed: false }
+        KeyWriter { text: String::new(), terminator: None, adjacent: false, failed: false }
     }
 
     /// A piece of text, with every byte escaped that could mean something.

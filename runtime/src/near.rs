@@ -26,7 +26,16 @@ const STRIPES: usize = 64;
 #[derive(Clone)]
 struct NearItem {
     record: Arc<Record>,
+    holds: Holds,
     expires: Instant,
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Value,
+    /// That there is no value, or an error.
+    Nothing,
 }
 
 impl Weighed for NearItem {
@@ -47,9 +56,9 @@ impl Near {
     }
 
     /// What is kept, by the time on the clock.
-    pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
+    pub(crate) fn find(&self, key: &str) -> Option<(Arc<Record>, Holds)> {
         let item = self.items.get(key)?;
-        if self.clock.now() < item.expires { Some(item.record) } else { None }
+        if self.clock.now() < item.expires { Some((item.record, item.holds)) } else { None }
     }
 
     /// To be asked for before the value is.
@@ -58,11 +67,11 @@ impl Near {
     }
 
     /// Keeps a value, unless its key has been forgotten since.
-    pub(crate) fn keep(&self, key: &str, record: Arc<Record>, time: Duration, since: Since) {
+    pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
         let Some(expires) = self.clock.now().checked_add(time) else { return };
         let forgotten = lock(self.stripe(key));
         if *forgotten == since.0 && !time.is_zero() {
-            self.items.insert(key, NearItem { record, expires });
+            self.items.insert(key, NearItem { record, holds, expires });
         }
     }
 
@@ -97,7 +106,7 @@ mod tests {
     #[test]
     fn a_value_ends_with_its_time() {
         let (near, clock) = near();
-        near.keep("k", record(b"v"), SECOND, near.since("k"));
+        near.keep("k", record(b"v"), Holds::Value, SECOND, near.since("k"));
         clock.advance(Duration::from_millis(999));
         assert!(near.find("k").is_some());
         clock.advance(Duration::from_millis(1));
@@ -109,9 +118,9 @@ mod tests {
         let (near, _) = near();
         let since = near.since("k");
         near.forget("k");
-        near.keep("k", record(b"old"), SECOND, since);
+        near.keep("k", record(b"old"), Holds::Value, SECOND, since);
         assert!(near.find("k").is_none());
-        near.keep("k", record(b"new"), SECOND, near.since("k"));
+        near.keep("k", record(b"new"), Holds::Value, SECOND, near.since("k"));
         assert!(near.find("k").is_some());
         near.forget("k");
         assert!(near.find("k").is_none());
@@ -122,7 +131,7 @@ mod tests {
         let (near, _) = near();
         for i in 0..100_000 {
             let key = format!("key:{i}");
-            near.keep(&key, record(&[0; 100]), SECOND, near.since(&key));
+            near.keep(&key, record(&[0; 100]), Holds::Value, SECOND, near.since(&key));
         }
         assert!(near.items.weight() <= 2 << 20);
         assert!(near.items.len() > 1_000);

@@ -20,7 +20,7 @@ use crate::flight::{Course, Lead, Part, Waited, Waiter};
 use crate::key::Key;
 use crate::lease::{LEASE, Lease, On, SILENCE, Waiting};
 use crate::mode::Mode;
-use crate::near::Since;
+use crate::near::{Holds, Since};
 use crate::record::{self, Record};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
@@ -110,8 +110,8 @@ type Open<'a> = dyn FnMut(&[u8], u32) -> Result<Opened, Refusal> + 'a;
 pub(crate) struct Packing {
     record: Arc<Record>,
     ttl: Ttl,
-    /// How long to keep it in this process.
-    near: Option<Duration>,
+    /// How long to keep it in this process, and as what.
+    near: Option<(Duration, Holds)>,
     stores: bool,
 }
 
@@ -431,7 +431,8 @@ impl Place {
         if let (Some(near), Some(left)) = (near, left) {
             // The second that is under way may be over.
             let left = Duration::from_secs(left.saturating_sub(1));
-            self.cache.near().keep(self.key.wire(), Arc::clone(&record), near.min(left), self.since);
+            let holds = if opened.negative { Holds::Nothing } else { Holds::Value };
+            self.cache.near().keep(self.key.wire(), Arc::clone(&record), holds, near.min(left), self.since);
         }
         self.land(Some(record));
         Verdict::Use
@@ -601,6 +602,7 @@ impl Place {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
+        let near = near.map(|near| (near, if negative.is_some() { Holds::Nothing } else { Holds::Value }));
         let ttl = if negative.is_some() { fresh } else { self.kept(chance) };
         Some(Packing { record: Arc::new(record), ttl, near, stores })
     }
@@ -720,8 +722,8 @@ impl Place {
             Ok(_) => return span.left_to_another(),
             Err(error) => span.not_stored(error.kind().as_str()),
         }
-        if let Some(near) = packing.near {
-            self.cache.near().keep(self.key.wire(), Arc::clone(&packing.record), near, self.since);
+        if let Some((near, holds)) = packing.near {
+            self.cache.near().keep(self.key.wire(), Arc::clone(&packing.record), holds, near, self.since);
         }
     }
 

@@ -116,14 +116,19 @@ impl<V> Form<V> {
 
 /// Records that this process has packed or unpacked before, for the same key.
 impl Record {
-    /// What it took to compute, if this is a value of this type and version, as
-    /// plain as can be.
-    pub(crate) fn cost_of<V>(&self, codec: &dyn Codec<V>, key: &Key, version: u32) -> Option<u64> {
-        if self.flags != CLIENT_FLAGS || codec.framing() != Framing::Envelope {
+    /// Whether it is an envelope as it is: neither bare nor compressed or signed.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags == CLIENT_FLAGS
+    }
+
+    /// What it took to compute, if this is a plain value of this type and
+    /// version.
+    pub(crate) fn cost_of<V>(&self, codec: &dyn Codec<V>, owner: u64, version: u32) -> Option<u64> {
+        if codec.framing() != Framing::Envelope {
             return None;
         }
         let (id, found, cost) = envelope::trusted(&self.bytes)?;
-        (id == codec.id() && found == schema(codec.schema(), key.owner(), version)).then_some(cost)
+        (id == codec.id() && found == schema(codec.schema(), owner, version)).then_some(cost)
     }
 
     /// The value, if it is one.
