@@ -159,7 +159,7 @@ impl Embedded {
             }
             match there {
                 Some(slot) => {
-                    let lost = Lease::Lost(slot.cas);
+                    let lost = Lease::Lost { cas: slot.cas, renewed: slot.stale };
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
                 }
                 None => {
@@ -344,7 +344,7 @@ mod tests {
     fn a_miss_has_one_winner_who_may_store() {
         let (store, _) = store();
         let cas = won(lookup(&store));
-        assert!(matches!(lookup(&store), Reply::Missing(Lease::Lost(_))));
+        assert!(matches!(lookup(&store), Reply::Missing(Lease::Lost { .. })));
         assert_eq!(set(&store, b"v", Guard::Unchanged(cas)), Reply::Done);
         assert_eq!(found(lookup(&store)), b"v");
     }

@@ -200,8 +200,8 @@ pub(crate) enum Reply {
 pub(crate) enum Lease {
     /// This caller, under this number.
     Won(u64),
-    /// Another caller, under this number.
-    Lost(u64),
+    /// Another caller, under this number, who may have renewed its lease.
+    Lost { cas: u64, renewed: bool },
     /// Whoever likes to: none was asked for, or the server knows no leases.
     Free,
 }

@@ -4,6 +4,7 @@
 //! is not waited for; whoever computes for longer renews it. What is not used
 //! is given back, and the next caller wins it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 #[cfg(feature = "tokio")]
@@ -77,6 +78,9 @@ struct State {
     renewed: Option<Instant>,
     phase: Phase,
     waker: Option<Waker>,
+    /// Where callers in this process look for the number, and what of it differs
+    /// there.
+    told: Option<(Arc<AtomicU64>, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +101,7 @@ impl Lease {
             cache: cache.clone(),
             key: key.to_owned(),
             since: now,
-            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None }),
+            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None, told: None }),
             changed: Condvar::new(),
         });
         if on != On::Fresh {
@@ -105,6 +109,12 @@ impl Lease {
             keeper::keep(weak);
         }
         Lease { held, waiting }
+    }
+
+    /// Has callers in this process know of the lease under its present number:
+    /// in this place, where these bits of it differ.
+    pub(crate) fn tells(&self, place: Arc<AtomicU64>, differing: u64) {
+        lock(&self.held.state).told = Some((place, differing));
     }
 
     /// Ends the lease, for its holder is about to store: what to store under.
@@ -236,6 +246,9 @@ impl Kept for Held {
         state.renewed = Some(Instant::now());
         if let Some(cas) = renewed {
             state.cas = cas;
+            if let Some((place, differing)) = &state.told {
+                place.store(cas ^ differing, Ordering::Relaxed);
+            }
         }
         let dropped = state.phase == Phase::Dropped;
         // One that is lost is not renewed again; to store under it is refused.

@@ -119,24 +119,23 @@ pub(crate) struct Packing {
 struct Holder {
     since: Instant,
     cas: u64,
-    renewed: Option<Instant>,
+    /// Since when the lease has had this number.
+    unchanged: Instant,
 }
 
 impl Holder {
     fn seen(cas: u64) -> Self {
-        Holder { since: Instant::now(), cas, renewed: None }
+        let now = Instant::now();
+        Holder { since: now, cas, unchanged: now }
     }
 
     /// Whether it is still at it: who is renews the lease, which changes its
     /// number.
-    fn lives(&mut self, cas: u64) -> bool {
+    fn lives(&mut self, cas: u64, renewed: bool) -> bool {
         if cas != self.cas {
-            (self.cas, self.renewed) = (cas, Some(Instant::now()));
+            (self.cas, self.unchanged) = (cas, Instant::now());
         }
-        match self.renewed {
-            None => self.since.elapsed() < SILENCE,
-            Some(renewed) => renewed.elapsed() < LEASE,
-        }
+        self.unchanged.elapsed() < if renewed { LEASE } else { SILENCE }
     }
 }
 
@@ -296,7 +295,7 @@ impl Place {
                 self.won(*cas, On::Nothing, span);
                 self.compute(reason, span)
             }
-            Reply::Missing(exchange::Lease::Lost(cas)) => self.lost(*cas, reason, span),
+            Reply::Missing(exchange::Lease::Lost { cas, renewed }) => self.lost(*cas, *renewed, reason, span),
             _ => {
                 self.claim(Claim::First);
                 self.compute_with_others(None, reason, span)
@@ -371,7 +370,7 @@ impl Place {
                     self.won(item.cas, On::Stale, span);
                     self.compute(MissReason::Expired, span)
                 }
-                Token::Lost => self.lost(item.cas, MissReason::Expired, span),
+                Token::Lost => self.lost(item.cas, true, MissReason::Expired, span),
                 Token::None => {
                     self.claim(Claim::Replace(item.cas));
                     self.compute_with_others(Some(item.cas), MissReason::Expired, span)
@@ -440,7 +439,6 @@ impl Place {
 
     /// This call is the one to store.
     fn won(&mut self, cas: u64, on: On, span: &CallSpan) {
-        self.claim(Claim::Lease(Lease::hold(&self.cache, self.slot(), cas, on, self.waiting)));
         let number = self.flight_of(cas);
         if let Some(lead) = &self.lead {
             lead.is_under(number);
@@ -448,6 +446,11 @@ impl Place {
             let flights = self.cache.flights();
             self.lead = Some(flights.lead(self.key.wire(), Some(number), patience(span), span.id()));
         }
+        let lease = Lease::hold(&self.cache, self.slot(), cas, on, self.waiting);
+        if let Some(lead) = &self.lead {
+            lease.tells(lead.number(), cas ^ number);
+        }
+        self.claim(Claim::Lease(lease));
     }
 
     fn replace(&mut self, item: &Item, span: &CallSpan) {
@@ -458,7 +461,7 @@ impl Place {
     }
 
     /// Another call computes, under the lease with this number.
-    fn lost(&mut self, cas: u64, reason: MissReason, span: &CallSpan) -> Verdict {
+    fn lost(&mut self, cas: u64, renewed: bool, reason: MissReason, span: &CallSpan) -> Verdict {
         self.claim(Claim::Lost);
         if self.lead.is_none() {
             if !self.coordinates() {
@@ -479,7 +482,7 @@ impl Place {
         // In another process, which is asked about now and then.
         let holder = self.holder.get_or_insert_with(|| Holder::seen(cas));
         let waited = holder.since.elapsed();
-        if self.terms.single_flight != SingleFlight::Lease || !holder.lives(cas) || waited >= patience(span) {
+        if self.terms.single_flight != SingleFlight::Lease || !holder.lives(cas, renewed) || waited >= patience(span) {
             return self.compute(reason, span);
         }
         self.next = Next::Pause((waited / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));

@@ -322,7 +322,7 @@ mod tests {
                     *seen = number;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
-                Ok(Reply::Missing(Lease::Lost(_))) => Ok(Reply::Missing(Lease::Lost(0))),
+                Ok(Reply::Missing(Lease::Lost { renewed, .. })) => Ok(Reply::Missing(Lease::Lost { cas: 0, renewed })),
                 reply => reply,
             };
             replies.push(format!("{step:?} {reply:?}"));

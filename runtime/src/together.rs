@@ -305,6 +305,29 @@ fn who_comes_after_a_delete_does_not_wait_for_what_began_before() {
     }
 }
 
+#[test]
+fn who_comes_in_the_middle_of_a_computation_elsewhere_waits_for_its_end() {
+    let server = Memcached::start();
+    let (here, elsewhere) = (server.cache(), server.cache());
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| {
+            blocking(&here, 51, || {
+                thread::sleep(Duration::from_millis(1_900));
+                Answer(51)
+            })
+        });
+        until("the leader", || (here.flights().len() == 1).then_some(()));
+        for pause in [0, 300, 600] {
+            thread::sleep(Duration::from_millis(pause));
+            let callers =
+                [&here, &elsewhere].map(|cache| scope.spawn(|| blocking(cache, 51, || panic!("one computes"))));
+            drop(callers);
+        }
+        assert_eq!(leader.join().unwrap(), Answer(51));
+    });
+    assert_eq!(here.flights().len() + elsewhere.flights().len(), 0);
+}
+
 #[memcached(key = "local:<n>", cache = cache, skip(cache, body), single_flight = local)]
 fn local(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
     body()

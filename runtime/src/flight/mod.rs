@@ -39,7 +39,7 @@ struct Flight<B> {
     key: Box<str>,
     course: Course,
     /// The number of the lease it computes under or waits for; 0: none.
-    lease: AtomicU64,
+    lease: Arc<AtomicU64>,
     /// Whatever tells its leader to telemetry.
     leader: Option<u64>,
     board: Board<B, Landing>,
@@ -106,7 +106,7 @@ impl<B> Flights<B> {
         let flight = Arc::new(Flight {
             key: key.into(),
             course: Course::new(),
-            lease: AtomicU64::new(lease.unwrap_or(0)),
+            lease: Arc::new(AtomicU64::new(lease.unwrap_or(0))),
             leader,
             board: Board::new(patience),
         });
@@ -154,6 +154,11 @@ impl<B> Lead<B> {
     /// Callers who know of this lease may take part.
     pub(crate) fn is_under(&self, lease: u64) {
         self.flight.lease.store(lease, Ordering::Relaxed);
+    }
+
+    /// Where that is kept, for who renews the lease.
+    pub(crate) fn number(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.flight.lease)
     }
 
     /// Whether somebody waits for what it lands with.

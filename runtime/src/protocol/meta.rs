@@ -133,7 +133,8 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
                 (Expect::Item, ..) => Lease::Free,
                 (_, Token::Won, cas) => Lease::Won(cas),
-                (_, _, cas) => Lease::Lost(cas),
+                // To renew it is to mark it as stale and to win it again.
+                (_, _, cas) => Lease::Lost { cas, renewed: flags.stale },
             })
         }
         (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),

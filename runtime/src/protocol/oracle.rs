@@ -121,7 +121,7 @@ mod tests {
                     *seen = cas;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
-                Ok(Reply::Missing(Lease::Lost(_))) => Ok(Reply::Missing(Lease::Lost(0))),
+                Ok(Reply::Missing(Lease::Lost { renewed, .. })) => Ok(Reply::Missing(Lease::Lost { cas: 0, renewed })),
                 answer => answer,
             }
         };
@@ -216,7 +216,7 @@ mod tests {
                     let cas = result.cas.expect("a number");
                     Reply::Missing(match request {
                         Request::Lookup { .. } if won => Lease::Won(cas),
-                        Request::Lookup { .. } => Lease::Lost(0),
+                        Request::Lookup { .. } => Lease::Lost { cas: 0, renewed: result.stale },
                         _ => Lease::Free,
                     })
                 }
