@@ -2,10 +2,14 @@
 //!
 //! An implementation detail of the crate `memocached`, which re-exports and
 //! documents it; nothing here has a promise of stability.
+//!
+//! Fuzz targets take it for a library like any other (`--cfg fuzzing`).
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
+#[cfg(any(test, fuzzing))]
+pub mod any_text;
 mod attr;
 mod derive;
 mod duration;
@@ -25,12 +29,14 @@ mod tests;
 use errors::Errors;
 
 /// See `memocached::memcached`.
+#[cfg(not(fuzzing))]
 #[proc_macro_attribute]
 pub fn memcached(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     memoize(arguments.into(), item.into()).into()
 }
 
 /// See `memocached::KeyPart`.
+#[cfg(not(fuzzing))]
 #[proc_macro_derive(KeyPart, attributes(key))]
 pub fn key_part(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);

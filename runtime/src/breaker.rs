@@ -171,6 +171,8 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -246,6 +248,75 @@ mod tests {
             assert!(pause >= asked * 7 / 8 && pause <= asked * 9 / 8, "{pause:?} for {asked:?}");
             now += pause;
             breaker.probed(false, now);
+        }
+    }
+
+    /// What several threads do comes down to this: each step holds the lock.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Admit,
+        Succeed,
+        Fail(ErrorKind),
+        Probe { answered: bool },
+        Pass(Duration),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Admit),
+            2 => Just(Step::Succeed),
+            3 => prop_oneof![3 => Just(ErrorKind::Timeout), 1 => Just(ErrorKind::Connect)].prop_map(Step::Fail),
+            2 => any::<bool>().prop_map(|answered| Step::Probe { answered }),
+            1 => (0..20_000_u64).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn in_any_order_of_events_failures_open_it_and_only_good_probes_close_it(
+            steps in prop::collection::vec(step(), 0..100),
+        ) {
+            let (breaker, mut now) = breaker();
+            let mut under_way = Vec::new();
+            // In a row: failures while it is closed, good probes while it is open.
+            let (mut failures, mut good, mut turns) = (0, 0, 0);
+            for step in steps {
+                let was_open = turns % 2 == 1;
+                match step {
+                    Step::Admit => match breaker.admit(now) {
+                        Ok(admission) if !was_open => under_way.push(admission),
+                        Err(_) if was_open => {}
+                        other => prop_assert!(false, "{other:?} with {turns} turns"),
+                    },
+                    Step::Succeed => {
+                        let Some(admission) = under_way.pop() else { continue };
+                        breaker.succeeded(admission);
+                        failures = 0;
+                    }
+                    Step::Fail(kind) => {
+                        let Some(admission) = under_way.pop() else { continue };
+                        failures += 1;
+                        let opens = !was_open && (kind == ErrorKind::Connect || failures == TOLERATED);
+                        prop_assert_eq!(breaker.failed(admission, kind, now), opens);
+                        if opens {
+                            (good, turns) = (0, turns + 1);
+                        }
+                    }
+                    Step::Probe { answered } => {
+                        breaker.probed(answered, now);
+                        good = if answered { good + 1 } else { 0 };
+                        if was_open && good == CONVINCING {
+                            (failures, turns) = (0, turns + 1);
+                        }
+                    }
+                    Step::Pass(time) => now += time,
+                }
+                prop_assert_eq!(breaker.turns(), turns);
+                prop_assert_eq!(breaker.is_open(), turns % 2 == 1);
+                // Whoever is to probe it has not to wait for ever.
+                let longest = Pauses::default().longest * 9 / 8;
+                prop_assert_eq!(breaker.probe_at().is_some_and(|at| at <= now + longest), breaker.is_open());
+            }
         }
     }
 }

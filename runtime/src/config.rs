@@ -1,6 +1,8 @@
 //! Settings, checked: from the environment, or from a builder with the same
 //! names.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod any_text;
 mod environment;
 mod forms;
 

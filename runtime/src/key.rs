@@ -497,6 +497,8 @@ fn push_hex(text: &mut String, byte: u8) {
     text.push(char::from(HEX[usize::from(byte & 15)]));
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod calls;
 #[cfg(test)]
 mod injective;
 

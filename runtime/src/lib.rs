@@ -18,6 +18,8 @@ extern crate self as memocached;
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
 
+#[cfg(any(all(test, feature = "memcache"), fuzzing))]
+pub mod any_bytes;
 #[cfg(test)]
 mod timed;
 #[cfg(all(test, feature = "memcache", feature = "tokio"))]

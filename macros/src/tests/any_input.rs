@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::{Select, select};
 use quote::quote;
 
+use crate::any_text::{derived, holds};
 use crate::attr::ARGUMENTS;
 
 const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ auto
@@ -204,35 +205,21 @@ fn type_definition() -> impl Strategy<Value = String> {
     )
 }
 
-/// Of what parses as a function, the output has the function in it, among items
-/// that parse.
-fn holds(arguments: TokenStream, item: TokenStream) -> Result<(), TestCaseError> {
-    let function = syn::parse2::<syn::ItemFn>(item.clone());
-    let output = crate::memoize(arguments, item);
-    let Ok(function) = function else { return Ok(()) };
-    let kept = syn::parse2::<syn::File>(output.clone()).is_ok_and(|file| {
-        let is_kept = |item: &syn::Item| matches!(item, syn::Item::Fn(item) if item.sig.ident == function.sig.ident);
-        file.items.iter().any(is_kept)
-    });
-    prop_assert!(kept, "{output}");
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(cases())]
 
     #[test]
     fn any_tokens_may_be_arguments_and_item(arguments in tokens(), item in tokens()) {
-        holds(arguments.clone(), quote!(fn f(n: u8) -> u8 { n }))?;
-        holds(arguments, item.clone())?;
-        holds(TokenStream::new(), quote!(fn f(#item) -> u8 { n }))?;
-        holds(TokenStream::new(), quote!(fn f() -> #item { #item }))?;
+        holds(arguments.clone(), quote!(fn f(n: u8) -> u8 { n }));
+        holds(arguments, item.clone());
+        holds(TokenStream::new(), quote!(fn f(#item) -> u8 { n }));
+        holds(TokenStream::new(), quote!(fn f() -> #item { #item }));
     }
 
     #[test]
     fn any_arguments_may_stand_on_any_function(arguments in arguments(), function in function()) {
-        holds(lexed(&arguments), lexed(&function))?;
-        holds(fragments(&arguments), fragments(&function))?;
+        holds(lexed(&arguments), lexed(&function));
+        holds(fragments(&arguments), fragments(&function));
     }
 
     #[test]
@@ -245,18 +232,30 @@ proptest! {
         let texts = [("key", &text), ("key", &key), ("name", &text), ("ttl", &duration), ("grace", &duration)];
         for (name, text) in texts {
             let text = Literal::string(text);
-            holds(lexed(&format!("{name} = {text}, entry = e")), lexed(function))?;
+            holds(lexed(&format!("{name} = {text}, entry = e")), lexed(function));
         }
+    }
+
+    #[test]
+    fn any_text_is_a_template_or_refused(
+        any in any::<String>(),
+        nearly in "(<<?|>|:|::| |a|n\\.0|bits|hash|~|&|%|,|;|é){0,16}",
+    ) {
+        crate::any_text::template(&any);
+        crate::any_text::template(&nearly);
+    }
+
+    #[test]
+    fn any_source_may_be_below_the_attribute(arguments in arguments(), function in function(), any in any::<String>()) {
+        crate::any_text::attribute(&format!("use memocached::memcached;\n#[memcached({arguments})]\n{function}\nfn main() {{}}"));
+        crate::any_text::attribute(&any);
     }
 
     #[test]
     fn any_type_may_derive(definition in type_definition(), key in tokens(), field in tokens()) {
         let generated = [quote!(struct S { #[key(#key)] a: u8 }), quote!(enum E { V(#field) }), field];
         for stream in [lexed(&definition)].into_iter().chain(generated) {
-            if let Ok(input) = syn::parse2(stream) {
-                let output = crate::derive::derive(&input);
-                prop_assert!(syn::parse2::<syn::File>(output.clone()).is_ok(), "{output}");
-            }
+            derived(stream);
         }
     }
 }

@@ -16,9 +16,9 @@ use crate::signature::Secret;
 use crate::telemetry;
 
 /// Sets one thing from text, or says what is accepted.
-type Setter = fn(&mut Settings, &str) -> Result<(), String>;
+pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
-const VARIABLES: [(&str, Setter); 21] = [
+pub(super) const VARIABLES: [(&str, Setter); 21] = [
     ("MEMCACHED_SERVERS", Settings::set_servers),
     ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
     ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
@@ -59,7 +59,7 @@ impl Settings {
     }
 
     /// Reads the variables through `lookup`; an empty one counts as not set.
-    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
         for (name, set) in VARIABLES {
             let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) else { continue };
@@ -80,7 +80,7 @@ fn set_path(place: &mut Option<String>, text: &str) -> Result<(), String> {
 }
 
 /// What to say about a variable whose name looks like one of ours and is none.
-fn strange(name: &str) -> Option<String> {
+pub(super) fn strange(name: &str) -> Option<String> {
     let ours = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"));
     // Kubernetes and Docker set these where a service is called `memcached`.
     let theirs = ["MEMCACHED_SERVICE_", "MEMCACHED_PORT_"].iter().any(|start| name.starts_with(start));
@@ -88,9 +88,10 @@ fn strange(name: &str) -> Option<String> {
     if !ours || theirs || name == "MEMCACHED_PORT" || known.contains(&name) {
         return None;
     }
+    let shown = name.escape_debug();
     Some(match nearest(&name.to_ascii_uppercase(), &known) {
-        Some(near) => format!("the variable {name} has no effect; did you mean {near}?"),
-        None => format!("the variable {name} has no effect; there are {}", known.join(", ")),
+        Some(near) => format!("the variable {shown} has no effect; did you mean {near}?"),
+        None => format!("the variable {shown} has no effect; there are {}", known.join(", ")),
     })
 }
 

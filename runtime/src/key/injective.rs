@@ -1,176 +1,25 @@
 //! Tests that no two different calls share a key: random values of random
 //! types, and the pairs that other encodings are known to confuse.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{KeyBuilder, KeyWriter};
-use crate::exchange::MAX_KEY;
+use super::KeyWriter;
+use super::calls::{Function, Numbers, Value, render};
 use crate::key_part::KeyPart;
-
-/// Numbers that look random and are the same in every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) >> 33).expect("31 bits") % limit
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
-/// The type of a parameter.
-#[derive(Clone, Debug)]
-enum Type {
-    Number,
-    Text,
-    Option(Box<Type>),
-    Tuple(Vec<Type>),
-    List(Box<Type>),
-    Set(Box<Type>),
-    Map(Box<[Type; 2]>),
-    /// A hand-written `KeyPart` that writes one part behind the other.
-    Pieces(Vec<Type>),
-    /// One list of fields for each variant.
-    Enum(Vec<Vec<Type>>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Value {
-    Number(i8),
-    Text(String),
-    Option(Option<Box<Value>>),
-    Tuple(Vec<Value>),
-    List(Vec<Value>),
-    Set(BTreeSet<Value>),
-    Map(BTreeMap<Value, Value>),
-    Pieces(Vec<Value>),
-    Enum(usize, Vec<Value>),
-}
-
-impl Type {
-    fn any(random: &mut Random, depth: usize) -> Type {
-        let some = |random: &mut Random| {
-            let count = 1 + random.below(3);
-            (0..count).map(|_| Type::any(random, depth - 1)).collect::<Vec<_>>()
-        };
-        match random.below(if depth == 0 { 2 } else { 9 }) {
-            0 => Type::Number,
-            1 => Type::Text,
-            2 => Type::Option(Box::new(Type::any(random, depth - 1))),
-            3 => Type::Tuple(some(random)),
-            4 => Type::List(Box::new(Type::any(random, depth - 1))),
-            5 => Type::Set(Box::new(Type::any(random, depth - 1))),
-            6 => Type::Map(Box::new([Type::any(random, depth - 1), Type::any(random, depth - 1)])),
-            7 => Type::Pieces(some(random)),
-            _ => Type::Enum(vec![vec![], some(random), some(random)]),
-        }
-    }
-
-    /// A value whose texts are made of these letters.
-    fn value(&self, letters: &[char], random: &mut Random) -> Value {
-        let each = |types: &[Type], random: &mut Random| types.iter().map(|ty| ty.value(letters, random)).collect();
-        match self {
-            Type::Number => Value::Number(i8::try_from(random.below(12)).expect("small") - 1),
-            Type::Text => {
-                let length = random.below(4);
-                Value::Text((0..length).map(|_| *random.pick(letters)).collect())
-            }
-            Type::Option(inner) => Value::Option((random.below(3) > 0).then(|| Box::new(inner.value(letters, random)))),
-            Type::Tuple(types) => Value::Tuple(each(types, random)),
-            Type::List(ty) => Value::List((0..random.below(3)).map(|_| ty.value(letters, random)).collect()),
-            Type::Set(ty) => Value::Set((0..random.below(3)).map(|_| ty.value(letters, random)).collect()),
-            Type::Map(types) => {
-                let entry = |_| (types[0].value(letters, random), types[1].value(letters, random));
-                Value::Map((0..2).map(entry).collect())
-            }
-            Type::Pieces(types) => Value::Pieces(each(types, random)),
-            Type::Enum(variants) => {
-                let variant = random.below(variants.len());
-                Value::Enum(variant, each(&variants[variant], random))
-            }
-        }
-    }
-}
-
-impl KeyPart for Value {
-    fn write(&self, key: &mut KeyWriter) {
-        fn parts(values: &[Value]) -> impl Iterator<Item = &dyn KeyPart> {
-            values.iter().map(|value| value as &dyn KeyPart)
-        }
-        match self {
-            Value::Number(number) => number.write(key),
-            Value::Text(text) => text.write(key),
-            Value::Option(value) => value.write(key),
-            Value::Tuple(values) => key.group(parts(values)),
-            Value::List(values) => values.write(key),
-            Value::Set(values) => values.iter().collect::<HashSet<_>>().write(key),
-            Value::Map(values) => values.iter().collect::<HashMap<_, _>>().write(key),
-            Value::Pieces(values) => values.iter().for_each(|value| value.write(key)),
-            Value::Enum(variant, values) => key.variant(["A", "B", "AB"][*variant], parts(values)),
-        }
-    }
-}
-
-const LETTERS: [char; 27] = [
-    'a', '1', '2', 'é', ',', ':', ';', '-', '.', '_', '=', '~', '&', '%', '#', '(', ')', '[', ']', '{', '}', '<', '>',
-    ' ', '\r', '\n', '\0',
-];
-
-/// What may stand between two placeholders, with the byte the first must not
-/// contain.
-const BETWEEN: &[(&str, u8)] = &[
-    (":", b':'),
-    (",", b','),
-    ("-", b'-'),
-    (".", b'.'),
-    ("_", b'_'),
-    ("=", b'='),
-    ("(", b'('),
-    (")", b')'),
-    ("[", b'['),
-    ("]}", b']'),
-    ("~:", b':'),
-    ("&%;", b';'),
-    ("a-b", b'-'),
-    ("1.", b'.'),
-    ("::", b':'),
-];
-
-fn render(write: impl FnOnce(&mut KeyBuilder)) -> String {
-    let mut key = KeyBuilder::new("");
-    write(&mut key);
-    let key = key.finish().expect("nothing refuses to be written");
-    assert!(key.wire().len() <= MAX_KEY && key.wire().bytes().all(|byte| byte.is_ascii_graphic()), "{key:?}");
-    key.text().to_owned()
-}
 
 /// Among 200 calls of each of 500 functions, ten million pairs meet.
 #[test]
 fn different_arguments_of_any_types_give_different_keys() {
-    let mut random = Random(2026);
+    let mut numbers = Numbers::new(&[], 2026);
     for _ in 0..500 {
-        let types = [Type::any(&mut random, 3), Type::any(&mut random, 2)];
-        let (between, end) = *random.pick(BETWEEN);
-        // Few letters, so that values come close to one another.
-        let letters = [(); 3].map(|()| *random.pick(&LETTERS));
-        let letters = [&letters[..], &[char::from(end)]].concat();
+        let function = Function::any(&mut numbers);
         let mut seen: HashMap<String, [Value; 2]> = HashMap::new();
         for _ in 0..200 {
-            let values = types.each_ref().map(|ty| ty.value(&letters, &mut random));
-            let key = render(|key| {
-                key.until(end).part(&values[0]);
-                key.literal(between);
-                key.part(&values[1]);
-            });
+            let values = function.arguments(&mut numbers);
+            let key = function.key(&values);
             if let Some(other) = seen.get(&key) {
-                assert_eq!(*other, values, "share {key:?} behind <{between}>, as {types:?}");
+                assert_eq!(*other, values, "share {key:?}, of {function:?}");
             }
             seen.insert(key, values);
         }

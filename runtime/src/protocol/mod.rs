@@ -15,8 +15,8 @@ mod meta;
 #[cfg(test)]
 mod oracle;
 mod scan;
-#[cfg(test)]
-mod streams;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod streams;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

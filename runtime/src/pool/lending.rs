@@ -5,11 +5,10 @@
 //! future) closes it. A process that is a copy of another leaves the other's
 //! connections alone.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::shim::{Condvar, Mutex, MutexGuard, lock};
 use crate::census::Connections;
-use crate::sync::lock;
 
 /// Connections of type `C`, at most `limit` open at once.
 #[derive(Debug)]
@@ -110,39 +109,5 @@ impl<C> Drop for Permit<'_, C> {
         if somebody_waits {
             self.pool.freed.notify_one();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_given_back_is_lent_again() {
-        let pool = Pool::new(2);
-        let permit = pool.checkout(Duration::ZERO).unwrap();
-        assert_eq!(permit.idle, None);
-        permit.give_back("connection");
-        assert_eq!(pool.checkout(Duration::ZERO).unwrap().idle, Some("connection"));
-    }
-
-    #[test]
-    fn a_connection_not_given_back_frees_its_place() {
-        let pool = Pool::<()>::new(1);
-        let permit = pool.checkout(Duration::ZERO);
-        assert!(pool.checkout(Duration::from_millis(1)).is_none());
-        drop(permit);
-        assert!(pool.checkout(Duration::ZERO).is_some());
-    }
-
-    #[test]
-    fn a_waiter_gets_the_place_that_becomes_free() {
-        let pool = Pool::<()>::new(1);
-        let permit = pool.checkout(Duration::ZERO);
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| pool.checkout(Duration::from_secs(60)).is_some());
-            drop(permit);
-            assert!(waiter.join().unwrap());
-        });
     }
 }

@@ -1,0 +1,37 @@
+//! What holds of any bytes, for property tests and fuzz targets: each function
+//! panics where it does not.
+
+/// What comes in place of replies is read as replies only if it is some.
+pub fn replies(bytes: &[u8]) {
+    crate::protocol::streams::any_bytes(bytes);
+}
+
+/// What is found in place of a value is refused.
+pub fn envelope(bytes: &[u8]) {
+    crate::envelope::any_bytes(bytes);
+}
+
+/// Different arguments give different keys.
+pub fn key(bytes: &[u8]) {
+    crate::key::calls::any_bytes(bytes);
+}
+
+/// Variables give settings within their bounds, or a mistake with its name.
+pub fn configuration(bytes: &[u8]) {
+    crate::config::any_text::any_text(&String::from_utf8_lossy(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_holds_of_any_bytes_holds_of_random_ones(bytes in any::<Vec<u8>>()) {
+            super::replies(&bytes);
+            super::envelope(&bytes);
+            super::key(&bytes);
+            super::configuration(&bytes);
+        }
+    }
+}
