@@ -44,6 +44,7 @@ mod behaviour {
     mod sharing;
     mod spans;
     mod stampede;
+    mod traces;
     mod versions;
     mod walls;
     mod without_prelude;

@@ -24,7 +24,7 @@ use crate::near::{Holds, Since};
 use crate::record::{self, Record};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
-use crate::telemetry::memo::{CallSpan, Due, MissReason};
+use crate::telemetry::memo::{CallSpan, Due, MissReason, Wait};
 use crate::terms::{Age, Ahead, SingleFlight, Terms, is_early};
 
 /// Where a call's value belongs, and what this call may do there.
@@ -121,12 +121,13 @@ struct Holder {
     cas: u64,
     /// Since when the lease has had this number.
     unchanged: Instant,
+    wait: Wait,
 }
 
 impl Holder {
-    fn seen(cas: u64) -> Self {
+    fn seen(cas: u64, wait: Wait) -> Self {
         let now = Instant::now();
-        Holder { since: now, cas, unchanged: now }
+        Holder { since: now, cas, unchanged: now, wait }
     }
 
     /// Whether it is still at it: who is renews the lease, which changes its
@@ -190,9 +191,11 @@ impl Place {
             Next::Reopen(cas) => drop(self.ask(self.reopening(cas))),
             Next::Join(waiter) => {
                 span.follows(waiter.leader());
+                let _wait = span.wait();
                 return Arrival::Waited(waiter.wait());
             }
         }
+        let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
         Arrival::Reply(self.ask(self.lookup()))
     }
 
@@ -211,10 +214,12 @@ impl Place {
             Next::Reopen(cas) => drop(self.ask_async(self.reopening(cas)).await),
             Next::Join(waiter) => {
                 span.follows(waiter.leader());
+                let _wait = span.wait();
                 return Arrival::Waited(waiter.wait_async().await);
             }
         }
-        Arrival::Reply(self.look_up(self.lookup()).await)
+        let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
+        Arrival::Reply(polls.within(self.look_up(self.lookup())).await)
     }
 
     /// A lookup that is dropped must not leave a lease with nobody: its reply is
@@ -275,7 +280,7 @@ impl Place {
     ///
     /// If the cache could not be asked.
     pub(crate) fn judge(&mut self, arrival: Arrival, open: &mut Open<'_>, span: &CallSpan) -> Result<Verdict, Error> {
-        Ok(match arrival {
+        let verdict = match arrival {
             Arrival::Reply(Ok(Reply::Found(item))) => self.found(item, open, false, span),
             Arrival::Election(Ok(Reply::Found(item))) => self.found(item, open, true, span),
             Arrival::Reply(Ok(reply)) | Arrival::Election(Ok(reply)) => self.missing(&reply, span),
@@ -285,7 +290,11 @@ impl Place {
             }
             Arrival::Waited(waited) => self.waited(waited, open, span),
             Arrival::GoOn => self.compute_with_others(None, MissReason::Unavailable, span),
-        })
+        };
+        if !matches!(verdict, Verdict::Wait) {
+            self.holder = None;
+        }
+        Ok(verdict)
     }
 
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Verdict {
@@ -480,7 +489,7 @@ impl Place {
             lead.is_under(self.flight_of(cas));
         }
         // In another process, which is asked about now and then.
-        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas));
+        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas, span.wait()));
         let waited = holder.since.elapsed();
         if self.terms.single_flight != SingleFlight::Lease || !holder.lives(cas, renewed) || waited >= patience(span) {
             return self.compute(reason, span);

@@ -1,75 +1,17 @@
 //! Traces and metrics on their way out, to a real OTLP receiver.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::memcached::{Memcached, until};
+use crate::support::memcached::Memcached;
 use crate::support::process::{example, output};
-use crate::support::web::free_port;
-
-/// PyPI's oteltap, which `tests/run.sh` installs: it prints what it receives,
-/// one JSON object a line.
-struct Receiver {
-    child: Child,
-    port: u16,
-}
-
-impl Receiver {
-    fn start() -> Self {
-        let port = free_port();
-        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
-        let child = Command::new("python3")
-            .args(["-u", "-m", "oteltap", "--port", &port.to_string()])
-            .env("PYTHONPATH", modules)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3: run `sh tests/run.sh`");
-        let mut receiver = Receiver { child, port };
-        until("the receiver to listen (`sh tests/run.sh` installs it)", || {
-            assert!(receiver.child.try_wait().unwrap().is_none(), "no oteltap: run `sh tests/run.sh`");
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
-        });
-        receiver
-    }
-
-    /// Everything received, once the receiver has been ended.
-    fn received(mut self) -> Vec<Value> {
-        let interrupted = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        assert!(interrupted.is_ok_and(|status| status.success()));
-        let printed = BufReader::new(self.child.stdout.take().expect("piped"));
-        printed.lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Every object with this field, however deep.
-fn all<'a>(value: &'a Value, field: &str, found: &mut Vec<&'a Value>) {
-    match value {
-        Value::Object(fields) => {
-            if fields.contains_key(field) {
-                found.push(value);
-            }
-            fields.values().for_each(|value| all(value, field, found));
-        }
-        Value::Array(items) => items.iter().for_each(|value| all(value, field, found)),
-        _ => {}
-    }
-}
+use crate::support::receiver::{Receiver, all};
 
 #[test]
 fn the_example_exports_its_trace_and_its_metrics() {
     let (server, receiver) = (Memcached::start(), Receiver::start());
-    let endpoint = format!("http://127.0.0.1:{}", receiver.port);
+    let endpoint = receiver.endpoint();
     output(
         example("fibonacci")
             .env("MEMCACHED_SERVERS", server.address())

@@ -10,6 +10,7 @@ pub(crate) mod older;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod recording;
 pub(crate) mod tap;
 pub(crate) mod twemproxy;

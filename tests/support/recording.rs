@@ -1,9 +1,10 @@
 //! Finished spans, as OpenTelemetry's SDK hands them to an exporter.
 
+use std::collections::HashSet;
 use std::sync::Once;
 
 use opentelemetry::Value;
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{SpanKind, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -66,6 +67,12 @@ impl Spans {
 
     pub(crate) fn named(&self, name: &str) -> Vec<&SpanData> {
         self.0.iter().filter(|span| span.name == name).collect()
+    }
+
+    /// Of how many traces there are exchanges.
+    pub(crate) fn traces(&self) -> usize {
+        let exchanges = self.0.iter().filter(|span| span.span_kind == SpanKind::Client);
+        exchanges.map(|span| span.span_context.trace_id()).collect::<HashSet<_>>().len()
     }
 
     fn branch(&self, span: &SpanData, depth: usize, lines: &mut Vec<String>) {

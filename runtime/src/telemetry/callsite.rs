@@ -54,6 +54,14 @@ impl NamedSpan {
         self.open_as(Span::new_root, values)
     }
 
+    /// Records what `values` hold for each field, in their order, in a span
+    /// that this has opened.
+    pub(crate) fn record(&'static self, span: &Span, values: &[Option<&dyn Value>]) {
+        if let Some(metadata) = self.metadata.get() {
+            span.record_all(&metadata.fields().value_set_all(values));
+        }
+    }
+
     fn open_as(
         &'static self,
         open: fn(&'static Metadata<'static>, &ValueSet<'_>) -> Span,

@@ -8,23 +8,24 @@ use tracing::{Level, Span};
 
 use super::callsite::{NamedSpan, Naming};
 use super::metrics;
+use super::names::{attributes, spans, targets};
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::flight::{Course, Entered};
 
-const TARGET: &str = "memocached::memo";
+const TARGET: &str = targets::MEMO;
 
-/// In the order in which [`SiteTelemetry::open`] gives their values.
+/// In the order of [`SiteTelemetry::open`]'s and [`CallSpan::finish`]'s values.
 const FIELDS: &[&str] = &[
-    "cache.name",
-    "cache.key.template",
-    "cache.key",
-    "cache.hit",
-    "cache.result",
-    "cache.ttl",
-    "cache.item_size",
-    "cache.value",
+    attributes::CACHE_NAME,
+    attributes::KEY_TEMPLATE,
+    attributes::KEY,
+    attributes::HIT,
+    attributes::RESULT,
+    attributes::TTL,
+    attributes::ITEM_SIZE,
+    attributes::VALUE,
 ];
 
 /// Why a value had to be computed.
@@ -134,7 +135,7 @@ impl CallSpan {
     pub(crate) fn refresh(&self) -> CallSpan {
         let refresh = self.site.begin(NamedSpan::open_root);
         refresh.span.follows_from(self.span.id());
-        refresh.span.record("cache.result", "refresh");
+        refresh.span.record(attributes::RESULT, "refresh");
         refresh
     }
 
@@ -148,6 +149,14 @@ impl CallSpan {
         if let Some(leader) = leader {
             self.span.follows_from(tracing::Id::from_u64(leader));
         }
+    }
+
+    /// Begins to wait for another call.
+    pub(crate) fn wait(&self) -> Wait {
+        if self.span.is_disabled() {
+            return Wait::none();
+        }
+        Wait(tracing::span!(target: TARGET, parent: &self.span, Level::INFO, spans::WAIT))
     }
 
     /// Makes this the current span until the guard is dropped.
@@ -188,49 +197,51 @@ impl CallSpan {
     }
 
     pub(crate) fn serialize_key<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.span.in_scope(|| tracing::span!(target: TARGET, Level::DEBUG, "serialize-key").in_scope(write))
+        if self.span.is_disabled() {
+            return write();
+        }
+        // The call's span is not current yet: to have it so costs more.
+        tracing::span!(target: TARGET, parent: &self.span, Level::DEBUG, spans::SERIALIZE_KEY).in_scope(write)
     }
 
     pub(crate) fn try_deserialize<T>(&self, read: impl FnOnce() -> T) -> T {
-        tracing::span!(target: TARGET, Level::DEBUG, "try-deserialize").in_scope(read)
+        tracing::span!(target: TARGET, Level::DEBUG, spans::TRY_DESERIALIZE).in_scope(read)
     }
 
     pub(crate) fn serialize_value<T>(&self, write: impl FnOnce() -> T) -> T {
-        tracing::span!(target: TARGET, Level::DEBUG, "serialize-value").in_scope(write)
+        tracing::span!(target: TARGET, Level::DEBUG, spans::SERIALIZE_VALUE).in_scope(write)
     }
 
     /// The concrete key, where the operator asked for it.
     pub(crate) fn key(&self, key: &str) {
-        self.span.record("cache.key", key);
+        self.span.record(attributes::KEY, key);
     }
 
     /// What is stored of the value, where the operator asked for it.
     pub(crate) fn value(&self, value: &str) {
-        self.span.record("cache.value", value);
+        self.span.record(attributes::VALUE, value);
     }
 
     pub(crate) fn ttl(&self, ttl: Ttl) {
         if !self.span.is_disabled() {
-            self.span.record("cache.ttl", ttl.seconds().map_or(-1, signed));
+            self.span.record(attributes::TTL, ttl.seconds().map_or(-1, signed));
         }
     }
 
     /// A value was found; `cost` is what it took to compute, in nanoseconds.
     pub(crate) fn hit(&self, size: usize, cost: u64) {
-        self.finish(CacheResult::Hit);
+        self.found(CacheResult::Hit, size);
         self.stats.save(cost);
         self.stats.hits.record(nanos_since(self.started));
-        self.item_size(size);
-        tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, cache.hit = true, "Cache hit");
+        tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, { attributes::HIT } = true, "Cache hit");
     }
 
     /// A value was found whose time is over, and is served all the same.
     pub(crate) fn stale(&self, size: usize, cost: u64) {
-        self.finish(CacheResult::Stale);
+        self.found(CacheResult::Stale, size);
         self.stats.save(cost);
         self.stats.hits.record(nanos_since(self.started));
-        self.item_size(size);
-        tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, cache.stale = true, "Cache stale");
+        tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, { attributes::STALE } = true, "Cache stale");
     }
 
     /// A value was found, which this call serves while it is computed anew
@@ -251,18 +262,18 @@ impl CallSpan {
 
     /// There is a new value for one that was found.
     pub(crate) fn renewed(&self) {
-        self.finish(CacheResult::Miss);
+        self.finish(CacheResult::Miss, None);
     }
 
     /// Computing has failed, and a stale value is served in its place.
     pub(crate) fn stale_on_error(&self) {
-        self.finish(CacheResult::Stale);
+        self.finish(CacheResult::Stale, None);
         tracing::event!(
             name: "cache.stale",
             target: TARGET,
             Level::WARN,
-            cache.stale = true,
-            cache.stale.reason = "error",
+            { attributes::STALE } = true,
+            { attributes::STALE_REASON } = "error",
             "Cache stale"
         );
     }
@@ -274,20 +285,19 @@ impl CallSpan {
 
     /// Another caller has computed the value in the meantime.
     pub(crate) fn coalesced(&self, size: usize) {
-        self.finish(CacheResult::Coalesced);
-        self.item_size(size);
+        self.found(CacheResult::Coalesced, size);
         tracing::event!(
             name: "cache.coalesced",
             target: TARGET,
             Level::INFO,
-            cache.coalesced = true,
+            { attributes::COALESCED } = true,
             "Cache coalesced"
         );
     }
 
     /// No value was found.
     pub(crate) fn miss(&self, reason: MissReason) {
-        self.finish(reason.result());
+        self.finish(reason.result(), None);
         missed(reason);
     }
 
@@ -302,7 +312,7 @@ impl CallSpan {
             name: "cache.unavailable",
             target: TARGET,
             Level::WARN,
-            error.type = error.kind().as_str(),
+            { attributes::ERROR_TYPE } = error.kind().as_str(),
             "Cache unavailable"
         );
     }
@@ -325,7 +335,10 @@ impl CallSpan {
     }
 
     pub(crate) fn stored(&self, size: usize) {
-        self.item_size(size);
+        metrics::item_size(self.stats.name, size);
+        if !self.span.is_disabled() {
+            self.span.record(attributes::ITEM_SIZE, signed(size as u64));
+        }
     }
 
     /// A value that was meant to be stored is not.
@@ -334,7 +347,7 @@ impl CallSpan {
             name: "cache.not_stored",
             target: TARGET,
             Level::WARN,
-            cache.not_stored.reason = reason,
+            { attributes::NOT_STORED_REASON } = reason,
             "Result not stored"
         );
     }
@@ -349,17 +362,43 @@ impl CallSpan {
         not_stored_on_purpose("store_if");
     }
 
-    fn item_size(&self, size: usize) {
+    fn found(&self, result: CacheResult, size: usize) {
         metrics::item_size(self.stats.name, size);
-        if !self.span.is_disabled() {
-            self.span.record("cache.item_size", signed(size as u64));
-        }
+        self.finish(result, Some(size));
     }
 
-    fn finish(&self, result: CacheResult) {
+    /// All in one, since what a subscriber does is for each record and not for
+    /// each value.
+    fn finish(&self, result: CacheResult, size: Option<usize>) {
         self.stats.count(result);
-        self.span.record("cache.hit", matches!(result, CacheResult::Hit | CacheResult::Stale));
-        self.span.record("cache.result", result.as_str());
+        if self.span.is_disabled() {
+            return;
+        }
+        let hit = matches!(result, CacheResult::Hit | CacheResult::Stale);
+        let (result, size) = (result.as_str(), size.map(|size| signed(size as u64)));
+        let size = size.as_ref().map(|size| size as &dyn Value);
+        self.site.span.record(&self.span, &[None, None, None, Some(&hit), Some(&result), None, size, None]);
+    }
+}
+
+/// The time in which a call waits for another.
+#[derive(Clone, Debug)]
+pub(crate) struct Wait(Span);
+
+impl Wait {
+    pub(crate) fn none() -> Self {
+        Wait(Span::none())
+    }
+
+    /// Makes this the current span until the guard is dropped.
+    pub(crate) fn enter(&self) -> impl Sized + use<'_> {
+        self.0.enter()
+    }
+
+    /// Makes this the current span whenever `poll` is polled.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn within<F: Future>(self, poll: F) -> impl Future<Output = F::Output> + use<F> {
+        tracing::Instrument::instrument(poll, self.0)
     }
 }
 
@@ -385,7 +424,7 @@ fn not_stored_on_purpose(reason: &'static str) {
         name: "cache.not_stored",
         target: TARGET,
         Level::DEBUG,
-        cache.not_stored.reason = reason,
+        { attributes::NOT_STORED_REASON } = reason,
         "Result not stored"
     );
 }
@@ -395,14 +434,14 @@ fn missed(reason: MissReason) {
         name: "cache.miss",
         target: TARGET,
         Level::INFO,
-        cache.miss = true,
-        cache.miss.reason = reason.as_str(),
+        { attributes::MISS } = true,
+        { attributes::MISS_REASON } = reason.as_str(),
         "Cache miss"
     );
 }
 
 fn compute_span() -> Span {
-    tracing::span!(target: TARGET, Level::INFO, "compute")
+    tracing::span!(target: TARGET, Level::INFO, spans::COMPUTE)
 }
 
 /// Nanoseconds since `start`; 584 years fit.
@@ -413,4 +452,24 @@ fn nanos_since(start: Instant) -> u64 {
 /// OpenTelemetry has no unsigned integers.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    /// `tracing` wants the texts of events as literals.
+    #[test]
+    fn the_texts_of_events_are_the_public_ones() {
+        let texts = |source: &'static str| {
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            let literals = code.split('"').skip(1).step_by(2);
+            let mut texts: Vec<_> = literals.filter(|text| text.starts_with(|c: char| c.is_uppercase())).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts
+        };
+        let names = include_str!("names.rs").split("pub mod events").nth(1).and_then(|rest| rest.split("\n}").next());
+        let told = texts(include_str!("memo.rs"));
+        assert_eq!(told, texts(names.unwrap_or_default()));
+        assert_eq!(told.len(), 8);
+    }
 }

@@ -24,6 +24,8 @@ pub mod spans {
     pub const SERIALIZE_KEY: &str = "serialize-key";
     /// Reading a value that was found; level DEBUG.
     pub const TRY_DESERIALIZE: &str = "try-deserialize";
+    /// Waiting for what another call computes, here or in another process.
+    pub const WAIT: &str = "wait";
     /// The function's own body.
     pub const COMPUTE: &str = "compute";
     /// Writing a value that is to be stored; level DEBUG.
