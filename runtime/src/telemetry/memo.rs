@@ -97,7 +97,7 @@ impl SiteTelemetry {
     }
 
     fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
-        let started = Instant::now();
+        let started = self.stats.times_next_hit().then(Instant::now);
         let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None, None]);
         CallSpan { span, started, site: self, stats: self.stats }
     }
@@ -123,7 +123,8 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpan {
     span: Span,
-    started: Instant,
+    /// If a hit's time is to be taken.
+    started: Option<Instant>,
     site: &'static SiteTelemetry,
     stats: &'static Stats,
 }
@@ -231,16 +232,14 @@ impl CallSpan {
     /// A value was found; `cost` is what it took to compute, in nanoseconds.
     pub(crate) fn hit(&self, size: usize, cost: u64) {
         self.found(CacheResult::Hit, size);
-        self.stats.save(cost);
-        self.stats.hits.record(nanos_since(self.started));
+        self.saved(cost);
         tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, { attributes::HIT } = true, "Cache hit");
     }
 
     /// A value was found whose time is over, and is served all the same.
     pub(crate) fn stale(&self, size: usize, cost: u64) {
         self.found(CacheResult::Stale, size);
-        self.stats.save(cost);
-        self.stats.hits.record(nanos_since(self.started));
+        self.saved(cost);
         tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, { attributes::STALE } = true, "Cache stale");
     }
 
@@ -360,6 +359,13 @@ impl CallSpan {
     /// `store_if` said no.
     pub(crate) fn not_wanted(&self) {
         not_stored_on_purpose("store_if");
+    }
+
+    fn saved(&self, cost: u64) {
+        self.stats.save(cost);
+        if let Some(started) = self.started {
+            self.stats.hits.record(nanos_since(started));
+        }
     }
 
     fn found(&self, result: CacheResult, size: usize) {
