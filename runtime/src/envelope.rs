@@ -198,6 +198,37 @@ mod tests {
     }
 
     #[test]
+    fn foreign_bytes_and_damaged_ones_are_told_apart() {
+        let bytes = sealed(MINE, b"value", 42);
+        let changed = |place: usize| {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            open(&changed, MINE).unwrap_err()
+        };
+        for place in [0, 1] {
+            assert_eq!(changed(place), Refusal::Foreign);
+        }
+        for place in [3, 4, 12, 28, CHECKSUM.start, HEADER] {
+            assert_eq!(changed(place), Refusal::Corrupt);
+        }
+        assert_eq!(open(&bytes[..HEADER - 1], MINE), Err(Refusal::Foreign));
+        assert_eq!(open(&bytes[..HEADER], MINE), Err(Refusal::Corrupt));
+    }
+
+    #[test]
+    fn only_of_a_whole_header_of_this_format_something_is_told() {
+        let bytes = sealed(MINE, b"value", 42);
+        assert_eq!((trusted(&bytes), payload(&bytes)), (Some((1, 7, 42)), &b"value"[..]));
+        assert_eq!((trusted(&bytes[..HEADER]), payload(&bytes[..HEADER])), (Some((1, 7, 42)), &b""[..]));
+        assert_eq!((trusted(&bytes[..HEADER - 1]), payload(&bytes[..HEADER - 1])), (None, &b""[..]));
+        for place in 0..3 {
+            let mut other = bytes.clone();
+            other[place] ^= 1;
+            assert_eq!(trusted(&other), None);
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_truncation_is_refused() {
         let bytes = sealed(MINE, b"some value", 42);
         for bit in 0..bytes.len() * 8 {
