@@ -29,7 +29,7 @@ const FIRST_RENEWAL: Duration = Duration::from_millis(80);
 const RENEWAL: Duration = Duration::from_secs(1);
 /// A holder that has not renewed it for the first time after so long is dead,
 /// or was never told.
-pub(crate) const SILENCE: Duration = Duration::from_millis(400);
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 /// One that computes for longer has lost its way.
 const LONGEST: Duration = Duration::from_secs(600);
 
