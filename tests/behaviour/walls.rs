@@ -152,8 +152,8 @@ fn a_layer_uses_itself_and_what_is_below() {
     let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
     for (name, text) in files().into_iter().filter(|(name, _)| !name.starts_with("telemetry/")) {
         let name = name.trim_end_matches("/mod").to_owned();
-        let own =
-            layer(name.split('/').next().unwrap_or_default()).unwrap_or_else(|| panic!("{name} belongs to no layer"));
+        let name = name.split('/').next().unwrap_or_default().to_owned();
+        let own = layer(&name).unwrap_or_else(|| panic!("{name} belongs to no layer"));
         for used in text.split("crate::").skip(1) {
             let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
             let Some(other) = layer(used) else { continue };
