@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::bounded::{Bounded, Weighed};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Token, Ttl, Write, check_size};
+use crate::exchange::{Direction, Guard, Item, Lease, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
 use crate::sync::lock;
 
 const STRIPES: usize = 64;
@@ -81,7 +81,11 @@ impl Embedded {
                 touched
             }
             Request::Store { key, value, flags, ttl, how, guard } => {
-                let slot = Slot { flags, ..Slot::new(Some(value.into()), self.expiry(ttl)) };
+                let expires = self.expiry(ttl);
+                let slot = match (flags, value) {
+                    (RENEWED, []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
+                    _ => Slot { flags, ..Slot::new(Some(value.into()), expires) },
+                };
                 self.in_turn(key, |there| self.store(key, slot, how, guard, there))
             }
             Request::Delete { key, guard } => self.in_turn(key, |there| match guarded(there.as_ref(), guard) {
@@ -159,7 +163,7 @@ impl Embedded {
             }
             match there {
                 Some(slot) => {
-                    let lost = Lease::Lost { cas: slot.cas, renewed: slot.stale };
+                    let lost = Lease::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
                 }
                 None => {

@@ -461,6 +461,11 @@ pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Key, format!("the key cannot be used: {wrong}")))
 }
 
+/// What an empty item is marked with that stands for a lease which its holder
+/// has renewed: written under the lease's own number, it cannot be lost in
+/// between.
+pub(crate) const RENEWED: u32 = 0x6D63_0100;
+
 /// memcached's limit for a key, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
 

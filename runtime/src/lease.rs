@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
-use crate::exchange::{self, Errand, Guard, Outcome, Reply, Request, Token, Verb};
+use crate::exchange::{self, Errand, Guard, Outcome, RENEWED, Reply, Request, Token, Ttl, Verb, Write};
 use crate::keeper::{self, Kept};
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
@@ -27,6 +27,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(4);
 const FIRST_RENEWAL: Duration = Duration::from_millis(80);
 /// How long after that it is renewed again.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// Of a lease on a stale value, for which nobody waits: now and then another
+/// wins it at that moment.
+const RENEWAL_OF_STALE: Duration = Duration::from_millis(2_500);
 /// A holder that has not renewed it for the first time after so long is dead,
 /// or was never told.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
@@ -204,26 +207,31 @@ impl Held {
         }
     }
 
-    /// Gives it up and wins it anew in one go, which starts its time again. The
-    /// time of a value that is being served goes on.
+    /// Starts its time again, under another number; `None` if it has been lost.
     fn renew(&self, on: On, cas: u64) -> Option<u64> {
         let (key, guard) = (self.key.as_str(), Guard::Unchanged(cas));
-        let ttl = (on == On::Nothing).then_some(LEASE);
-        let store = self.cache.store();
-        let errand = Errand {
-            node: store.places().of(key),
-            requests: vec![
-                Request::Invalidate { key, guard, ttl },
-                Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO },
-            ],
+        let again = match on {
+            On::Nothing => {
+                Request::Store { key, value: b"", flags: RENEWED, ttl: Ttl::For(LEASE), how: Write::Set, guard }
+            }
+            // Given up and won anew in one go; the value's own time goes on.
+            On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
         };
+        let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
+        let store = self.cache.store();
+        let errand = Errand { node: store.places().of(key), requests: vec![again, look] };
         let exchange = Exchange::with_several(Verb::Get, Some(1));
         let replies = store.ask_several(Verb::Get, &exchange, &[errand], &self.cache.budget());
         let replies: Vec<Outcome> = replies.into_iter().flatten().collect();
         exchange.end_all(replies.iter().find_map(|reply| reply.as_ref().err()));
         match &replies[..] {
-            [Ok(Reply::Done), Ok(Reply::Missing(exchange::Lease::Won(cas)))] => Some(*cas),
+            [Ok(Reply::Done), Ok(Reply::Missing(exchange::Lease::Lost { cas, renewed: true }))] => Some(*cas),
             [Ok(Reply::Done), Ok(Reply::Found(item))] if item.token == Token::Won => Some(item.cas),
+            // It was deleted, and so the look has won another, for nobody.
+            [_, Ok(Reply::Missing(exchange::Lease::Won(cas)))] => {
+                self.give_back(On::Nothing, *cas);
+                None
+            }
             _ => None,
         }
     }
@@ -233,7 +241,11 @@ impl Kept for Held {
     fn tend(&self) {
         let (on, cas) = {
             let mut state = lock(&self.state);
-            let due = state.renewed.map_or(self.since + FIRST_RENEWAL, |renewed| renewed + RENEWAL);
+            let due = match (state.on, state.renewed) {
+                (On::Nothing, None) => self.since + FIRST_RENEWAL,
+                (On::Nothing, Some(renewed)) => renewed + RENEWAL,
+                (On::Stale | On::Fresh, renewed) => renewed.unwrap_or(self.since) + RENEWAL_OF_STALE,
+            };
             let is_due = Instant::now() >= due && self.since.elapsed() < LONGEST;
             if state.phase != Phase::Held || !is_due {
                 return;

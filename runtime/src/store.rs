@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::exchange::{Direction, Guard, Item, Keys, Lease, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Guard, Item, Keys, Lease, RENEWED, Reply, Ttl, Write};
     use crate::server::Protocol;
 
     impl Store {
@@ -224,6 +224,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Lookup { refresh: bool },
+        Renew,
         Invalidate { guarded: bool, ends: bool },
         Peek,
         PeekBoth,
@@ -253,6 +254,7 @@ mod tests {
         let direction = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
         let step = prop_oneof![
             3 => any::<bool>().prop_map(|refresh| Step::Lookup { refresh }),
+            1 => Just(Step::Renew),
             1 => any::<(bool, bool)>().prop_map(|(guarded, ends)| Step::Invalidate { guarded, ends }),
             1 => Just(Step::Peek),
             1 => Just(Step::PeekBoth),
@@ -285,6 +287,14 @@ mod tests {
                     let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
                     Request::Lookup { key, lease: Duration::from_secs(60), refresh }
                 }
+                Step::Renew => Request::Store {
+                    key,
+                    value: b"",
+                    flags: RENEWED,
+                    ttl: Ttl::For(Duration::from_secs(60)),
+                    how: Write::Set,
+                    guard: Guard::Unchanged(*seen),
+                },
                 Step::Invalidate { guarded, ends } => {
                     let ttl = ends.then_some(Duration::from_secs(60));
                     Request::Invalidate { key, guard: guard(*guarded), ttl }
@@ -322,7 +332,12 @@ mod tests {
                     *seen = number;
                     Ok(Reply::Missing(Lease::Won(0)))
                 }
-                Ok(Reply::Missing(Lease::Lost { renewed, .. })) => Ok(Reply::Missing(Lease::Lost { cas: 0, renewed })),
+                Ok(Reply::Missing(Lease::Lost { cas, renewed })) => {
+                    if renewed {
+                        *seen = cas;
+                    }
+                    Ok(Reply::Missing(Lease::Lost { cas: 0, renewed }))
+                }
                 reply => reply,
             };
             replies.push(format!("{step:?} {reply:?}"));

@@ -11,7 +11,7 @@ use super::compose::say;
 use super::scan::{self, ALIEN};
 use super::{Expect, Malformed, Progress, Ticket, Unspeakable, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Items, Keys, Lease, Reply, Request, Ttl, Write};
+use crate::exchange::{Direction, Guard, Item, Items, Keys, Lease, RENEWED, Reply, Request, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
@@ -130,7 +130,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
     match scan::line(&input[read..])? {
         None => Ok(Progress::More),
         // Another client's lease looks like this, whose value is still to come.
-        Some((b"END", end)) if size == 0 && flags == 0 => {
+        Some((b"END", end)) if size == 0 && (flags == 0 || flags == RENEWED) => {
             Ok(Progress::Done(Ok(Reply::Missing(Lease::Free)), read + end))
         }
         Some((b"END", end)) => {

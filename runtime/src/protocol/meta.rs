@@ -9,7 +9,7 @@ use super::compose::say;
 use super::scan::{self, ALIEN};
 use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Lease, Reply, Request, Token, Ttl, Write};
+use crate::exchange::{Direction, Guard, Item, Lease, RENEWED, Reply, Request, Token, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
     let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
@@ -126,15 +126,19 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
 
 fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<super::Answer, Malformed> {
     let reply = match (expect, code) {
-        // An empty item without flags that somebody has a token for is a lease.
+        // An empty item without flags that somebody has a token for is a lease,
+        // and so is one that is marked as renewed.
         (Expect::Lease | Expect::Item, ReturnCode::Va)
-            if value.is_empty() && flags.client == Some(0) && flags.token != Token::None =>
+            if value.is_empty()
+                && (flags.client == Some(RENEWED) || flags.client == Some(0) && flags.token != Token::None) =>
         {
+            let renewed = flags.client == Some(RENEWED);
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
                 (Expect::Item, ..) => Lease::Free,
-                (_, Token::Won, cas) => Lease::Won(cas),
-                // To renew it is to mark it as stale and to win it again.
-                (_, _, cas) => Lease::Lost { cas, renewed: flags.stale },
+                // One that was renewed is short-lived, and so looks due to who
+                // asks for early refreshes; it can be won if it was invalidated.
+                (_, Token::Won, cas) if !renewed || flags.stale => Lease::Won(cas),
+                (_, _, cas) => Lease::Lost { cas, renewed },
             })
         }
         (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),

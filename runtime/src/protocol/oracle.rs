@@ -216,7 +216,7 @@ mod tests {
                     let cas = result.cas.expect("a number");
                     Reply::Missing(match request {
                         Request::Lookup { .. } if won => Lease::Won(cas),
-                        Request::Lookup { .. } => Lease::Lost { cas: 0, renewed: result.stale },
+                        Request::Lookup { .. } => Lease::Lost { cas: 0, renewed: false },
                         _ => Lease::Free,
                     })
                 }
