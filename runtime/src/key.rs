@@ -380,7 +380,6 @@ impl KeyWriter {
         self.adjacent = false;
     }
 
-    /// Writes a piece; two of them must not run into one another.
     /// A number: a leaf of nothing but digits and a sign.
     pub(crate) fn number(&mut self, digits: &str) {
         match self.terminator {
@@ -389,6 +388,7 @@ impl KeyWriter {
         }
     }
 
+    /// Writes a piece; two of them must not run into one another.
     fn piece(&mut self, write: impl FnOnce(&mut Self)) {
         if self.adjacent {
             self.structure("&");
