@@ -33,6 +33,8 @@ fn traced(test: &str, servers: &[&Memcached], calls: impl FnOnce(&[String])) -> 
         tracing_subscriber::registry().with(filter).with(Watch).with(layer).init();
         calls(&role.split(' ').map(str::to_owned).collect::<Vec<_>>());
         tracers.shutdown().unwrap();
+        // Those that this process has started, and nobody asks.
+        servers.iter().for_each(|server| server.end());
         std::process::exit(0);
     }
     let receiver = Receiver::start();

@@ -125,6 +125,11 @@ impl Memcached {
         let _ = self.child.wait();
     }
 
+    /// Ends it if it is still there, where it will not be dropped.
+    pub(crate) fn end(&self) {
+        let _ = Command::new("kill").args(["-KILL", &self.child.id().to_string()]).stderr(Stdio::null()).status();
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {name}");
