@@ -8,13 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::bounded::{Bounded, Weighed};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Direction, Guard, Item, Lease, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
-use crate::sync::lock;
+use crate::sync::{lock, share_of};
 
 const STRIPES: usize = 64;
 
@@ -276,8 +274,7 @@ impl Embedded {
     }
 
     fn stripe(&self, key: &str) -> &Mutex<()> {
-        // In range: there are fewer stripes than a `usize` counts.
-        &self.stripes[(xxh3_64(key.as_bytes()) % STRIPES as u64) as usize]
+        share_of(&self.stripes, key)
     }
 }
 

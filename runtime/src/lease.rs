@@ -144,9 +144,7 @@ impl Lease {
         })
         .await
     }
-}
 
-impl Lease {
     /// Whether it is for storing under this key.
     pub(crate) fn is_for(&self, key: &str) -> bool {
         self.held.key == key

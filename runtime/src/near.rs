@@ -6,12 +6,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::bounded::{Bounded, Weighed};
 use crate::clock::Clock;
 use crate::record::Record;
-use crate::sync::lock;
+use crate::sync::{lock, share_of};
 
 /// The near tier of one cache.
 pub(crate) struct Near {
@@ -83,8 +81,7 @@ impl Near {
     }
 
     fn stripe(&self, key: &str) -> &Mutex<u64> {
-        // In range: there are fewer stripes than a `usize` counts.
-        &self.forgotten[(xxh3_64(key.as_bytes()) % STRIPES as u64) as usize]
+        share_of(&self.forgotten, key)
     }
 }
 

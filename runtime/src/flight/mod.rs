@@ -17,10 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::record::Record;
-use crate::sync::lock;
+use crate::sync::{lock, share_of};
 use board::{Arrival, Board, Left};
 pub(crate) use course::{Course, Entered};
 
@@ -115,8 +113,7 @@ impl<B> Flights<B> {
     }
 
     fn shard(&self, key: &str) -> &Shard<B> {
-        // In range: there are fewer shards than a `usize` counts.
-        &self.0[(xxh3_64(key.as_bytes()) % SHARDS as u64) as usize]
+        share_of(&*self.0, key)
     }
 
     /// Takes a flight that is over out of the table, unless another has taken
