@@ -8,7 +8,7 @@
 
 mod trace;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -19,8 +19,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::trace::Type;
 use crate::sync::lock;
 
+const REMEMBERED: usize = 32;
+
 thread_local! {
-    static KNOWN: RefCell<BTreeMap<usize, Known>> = const { RefCell::new(BTreeMap::new()) };
+    /// What this thread has asked for, each in the place that its address says.
+    static KNOWN: [Cell<(usize, Known)>; REMEMBERED] = const { [const { Cell::new((0, NOTHING)) }; REMEMBERED] };
 }
 
 /// What any thread has found out.
@@ -32,6 +35,9 @@ struct Known {
     fingerprint: u64,
     weightless: bool,
 }
+
+/// Of the address 0, where nothing is.
+const NOTHING: Known = Known { fingerprint: 0, weightless: true };
 
 /// The fingerprint of `T`, traced once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
@@ -49,17 +55,20 @@ fn known(of: &'static Type) -> Known {
     // and where two types share one address, they have one name, and the
     // compiler found their tracing to be the same code.
     let address = std::ptr::from_ref(of).addr();
-    // While the thread ends there may be no memory of earlier calls left.
-    let known = KNOWN.try_with(|known| known.borrow().get(&address).copied());
-    if let Ok(Some(known)) = known {
-        return known;
-    }
-    // Nothing is locked or borrowed while the type's own code runs.
-    let found = lock(&FOUND).get(&address).copied();
-    let all = found.unwrap_or_else(|| traced(of));
-    lock(&FOUND).insert(address, all);
-    let _ = KNOWN.try_with(|known| known.borrow_mut().insert(address, all));
-    all
+    KNOWN.with(|places| {
+        let place = &places[address / align_of::<Type>() % REMEMBERED];
+        if let (remembered, known) = place.get()
+            && remembered == address
+        {
+            return known;
+        }
+        // Nothing is locked while the type's own code runs.
+        let found = lock(&FOUND).get(&address).copied();
+        let known = found.unwrap_or_else(|| traced(of));
+        lock(&FOUND).insert(address, known);
+        place.set((address, known));
+        known
+    })
 }
 
 fn traced(of: &Type) -> Known {
