@@ -4,10 +4,10 @@
 //! over, what this one changes at once.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bounded::{Bounded, Weighed};
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::record::Record;
 use crate::sync::{lock, share_of};
 
@@ -25,7 +25,7 @@ const STRIPES: usize = 64;
 struct NearItem {
     record: Arc<Record>,
     holds: Holds,
-    expires: Instant,
+    expires: Tick,
 }
 
 /// What a record is.
@@ -56,7 +56,7 @@ impl Near {
     /// What is kept, by the time on the clock.
     pub(crate) fn find(&self, key: &str) -> Option<(Arc<Record>, Holds)> {
         let item = self.items.get(key)?;
-        if self.clock.now() < item.expires { Some((item.record, item.holds)) } else { None }
+        if self.clock.tick() < item.expires { Some((item.record, item.holds)) } else { None }
     }
 
     /// To be asked for before the value is.
@@ -66,7 +66,7 @@ impl Near {
 
     /// Keeps a value, unless its key has been forgotten since.
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
-        let Some(expires) = self.clock.now().checked_add(time) else { return };
+        let Some(expires) = self.clock.tick().checked_add(time.into()) else { return };
         let forgotten = lock(self.stripe(key));
         if *forgotten == since.0 && !time.is_zero() {
             self.items.insert(key, NearItem { record, holds, expires });

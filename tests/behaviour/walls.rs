@@ -50,6 +50,7 @@ fn a_crate_is_named_in_one_place() {
         ("tokio_rustls::", "tls"),
         ("forkguard::", "pool"),
         ("quick_cache::", "bounded"),
+        ("coarsetime::", "clock"),
         ("sha2::", "key"),
         ("hmac::", "signature"),
         ("md5::", "ring/ketama"),
