@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::codec::Codec;
+use crate::codec::{Codec, Standard};
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::flow::{Fallback, Flow, Next, Outcome};
 use crate::key::{Key, KeyBuilder};
 use crate::lease::Waiting;
 use crate::mode::{self, Mode};
-use crate::near::Holds;
 use crate::negative::Negative;
 use crate::place::{Arrival, Place};
 use crate::policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
@@ -125,14 +124,24 @@ impl Address {
     /// Settles the cache and writes the key. Every site has a closure of its
     /// own for that, so it comes as an object: this is compiled once.
     #[must_use]
-    pub fn key(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
-        if self.is_call && self.terms.near.is_some() {
-            return self.key_near(write);
+    pub fn key(&self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let mut room = None;
+        let cache = self.usable_cache(&mut room);
+        match cache {
+            Some(cache) if self.is_call && self.terms.near.is_some() => self.key_near(cache, write),
+            _ => self.key_far(cache, write),
         }
+    }
+
+    fn key_far(&self, cache: Option<&Cache>, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
         let site = self.site;
         let span = self.is_call.then(|| site.telemetry().open());
-        let spot = self.usable_cache().and_then(|cache| {
-            let mut write = || write_key(KeyBuilder::new(cache.namespace()), write);
+        let spot = cache.and_then(|cache| {
+            let mut write = || {
+                let mut key = KeyBuilder::new(cache.namespace());
+                write(&mut key);
+                key.finish()
+            };
             let key = match &span {
                 Some(span) => span.serialize_key(write),
                 None => write(),
@@ -144,39 +153,51 @@ impl Address {
 
     /// The same for a call whose value may be in this process, which is not
     /// worth a span.
-    fn key_near(mut self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
-        let site = self.site;
-        let span = || site.telemetry().open();
-        let Some(cache) = self.usable_cache() else { return Addressed::far(site, None, None, Some(span())) };
-        let builder = KeyBuilder::reusing(TEXT.try_with(Cell::take).unwrap_or_default(), cache.namespace());
-        let Some(key) = write_key(builder, write) else { return Addressed::far(site, None, None, Some(span())) };
-        let near = match self.mode {
-            Mode::Normal | Mode::ReadOnly => cache.near().find(key.wire()),
-            Mode::Refresh | Mode::Bypass => None,
-        };
-        match near {
-            Some((record, Holds::Value)) if record.is_plain() => {
-                let owner = key.owner();
-                let _ = TEXT.try_with(|text| text.set(key.into_text()));
-                Addressed { site, whereabouts: Whereabouts::Near { record, cache, owner } }
-            }
-            near => {
-                let span = if near.is_none() { Some(span()) } else { None };
-                Addressed::far(site, Some(self.spot(cache, key)), near.map(|(record, _)| record), span)
-            }
+    #[inline]
+    fn key_near(&self, cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let mut key = KEY.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        key.begin(cache.namespace());
+        write(&mut key);
+        if self.reads()
+            && let Some(wire) = key.wire()
+            && let Some(record) = cache.near().find_plain(wire)
+        {
+            let owner = key.key_owner();
+            let _ = KEY.try_with(|place| place.set(Some(key)));
+            return Addressed {
+                site: self.site,
+                whereabouts: Whereabouts::Near { record, configured: cache.codec(), owner },
+            };
         }
+        self.beside_near(cache, *key)
     }
 
-    fn spot(&self, cache: Cache, key: Key) -> Spot {
+    #[cold]
+    fn beside_near(&self, cache: &Cache, key: KeyBuilder) -> Addressed {
+        let key = key.finish();
+        let near = key.as_ref().filter(|_| self.reads()).and_then(|key| cache.near().find(key.wire()));
+        let span = if near.is_none() { Some(self.site.telemetry().open()) } else { None };
+        Addressed::far(self.site, key.map(|key| self.spot(cache, key)), near, span)
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.mode, Mode::Normal | Mode::ReadOnly)
+    }
+
+    fn spot(&self, cache: &Cache, key: Key) -> Spot {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
-        Spot { cache, key, terms: Terms { ttl, ..self.terms }, mode: self.mode }
+        Spot { cache: cache.clone(), key, terms: Terms { ttl, ..self.terms }, mode: self.mode }
     }
 
-    fn usable_cache(&mut self) -> Option<Cache> {
+    #[inline]
+    fn usable_cache<'a>(&'a self, room: &'a mut Option<Cache>) -> Option<&'a Cache> {
         if self.mode == Mode::Bypass {
             return None;
         }
-        let cache = self.cache.take().or_else(crate::process::cache)?;
+        let cache = match &self.cache {
+            Some(cache) => cache,
+            None => crate::process::cache(room)?,
+        };
         // Switching a function off concerns its calls: what others have cached
         // can be invalidated all the same.
         (!self.is_call || cache.caches(self.site.name())).then_some(cache)
@@ -184,14 +205,9 @@ impl Address {
 }
 
 thread_local! {
-    /// Memory for a key that is looked for in this process: to allocate it takes
-    /// as long as to look.
-    static TEXT: Cell<String> = const { Cell::new(String::new()) };
-}
-
-fn write_key(mut key: KeyBuilder, write: &mut dyn FnMut(&mut KeyBuilder)) -> Option<Key> {
-    write(&mut key);
-    key.finish()
+    /// A key that is looked for in this process: to allocate one takes as long
+    /// as to look, and so does handing it about.
+    static KEY: Cell<Option<Box<KeyBuilder>>> = const { Cell::new(None) };
 }
 
 /// Where a call's value belongs.
@@ -230,7 +246,8 @@ enum Whereabouts {
     /// In this process.
     Near {
         record: Arc<Record>,
-        cache: Cache,
+        /// The cache's codec.
+        configured: Standard,
         /// The key's.
         owner: u64,
     },
@@ -267,10 +284,11 @@ impl Addressed {
         (self.site, place)
     }
 
-    fn cache(&self) -> Option<&Cache> {
+    /// The cache's codec.
+    fn configured(&self) -> Option<Standard> {
         match &self.whereabouts {
-            Whereabouts::Near { cache, .. } => Some(cache),
-            Whereabouts::Far(far) => far.spot.as_ref().map(|spot| &spot.cache),
+            Whereabouts::Near { configured, .. } => Some(*configured),
+            Whereabouts::Far(far) => far.spot.as_ref().map(|spot| spot.cache.codec()),
         }
     }
 
@@ -333,8 +351,8 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
         S::Return: 'static,
         S::Error: 'static,
     {
-        if let Some(cache) = self.address.cache() {
-            self.negatives.push(Negative::err(ttl, codec.choose(cache)));
+        if let Some(configured) = self.address.configured() {
+            self.negatives.push(Negative::err(ttl, codec.choose(configured)));
         }
         self
     }
@@ -351,8 +369,8 @@ where
 {
     let Memo { address: Addressed { site, whereabouts }, codec, negatives, store_if, .. } = memo;
     let far = match whereabouts {
-        Whereabouts::Near { record, cache, owner } => {
-            let codec = codec.choose(&cache);
+        Whereabouts::Near { record, configured, owner } => {
+            let codec = codec.choose(configured);
             let start = match record.cost_of(codec.as_ref(), owner, site.version()) {
                 Some(cost) => Start::Near { record, codec, cost },
                 // Two functions with one key and two types: this one goes
@@ -369,7 +387,7 @@ where
     };
     let Far { spot, near, span } = far;
     let around = spot.map(|spot| {
-        let form = Form::of(&spot.key, codec.choose(&spot.cache), site.version(), spot.cache.wrapping());
+        let form = Form::of(&spot.key, codec.choose(spot.cache.codec()), site.version(), spot.cache.wrapping());
         let flow = Flow { form, negatives, place: spot.place() };
         Box::new(Around { flow, store_if, on_error: O::answer })
     });

@@ -98,7 +98,7 @@ impl<C> Handle<C> {
         C: Choose<V> + Clone,
     {
         let Place { cache, key, .. } = self.place()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache), self.site.version(), cache.wrapping()))
+        Ok(Form::of(key, self.codec.clone().choose(cache.codec()), self.site.version(), cache.wrapping()))
     }
 
     fn key(&self) -> Result<&str, Error> {

@@ -29,18 +29,14 @@ const READABLE_PREFIX: usize = MAX_KEY - 33;
 /// An empty element of a group; no escape, since no digits follow.
 const EMPTY: char = '%';
 
-/// Whether there is such a byte: eight are compared at once.
+/// Whether there is such a byte: sixteen are compared at once.
 fn has(text: &str, byte: u8) -> bool {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    let wanted = u64::from(byte) * LOW;
-    let mut chunks = text.as_bytes().chunks_exact(8);
-    let mut found = 0;
-    for chunk in &mut chunks {
-        let differences = u64::from_le_bytes(chunk.try_into().unwrap_or_default()) ^ wanted;
-        // A byte of zeros borrows from its highest bit.
-        found |= differences.wrapping_sub(LOW) & !differences & (LOW << 7);
+    let is_in = |block: &[u8; 16]| block.iter().fold(false, |found, other| found | (*other == byte));
+    let bytes = text.as_bytes();
+    match bytes.last_chunk() {
+        Some(last) => is_in(last) || bytes.as_chunks().0.iter().any(is_in),
+        None => bytes.contains(&byte),
     }
-    found != 0 || chunks.remainder().contains(&byte)
 }
 
 /// The bytes that stand for themselves.
@@ -87,11 +83,6 @@ impl Key {
         &full[start..]
     }
 
-    /// The memory of its text.
-    pub(crate) fn into_text(self) -> String {
-        self.wire
-    }
-
     /// Stands for `Self` in the envelope, where the key does not name it.
     pub(crate) fn owner(&self) -> u64 {
         self.owner
@@ -112,7 +103,7 @@ impl Key {
 }
 
 /// Writes a key along a template: for expansions of the attribute only.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeyBuilder {
     writer: KeyWriter,
     /// Where the key begins behind the namespace.
@@ -122,17 +113,33 @@ pub struct KeyBuilder {
 
 impl KeyBuilder {
     pub(crate) fn new(namespace: &str) -> Self {
-        Self::reusing(String::with_capacity(64), namespace)
+        let mut key = Self::default();
+        key.writer.text.reserve(64);
+        key.begin(namespace);
+        key
     }
 
-    /// Writes the key into this text's memory.
-    pub(crate) fn reusing(mut text: String, namespace: &str) -> Self {
+    /// Begins anew, in the same memory.
+    pub(crate) fn begin(&mut self, namespace: &str) {
+        let KeyBuilder { writer: KeyWriter { text, terminator, adjacent, failed }, start, owner } = self;
+        (*terminator, *adjacent, *failed, *owner) = (None, false, false, 0);
         text.clear();
-        let mut writer = KeyWriter { text, ..KeyWriter::new() };
         if !namespace.is_empty() {
-            writer.text.extend(prefix(namespace));
+            text.extend(prefix(namespace));
         }
-        KeyBuilder { start: writer.text.len(), writer, owner: 0 }
+        *start = text.len();
+    }
+
+    /// What memcached is asked for, where that is the text as it is.
+    pub(crate) fn wire(&self) -> Option<&str> {
+        let text = &self.writer.text;
+        let is_wire = !self.writer.failed && (self.start + 1..=MAX_KEY).contains(&text.len());
+        is_wire.then_some(text)
+    }
+
+    /// See [`Key::owner`].
+    pub(crate) fn key_owner(&self) -> u64 {
+        self.owner
     }
 
     /// The key, or `None` if a value refused to be written (a `Display` that
@@ -263,7 +270,7 @@ impl KeyBuilder {
 }
 
 /// Takes the text of a value for a key; see [`KeyPart`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeyWriter {
     text: String,
     /// A byte that leaves of the current value must not contain.
@@ -274,10 +281,6 @@ pub struct KeyWriter {
 }
 
 impl KeyWriter {
-    fn new() -> Self {
-        KeyWriter { text: String::new(), terminator: None, adjacent: false, failed: false }
-    }
-
     /// A piece of text, with every byte escaped that could mean something.
     pub fn leaf(&mut self, text: &str) {
         self.leaf_bytes(text.as_bytes());
@@ -418,7 +421,7 @@ impl KeyWriter {
     }
 
     fn aside(&mut self, write: impl FnOnce(&mut KeyWriter)) -> String {
-        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new() };
+        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::default() };
         write(&mut other);
         self.failed |= other.failed;
         if other.text.is_empty() {

@@ -54,9 +54,20 @@ impl Near {
     }
 
     /// What is kept, by the time on the clock.
-    pub(crate) fn find(&self, key: &str) -> Option<(Arc<Record>, Holds)> {
-        let item = self.items.get(key)?;
-        if self.clock.tick() < item.expires { Some((item.record, item.holds)) } else { None }
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
+        Some(self.current(key)?.record)
+    }
+
+    /// A value that is kept, as it is: see [`Record::is_plain`].
+    #[inline]
+    pub(crate) fn find_plain(&self, key: &str) -> Option<Arc<Record>> {
+        let NearItem { record, holds, .. } = self.current(key)?;
+        (holds == Holds::Value && record.is_plain()).then_some(record)
+    }
+
+    #[inline]
+    fn current(&self, key: &str) -> Option<NearItem> {
+        self.items.get(key).filter(|item| self.clock.tick() < item.expires)
     }
 
     /// To be asked for before the value is.

@@ -5,8 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cache::Cache;
-use crate::codec::Codec;
+use crate::codec::{Codec, Standard};
 use crate::error::Error;
 use crate::shape::{Fails, Shape};
 
@@ -21,7 +20,7 @@ use crate::shape::{Fails, Shape};
 pub trait Choose<V> {
     /// Settles for a codec, after which nothing more is asked of `V`. Codecs
     /// are of no size, so the box is not allocated.
-    fn choose(self, cache: &Cache) -> Box<dyn Codec<V>>;
+    fn choose(self, configured: Standard) -> Box<dyn Codec<V>>;
 }
 
 /// The codec the cache is configured with.
@@ -30,8 +29,8 @@ pub struct Configured;
 
 #[diagnostic::do_not_recommend]
 impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
-    fn choose(self, cache: &Cache) -> Box<dyn Codec<V>> {
-        cache.codec().boxed()
+    fn choose(self, configured: Standard) -> Box<dyn Codec<V>> {
+        configured.boxed()
     }
 }
 
@@ -41,7 +40,7 @@ pub struct Chosen<C>(pub C);
 
 #[diagnostic::do_not_recommend]
 impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
-    fn choose(self, _: &Cache) -> Box<dyn Codec<V>> {
+    fn choose(self, _: Standard) -> Box<dyn Codec<V>> {
         Box::new(self.0)
     }
 }

@@ -1,32 +1,41 @@
 //! The process-wide cache: configured by the environment on first use, or
 //! installed by the program.
 
-use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, RwLock};
 
 use crate::cache::Cache;
 use crate::sync::{read, write};
 use crate::telemetry;
 
-/// `None` before the first use; `Some(None)` if nothing can be cached.
-static CACHE: RwLock<Option<Option<Cache>>> = RwLock::new(None);
+/// The first one, which is there for as long as the process, so that calls can
+/// do with a reference to it. `None` if nothing can be cached.
+static FIRST: OnceLock<Option<Cache>> = OnceLock::new();
+
+/// What has taken its place, if anything has.
+static LATER: RwLock<Option<Cache>> = RwLock::new(None);
+static IS_REPLACED: AtomicBool = AtomicBool::new(false);
 
 /// Makes `cache` the one that functions use from now on, unless they name
 /// another with `cache = …`.
+///
+/// The first cache a process has, installed or configured by the environment,
+/// is not dropped when another takes its place.
 pub fn install(cache: Cache) {
-    *write(&CACHE) = Some(Some(cache));
+    if let Err(later) = FIRST.set(Some(cache)) {
+        *write(&LATER) = later;
+        IS_REPLACED.store(true, Ordering::Release);
+    }
 }
 
-/// The process-wide cache. A configuration that cannot be used is told once,
-/// and functions compute from then on.
-pub(crate) fn cache() -> Option<Cache> {
-    if let Some(known) = &*read(&CACHE) {
-        return known.clone();
+/// The process-wide cache; in `room` unless it is there for as long as the
+/// process. A configuration that cannot be used is told once, and functions
+/// compute from then on.
+pub(crate) fn cache(room: &mut Option<Cache>) -> Option<&Cache> {
+    if IS_REPLACED.load(Ordering::Acquire) {
+        room.clone_from(&read(&LATER));
+        return room.as_ref();
     }
-    let mut place = write(&CACHE);
-    // Another caller may have been first.
-    if place.is_none() {
-        let configured = Cache::from_env().map_err(|error| telemetry::announce_unusable(&error));
-        *place = Some(configured.ok());
-    }
-    place.clone().flatten()
+    let configured = || Cache::from_env().map_err(|error| telemetry::announce_unusable(&error)).ok();
+    FIRST.get_or_init(configured).as_ref()
 }

@@ -201,7 +201,7 @@ impl<T: Display + FromStr> Codec<T> for Text {
 
 /// The codec that a cache is configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standard {
+pub enum Standard {
     /// [`Bincode`].
     #[cfg(feature = "bincode")]
     Bincode,
@@ -298,6 +298,7 @@ mod binary {
     /// bincode's is part of a type, and with several of them all that decodes a
     /// value would be compiled several times. So there is one, the largest, and
     /// what these bytes may not claim is claimed beforehand.
+    #[inline]
     fn decoder(bytes: &[u8]) -> Result<impl BorrowDecoder<'_, Context = ()>, DecodeError> {
         // A byte can stand for a `u128`, of which bincode claims all 16.
         let room = bytes.len().saturating_mul(16);
