@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tracing::callsite::{Callsite, Identifier};
 use tracing::field::{FieldSet, Value, ValueSet};
-use tracing::level_filters::LevelFilter;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::metadata::Kind;
 use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Span};
@@ -74,7 +74,8 @@ impl NamedSpan {
     }
 
     fn is_enabled(&self, metadata: &Metadata<'static>) -> bool {
-        LevelFilter::current() >= Level::INFO
+        STATIC_MAX_LEVEL >= Level::INFO
+            && LevelFilter::current() >= Level::INFO
             && match self.interest.load(Ordering::Relaxed) {
                 0 => false,
                 1 => tracing::dispatcher::get_default(|current| current.enabled(metadata)),
