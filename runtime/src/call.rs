@@ -219,7 +219,7 @@ struct Spot {
 }
 
 impl Spot {
-    fn tell(&self, span: &CallSpan) {
+    fn tell(&self, span: &mut CallSpan) {
         span.ttl(self.terms.ttl);
         if self.cache.records_keys() {
             span.key(self.key.text());
@@ -265,8 +265,8 @@ struct Far {
 }
 
 impl Addressed {
-    fn far(site: &'static Site, spot: Option<Spot>, near: Option<Arc<Record>>, span: Option<CallSpan>) -> Self {
-        if let Some(span) = &span {
+    fn far(site: &'static Site, spot: Option<Spot>, near: Option<Arc<Record>>, mut span: Option<CallSpan>) -> Self {
+        if let Some(span) = &mut span {
             match &spot {
                 Some(spot) => spot.tell(span),
                 None => span.bypassed(),

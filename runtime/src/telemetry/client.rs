@@ -8,7 +8,7 @@ use tracing::Span;
 use tracing::field::Value;
 
 use super::callsite::{NamedSpan, Naming};
-use super::metrics::{self, Labels};
+use super::metrics::{self, Successes, no_successes};
 use super::names::{attributes, targets};
 use crate::error::Error;
 use crate::exchange::{Outcome, Reply, Verb};
@@ -40,7 +40,7 @@ pub(crate) struct Peer {
     pub(crate) place: String,
     /// Callers who waited for a connection in vain.
     pub(crate) gave_up: AtomicU64,
-    pub(crate) labels: Labels,
+    pub(crate) successes: Successes,
     spans: Spans,
 }
 
@@ -60,8 +60,8 @@ impl Peer {
             None => address.to_owned(),
         };
         let address = address.to_owned().leak();
-        let (gave_up, labels, spans) = (AtomicU64::new(0), Labels::none(), no_spans());
-        let peer = Box::leak(Box::new(Peer { address, port, place, gave_up, labels, spans }));
+        let (gave_up, successes, spans) = (AtomicU64::new(0), no_successes(), no_spans());
+        let peer = Box::leak(Box::new(Peer { address, port, place, gave_up, successes, spans }));
         peers.push(peer);
         peer
     }

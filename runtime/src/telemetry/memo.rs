@@ -9,6 +9,7 @@ use tracing::{Level, Span};
 use super::callsite::{NamedSpan, Naming};
 use super::metrics;
 use super::names::{attributes, spans, targets};
+use super::series::Kept;
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
@@ -78,6 +79,7 @@ impl MissReason {
 pub(crate) struct SiteTelemetry {
     span: &'static NamedSpan,
     template: &'static str,
+    series: Kept<metrics::Memo>,
     pub(crate) stats: &'static Stats,
 }
 
@@ -89,7 +91,7 @@ impl SiteTelemetry {
         place: (&'static str, u32),
     ) -> Self {
         let span = NamedSpan::leak(Naming { name: function, target: TARGET, place: Some(place), fields: FIELDS });
-        SiteTelemetry { span, template, stats: Stats::of(name) }
+        SiteTelemetry { span, template, series: Kept::none(), stats: Stats::of(name) }
     }
 
     pub(crate) fn open(&'static self) -> CallSpan {
@@ -99,7 +101,7 @@ impl SiteTelemetry {
     fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
         let started = self.stats.times_next_hit().then(Instant::now);
         let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None, None]);
-        CallSpan { span, started, site: self, stats: self.stats }
+        CallSpan { span, started, ttl: None, site: self, stats: self.stats }
     }
 
     /// A value was at hand in this process, which is only counted; `cost` is
@@ -125,6 +127,7 @@ pub(crate) struct CallSpan {
     span: Span,
     /// If a hit's time is to be taken.
     started: Option<Instant>,
+    ttl: Option<Ttl>,
     site: &'static SiteTelemetry,
     stats: &'static Stats,
 }
@@ -223,10 +226,9 @@ impl CallSpan {
         self.span.record(attributes::VALUE, value);
     }
 
-    pub(crate) fn ttl(&self, ttl: Ttl) {
-        if !self.span.is_disabled() {
-            self.span.record(attributes::TTL, ttl.seconds().map_or(-1, signed));
-        }
+    /// Told with how the call ends.
+    pub(crate) fn ttl(&mut self, ttl: Ttl) {
+        self.ttl = Some(ttl);
     }
 
     /// A value was found; `cost` is what it took to compute, in nanoseconds.
@@ -329,12 +331,12 @@ impl CallSpan {
     fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
-        metrics::computed(self.stats.name, nanos);
+        metrics::computed(&self.site.series, self.stats.name, nanos);
         nanos
     }
 
     pub(crate) fn stored(&self, size: usize) {
-        metrics::item_size(self.stats.name, size);
+        metrics::item_size(&self.site.series, self.stats.name, size);
         if !self.span.is_disabled() {
             self.span.record(attributes::ITEM_SIZE, signed(size as u64));
         }
@@ -369,7 +371,7 @@ impl CallSpan {
     }
 
     fn found(&self, result: CacheResult, size: usize) {
-        metrics::item_size(self.stats.name, size);
+        metrics::item_size(&self.site.series, self.stats.name, size);
         self.finish(result, Some(size));
     }
 
@@ -382,8 +384,11 @@ impl CallSpan {
         }
         let hit = matches!(result, CacheResult::Hit | CacheResult::Stale);
         let (result, size) = (result.as_str(), size.map(|size| signed(size as u64)));
-        let size = size.as_ref().map(|size| size as &dyn Value);
-        self.site.span.record(&self.span, &[None, None, None, Some(&hit), Some(&result), None, size, None]);
+        let ttl = self.ttl.map(|ttl| ttl.seconds().map_or(-1, signed));
+        self.site.span.record(
+            &self.span,
+            &[None, None, None, Some(&hit), Some(&result), number(ttl.as_ref()), number(size.as_ref()), None],
+        );
     }
 }
 
@@ -453,6 +458,10 @@ fn compute_span() -> Span {
 /// Nanoseconds since `start`; 584 years fit.
 fn nanos_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn number(number: Option<&i64>) -> Option<&dyn Value> {
+    number.map(|number| number as &dyn Value)
 }
 
 /// OpenTelemetry has no unsigned integers.

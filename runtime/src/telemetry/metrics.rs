@@ -4,8 +4,8 @@
 //! instrument made before the application installs its provider stays silent
 //! for ever. Histograms record from [`enable_metrics_views`] on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, RwLock};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Histogram, Meter};
@@ -14,6 +14,7 @@ use opentelemetry::{KeyValue, global};
 use super::client::{CANCELLED, Peer};
 use super::names::{attributes, metrics};
 use super::nodes;
+use super::series::{Kept, Series};
 use super::stats::{CacheResult, Stats};
 use crate::error::ErrorKind;
 use crate::exchange::Verb;
@@ -27,10 +28,11 @@ const ERRORS: [&str; ErrorKind::ALL.len() + 1] = error_types();
 
 static BOUND: RwLock<Option<Bound>> = RwLock::new(None);
 
-/// Whether there is something bound: cheaper to ask than the lock.
-static IS_BOUND: AtomicBool = AtomicBool::new(false);
+/// How often something has been bound: cheaper to ask than the lock.
+pub(super) static TIMES_BOUND: AtomicU64 = AtomicU64::new(0);
 
 /// The instruments that record at once.
+#[derive(Debug)]
 pub(super) struct Bound {
     operation: Histogram<f64>,
     latency: Histogram<f64>,
@@ -51,58 +53,77 @@ pub fn enable_metrics_views() {
     observe_sites(&meter);
     nodes::observe(&meter);
     *write(&BOUND) = Some(bind(&meter));
-    IS_BOUND.store(true, Ordering::Release);
+    TIMES_BOUND.fetch_add(1, Ordering::Release);
 }
 
 /// Counts an exchange.
 pub(crate) fn exchanged(peer: Option<&Peer>, verb: Verb, error: Option<&'static str>, took: Duration) {
     let place = error.map_or(ERRORS.len(), |error| ERRORS.iter().position(|known| *known == error).unwrap_or(0));
     CALLS[verb as usize][place].fetch_add(1, Ordering::Relaxed);
-    record(|bound| {
-        let seconds = took.as_secs_f64();
-        match (peer, error) {
-            (Some(peer), None) => {
-                bound.operation.record(seconds, peer.labels.of(verb, || attributes(Some(peer), verb, None)));
-            }
-            _ => bound.operation.record(seconds, &attributes(peer, verb, error)),
-        }
-        match error {
-            None => bound.latency.record(seconds * 1e3, SEED_LABELS.of(verb, || seed_attributes(verb, None))),
-            Some(_) => bound.latency.record(seconds * 1e3, &seed_attributes(verb, error)),
-        }
-    });
+    let seconds = took.as_secs_f64();
+    if let Some(error) = error {
+        return record(|bound| {
+            bound.operation.record(seconds, &attributes(peer, verb, Some(error)));
+            bound.latency.record(seconds * 1e3, &seed_attributes(verb, Some(error)));
+        });
+    }
+    peer.map_or(&PLACELESS, |peer| &peer.successes)[verb as usize].with(
+        |bound| Success {
+            operation: Series::of(&bound.operation, attributes(peer, verb, None)),
+            latency: Series::of(&bound.latency, seed_attributes(verb, None)),
+        },
+        |success| {
+            success.operation.record(seconds);
+            success.latency.record(seconds * 1e3);
+        },
+    );
 }
 
-pub(crate) fn computed(name: &'static str, nanos: u64) {
-    record(|bound| bound.compute.record(seconds(nanos), &[KeyValue::new(attributes::CACHE_NAME, name)]));
+/// The series of exchanges that end well.
+#[derive(Debug)]
+pub(crate) struct Success {
+    operation: Series<f64>,
+    latency: Series<f64>,
 }
 
-pub(crate) fn item_size(name: &'static str, size: usize) {
-    record(|bound| bound.size.record(size as u64, &[KeyValue::new(attributes::CACHE_NAME, name)]));
+/// Those of one peer by verb: nearly all there is to record.
+pub(crate) type Successes = [Kept<Success>; Verb::ALL.len()];
+
+pub(crate) const fn no_successes() -> Successes {
+    [const { Kept::none() }; Verb::ALL.len()]
+}
+
+/// Those of exchanges with no node, or with several.
+static PLACELESS: Successes = no_successes();
+
+/// The series of one memoized function.
+#[derive(Debug)]
+pub(crate) struct Memo {
+    compute: Series<f64>,
+    size: Series<u64>,
+}
+
+impl Memo {
+    fn of(name: &'static str, bound: &Bound) -> Self {
+        let attributes = || vec![KeyValue::new(attributes::CACHE_NAME, name)];
+        Memo { compute: Series::of(&bound.compute, attributes()), size: Series::of(&bound.size, attributes()) }
+    }
+}
+
+pub(crate) fn computed(memo: &Kept<Memo>, name: &'static str, nanos: u64) {
+    memo.with(|bound| Memo::of(name, bound), |memo| memo.compute.record(seconds(nanos)));
+}
+
+pub(crate) fn item_size(memo: &Kept<Memo>, name: &'static str, size: usize) {
+    memo.with(|bound| Memo::of(name, bound), |memo| memo.size.record(size as u64));
 }
 
 /// Records, if there is anywhere to.
 pub(super) fn record(record: impl FnOnce(&Bound)) {
-    if IS_BOUND.load(Ordering::Acquire)
+    if TIMES_BOUND.load(Ordering::Acquire) > 0
         && let Some(bound) = &*read(&BOUND)
     {
         record(bound);
-    }
-}
-
-/// The attributes of what went well, by verb: nearly all there is to record.
-#[derive(Debug)]
-pub(crate) struct Labels([OnceLock<Vec<KeyValue>>; Verb::ALL.len()]);
-
-static SEED_LABELS: Labels = Labels::none();
-
-impl Labels {
-    pub(crate) const fn none() -> Self {
-        Labels([const { OnceLock::new() }; Verb::ALL.len()])
-    }
-
-    fn of(&self, verb: Verb, make: impl FnOnce() -> Vec<KeyValue>) -> &[KeyValue] {
-        self.0[verb as usize].get_or_init(make)
     }
 }
 

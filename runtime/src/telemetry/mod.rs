@@ -11,6 +11,7 @@ pub(crate) mod metrics;
 pub mod names;
 pub(crate) mod nodes;
 pub(crate) mod report;
+mod series;
 pub(crate) mod stats;
 #[cfg(feature = "views")]
 pub mod views;
