@@ -301,6 +301,65 @@ fn a_near_value_is_replaced_by_a_refresh_and_by_nothing_else() {
     assert_eq!(near(&cache, 2, &runs), 5);
 }
 
+/// What is written into a key with a call of its own, kept near as well.
+struct Nested<'a>(&'a Cache, u32, &'a AtomicU32);
+
+impl std::fmt::Display for Nested<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", near(self.0, self.1, self.2))
+    }
+}
+
+#[test]
+fn a_key_can_take_a_near_call_of_its_own() {
+    #[memcached(key = "nested:<a:display>:<b:display>", ttl = 100, near = 10, cache = cache, skip(cache, runs))]
+    fn sum(cache: &Cache, a: Nested<'_>, b: Nested<'_>, runs: &AtomicU32) -> u32 {
+        next(runs)
+    }
+    let ((cache, _), inner, runs) = (cache(), AtomicU32::new(0), AtomicU32::new(0));
+    let call = |a, b| sum(&cache, Nested(&cache, a, &inner), Nested(&cache, b, &inner), &runs);
+    assert_eq!([call(1, 2), call(2, 1), call(1, 2), call(2, 1)], [1, 2, 1, 2]);
+    delete_elsewhere(&cache, "nested:1:2");
+    assert_eq!([call(1, 2), call(1, 1), call(1, 2)], [1, 3, 1]);
+    assert_eq!(inner.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_near_value_has_a_key_of_any_length() {
+    #[memcached(key = "long:<text>", ttl = 100, near = 10, cache = cache, skip(cache, runs))]
+    fn long(cache: &Cache, text: &str, runs: &AtomicU32) -> u32 {
+        next(runs)
+    }
+    let ((cache, clock), runs) = (cache(), AtomicU32::new(0));
+    // Beyond 250 bytes a key's name becomes a hash.
+    let texts: Vec<String> = (240..250).map(|length| "x".repeat(length)).collect();
+    let calls = || texts.iter().map(|text| long(&cache, text, &runs)).collect::<Vec<_>>();
+    let first = calls();
+    assert_eq!(runs.load(Ordering::Relaxed), 10);
+    cache.store().ask(Verb::FlushAll, &Request::FlushAll { delay: Duration::ZERO }, &cache.budget()).unwrap();
+    clock.advance(9 * SECOND);
+    assert_eq!(calls(), first);
+    clock.advance(SECOND);
+    assert_ne!(calls(), first);
+}
+
+#[test]
+fn that_there_is_no_value_is_kept_near_as_well() {
+    #[memcached(key = "none:<n>", ttl = 100, cache_none = 50, near = 10, cache = cache, skip(cache, runs))]
+    fn none(cache: &Cache, n: u32, runs: &AtomicU32) -> Option<u32> {
+        next(runs);
+        None
+    }
+    let ((cache, clock), runs) = (cache(), AtomicU32::new(0));
+    let computed = || (none(&cache, 1, &runs), runs.load(Ordering::Relaxed));
+    assert_eq!(computed(), (None, 1));
+    delete_elsewhere(&cache, "none:1");
+    clock.advance(9 * SECOND);
+    assert_eq!(computed(), (None, 1));
+    clock.advance(SECOND);
+    assert_eq!(computed(), (None, 2));
+}
+
 #[test]
 fn ttls_are_spread_over_their_last_tenth() {
     #[memcached(key = "spread:<n>", ttl = 1000, cache = cache, skip(cache, runs))]

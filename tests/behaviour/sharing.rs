@@ -33,6 +33,35 @@ fn a_value_computed_by_one_process_is_a_hit_in_another() {
     assert!(server.stored("shop:sharing:square:12").is_some());
 }
 
+/// On the process-wide cache, and kept in this process.
+#[memcached(key = "sharing:cube:<n>", ttl = 60, near = 60)]
+fn cube(n: u64) -> u64 {
+    COMPUTED.fetch_add(1, Ordering::Relaxed);
+    n * n * n
+}
+
+#[test]
+fn functions_use_the_cache_that_was_installed_last() {
+    if role().is_none() {
+        let test = "behaviour::sharing::functions_use_the_cache_that_was_installed_last";
+        // Nobody listens there: what is not installed is not asked.
+        output(again(test, "child").env("MEMCACHED_SERVERS", "127.0.0.1:1"));
+        return;
+    }
+    let caches = [Cache::embedded(), Cache::embedded(), Cache::embedded()];
+    let computations = |cache: &Cache| {
+        memocached::install(cache.clone());
+        let before = COMPUTED.load(Ordering::Relaxed);
+        let calls = || assert_eq!((square(3), cube(3), square(3), cube(3)), (9, 27, 9, 27));
+        calls();
+        std::thread::scope(|threads| threads.spawn(calls).join().unwrap());
+        COMPUTED.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(caches.each_ref().map(computations), [2, 2, 2]);
+    // Back to what the first ones hold.
+    assert_eq!(caches.each_ref().map(computations), [0, 0, 0]);
+}
+
 #[memcached(key = "sharing:short:<n>", ttl = 1, cache = cache, skip(cache, computed))]
 fn short_lived(cache: &Cache, computed: &AtomicU32, n: u64) -> u32 {
     let _ = n;
