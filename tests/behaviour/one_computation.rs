@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use memocached::{Client, memcached};
+use memocached::{Cache, Client, memcached};
 
 use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, role};
@@ -155,6 +155,39 @@ fn where_the_winner_is_killed_the_next_takes_over() {
     let took = begun.elapsed();
     println!("the lease ended {took:?} after its holder was killed");
     assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[memcached(key = "renewed:<n>", ttl = 60, grace = 60, cache = cache, skip(cache, body), entry = renewed_entry)]
+fn renewed(cache: &Cache, n: u64, body: impl FnOnce() -> u64) -> u64 {
+    body()
+}
+
+/// Longer than anybody is believed to live who gives no sign of it.
+#[test]
+fn a_stale_value_is_computed_anew_once_however_long_that_takes() {
+    let server = Memcached::start();
+    let caches: Vec<Cache> = (0..8).map(|_| server.cache()).collect();
+    assert_eq!(renewed(&caches[0], 1, || 1), 1);
+    renewed_entry(&caches[0], 1).invalidate().unwrap();
+    let (computed, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let body = || {
+        computed.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(7));
+        done.store(true, Ordering::Relaxed);
+        2
+    };
+    std::thread::scope(|threads| {
+        for cache in caches.iter().cycle().take(32) {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let value = renewed(cache, 1, body);
+                    assert!(value == 1 || done.load(Ordering::Relaxed), "{value} before it is there");
+                }
+            });
+        }
+    });
+    assert_eq!(renewed(&caches[0], 1, || 3), 2);
+    assert_eq!(computed.load(Ordering::Relaxed), 1);
 }
 
 #[test]
