@@ -1,6 +1,9 @@
 //! What holds of any bytes, for property tests and fuzz targets: each function
 //! panics where it does not.
 
+#[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
+use crate::codec;
+
 /// What comes in place of replies is read as replies only if it is some.
 pub fn replies(bytes: &[u8]) {
     crate::protocol::streams::any_bytes(bytes);
@@ -9,6 +12,29 @@ pub fn replies(bytes: &[u8]) {
 /// What is found in place of a value is refused.
 pub fn envelope(bytes: &[u8]) {
     crate::envelope::any_bytes(bytes);
+}
+
+/// What an envelope vouches for is read as a value that can be stored, or refused.
+#[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
+pub fn bincode(bytes: &[u8]) {
+    codec::any_bytes::any_bytes(codec::Standard::Bincode, bytes);
+}
+
+/// As for bincode.
+#[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
+pub fn postcard(bytes: &[u8]) {
+    codec::any_bytes::any_bytes(codec::Standard::Postcard, bytes);
+}
+
+/// As for bincode.
+#[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
+pub fn json(bytes: &[u8]) {
+    codec::any_bytes::any_bytes(codec::Standard::Json, bytes);
+}
+
+/// What other clients have compressed is read whole or refused.
+pub fn compressed(bytes: &[u8]) {
+    crate::foreign::any_bytes(bytes);
 }
 
 /// Different arguments give different keys.
@@ -32,6 +58,11 @@ mod tests {
             super::envelope(&bytes);
             super::key(&bytes);
             super::configuration(&bytes);
+            super::compressed(&bytes);
+            #[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
+            for any_bytes in [super::bincode, super::postcard, super::json] {
+                any_bytes(&bytes);
+            }
         }
     }
 }

@@ -212,8 +212,10 @@ mod tests {
         breaker.probed(true, now);
         assert_eq!(breaker.admit(now), Err(Refusal::Out));
         breaker.probed(false, now);
+        assert!(!breaker.is_nearly_closed());
         breaker.probed(true, now);
         assert!(breaker.is_open() && breaker.is_nearly_closed());
+        assert_eq!(breaker.probe_at(), Some(now + SHORT_PAUSE), "the second is soon to follow");
         breaker.probed(true, now);
         assert_eq!(breaker.admit(now), Ok(Admission(())));
     }
@@ -249,6 +251,18 @@ mod tests {
             now += pause;
             breaker.probed(false, now);
         }
+    }
+
+    #[test]
+    fn processes_that_lose_a_node_at_one_moment_do_not_all_probe_it_at_one() {
+        let now = Instant::now();
+        let pause = |_| {
+            let breaker = Breaker::new(Pauses::default());
+            fail(&breaker, ErrorKind::Connect, now);
+            breaker.probe_at().expect("open") - now
+        };
+        let pauses: Vec<_> = (0..64).map(pause).collect();
+        assert!(pauses.iter().any(|pause| *pause < SECOND) && pauses.iter().any(|pause| *pause > SECOND), "{pauses:?}");
     }
 
     /// What several threads do comes down to this: each step holds the lock.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
-use std::thread::ScopedJoinHandle;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use crate::breaker::Pauses;
@@ -248,29 +248,24 @@ impl Cluster {
                 begun.push(if !several || ready.is_some() {
                     send(part, errand, node, ready, deadline).map_or_else(Begun::Over, Begun::Here)
                 } else {
-                    Begun::Elsewhere(scope.spawn(telemetry::carried(move || {
+                    elsewhere(scope, move || {
                         let sent = send(part, errand, node, None, deadline);
                         sent.map_or_else(|outcomes| outcomes, |begun| begun.end(deadline))
-                    })))
+                    })
                 });
             }
             // Who takes long to answer is waited for elsewhere, so that others
             // are not late as well, whose answers may be there by now.
             let read = |begun| match begun {
-                Begun::Here(mut begun) => {
-                    if several && begun.pending.is_late(deadline.or_after(PROMPT)) {
-                        return Err(scope.spawn(telemetry::carried(move || begun.end(deadline))));
-                    }
-                    Ok(begun.end(deadline))
+                Begun::Here(mut here) => {
+                    let is_late = several && here.pending.is_late(deadline.or_after(PROMPT));
+                    let end = move || here.end(deadline);
+                    if is_late { elsewhere(scope, end) } else { Begun::Over(end()) }
                 }
-                Begun::Over(outcomes) => Ok(outcomes),
-                Begun::Elsewhere(thread) => Err(thread),
-            };
-            let join = |thread: ScopedJoinHandle<'_, _>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                begun => begun,
             };
             let read: Vec<_> = begun.into_iter().map(read).collect();
-            read.into_iter().map(|outcomes| outcomes.unwrap_or_else(join)).collect()
+            read.into_iter().map(|begun| begun.end(deadline)).collect()
         })
     }
 
@@ -314,7 +309,39 @@ const PROMPT: Duration = Duration::from_millis(4);
 enum Begun<'scope, 'a> {
     Here(BegunHere<'a>),
     Elsewhere(ScopedJoinHandle<'scope, Vec<Outcome>>),
+    /// When nothing else is left to do.
+    Later(Box<dyn FnOnce() -> Vec<Outcome> + 'scope>),
     Over(Vec<Outcome>),
+}
+
+impl Begun<'_, '_> {
+    fn end(self, deadline: Deadline) -> Vec<Outcome> {
+        match self {
+            Begun::Here(here) => here.end(deadline),
+            Begun::Elsewhere(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Begun::Later(work) => work(),
+            Begun::Over(outcomes) => outcomes,
+        }
+    }
+}
+
+/// Does the rest of an errand on a thread of its own, or later where none can be
+/// had.
+fn elsewhere<'scope, 'a, W>(scope: &'scope Scope<'scope, '_>, work: W) -> Begun<'scope, 'a>
+where
+    W: FnOnce() -> Vec<Outcome> + Send + 'scope,
+{
+    // What a thread was to begin with is gone if it cannot be had, and so the
+    // work is handed to it afterwards.
+    let (hand, handed) = std::sync::mpsc::channel::<W>();
+    let run = telemetry::carried(move || handed.recv().map_or_else(|_| Vec::new(), |work| work()));
+    match std::thread::Builder::new().name("memocached-errand".into()).spawn_scoped(scope, run) {
+        Ok(thread) => {
+            _ = hand.send(work);
+            Begun::Elsewhere(thread)
+        }
+        Err(_) => Begun::Later(Box::new(work)),
+    }
 }
 
 struct BegunHere<'a> {

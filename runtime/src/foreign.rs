@@ -100,6 +100,24 @@ fn inflate(_: &[u8]) -> Result<Vec<u8>, Error> {
     Err(Error::decode("compressed values need memocached's feature `memcache`"))
 }
 
+/// Panics if compressed bytes are read in part, or as what they are not.
+#[cfg(all(any(test, fuzzing), feature = "memcache"))]
+pub(crate) fn any_bytes(bytes: &[u8]) {
+    // The bytes themselves, and what has them inside.
+    for (compressed, plain) in [(bytes.to_vec(), None), (deflate(bytes).expect("compressed"), Some(bytes))] {
+        let read = |bytes: &[u8]| inflate(bytes).ok();
+        let Some(whole) = read(&compressed) else {
+            assert_eq!(plain, None);
+            continue;
+        };
+        // A byte stands for four copies of 258 at most.
+        assert!(plain.is_none_or(|plain| plain == whole) && whole.len() <= compressed.len() * 1_032);
+        let end = whole.len() % compressed.len();
+        assert_eq!(read(&compressed[..end]), None);
+        assert_eq!(read(&[&compressed, &b"x"[..]].concat()), None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -507,7 +507,7 @@ mod injective;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, HashMap};
+    use std::collections::{BTreeMap, BTreeSet, HashMap};
 
     use proptest::prelude::*;
 
@@ -604,23 +604,132 @@ mod tests {
         assert_eq!(around("app::fib<u8, 3>::{{closure}}::{{closure}}"), "app");
         assert_eq!(around("app::Repo<a::B>::load<T>::{{closure}}"), "app::Repo<a::B>");
         assert_eq!(around("<app::One as app::Named>::of::{{closure}}"), "<app::One as app::Named>");
+        assert_eq!(around("app::fib<a::B, [c::D; 3], (e::F,), fn() -> g::H>::{{closure}}"), "app");
         assert_eq!(around("<app::R<fn() -> a::B> as app::N>::of::{{closure}}"), "<app::R<fn() -> a::B> as app::N>");
+    }
+
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    struct Refuses;
+
+    impl fmt::Display for Refuses {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Err(fmt::Error)
+        }
+    }
+
+    impl KeyPart for Refuses {
+        fn write(&self, key: &mut KeyWriter) {
+            key.formatted(format_args!("{self}"));
+        }
     }
 
     #[test]
     fn a_display_that_fails_gives_no_key() {
-        struct Refuses;
-        impl fmt::Display for Refuses {
-            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-                Err(fmt::Error)
-            }
-        }
         let mut key = KeyBuilder::new("");
         key.display(&Refuses);
         assert_eq!(key.finish(), None);
     }
 
+    #[test]
+    fn a_value_has_the_same_text_in_every_version() {
+        let texts = [
+            (part(&true), "true"),
+            (part(&-5), "-5"),
+            (part(&"a b/é"), "a%20b%2F%C3%A9"),
+            (part(&(1, "a", ())), "(1,a,())"),
+            (part(&["a", "", "b"]), "[a,%,b]"),
+            (part(&BTreeMap::from([("a", 1), ("b", 2)])), "{a=1,b=2}"),
+            (part(&BTreeSet::from(["b", "", "a"])), "{%,a,b}"),
+            (part(&[Some(Some(1)), Some(None), None]), "[1,~~,~]"),
+            (render(|key| key.until(b'-').part(&BTreeSet::from(["a-b"]))).wire, "{a%2Db}"),
+            (render(|key| key.display(&"a b")).wire, "a%20b"),
+            (render(|key| key.debug(&"a b")).wire, "%22a%20b%22"),
+            (render(|key| key.bits(&&0.1_f32)).wire, "000000003DCCCCCD"),
+            (render(|key| key.bits(&&0.1_f64)).wire, "3FB999999999999A"),
+            (render(|key| key.hash(&7_u8)).wire, "CA358758F6D27E6CF45272937977A748"),
+            (render(|key| key.type_name::<str>()).wire, "str"),
+            (render(|key| key.type_of(&7_u8)).wire, "u8"),
+        ];
+        for (text, expected) in &texts {
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn a_minus_does_not_end_a_value() {
+        enum Who {
+            Number(i8),
+            Nobody,
+        }
+        impl KeyPart for Who {
+            fn write(&self, key: &mut KeyWriter) {
+                match self {
+                    Who::Number(number) => number.write(key),
+                    Who::Nobody => key.leaf(""),
+                }
+            }
+        }
+        let two = |who: &Who, next: &str| {
+            render(|key| {
+                key.until(b'-').part(who);
+                key.literal("-");
+                key.part(next);
+            })
+        };
+        assert_ne!(two(&Who::Number(-1), "2"), two(&Who::Nobody, "1-2"));
+    }
+
+    #[test]
+    fn a_function_is_named_by_the_path_to_it_and_by_its_place_inside_another() {
+        let name = |around: &str, module: &str| {
+            let place = Some((module, 30, 4));
+            render(|key| key.function_in(around, "fib", place)).wire
+        };
+        assert_eq!(render(|key| key.function(&|| (), "fib", None)).wire, "memocached%3A%3Akey%3A%3Atests::fib");
+        assert_eq!(name("app", "app"), "app::fib");
+        assert_eq!(name("app::main", "app"), "app%3A%3Amain::fib%2330.4");
+    }
+
+    #[test]
+    fn methods_of_several_types_have_entries_of_their_own() {
+        let key = |closure: &str| {
+            render(|key| {
+                key.literal("name");
+                key.owner_of(closure);
+            })
+        };
+        let one = key("<app::One as app::Named>::name::{{closure}}");
+        let two = key("<app::Two as app::Named>::name::{{closure}}");
+        assert_eq!((one.wire(), two.wire()), ("name", "name"));
+        assert_ne!(one.owner(), two.owner());
+        let method = key("app::One::name::{{closure}}");
+        assert_eq!((method.wire(), method.owner()), ("name", 0));
+        for owner in ["app::Repo<u8>", "<app::Repo<u8> as app::Named>"] {
+            let of_type = |generic: &str| key(&format!("{}::name::{{{{closure}}}}", owner.replace("u8", generic)));
+            assert_ne!(of_type("u8").wire(), of_type("u16").wire());
+        }
+        struct Generic<T>(T);
+        impl<T> Generic<T> {
+            fn key(&self) -> Key {
+                render(|key| key.owner(&|| ()))
+            }
+        }
+        assert_ne!(Generic(1_u8).key(), Generic(1_u16).key());
+    }
+
+    #[test]
+    fn an_element_that_refuses_to_be_written_gives_no_key() {
+        let mut key = KeyBuilder::new("");
+        key.part(&BTreeSet::from([Refuses]));
+        assert_eq!(key.finish(), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_byte_is_found_wherever_it_is(text in "[;<=|\u{bc}\0]{0,20}", byte in prop::sample::select(b"<;\0\xbc".to_vec())) {
+            prop_assert_eq!(has(&text, byte), text.as_bytes().contains(&byte));
+        }
+
         #[test]
         fn any_text_is_safe_on_the_wire(text in any::<String>(), bytes in any::<Vec<u8>>()) {
             let key = render(|key| { key.part(&text); key.literal(":"); key.part(&bytes); });

@@ -291,3 +291,53 @@ tuples!(A B C D E F G H I);
 tuples!(A B C D E F G H I J);
 tuples!(A B C D E F G H I J K);
 tuples!(A B C D E F G H I J K L);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyBuilder;
+
+    #[test]
+    fn a_value_has_the_same_text_in_every_version() {
+        fn text(value: impl KeyPart) -> String {
+            let mut key = KeyBuilder::new("");
+            key.part(&value);
+            key.finish().expect("nothing refuses to be written").wire().to_owned()
+        }
+        let far = |scope| SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 7, scope);
+        let after = UNIX_EPOCH + Duration::from_secs(5);
+        let texts = [
+            (text(true), "true"),
+            (text('/'), "%2F"),
+            (text(Ipv4Addr::LOCALHOST), "127.0.0.1"),
+            (text(IpAddr::V6(Ipv6Addr::LOCALHOST)), "%3A%3A1"),
+            (text(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))), "127.0.0.1%3A80"),
+            (text(far(9)), "(%3A%3A1,80,7,9)"),
+            (text(SocketAddr::V6(far(3))), "(%3A%3A1,80,7,3)"),
+            (text(NonZero::new(7_u8)), "7"),
+            (text("a b".to_owned()), "a%20b"),
+            (text(OsString::from("a b")), "a%20b"),
+            (text(PathBuf::from("/a")), "%2Fa"),
+            (text(Path::new("/a")), "%2Fa"),
+            (text(after), "(5000000000,~)"),
+            (text(UNIX_EPOCH), "(0,0)"),
+            (text(UNIX_EPOCH - Duration::from_nanos(5)), "(~,5)"),
+            (text(PhantomData::<String>), "%"),
+            (text(Duration::from_micros(5)), "5000"),
+            (text((Box::new(1), Rc::new(2), Arc::new(3), &mut 4)), "(1,2,3,4)"),
+            (text(Cow::Borrowed("a b")), "a%20b"),
+            (text([[1, 2], [3, 4]]), "[[1,2],[3,4]]"),
+            (text(&[1, 2][..]), "[1,2]"),
+            (text(VecDeque::from([1, 2])), "[1,2]"),
+            (text(LinkedList::from([1, 2])), "[1,2]"),
+            (text(HashSet::from([2, 1])), "{1,2}"),
+            (text(BTreeSet::from([2, 1])), "{1,2}"),
+            (text(HashMap::from([(2, 'b'), (1, 'a')])), "{1=a,2=b}"),
+            (text(BTreeMap::from([(2, 'b'), (1, 'a')])), "{1=a,2=b}"),
+            (text(()), "()"),
+        ];
+        for (text, expected) in &texts {
+            assert_eq!(text, expected);
+        }
+    }
+}

@@ -221,6 +221,40 @@ fn callers_beyond_the_descriptors_that_a_process_may_have_compute() {
     output(&mut limited);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_can_have_no_more_threads_asks_its_servers_one_by_one() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let test = "a_process_that_can_have_no_more_threads_asks_its_servers_one_by_one";
+    let keys: Vec<String> = (0..90).map(|n| format!("key:{n}")).collect();
+    let items = || keys.iter().zip(0_u64..).collect::<Vec<_>>();
+    if role().is_some() {
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+        let client = Client::builder().servers(servers()).timeout(LIMIT).build().unwrap();
+        let minute = Duration::from_secs(60);
+        assert!(client.set_many(items(), minute).is_empty());
+        assert_eq!(client.get_many::<u64>(&keys).values.len(), keys.len());
+        println!("the parent may stop one of the servers");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        let found = client.get_many::<u64>(&keys);
+        assert!(!found.failed.is_empty() && found.values.len() > keys.len() / 3, "{found:?}");
+        assert_eq!(found.values.len() + found.failed.len(), keys.len());
+        return;
+    }
+    let cluster = [Memcached::start(), Memcached::start(), Memcached::start()];
+    let mut child = child(test, "child", &cluster.each_ref().map(Memcached::address).join(" "));
+    // So large a stack has room nowhere.
+    child.env("RUST_MIN_STACK", (1_u64 << 60).to_string());
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(printed.any(|line| line.contains("may stop")), "{:?}", child.wait());
+    cluster[0].freeze();
+    drop(child.stdin.take());
+    let rest: Vec<String> = printed.collect();
+    cluster[0].thaw();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+}
+
 /// Calls whose values another process on the same connection would disturb.
 fn use_in_turn(client: &Client, of: u64) {
     for n in 0..3_000 {

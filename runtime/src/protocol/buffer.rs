@@ -75,4 +75,18 @@ mod tests {
         assert!(buffer.bytes().iter().all(|byte| *byte == u8::MAX) && buffer.bytes().len() == 1_000);
         assert_eq!(buffer.memory.len(), SMALLEST);
     }
+
+    #[test]
+    fn what_a_large_reply_took_is_given_back() {
+        let left_by = |length: usize| {
+            let mut buffer = Buffer::new();
+            while buffer.bytes().len() < length {
+                let bytes = buffer.space().len().min(length - buffer.bytes().len());
+                buffer.filled(bytes);
+            }
+            buffer.consume(length);
+            buffer.memory.len()
+        };
+        assert_eq!([1_000, 40_000, 100_000].map(left_by), [SMALLEST, KEPT, SMALLEST]);
+    }
 }

@@ -52,3 +52,51 @@ pub(super) fn decode(expect: Expect, input: &[u8]) -> Result<Progress, Malformed
     };
     Ok(Progress::Done(Ok(reply), length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of the first reply to a greeting, and what is spoken from then on.
+    fn told(credentials: Option<(&str, &str)>, reply: &str) -> (Result<Option<Reply>, ErrorKind>, Dialect) {
+        let mut session = Session::new(Dialect::Meta);
+        let tickets = session.greet(credentials, credentials.is_some()).expect("can be said");
+        session.space()[..reply.len()].copy_from_slice(reply.as_bytes());
+        session.received(reply.len());
+        let reply = match session.reply(tickets[0]) {
+            Ok(answer) => answer.transpose(),
+            Err(Malformed(kind)) => Err(kind),
+        };
+        (reply, session.dialect())
+    }
+
+    #[test]
+    fn a_server_without_the_meta_protocol_is_spoken_to_in_the_classic_one() {
+        assert_eq!(told(None, "MN\r\n"), (Ok(Some(Reply::Done)), Dialect::Meta));
+        for reply in ["ERROR\r\n", "CLIENT_ERROR unknown command\r\n", "EN\r\n"] {
+            assert_eq!(told(None, reply), (Ok(Some(Reply::Absent)), Dialect::Classic), "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_anything_else_first_is_not_spoken_to() {
+        for (reply, kind) in [
+            ("CLIENT_ERROR unauthenticated\r\n", ErrorKind::Unauthenticated),
+            ("SERVER_ERROR too many open connections\r\n", ErrorKind::Server),
+            ("HTTP/1.1 400 Bad Request\r\n", ErrorKind::Protocol),
+        ] {
+            assert_eq!(told(None, reply), (Err(kind), Dialect::Meta), "{reply}");
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_knows_the_password_lets_in() {
+        let me = Some(("user", "secret"));
+        assert_eq!(told(me, "STORED\r\n").0, Ok(Some(Reply::Done)));
+        assert_eq!(told(me, "STORED\r").0, Ok(None));
+        for refusal in ["CLIENT_ERROR authentication failure\r\n", "ERROR\r\n", "SERVER_ERROR out of memory\r\n"] {
+            assert_eq!(told(me, refusal).0, Err(ErrorKind::Unauthenticated), "{refusal}");
+        }
+        assert_eq!(told(me, "MN\r\n").0, Err(ErrorKind::Protocol));
+    }
+}

@@ -85,6 +85,7 @@ mod tests {
         assert_eq!(line(b"HD\r\nrest"), Ok(Some((&b"HD"[..], 4))));
         assert_eq!(line(b"HD\r"), Ok(None));
         assert_eq!(line(b"HD\n"), Err(ALIEN));
+        assert_eq!(line(&[&[b'x'; 2_000][..], b"\r\n"].concat()), Ok(Some((&[b'x'; 2_000][..], 2_002))));
         assert_eq!(line(&[b'x'; LONGEST_LINE]), Err(ALIEN));
     }
 

@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::exchange::{Item, Lease};
+    use crate::exchange::{Item, Lease, RENEWED};
 
     fn cut<'a>(bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
         let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
@@ -146,11 +146,6 @@ mod tests {
             prop_oneof![prop::collection::vec(any::<u8>(), 1..30), (1..40_000_usize).prop_map(|n| vec![b'\r'; n])];
         (value, any::<u32>(), any::<u64>(), prop::option::of(0..1_000_u64))
             .prop_map(|(value, flags, cas, seconds_left)| Item { value, flags, cas, seconds_left, ..Item::default() })
-    }
-
-    /// Of a request whose replies are written here.
-    fn place() -> impl Strategy<Value = usize> {
-        prop_oneof![11 => 0..12_usize, 1 => Just(13)]
     }
 
     /// A value's bytes between two pieces of text.
@@ -202,6 +197,11 @@ mod tests {
                 let counters = (1..choice).map(|n| (format!("name{n}"), format!("{cas} and more"))).collect::<Vec<_>>();
                 let lines = counters.iter().map(|(name, value)| format!("STAT {name} {value}\r\n")).collect::<String>();
                 text(lines + "END\r\n", Ok(Reply::Counters(counters)))
+            }
+            (11, 1) => text("MEMLIMIT_TOO_SMALL cannot set maxbytes\r\n".into(), Err(ErrorKind::Rejected)),
+            (12, _) => {
+                let list = format!("{flags}\na.example|10.0.0.1|{cas}\n");
+                text(format!("CONFIG cluster 0 {}\r\n{list}\r\nEND\r\n", list.len()), Ok(Reply::Text(list)))
             }
             (9, _) => text("VERSION 1.6.18\r\n".into(), Ok(Reply::Text("1.6.18".into()))),
             _ => text("OK\r\n".into(), Ok(Reply::Done)),
@@ -258,11 +258,62 @@ mod tests {
         prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
     }
 
+    #[test]
+    fn after_most_refusals_a_connection_is_of_no_more_use() {
+        let keys = keys();
+        for (dialect, request) in [Dialect::Meta, Dialect::Classic]
+            .into_iter()
+            .flat_map(|dialect| requests(&keys).map(|request| (dialect, request)))
+        {
+            let told = |line: &str| read(&mut Session::new(dialect), &[request], &[line.as_bytes()]);
+            for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
+                assert_eq!(told(line), [Err(Malformed(ErrorKind::Rejected))], "{request:?}");
+            }
+            for (line, kind) in [
+                ("SERVER_ERROR out of memory\r\n", ErrorKind::Server),
+                ("SERVER_ERROR object too large for cache\r\n", ErrorKind::TooLarge),
+                ("CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", ErrorKind::NotANumber),
+            ] {
+                assert_eq!(told(line), [Ok(Err(kind))], "{request:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sign_of_a_lease_is_no_value() {
+        let keys = keys();
+        let [lookup, peek, get_and_touch, ..] = requests(&keys);
+        let meta = |request, line: &str| read(&mut Session::new(Dialect::Meta), &[request], &[line.as_bytes()]);
+        let renewed = |flags: &str| format!("VA 0 O1 f{RENEWED} c5 t9{flags}\r\n\r\n");
+        let lease = |lease| [Ok(Ok(Reply::Missing(lease)))];
+        let lost = |renewed| lease(Lease::Lost { cas: 5, renewed });
+        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 W\r\n\r\n"), lease(Lease::Won(5)));
+        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(false));
+        // Short-lived as it is, it looks as if it had to be refreshed.
+        assert_eq!(meta(lookup, &renewed(" W")), lost(true));
+        assert_eq!(meta(lookup, &renewed(" Z")), lost(true));
+        assert_eq!(meta(lookup, &renewed("")), lost(true));
+        assert_eq!(meta(lookup, &renewed(" X W")), lease(Lease::Won(5)));
+        for request in [peek, get_and_touch] {
+            assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Lease::Free));
+            assert_eq!(meta(request, &renewed("")), lease(Lease::Free));
+        }
+        // Somebody's empty value.
+        let empty = Item { cas: 5, seconds_left: Some(9), ..Item::default() };
+        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9\r\n\r\n"), [Ok(Ok(Reply::Found(empty)))]);
+        for flags in [0, RENEWED] {
+            let line = format!("VALUE key {flags} 0 5\r\n\r\nEND\r\n");
+            let mut session = Session::new(Dialect::Classic);
+            assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Lease::Free));
+            assert!(session.is_drained());
+        }
+    }
+
     proptest! {
         #[test]
         fn replies_in_pieces_are_the_replies(
             dialect in dialect(),
-            script in prop::collection::vec((place(), item(), any::<u8>()), 1..12),
+            script in prop::collection::vec((0..14_usize, item(), any::<u8>()), 1..12),
             places in prop::collection::vec(any::<Index>(), 0..40),
         ) {
             let keys = keys();
