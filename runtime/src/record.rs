@@ -51,8 +51,8 @@ impl<V> Form<V> {
         let Wrapping { compress, secret } = wrapping;
         let frame = match codec.framing() {
             Framing::Envelope => {
-                // Those with a secret and those without are two versions.
-                let signed = if secret.is_some() { u64::from(SIGNED) } else { 0 };
+                // Those with a secret, with another and without are versions.
+                let signed = secret.map_or(0, Secret::number);
                 let schema = schema(codec.schema(), key.owner(), version) ^ signed;
                 Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
             }
@@ -174,9 +174,11 @@ impl Frame {
     /// before theirs is found to be good.
     fn verified<'a>(self, signing: Option<&Signing>, bytes: &'a [u8], flags: u32) -> Result<&'a [u8], Refusal> {
         let Frame::Envelope(identity) = self else { return Ok(bytes) };
+        let other_version = Err(Refusal::OtherVersion { mark: identity.mark() });
         match (signing, foreign::kind(flags)) {
+            (Some(signing), SIGNED_FLAGS) if signing.is_of_another(bytes) => other_version,
             (Some(signing), SIGNED_FLAGS) => signing.verified(bytes, flags).ok_or(Refusal::Corrupt),
-            (Some(_), CLIENT_FLAGS) | (None, SIGNED_FLAGS) => Err(Refusal::OtherVersion { mark: identity.mark() }),
+            (Some(_), CLIENT_FLAGS) | (None, SIGNED_FLAGS) => other_version,
             (Some(_), _) => Err(Refusal::Foreign),
             (None, _) => Ok(bytes),
         }

@@ -2,16 +2,17 @@
 //! the secret can make none.
 //!
 //! A signature is HMAC-SHA-256 over the full key, the flags and all bytes that
-//! are stored, and stands behind them. It does not tell old values from new
-//! ones: who can write can put back what was there before.
+//! are stored, and stands behind them, with the secret's number in front of it.
+//! It does not tell old values from new ones: who can write can put back what
+//! was there before.
 
 pub(crate) use with_secret::{Secret, Signing};
 
 /// What is signed is marked with this, among the flags of this crate's values.
 pub(crate) const SIGNED: u32 = 0x100;
 
-/// How many bytes it has.
-pub(crate) const LENGTH: usize = 32;
+/// How many bytes both have.
+pub(crate) const LENGTH: usize = 8 + 32;
 
 #[cfg(feature = "authenticated")]
 mod with_secret {
@@ -25,7 +26,11 @@ mod with_secret {
 
     /// The secret that those who share values have in common.
     #[derive(Clone)]
-    pub(crate) struct Secret(Hmac<Sha256>);
+    pub(crate) struct Secret {
+        mac: Hmac<Sha256>,
+        /// Tells it from other secrets, and nothing about it.
+        number: u64,
+    }
 
     /// Of SHA-256; a shorter secret could be found by trying.
     const SHORTEST: usize = 32;
@@ -37,21 +42,28 @@ mod with_secret {
             if bytes.len() < SHORTEST {
                 return None;
             }
-            Hmac::new_from_slice(bytes).ok().map(Secret)
+            let mac = Hmac::new_from_slice(bytes).ok()?;
+            let signature = mac.clone().chain_update("the number of the secret").finalize().into_bytes();
+            let number = u64::from_le_bytes(*signature.first_chunk()?);
+            Some(Secret { mac, number })
         }
 
         pub(crate) fn from_text(text: &str) -> Option<Self> {
             Self::new(&hexadecimal(text).or_else(|| base64(text))?)
         }
 
+        pub(crate) fn number(&self) -> u64 {
+            self.number
+        }
+
         /// For values of this key.
         pub(crate) fn signing(&self, key: &Key) -> Signing {
-            let mut mac = self.0.clone();
+            let mut mac = self.mac.clone();
             let (text, start) = key.full();
             mac.update(&(start as u64).to_le_bytes());
             mac.update(&(text.len() as u64).to_le_bytes());
             mac.update(text.as_bytes());
-            Signing(mac)
+            Signing { mac, number: self.number }
         }
     }
 
@@ -62,31 +74,47 @@ mod with_secret {
     }
 
     /// Signs values of one key.
-    pub(crate) struct Signing(Hmac<Sha256>);
+    pub(crate) struct Signing {
+        mac: Hmac<Sha256>,
+        number: u64,
+    }
 
     impl Signing {
         pub(crate) fn sign(&self, record: Record) -> Record {
             let Record { mut bytes, flags } = record;
             let flags = flags | SIGNED;
             let signature = self.over(&bytes, flags).finalize().into_bytes();
+            bytes.extend_from_slice(&self.number.to_le_bytes());
             bytes.extend_from_slice(&signature);
             Record { bytes, flags }
+        }
+
+        /// Whether they are said to be signed with another secret.
+        pub(crate) fn is_of_another(&self, bytes: &[u8]) -> bool {
+            split(bytes).is_some_and(|(_, number, _)| number != self.number)
         }
 
         /// The bytes in front of their signature, if that is good. How long
         /// that takes does not tell where a bad one is wrong.
         pub(crate) fn verified<'a>(&self, bytes: &'a [u8], flags: u32) -> Option<&'a [u8]> {
-            let (bytes, signature) = bytes.split_at_checked(bytes.len().checked_sub(LENGTH)?)?;
+            let (bytes, _, signature) = split(bytes).filter(|(_, number, _)| *number == self.number)?;
             self.over(bytes, flags).verify_slice(signature).ok()?;
             Some(bytes)
         }
 
         fn over(&self, bytes: &[u8], flags: u32) -> Hmac<Sha256> {
-            let mut mac = self.0.clone();
+            let mut mac = self.mac.clone();
             mac.update(&flags.to_le_bytes());
             mac.update(bytes);
             mac
         }
+    }
+
+    /// What is signed, the secret's number, and the signature.
+    fn split(bytes: &[u8]) -> Option<(&[u8], u64, &[u8])> {
+        let (bytes, behind) = bytes.split_at_checked(bytes.len().checked_sub(LENGTH)?)?;
+        let (number, signature) = behind.split_first_chunk()?;
+        Some((bytes, u64::from_le_bytes(*number), signature))
     }
 
     fn hexadecimal(text: &str) -> Option<Vec<u8>> {
@@ -145,7 +173,7 @@ mod with_secret {
         #[test]
         fn the_signature_is_hmac_sha_256() {
             // RFC 4231, test case 6: the key is longer than a block.
-            let mut mac = Secret::new(&[0xaa; 131]).unwrap().0;
+            let mut mac = Secret::new(&[0xaa; 131]).unwrap().mac;
             mac.update(b"Test Using Larger Than Block-Size Key - Hash Key First");
             let expected = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
             assert_eq!(mac.finalize().into_bytes().as_slice(), hexadecimal(expected).unwrap());
@@ -171,6 +199,10 @@ mod with_secret {
             None
         }
 
+        pub(crate) fn number(&self) -> u64 {
+            match *self {}
+        }
+
         pub(crate) fn signing(&self, _: &Key) -> Signing {
             match *self {}
         }
@@ -178,6 +210,10 @@ mod with_secret {
 
     impl Signing {
         pub(crate) fn sign(&self, _: Record) -> Record {
+            match *self {}
+        }
+
+        pub(crate) fn is_of_another(&self, _: &[u8]) -> bool {
             match *self {}
         }
 

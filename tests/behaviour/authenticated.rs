@@ -81,10 +81,12 @@ fn a_value_that_is_not_signed_so_is_not_used() {
     let unsigned = stored_by(&plain, 1);
     refused("a value without a signature", PLAIN, &unsigned);
     refused("one that is said to have one", SIGNED, &unsigned);
-    refused("one with a signature of zeros", SIGNED, &[&unsigned[..], &[0; 32]].concat());
+    refused("one with a signature of zeros", SIGNED, &[&unsigned[..], &[0; 40]].concat());
     refused("one with another's secret", SIGNED, &stored_by(&theirs, 1));
     refused("another key's", SIGNED, &stored_by(&mine, 2));
     let own = stored_by(&mine, 1);
+    let number = &own[own.len() - 40..own.len() - 32];
+    refused("one with a forged signature", SIGNED, &[&unsigned[..], number, &[0; 32]].concat());
     refused("the own one without its mark", PLAIN, &own);
     refused("compressed, as it is said", SIGNED | 8, &own);
     for bit in 0..own.len() * 8 {
@@ -101,11 +103,33 @@ fn a_value_that_is_not_signed_so_is_not_used() {
 }
 
 #[test]
-fn processes_with_a_secret_and_without_do_not_overwrite_each_other() {
+fn processes_without_a_secret_and_with_two_do_not_overwrite_each_other() {
     let server = Memcached::start();
-    let (plain, mine) = (server.cache(), with_secret(&server, &[7; 32]));
-    let calls = || (0..10).map(|_| (signed(&plain, 1), signed(&mine, 1))).collect::<Vec<_>>();
+    let caches = [server.cache(), with_secret(&server, &[7; 32]), with_secret(&server, &[8; 32])];
+    let calls = |id| (0..10).for_each(|_| caches.iter().for_each(|cache| _ = signed(cache, id)));
+    assert_eq!(computed(|| calls(1)), 3);
+    for (i, cache) in caches.iter().enumerate() {
+        signed_entry(cache, 1).delete().unwrap();
+        assert_eq!(computed(|| calls(1)), 3, "after {i} has deleted it");
+    }
+}
+
+#[memcached(key = "signed:long:<id>", ttl = 60, cache = cache, skip(cache))]
+fn long(cache: &Cache, id: u32) -> String {
+    COMPUTED.set(COMPUTED.get() + 1);
+    id.to_string().repeat(500)
+}
+
+#[test]
+fn nor_do_they_where_values_are_compressed() {
+    let server = Memcached::start();
+    let caches = [[7; 32], [8; 32]].map(|secret| {
+        let builder = Cache::builder().servers(server.address()).timeout(Duration::from_secs(2));
+        builder.compress(64).auth_key(secret).build().unwrap()
+    });
+    let calls = || (0..10).for_each(|_| caches.iter().for_each(|cache| _ = long(cache, 1)));
     assert_eq!(computed(calls), 2);
+    assert!(server.stored("signed:long:1").unwrap().len() < 250);
 }
 
 #[memcached(key = "signed:env:<id>", ttl = 60)]
