@@ -111,8 +111,8 @@ impl Cache {
         self.backend.chance()
     }
 
-    pub(crate) fn codec(&self) -> Standard {
-        self.codec
+    pub(crate) fn codec(&self) -> &Standard {
+        &self.codec
     }
 
     pub(crate) fn namespace(&self) -> &str {

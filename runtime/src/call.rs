@@ -166,7 +166,7 @@ impl Address {
             let _ = KEY.try_with(|place| place.set(Some(key)));
             return Addressed {
                 site: self.site,
-                whereabouts: Whereabouts::Near { record, configured: cache.codec(), owner },
+                whereabouts: Whereabouts::Near { record, configured: *cache.codec(), owner },
             };
         }
         self.beside_near(cache, *key)
@@ -285,9 +285,9 @@ impl Addressed {
     }
 
     /// The cache's codec.
-    fn configured(&self) -> Option<Standard> {
+    fn configured(&self) -> Option<&Standard> {
         match &self.whereabouts {
-            Whereabouts::Near { configured, .. } => Some(*configured),
+            Whereabouts::Near { configured, .. } => Some(configured),
             Whereabouts::Far(far) => far.spot.as_ref().map(|spot| spot.cache.codec()),
         }
     }
@@ -370,7 +370,7 @@ where
     let Memo { address: Addressed { site, whereabouts }, codec, negatives, store_if, .. } = memo;
     let far = match whereabouts {
         Whereabouts::Near { record, configured, owner } => {
-            let codec = codec.choose(configured);
+            let codec = codec.choose(&configured);
             let start = match record.cost_of(codec.as_ref(), owner, site.version()) {
                 Some(cost) => Start::Near { record, codec, cost },
                 // Two functions with one key and two types: this one goes

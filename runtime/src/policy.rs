@@ -20,7 +20,7 @@ use crate::shape::{Fails, Shape};
 pub trait Choose<V> {
     /// Settles for a codec, after which nothing more is asked of `V`. Codecs
     /// are of no size, so the box is not allocated.
-    fn choose(self, configured: Standard) -> Box<dyn Codec<V>>;
+    fn choose(self, configured: &Standard) -> Box<dyn Codec<V>>;
 }
 
 /// The codec the cache is configured with.
@@ -29,7 +29,7 @@ pub struct Configured;
 
 #[diagnostic::do_not_recommend]
 impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
-    fn choose(self, configured: Standard) -> Box<dyn Codec<V>> {
+    fn choose(self, configured: &Standard) -> Box<dyn Codec<V>> {
         configured.boxed()
     }
 }
@@ -40,7 +40,7 @@ pub struct Chosen<C>(pub C);
 
 #[diagnostic::do_not_recommend]
 impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
-    fn choose(self, _: Standard) -> Box<dyn Codec<V>> {
+    fn choose(self, _: &Standard) -> Box<dyn Codec<V>> {
         Box::new(self.0)
     }
 }
