@@ -2,7 +2,7 @@
 //!
 //! One thread for the process, which sleeps while there is nothing to keep.
 
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::sync::lock;
@@ -18,33 +18,43 @@ const ROUND: Duration = Duration::from_millis(40);
 
 /// Tends it until it is gone. Where no thread can be had, nothing happens.
 pub(crate) fn keep(kept: Weak<dyn Kept>) {
-    static STARTED: OnceLock<bool> = OnceLock::new();
-    let start = || std::thread::Builder::new().name("memocached-keeper".into()).spawn(run).is_ok();
-    if !STARTED.get_or_init(start) {
-        return;
+    let mut keeping = lock(&KEEPING);
+    let process = std::process::id();
+    if keeping.process != process {
+        let thread = std::thread::Builder::new().name("memocached-keeper".into());
+        if thread.spawn(run).is_err() {
+            return;
+        }
+        // What is there after a fork is the parent's, which keeps it.
+        *keeping = Keeping { process, all: Vec::new() };
     }
-    let mut all = lock(&ALL);
-    all.push(kept);
-    if all.len() == 1 {
+    keeping.all.push(kept);
+    if keeping.all.len() == 1 {
         ADDED.notify_one();
     }
 }
 
-static ALL: Mutex<Vec<Weak<dyn Kept>>> = Mutex::new(Vec::new());
+struct Keeping {
+    /// Where the thread is.
+    process: u32,
+    all: Vec<Weak<dyn Kept>>,
+}
+
+static KEEPING: Mutex<Keeping> = Mutex::new(Keeping { process: 0, all: Vec::new() });
 static ADDED: Condvar = Condvar::new();
 
 fn run() {
     loop {
-        let mut all = lock(&ALL);
-        while all.is_empty() {
-            all = ADDED.wait(all).unwrap_or_else(PoisonError::into_inner);
+        let mut keeping = lock(&KEEPING);
+        while keeping.all.is_empty() {
+            keeping = ADDED.wait(keeping).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(all);
+        drop(keeping);
         std::thread::sleep(ROUND);
-        let mut all = lock(&ALL);
-        all.retain(|kept| kept.strong_count() > 0);
-        let now = all.clone();
-        drop(all);
+        let mut keeping = lock(&KEEPING);
+        keeping.all.retain(|kept| kept.strong_count() > 0);
+        let now = keeping.all.clone();
+        drop(keeping);
         now.iter().filter_map(Weak::upgrade).for_each(|kept| kept.tend());
     }
 }

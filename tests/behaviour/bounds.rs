@@ -298,6 +298,44 @@ fn a_process_that_has_forked_shares_no_connection_with_its_child() {
     assert!(server.stat("total_connections") <= 2 + 3, "{}", server.stat("total_connections"));
 }
 
+#[memcached(key = "bounds:slow:<n>", ttl = 60, cache = cache, skip(cache, body))]
+fn slow(cache: &Cache, n: u64, body: impl FnOnce() -> u64) -> u64 {
+    body()
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_computed_after_a_fork_is_waited_for() {
+    let test = "what_is_computed_after_a_fork_is_waited_for";
+    if role().is_none() {
+        let server = Memcached::start();
+        output(&mut child(test, "child", &server.address()));
+        return;
+    }
+    let cache = Cache::builder().servers(servers()).timeout(Duration::from_secs(2)).build().unwrap();
+    let client = Client::of(&cache);
+    assert_eq!(slow(&cache, 1, || 1), 1);
+    match fork().unwrap() {
+        Fork::Child => {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let body = || {
+                    client.set("begun", &1_u64, Duration::from_secs(60)).unwrap();
+                    // Longer than a holder is waited for that shows no life.
+                    std::thread::sleep(Duration::from_millis(2_500));
+                    2
+                };
+                assert_eq!(slow(&cache, 2, body), 2);
+            }));
+            std::process::exit(i32::from(ended.is_err()));
+        }
+        Fork::Parent(child) => {
+            until("the child to compute", || client.get::<u64>("begun").unwrap());
+            assert_eq!(slow(&cache, 2, || 3), 2);
+            assert_eq!(waitpid(child).unwrap(), 0, "the child has failed");
+        }
+    }
+}
+
 #[test]
 fn a_process_ends_at_once_whatever_is_under_way() {
     let test = "a_process_ends_at_once_whatever_is_under_way";
