@@ -53,3 +53,29 @@ impl Clock {
         self.manual.as_ref().expect("a manual clock").fetch_add(millis, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_keep_up_with_the_time() {
+        const RESOLUTION: Duration = Duration::from_millis(20);
+        let clock = Clock::system();
+        let (outer, from) = (clock.now(), clock.tick());
+        let inner = clock.now();
+        std::thread::sleep(Duration::from_millis(100));
+        let at_least = inner.elapsed();
+        let between = Duration::from(clock.tick().duration_since(from));
+        assert!((at_least - RESOLUTION..outer.elapsed() + RESOLUTION).contains(&between), "{between:?}");
+    }
+
+    #[test]
+    fn both_are_moved_by_hand() {
+        let clock = Clock::manual();
+        let (now, tick) = (clock.now(), clock.tick());
+        clock.advance(Duration::from_millis(1_500));
+        assert_eq!(clock.now() - now, Duration::from_millis(1_500));
+        assert_eq!(Duration::from(clock.tick().duration_since(tick)), Duration::from_millis(1_500));
+    }
+}
