@@ -120,6 +120,7 @@ impl KeyBuilder {
     }
 
     /// Begins anew, in the same memory.
+    #[inline]
     pub(crate) fn begin(&mut self, namespace: &str) {
         let KeyBuilder { writer: KeyWriter { text, terminator, adjacent, failed }, start, owner } = self;
         (*terminator, *adjacent, *failed, *owner) = (None, false, false, 0);
@@ -131,6 +132,7 @@ impl KeyBuilder {
     }
 
     /// What memcached is asked for, where that is the text as it is.
+    #[inline]
     pub(crate) fn wire(&self) -> Option<&str> {
         let text = &self.writer.text;
         let is_wire = !self.writer.failed && (self.start + 1..=MAX_KEY).contains(&text.len());
@@ -165,6 +167,7 @@ impl KeyBuilder {
     }
 
     /// Text of the template, as it is.
+    #[inline]
     pub fn literal(&mut self, text: &str) {
         self.writer.structure(text);
     }

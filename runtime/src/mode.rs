@@ -58,6 +58,7 @@ pub async fn with_mode_async<F: Future>(mode: Mode, work: F) -> F::Output {
     .await
 }
 
+#[inline]
 pub(crate) fn current() -> Mode {
     CURRENT.get()
 }

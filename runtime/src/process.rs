@@ -31,6 +31,7 @@ pub fn install(cache: Cache) {
 /// The process-wide cache; in `room` unless it is there for as long as the
 /// process. A configuration that cannot be used is told once, and functions
 /// compute from then on.
+#[inline]
 pub(crate) fn cache(room: &mut Option<Cache>) -> Option<&Cache> {
     if IS_REPLACED.load(Ordering::Acquire) {
         room.clone_from(&read(&LATER));

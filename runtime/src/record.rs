@@ -232,6 +232,7 @@ const SIGNED_FLAGS: u32 = CLIENT_FLAGS | SIGNED;
 
 /// What a value must have in common with those that are read for it: its type's
 /// structure, the type it is a method's of, the function's version.
+#[inline]
 fn schema(structure: u64, owner: u64, version: u32) -> u64 {
     let both = u128::from(structure) | u128::from(owner) << 64;
     xxh3_64_with_seed(&both.to_le_bytes(), u64::from(version))

@@ -58,6 +58,7 @@ impl Site {
     }
 
     /// Registers the site with its first call.
+    #[inline]
     pub(crate) fn telemetry(&'static self) -> &'static SiteTelemetry {
         self.telemetry.get_or_init(|| {
             register(self);
