@@ -77,6 +77,30 @@ fn who_computes_a_value_does_not_wait_for_it() {
 }
 
 #[test]
+fn who_is_waited_for_does_not_wait_in_a_circle() {
+    let flights = Flights::<()>::new();
+    let [one, two] = ["one", "two"].map(|key| leads(flights.join(key, None, PATIENT, None)));
+    let in_circle = |flights: &Flights<()>| {
+        std::thread::scope(|scope| {
+            let asks = scope.spawn(|| {
+                let _entered = two.course().enter();
+                let waiter = waits(flights.join("one", None, PATIENT, None));
+                waiter.flight.course.block().is_none()
+            });
+            asks.join().unwrap()
+        })
+    };
+    let entered = one.course().enter();
+    let blocked = two.course().block();
+    assert!(blocked.is_some() && in_circle(&flights));
+    drop(blocked);
+    assert!(!in_circle(&flights));
+    drop(entered);
+    // Who is on no course is waited for by nobody.
+    assert!(two.course().block().is_some() && !in_circle(&flights));
+}
+
+#[test]
 fn who_waits_for_a_leader_that_leaves_leads_with_its_baton() {
     let flights = Flights::new();
     let [first, second] = {
