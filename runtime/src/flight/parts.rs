@@ -56,7 +56,7 @@ fn a_flight_is_joined_until_it_is_over_or_detached() {
     let waiter = waits(flights.joined(None));
     assert!(lead.is_awaited());
     flights.detach("key");
-    let later = flights.lead("key", None, PATIENT, None);
+    let later = leads(flights.joined(None));
     assert!(!later.is_awaited());
     drop(later);
     assert_eq!(flights.len(), 0);
@@ -134,8 +134,8 @@ fn who_takes_too_long_is_overtaken_and_the_others_are_patient_for_twice_as_long_
     overtaking.pass_on(None);
     last.pass_on(None);
     let third = waits(flights.join("key", None, PATIENCE, None));
-    lead.land(None);
-    assert!(matches!(third.wait(), Waited::Landed(None)));
+    lead.land(Some(Arc::new(Record { bytes: b"value".to_vec(), flags: 1 })));
+    assert!(matches!(third.wait(), Waited::Landed(Some(record)) if record.bytes == b"value"));
     assert_eq!(flights.len(), 0);
 }
 
