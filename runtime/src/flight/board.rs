@@ -24,6 +24,7 @@ pub(super) struct Board<B, L> {
 
 #[derive(Debug)]
 struct State<B, L> {
+    /// Until it has landed.
     leaders: usize,
     /// Put down by a leader that left, and not taken up yet.
     baton: Option<B>,
@@ -132,7 +133,6 @@ impl<B, L: Clone> Board<B, L> {
     /// Ends the flight, unless it has ended.
     pub(super) fn land(&self, with: L) {
         let mut state = self.state();
-        state.leaders -= 1;
         state.landed.get_or_insert(with);
         self.tell(&mut state);
     }

@@ -10,6 +10,8 @@ mod course;
 mod explored;
 #[cfg(feature = "tokio")]
 mod landfall;
+#[cfg(test)]
+mod parts;
 mod shim;
 
 use std::collections::HashMap;

@@ -280,6 +280,14 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_asked_for_is_noticed() {
+        let mut session = Session::new(Dialect::Meta);
+        let version = Ok(Ok(Reply::Text("1.6.18".into())));
+        assert_eq!(read(&mut session, &[Request::Version], &[b"VERSION 1.6.18\r\nV"]), [version]);
+        assert!(!session.is_drained());
+    }
+
+    #[test]
     fn the_sign_of_a_lease_is_no_value() {
         let keys = keys();
         let [lookup, peek, get_and_touch, ..] = requests(&keys);
