@@ -68,6 +68,8 @@ pub(crate) struct Lease {
 struct Held {
     cache: Cache,
     key: String,
+    /// The one that renews it: after a fork the child has a copy of it only.
+    process: u32,
     since: Instant,
     state: Mutex<State>,
     changed: Condvar,
@@ -103,6 +105,7 @@ impl Lease {
         let held = Arc::new(Held {
             cache: cache.clone(),
             key: key.to_owned(),
+            process: std::process::id(),
             since: now,
             state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None, told: None }),
             changed: Condvar::new(),
@@ -123,7 +126,7 @@ impl Lease {
     /// Ends the lease, for its holder is about to store: what to store under.
     pub(crate) fn end(&self) -> Guard {
         let mut state = lock(&self.held.state);
-        while state.phase == Phase::Renewing {
+        while self.held.is_renewing(&state) {
             state = self.held.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.phase = Phase::Over;
@@ -135,7 +138,7 @@ impl Lease {
     pub(crate) async fn end_async(&self) -> Guard {
         std::future::poll_fn(|context: &mut Context<'_>| {
             let mut state = lock(&self.held.state);
-            if state.phase == Phase::Renewing {
+            if self.held.is_renewing(&state) {
                 state.waker = Some(context.waker().clone());
                 return Poll::Pending;
             }
@@ -191,6 +194,11 @@ impl Drop for Lease {
 }
 
 impl Held {
+    /// Whether there is anybody who is at it now, and will say when it is done.
+    fn is_renewing(&self, state: &State) -> bool {
+        state.phase == Phase::Renewing && self.process == std::process::id()
+    }
+
     /// Has the next caller win it.
     fn give_back(&self, on: On, cas: u64) {
         // Unanswered, it ends by itself.
@@ -271,5 +279,19 @@ impl Kept for Held {
         if dropped && let Some(cas) = renewed {
             self.give_back(on, cas);
         }
+    }
+}
+
+#[cfg(all(test, feature = "bincode"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_does_not_wait_for_what_its_parent_was_renewing() {
+        let mut lease = Lease::hold(&Cache::embedded(), "k", 7, On::Fresh, Waiting::Blocking);
+        let held = Arc::get_mut(&mut lease.held).unwrap();
+        held.process += 1;
+        held.state.get_mut().unwrap().phase = Phase::Renewing;
+        assert_eq!(lease.end(), Guard::Unchanged(7));
     }
 }
