@@ -155,7 +155,7 @@ impl Address {
     /// worth a span.
     #[inline]
     fn key_near(&self, cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
-        let mut key = KEY.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        let mut key = KEY.try_with(Cell::take).ok().flatten().unwrap_or_else(|| Box::new(KeyBuilder::empty()));
         key.begin(cache.namespace());
         write(&mut key);
         if self.reads()

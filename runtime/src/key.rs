@@ -103,7 +103,7 @@ impl Key {
 }
 
 /// Writes a key along a template: for expansions of the attribute only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyBuilder {
     writer: KeyWriter,
     /// Where the key begins behind the namespace.
@@ -112,8 +112,13 @@ pub struct KeyBuilder {
 }
 
 impl KeyBuilder {
+    /// Before it [begins](KeyBuilder::begin).
+    pub(crate) fn empty() -> Self {
+        KeyBuilder { writer: KeyWriter::new(), start: 0, owner: 0 }
+    }
+
     pub(crate) fn new(namespace: &str) -> Self {
-        let mut key = Self::default();
+        let mut key = Self::empty();
         key.writer.text.reserve(64);
         key.begin(namespace);
         key
@@ -273,7 +278,7 @@ impl KeyBuilder {
 }
 
 /// Takes the text of a value for a key; see [`KeyPart`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeyWriter {
     text: String,
     /// A byte that leaves of the current value must not contain.
@@ -284,6 +289,10 @@ pub struct KeyWriter {
 }
 
 impl KeyWriter {
+    fn new() -> Self {
+        KeyWriter { text: String::new(), terminator: None, adjacent: false, failed: false }
+    }
+
     /// A piece of text, with every byte escaped that could mean something.
     pub fn leaf(&mut self, text: &str) {
         self.leaf_bytes(text.as_bytes());
@@ -424,7 +433,7 @@ impl KeyWriter {
     }
 
     fn aside(&mut self, write: impl FnOnce(&mut KeyWriter)) -> String {
-        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::default() };
+        let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new() };
         write(&mut other);
         self.failed |= other.failed;
         if other.text.is_empty() {
