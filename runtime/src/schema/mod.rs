@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::trace::Type;
 use crate::sync::lock;
 
-const REMEMBERED: usize = 32;
+const REMEMBERED: usize = 64;
 
 thread_local! {
     /// What this thread has asked for, each in the place that its address says.
@@ -56,7 +56,7 @@ fn known(of: &'static Type) -> Known {
     // compiler found their tracing to be the same code.
     let address = std::ptr::from_ref(of).addr();
     KNOWN.with(|places| {
-        let place = &places[address / align_of::<Type>() % REMEMBERED];
+        let place = &places[address / size_of::<Type>() % REMEMBERED];
         if let (remembered, known) = place.get()
             && remembered == address
         {
@@ -64,8 +64,11 @@ fn known(of: &'static Type) -> Known {
         }
         // Nothing is locked while the type's own code runs.
         let found = lock(&FOUND).get(&address).copied();
-        let known = found.unwrap_or_else(|| traced(of));
-        lock(&FOUND).insert(address, known);
+        let known = found.unwrap_or_else(|| {
+            let known = traced(of);
+            lock(&FOUND).insert(address, known);
+            known
+        });
         place.set((address, known));
         known
     })
