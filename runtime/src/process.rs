@@ -19,12 +19,16 @@ static IS_REPLACED: AtomicBool = AtomicBool::new(false);
 /// Makes `cache` the one that functions use from now on, unless they name
 /// another with `cache = …`.
 ///
-/// The first cache a process has, installed or configured by the environment,
-/// is not dropped when another takes its place.
+/// Install it before the first call: the first cache that a process has, be it
+/// installed or configured by the environment, is there to the end. When
+/// another takes its place, it keeps its connections and values, and its
+/// servers stay in the metrics.
 pub fn install(cache: Cache) {
     if let Err(later) = FIRST.set(Some(cache)) {
-        *write(&LATER) = later;
+        let replaced = std::mem::replace(&mut *write(&LATER), later);
         IS_REPLACED.store(true, Ordering::Release);
+        // With nothing locked, as it may have connections to close.
+        drop(replaced);
     }
 }
 
