@@ -77,7 +77,7 @@ impl Near {
 
     /// Keeps a value, unless its key has been forgotten since.
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
-        let Some(expires) = self.clock.tick().checked_add(time.into()) else { return };
+        let expires = self.clock.tick().saturating_add(time.into());
         let forgotten = lock(self.stripe(key));
         if *forgotten == since.0 && !time.is_zero() {
             self.items.insert(key, NearItem { record, holds, expires });
