@@ -102,6 +102,8 @@ impl Observer {
         self.exporter.reset();
         let mut records = Vec::new();
         let metrics = collected.last().into_iter().flat_map(|last| last.scope_metrics());
+        // The SDK may have some of its own.
+        let metrics = metrics.filter(|metrics| metrics.scope().name() == "memocached");
         // Connections are not a call's own.
         let is_a_calls = |metric: &&Metric| !metric.name().starts_with("db.client.connection.");
         for metric in metrics.flat_map(ScopeMetrics::metrics).filter(is_a_calls) {

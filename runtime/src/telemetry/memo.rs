@@ -9,7 +9,7 @@ use tracing::{Level, Span};
 use super::callsite::{NamedSpan, Naming};
 use super::metrics;
 use super::names::{attributes, spans, targets};
-use super::series::Kept;
+use super::series::{Kept, Series};
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
@@ -79,7 +79,8 @@ impl MissReason {
 pub(crate) struct SiteTelemetry {
     span: &'static NamedSpan,
     template: &'static str,
-    series: Kept<metrics::Memo>,
+    computations: Kept<Series<f64>>,
+    sizes: Kept<Series<u64>>,
     pub(crate) stats: &'static Stats,
 }
 
@@ -91,7 +92,7 @@ impl SiteTelemetry {
         place: (&'static str, u32),
     ) -> Self {
         let span = NamedSpan::leak(Naming { name: function, target: TARGET, place: Some(place), fields: FIELDS });
-        SiteTelemetry { span, template, series: Kept::none(), stats: Stats::of(name) }
+        SiteTelemetry { span, template, computations: Kept::none(), sizes: Kept::none(), stats: Stats::of(name) }
     }
 
     pub(crate) fn open(&'static self) -> CallSpan {
@@ -331,12 +332,12 @@ impl CallSpan {
     fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
-        metrics::computed(&self.site.series, self.stats.name, nanos);
+        metrics::computed(&self.site.computations, self.stats.name, nanos);
         nanos
     }
 
     pub(crate) fn stored(&self, size: usize) {
-        metrics::item_size(&self.site.series, self.stats.name, size);
+        metrics::item_size(&self.site.sizes, self.stats.name, size);
         if !self.span.is_disabled() {
             self.span.record(attributes::ITEM_SIZE, signed(size as u64));
         }
@@ -371,7 +372,7 @@ impl CallSpan {
     }
 
     fn found(&self, result: CacheResult, size: usize) {
-        metrics::item_size(&self.site.series, self.stats.name, size);
+        metrics::item_size(&self.site.sizes, self.stats.name, size);
         self.finish(result, Some(size));
     }
 

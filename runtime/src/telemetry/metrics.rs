@@ -96,26 +96,16 @@ pub(crate) const fn no_successes() -> Successes {
 /// Those of exchanges with no node, or with several.
 static PLACELESS: Successes = no_successes();
 
-/// The series of one memoized function.
-#[derive(Debug)]
-pub(crate) struct Memo {
-    compute: Series<f64>,
-    size: Series<u64>,
+pub(crate) fn computed(series: &Kept<Series<f64>>, name: &'static str, nanos: u64) {
+    series.with(|bound| Series::of(&bound.compute, named(name)), |series| series.record(seconds(nanos)));
 }
 
-impl Memo {
-    fn of(name: &'static str, bound: &Bound) -> Self {
-        let attributes = || vec![KeyValue::new(attributes::CACHE_NAME, name)];
-        Memo { compute: Series::of(&bound.compute, attributes()), size: Series::of(&bound.size, attributes()) }
-    }
+pub(crate) fn item_size(series: &Kept<Series<u64>>, name: &'static str, size: usize) {
+    series.with(|bound| Series::of(&bound.size, named(name)), |series| series.record(size as u64));
 }
 
-pub(crate) fn computed(memo: &Kept<Memo>, name: &'static str, nanos: u64) {
-    memo.with(|bound| Memo::of(name, bound), |memo| memo.compute.record(seconds(nanos)));
-}
-
-pub(crate) fn item_size(memo: &Kept<Memo>, name: &'static str, size: usize) {
-    memo.with(|bound| Memo::of(name, bound), |memo| memo.size.record(size as u64));
+fn named(name: &'static str) -> Vec<KeyValue> {
+    vec![KeyValue::new(attributes::CACHE_NAME, name)]
 }
 
 /// Records, if there is anywhere to.
