@@ -12,6 +12,7 @@ use crate::key_part::KeyPart;
 #[test]
 fn different_arguments_of_any_types_give_different_keys() {
     let mut numbers = Numbers::new(&[], 2026);
+    let (mut different, mut functions) = (0, String::new());
     for _ in 0..500 {
         let function = Function::any(&mut numbers);
         let mut seen: HashMap<String, [Value; 2]> = HashMap::new();
@@ -23,6 +24,13 @@ fn different_arguments_of_any_types_give_different_keys() {
             }
             seen.insert(key, values);
         }
+        different += seen.len();
+        functions += &format!("{function:?}");
+    }
+    // Else they meet themselves, or only those of their kind.
+    assert!(different > 500 * 100, "{different} different calls");
+    for ty in ["Number", "Text", "Option", "Tuple", "List", "Set", "Map", "Pieces", "Enum"] {
+        assert!(functions.contains(ty), "no {ty}");
     }
 }
 
