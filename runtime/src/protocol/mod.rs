@@ -12,7 +12,7 @@ mod classic;
 mod compose;
 mod greeting;
 mod meta;
-#[cfg(test)]
+#[cfg(all(test, feature = "tokio"))]
 mod oracle;
 mod scan;
 #[cfg(any(test, fuzzing))]
