@@ -8,7 +8,7 @@ use crate::builder::Builder;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::codec::Standard;
-use crate::config::{Enabled, Record, Settings};
+use crate::config::{Record, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::flight::Flights;
@@ -133,8 +133,7 @@ impl Cache {
 
     #[inline]
     pub(crate) fn caches(&self, site: &str) -> bool {
-        let enabled = &self.backend.settings().enabled;
-        *enabled == Enabled::All || enabled.includes(site)
+        self.backend.settings().enabled.includes(site)
     }
 
     pub(crate) fn wrapping(&self) -> Wrapping<'_> {

@@ -230,16 +230,20 @@ fn incomplete(pair: &str) -> Error {
 }
 
 impl Enabled {
+    #[inline]
     pub(crate) fn includes(&self, site: &str) -> bool {
         match self {
             Enabled::All => true,
             Enabled::None => false,
-            Enabled::Without(names) => {
-                let last = site.rsplit("::").next().unwrap_or(site);
-                !names.iter().any(|name| name == site || name == last)
-            }
+            Enabled::Without(names) => !are_of(names, site),
         }
     }
+}
+
+/// Whether one of the names is the site's: its path, or the last part of it.
+fn are_of(names: &[String], site: &str) -> bool {
+    let last = site.rsplit("::").next().unwrap_or(site);
+    names.iter().any(|name| name == site || name == last)
 }
 
 #[cfg(test)]
