@@ -21,6 +21,8 @@ mod memcached;
 #[cfg(any(all(test, feature = "memcache"), fuzzing))]
 pub mod any_bytes;
 #[cfg(test)]
+mod shuttled;
+#[cfg(test)]
 mod timed;
 #[cfg(all(test, feature = "memcache", feature = "tokio"))]
 mod together;

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::shim::{Mutex, lock};
+use super::locks::{Mutex, lock};
 use crate::error::ErrorKind;
 
 /// Failures in a row that open the circuit, other than refused connections.

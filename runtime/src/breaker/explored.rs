@@ -1,17 +1,5 @@
 //! A circuit under every order of events that a scheduler comes up with.
 
-mod shim {
-    use std::sync::PoisonError;
-
-    use shuttle::sync::MutexGuard;
-
-    pub(super) use shuttle::sync::Mutex;
-
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[path = "circuit.rs"]
 #[allow(dead_code, reason = "the whole of it, for what is tried here")]
 #[allow(clippy::duplicate_mod, reason = "once more, on another lock")]
@@ -25,6 +13,7 @@ use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::thread;
 
 use crate::error::ErrorKind;
+use crate::shuttled as locks;
 
 const CALLERS: usize = 3;
 

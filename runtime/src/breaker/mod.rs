@@ -3,8 +3,8 @@
 mod circuit;
 #[cfg(test)]
 mod explored;
-mod shim;
 
+use crate::sync as locks;
 pub(crate) use circuit::{Admission, Breaker, Pauses, Refusal};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::shim::{Condvar, Mutex, MutexGuard};
+use super::locks::{Condvar, Mutex, MutexGuard, lock};
 
 /// The state of one flight. `B` is what entitles a leader to more than
 /// computing, `L` what it lands with.
@@ -175,7 +175,7 @@ impl<B, L: Clone> Board<B, L> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<B, L>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,9 +1,5 @@
 //! The board under every order of events that a scheduler comes up with.
 
-mod shim {
-    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-}
-
 #[path = "board.rs"]
 #[allow(dead_code, reason = "the whole of it, for what is tried here")]
 #[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
@@ -16,6 +12,8 @@ use std::time::Duration;
 
 use board::{Arrival, Board, Left};
 use shuttle::{future, thread};
+
+use crate::shuttled as locks;
 
 /// As good as for ever: here, no time passes.
 const PATIENT: Duration = Duration::from_secs(86_400);

@@ -12,7 +12,6 @@ mod explored;
 mod landfall;
 #[cfg(test)]
 mod parts;
-mod shim;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::record::Record;
+use crate::sync as locks;
 use crate::sync::{lock, share_of};
 use board::{Arrival, Board, Left};
 pub(crate) use course::{Course, Entered};

@@ -1,15 +1,5 @@
 //! Lending under every order of events that a scheduler comes up with.
 
-mod shim {
-    use std::sync::PoisonError;
-
-    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
-
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[path = "lending.rs"]
 #[allow(dead_code, reason = "the whole of it, for what is tried here")]
 #[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
@@ -23,6 +13,8 @@ use std::time::Duration;
 use lending::{Permit, Pool};
 use shuttle::sync::Mutex;
 use shuttle::thread;
+
+use crate::shuttled as locks;
 
 /// As good as for ever: here, no time passes, and who waits in vain is found.
 const PATIENT: Duration = Duration::from_secs(86_400);

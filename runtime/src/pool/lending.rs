@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::shim::{Condvar, Mutex, MutexGuard, lock};
+use super::locks::{Condvar, Mutex, MutexGuard, lock};
 use crate::census::Connections;
 
 /// Connections of type `C`, at most `limit` open at once.

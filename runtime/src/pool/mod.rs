@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod explored;
 mod lending;
-mod shim;
 
+use crate::sync as locks;
 pub(crate) use lending::{Permit, Pool};
 
 #[cfg(test)]
