@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use memocached::{Cache, memcached};
 
+use crate::support::damage::with_each_bit_flipped;
 use crate::support::memcached::Memcached;
 use crate::support::process::{again, output, role};
 
@@ -37,16 +38,6 @@ fn with_secret(server: &Memcached, secret: &[u8]) -> Cache {
     builder.auth_key(secret).build().expect("a secret")
 }
 
-fn store(server: &Memcached, key: &str, flags: u32, bytes: &[u8]) {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(server.address()).expect("the server listens");
-    let head = format!("ms {key} {} F{flags} T60\r\n", bytes.len());
-    stream.write_all(&[head.as_bytes(), bytes, b"\r\nquit\r\n"].concat()).expect("the server reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the server answers");
-    assert_eq!(answer, "HD\r\n");
-}
-
 /// Those of this crate's values, without signature and with one.
 const PLAIN: u32 = 0x6D63_0000;
 const SIGNED: u32 = 0x6D63_0100;
@@ -75,7 +66,7 @@ fn a_value_that_is_not_signed_so_is_not_used() {
     };
     let refused = |what: &str, flags: u32, bytes: &[u8]| {
         assert_eq!(server.command("flush_all"), "OK");
-        store(&server, "signed:1", flags, bytes);
+        server.store("signed:1", flags, bytes);
         assert_eq!(computed(|| assert_eq!(signed(&mine, 1), Some(3))), 1, "{what}");
     };
     let unsigned = stored_by(&plain, 1);
@@ -89,15 +80,13 @@ fn a_value_that_is_not_signed_so_is_not_used() {
     refused("one with a forged signature", SIGNED, &[&unsigned[..], number, &[0; 32]].concat());
     refused("the own one without its mark", PLAIN, &own);
     refused("compressed, as it is said", SIGNED | 8, &own);
-    for bit in 0..own.len() * 8 {
-        let mut flipped = own.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
+    for (bit, flipped) in with_each_bit_flipped(&own) {
         refused(&format!("bit {bit}"), SIGNED, &flipped);
     }
     for end in 0..own.len() {
         refused(&format!("{end} bytes"), SIGNED, &own[..end]);
     }
-    store(&server, "signed:1", SIGNED, &own);
+    server.store("signed:1", SIGNED, &own);
     assert_eq!(computed(|| signed(&mine, 1)), 0, "as it was, it is a hit");
     assert_eq!(computed(|| signed(&plain, 1)), 1, "and not for who has no secret");
 }

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use memocached::{Cache, memcached};
 use serde::{Deserialize, Serialize};
 
+use crate::support::damage::with_each_bit_flipped;
 use crate::support::memcached::Memcached;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -82,9 +83,7 @@ fn no_flipped_bit_no_cut_and_no_more_is_taken_for_the_value() {
         assert_eq!(server.command("flush_all"), "OK");
         function(&cache, 1);
         let stored = server.stored("integrity:1").expect("stored");
-        for bit in 0..stored.len() * 8 {
-            let mut flipped = stored.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
+        for (bit, flipped) in with_each_bit_flipped(&stored) {
             refuses(&format!("bit {bit}"), &flipped);
         }
         for end in 0..stored.len() {
@@ -139,9 +138,7 @@ fn damage_to_a_compressed_value_never_changes_it() {
         assert_eq!(server.command("flush_all"), "OK");
         function(&cache, 1);
         let stored = server.stored("integrity:1").expect("stored");
-        for bit in 0..stored.len() * 8 {
-            let mut flipped = stored.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
+        for (bit, flipped) in with_each_bit_flipped(&stored) {
             intruder.store("integrity:1", FLAGS | 8, &flipped);
             assert_eq!(function(&cache, 1), page(1), "{codec}, bit {bit}");
         }

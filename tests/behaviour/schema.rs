@@ -68,12 +68,12 @@ fn damaged_bytes_are_a_miss() {
     for place in [0, 3, 10, 20, 30, 40, stored.len() - 1] {
         let mut damaged = stored.clone();
         damaged[place] ^= 1;
-        server.store("schema:user:1", &damaged);
+        server.store("schema:user:1", 1, &damaged);
         assert_eq!(same::user(&cache, 1).id, 2, "byte {place}");
-        server.store("schema:user:1", &damaged[..damaged.len() - 1]);
+        server.store("schema:user:1", 1, &damaged[..damaged.len() - 1]);
         assert_eq!(same::user(&cache, 1).id, 2, "byte {place}, cut");
     }
-    server.store("schema:user:1", &stored);
+    server.store("schema:user:1", 1, &stored);
     assert_eq!(same::user(&cache, 1).id, 1);
 }
 
@@ -83,7 +83,7 @@ fn another_keys_value_is_a_miss() {
     let cache = server.cache();
     first::user(&cache, 1);
     let stored = server.stored("schema:user:1").expect("stored");
-    server.store("schema:user:2", &stored);
+    server.store("schema:user:2", 1, &stored);
     assert_eq!(same::user(&cache, 2).id, 2);
 }
 

@@ -221,7 +221,7 @@ fn what_is_told_in_confidence_is_nowhere_to_be_seen() {
     assert!(found.len() >= 10, "{} errors", found.len());
     found.iter().for_each(&mut show);
     // Under another function's key, and damaged.
-    server.store(record_entry(&cache, &Request { patient: CANARY.into() }, CANARY).key(), b"CANARY");
+    server.store(record_entry(&cache, &Request { patient: CANARY.into() }, CANARY).key(), 1, b"CANARY");
     calls(&cache);
     for answer in ANSWERS {
         let quick = builder().timeout(Duration::from_millis(300));

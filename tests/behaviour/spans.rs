@@ -152,11 +152,11 @@ fn each_miss_says_why() {
         pair.map(|pair| pair.value.to_string()).unwrap_or_default()
     };
     assert_eq!(reason(&|| {}), "absent");
-    assert_eq!(reason(&|| server.store("spans:5", b"something else")), "schema");
+    assert_eq!(reason(&|| server.store("spans:5", 1, b"something else")), "schema");
     square(&cache, 5);
     let mut stored = server.stored("spans:5").unwrap();
     *stored.last_mut().unwrap() ^= 1;
-    assert_eq!(reason(&|| server.store("spans:5", &stored)), "decode_error");
+    assert_eq!(reason(&|| server.store("spans:5", 1, &stored)), "decode_error");
 }
 
 #[memcached(key = "spans:json:<name>", ttl = 60, codec = json)]

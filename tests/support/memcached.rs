@@ -89,10 +89,10 @@ impl Memcached {
         answer.starts_with(b"VA ").then(|| answer[end + 2..answer.len() - 2].to_vec())
     }
 
-    /// Stores bytes under `key`, flags included, as this crate would.
-    pub(crate) fn store(&self, key: &str, value: &[u8]) {
+    /// Stores bytes under `key` with these flags.
+    pub(crate) fn store(&self, key: &str, flags: u32, value: &[u8]) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
-        let head = format!("ms {key} {} F1 T60\r\n", value.len());
+        let head = format!("ms {key} {} F{flags} T60\r\n", value.len());
         stream.write_all(&[head.as_bytes(), value, b"\r\nquit\r\n"].concat()).expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");

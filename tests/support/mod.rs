@@ -3,6 +3,7 @@
 pub(crate) mod asking;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod damage;
 pub(crate) mod folder;
 pub(crate) mod full;
 pub(crate) mod memcached;
