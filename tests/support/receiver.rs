@@ -15,12 +15,19 @@ pub(crate) struct Receiver {
     port: u16,
 }
 
+/// Where the tests run in the background, an interrupt would be ignored.
+const OTELTAP: &str = "\
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module('oteltap', run_name='__main__', alter_sys=True)
+";
+
 impl Receiver {
     pub(crate) fn start() -> Self {
         let port = free_port();
         let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
         let child = Command::new("python3")
-            .args(["-u", "-m", "oteltap", "--port", &port.to_string()])
+            .args(["-u", "-c", OTELTAP, "--port", &port.to_string()])
             .env("PYTHONPATH", modules)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
