@@ -2,11 +2,11 @@
 
 pub use std::boxed::Box;
 
+pub use crate::call::freshness::SingleFlight;
+pub use crate::call::policy::{Chosen, Configured};
+pub use crate::call::shape::{Probe, shapes};
+pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::{Address, Memo, Ready, ready};
-pub use crate::policy::{Chosen, Configured};
-pub use crate::shape::{Probe, shapes};
-pub use crate::site::{Description, Site, SiteTtl};
-pub use crate::terms::SingleFlight;
 
 /// Stands for a value in code that is never reached.
 #[must_use]

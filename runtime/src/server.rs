@@ -55,6 +55,32 @@ pub enum Protocol {
     Ascii,
 }
 
+/// How keys are spread over several servers.
+///
+/// Programs that share a cache must agree on it, and on the list of servers:
+/// names are hashed as they are written, never resolved. A namespace is not
+/// hashed, as the key prefixes of libmemcached and pymemcache are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Distribution {
+    /// libmemcached's weighted ketama: a server that leaves or joins moves
+    /// about its own share of the keys.
+    ///
+    /// Also php-memcached with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with
+    /// `ketama_weighted`, and twemproxy with `distribution: ketama` and `hash:
+    /// md5`.
+    #[default]
+    Ketama,
+    /// pymemcache's `HashClient` with keys of type `str`: a server that leaves
+    /// moves its own keys only. Weights make no difference. Its `key_prefix` is
+    /// a namespace with a colon behind it.
+    Rendezvous,
+    /// libmemcached's default, and php-memcached's: the hash of the key modulo
+    /// the number of servers, in the order of the list. A server that leaves or
+    /// joins moves nearly all keys. Weights make no difference.
+    Modula,
+}
+
 /// What becomes of the keys of a server that is out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

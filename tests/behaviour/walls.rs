@@ -1,7 +1,28 @@
-//! Each third-party crate is named in one place, and layers look down only.
+//! Each third-party crate is named in one place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Who may name which crate: every path that begins with the second.
+const CRATES: [(&str, &str); 17] = [
+    ("bincode::", "codec/"),
+    ("postcard::", "codec/"),
+    ("serde_json::", "codec/"),
+    ("memcache::", "protocol/"),
+    ("rustls::", "net/tls"),
+    ("tokio_rustls::", "net/tls"),
+    ("forkguard::", "node/pool/"),
+    ("quick_cache::", "bounded"),
+    ("coarsetime::", "time/clock"),
+    ("sha2::", "key/"),
+    ("hmac::", "value/signature"),
+    ("md5::", "cluster/ring/ketama"),
+    ("humantime::", "config/"),
+    ("itoa::", "key/part"),
+    ("miniz_oxide::", "value/flags"),
+    ("tracing::", "telemetry/"),
+    ("opentelemetry::", "telemetry/"),
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -14,9 +35,27 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The runtime's files by name without ending, with their code but not their
-/// tests.
-fn files() -> Vec<(String, String)> {
+/// A file's path without its ending, such as `node/pool/mod`, and its code
+/// without comments and tests.
+struct File {
+    path: String,
+    code: String,
+}
+
+impl File {
+    /// The first part of the path: a folder, or a file beside the folders.
+    fn folder(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default()
+    }
+
+    /// The path as other files name it: `node::pool`.
+    fn module(&self) -> String {
+        self.path.trim_end_matches("/mod").replace('/', "::")
+    }
+}
+
+/// The runtime's files but those that only tests have.
+fn files() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src");
     let mut paths = Vec::new();
     sources(&root, &mut paths);
@@ -24,142 +63,41 @@ fn files() -> Vec<(String, String)> {
         let name = path.strip_prefix(&root).unwrap().with_extension("").to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("\nmod tests {").next().unwrap_or_default();
-        (name, code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n"))
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        File { path: name, code }
     };
-    let files = paths.into_iter().map(file).collect::<Vec<_>>();
-    let lib = files.iter().find(|(name, _)| name == "lib").map(|(_, text)| text.clone()).unwrap_or_default();
-    // What is there for tests alone belongs to no layer.
-    let lines: Vec<&str> = lib.lines().collect();
-    let for_tests = |name: &str| {
-        let declaration = format!("mod {name};");
-        lines
-            .windows(2)
-            .any(|pair| pair[1].ends_with(&declaration) && (pair[0].contains("(test)") || pair[0].contains("(test,")))
+    let files: Vec<File> = paths.into_iter().map(file).collect();
+    let for_tests: Vec<String> = files.iter().flat_map(children_for_tests).collect();
+    files.into_iter().filter(|file| !for_tests.contains(&file.module()) && file.folder() != "tests").collect()
+}
+
+/// The modules that a file declares for tests alone.
+fn children_for_tests(file: &File) -> Vec<String> {
+    let lines: Vec<&str> = file.code.lines().map(str::trim).collect();
+    let declared = lines
+        .windows(2)
+        .filter(|pair| ["(test)", "(test,", "(any(test", "(any(all(test"].iter().any(|test| pair[0].contains(test)));
+    let name = |pair: &[&str]| Some(pair[1].split("mod ").nth(1)?.strip_suffix(';')?.to_owned());
+    let parent = match file.module().as_str() {
+        "lib" => String::new(),
+        module => format!("{module}::"),
     };
-    files.into_iter().filter(|(name, _)| !for_tests(name)).collect()
+    declared.filter_map(name).map(|name| format!("{parent}{name}")).collect()
 }
 
 #[test]
 fn a_crate_is_named_in_one_place() {
-    let walls = [
-        ("bincode::", "codec"),
-        ("postcard::", "codec"),
-        ("serde_json::", "codec"),
-        ("memcache::", "protocol"),
-        ("rustls::", "tls"),
-        ("tokio_rustls::", "tls"),
-        ("forkguard::", "pool"),
-        ("quick_cache::", "bounded"),
-        ("coarsetime::", "clock"),
-        ("sha2::", "key"),
-        ("hmac::", "signature"),
-        ("md5::", "ring/ketama"),
-        ("humantime::", "config"),
-        ("itoa::", "key_part"),
-        ("miniz_oxide::", "foreign"),
-        ("tracing::", "telemetry/"),
-        ("opentelemetry::", "telemetry/"),
-    ];
-    for (name, text) in files() {
-        for (package, wall) in walls {
-            // `::` in front: a module of ours may be called alike.
-            let named = text.split(package).count() > 1;
-            assert!(!named || name.starts_with(wall), "{name} names {package}");
+    for file in files() {
+        for (package, wall) in CRATES {
+            let is_named = file.code.contains(package);
+            assert!(!is_named || file.path.starts_with(wall), "{} names {package}", file.path);
         }
     }
 }
 
 #[test]
-fn a_layer_uses_itself_and_what_is_below() {
-    const LAYERS: [&[&str]; 5] = [
-        &[
-            "aside",
-            "budget",
-            "chance",
-            "clock",
-            "codec",
-            "envelope",
-            "error",
-            "exchange",
-            "foreign",
-            "key",
-            "key_part",
-            "mode",
-            "nearest",
-            "protocol",
-            "record",
-            "ring",
-            "schema",
-            "server",
-            "shape",
-            "signature",
-            "sync",
-            "terms",
-        ],
-        &[
-            "alarm",
-            "async_connection",
-            "async_pool",
-            "background",
-            "bounded",
-            "breaker",
-            "census",
-            "comeback",
-            "connection",
-            "embedded",
-            "endpoint",
-            "flight",
-            "journal",
-            "keeper",
-            "mark",
-            "near",
-            "node",
-            "pipeline",
-            "pool",
-            "prober",
-            "resolve",
-            "socket",
-            "tls",
-            "vigil",
-        ],
-        &["cluster", "discovery", "members", "route", "store"],
-        &["call", "flow", "lease", "negative", "place", "policy"],
-        &[
-            "backend",
-            "builder",
-            "cache",
-            "client",
-            "config",
-            "convert",
-            "entry",
-            "errands",
-            "generation",
-            "process",
-            "site",
-            "private",
-            "lib",
-        ],
-    ];
-    // A call is addressed by its site and finds its cache: the one way up.
-    const UP: [(&str, &str); 7] = [
-        ("call", "cache"),
-        ("call", "site"),
-        ("call", "process"),
-        ("place", "cache"),
-        ("lease", "cache"),
-        ("policy", "cache"),
-        ("lib", ""),
-    ];
-    let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
-    for (name, text) in files().into_iter().filter(|(name, _)| !name.starts_with("telemetry/")) {
-        let name = name.trim_end_matches("/mod").to_owned();
-        let name = name.split('/').next().unwrap_or_default().to_owned();
-        let own = layer(&name).unwrap_or_else(|| panic!("{name} belongs to no layer"));
-        for used in text.split("crate::").skip(1) {
-            let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-            let Some(other) = layer(used) else { continue };
-            assert!(other <= own || UP.contains(&(&name, used)), "{name} looks up to {used}");
-        }
-        assert!(own > 1 || !text.contains("crate::telemetry"), "{name} tells a story");
-    }
+fn the_root_has_few_files_beside_its_folders() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src");
+    let files = fs::read_dir(root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    assert!(files <= 12, "{files} files");
 }

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| memocached::any_bytes::bincode(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| memocached::tests::any_input::bincode(bytes));

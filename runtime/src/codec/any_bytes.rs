@@ -42,5 +42,5 @@ fn comes_back<T: Serialize + DeserializeOwned>(codec: Standard, bytes: &[u8]) {
     let Some(once) = codec.decode(bytes).ok().and_then(|value| stored(&value)) else { return };
     let back = codec.decode(&once).expect("what has been stored can be read");
     let again = stored(&back).expect("what has been read can be stored");
-    assert!(super::fidelity::same(&codec.decode(&again).expect("as before"), &back), "{once:?} became {again:?}");
+    assert!(super::round_trip::same(&codec.decode(&again).expect("as before"), &back), "{once:?} became {again:?}");
 }

@@ -5,12 +5,14 @@
 
 #[cfg(all(any(test, fuzzing), feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) mod any_bytes;
-#[cfg(all(test, feature = "bincode", feature = "postcard", feature = "json"))]
-mod bombs;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod depth;
+#[cfg(all(test, feature = "bincode", feature = "postcard", feature = "json"))]
+mod hostile_tests;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
-mod fidelity;
+mod round_trip;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+pub(crate) mod schema;
 mod standard;
 
 use std::fmt::Display;
@@ -152,7 +154,7 @@ macro_rules! serde_codec {
                 let start = out.len();
                 $module::encode(value, out)?;
                 let back: T = $module::decode(&out[start..]).map_err(Error::encode)?;
-                if fidelity::same(value, &back) { Ok(()) } else { Err(Error::encode(UNFAITHFUL)) }
+                if round_trip::same(value, &back) { Ok(()) } else { Err(Error::encode(UNFAITHFUL)) }
             }
 
             fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
@@ -160,7 +162,7 @@ macro_rules! serde_codec {
             }
 
             fn schema(&self) -> u64 {
-                crate::schema::fingerprint::<T>()
+                schema::fingerprint::<T>()
             }
 
             fn flags(&self) -> u32 {
@@ -209,7 +211,7 @@ impl<T: Display + FromStr> Codec<T> for Text {
 /// that many would be read.
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
-    if crate::schema::is_bounded::<T>() {
+    if schema::is_bounded::<T>() {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Decode, "there is a sequence in it of what takes no bytes, such as `Vec<()>`"))

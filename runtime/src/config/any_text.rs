@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::environment::{VARIABLES, strange};
 use super::{LARGEST_NEAR, LONGEST_CREDENTIAL, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Secret, Settings};
+use crate::call::freshness::Jitter;
 use crate::error::ErrorKind;
 use crate::exchange::Ttl;
 use crate::server::Server;
-use crate::terms::Jitter;
 
 /// Panics if text is judged as none should be. Each line is the value of the
 /// variable that its first letter stands for.

@@ -12,8 +12,8 @@ use super::forms::{
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
-use crate::signature::Secret;
 use crate::telemetry;
+use crate::value::signature::Secret;
 
 /// Sets one thing from text, or says what is accepted.
 pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
@@ -111,9 +111,9 @@ mod tests {
 
     use super::super::{Enabled, Record};
     use super::*;
+    use crate::call::freshness::Jitter;
     use crate::exchange::Ttl;
-    use crate::ring::Distribution;
-    use crate::terms::Jitter;
+    use crate::server::Distribution;
 
     fn read(name: &str, value: &str) -> Result<Settings, Error> {
         Settings::from_lookup(|asked| (asked == name).then(|| value.to_owned()))

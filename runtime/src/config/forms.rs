@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::{Enabled, Record};
+use crate::call::freshness::Jitter;
 use crate::exchange::Ttl;
-use crate::ring::Distribution;
-use crate::server::{Failover, Protocol};
-use crate::terms::Jitter;
+use crate::server::{Distribution, Failover, Protocol};
 
 /// Sets a place to a value that could be read, or says what is accepted.
 pub(super) fn assign<T: Accepted>(place: &mut T, value: Option<T>) -> Result<(), String> {

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::compose::say;
 use super::scan::{self, ALIEN};
+use super::words::say;
 use super::{Expect, Malformed, Progress, Ticket, Unspeakable, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Guard, Item, Items, Keys, Lease, RENEWED, Reply, Request, Ttl, Write};

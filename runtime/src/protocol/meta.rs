@@ -5,8 +5,8 @@
 
 use memcache::exp::{MetaOp, ReturnCode};
 
-use super::compose::say;
 use super::scan::{self, ALIEN};
+use super::words::say;
 use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Guard, Item, Lease, RENEWED, Reply, Request, Token, Ttl, Write};

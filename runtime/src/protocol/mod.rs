@@ -9,14 +9,15 @@
 
 mod buffer;
 mod classic;
-mod compose;
+#[cfg(all(test, feature = "tokio"))]
+mod differential_tests;
 mod greeting;
 mod meta;
-#[cfg(all(test, feature = "tokio"))]
-mod oracle;
 mod scan;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod streams;
+pub(crate) mod stream_tests;
+
+mod words;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

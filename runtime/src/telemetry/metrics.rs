@@ -11,8 +11,9 @@ use std::time::Duration;
 use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
-use super::client::{CANCELLED, Peer};
+use super::exchange::{CANCELLED, Peer};
 use super::names::{attributes, metrics};
+#[cfg(feature = "memcache")]
 use super::nodes;
 use super::series::{Kept, Series};
 use super::stats::{CacheResult, Stats};
@@ -51,6 +52,7 @@ pub fn enable_metrics_views() {
     let meter = global::meter("memocached");
     observe_calls(&meter);
     observe_sites(&meter);
+    #[cfg(feature = "memcache")]
     nodes::observe(&meter);
     *write(&BOUND) = Some(bind(&meter));
     TIMES_BOUND.fetch_add(1, Ordering::Release);

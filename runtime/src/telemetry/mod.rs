@@ -1,14 +1,15 @@
 //! Facts → spans, events and instruments; the only module that names
 //! `tracing` and `opentelemetry`.
 //!
-//! Other layers report what happened by the methods of [`memo::CallSpan`] and
-//! [`client::Exchange`]; nothing here decides anything about caching.
+//! Other layers report what happened by the methods of [`call::CallSpan`] and
+//! [`exchange::Exchange`]; nothing here decides anything about caching.
 
-pub(crate) mod client;
+pub(crate) mod call;
+pub(crate) mod exchange;
 pub(crate) mod latency;
-pub(crate) mod memo;
 pub(crate) mod metrics;
 pub mod names;
+#[cfg(feature = "memcache")]
 pub(crate) mod nodes;
 pub(crate) mod report;
 mod series;

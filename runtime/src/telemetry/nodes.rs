@@ -8,10 +8,10 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use super::client::Peer;
+use super::exchange::Peer;
 use super::metrics::record;
 use super::names::{attributes, metrics};
-use crate::census::{Census, Connections};
+use crate::node::observer::{Census, Connections};
 use crate::sync::lock;
 
 /// Whose nodes are looked at.

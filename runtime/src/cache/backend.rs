@@ -1,0 +1,105 @@
+//! A store with the settings that it is used under: what a cache and a client
+//! share.
+
+use std::sync::Arc;
+
+use crate::cache::generation::Generation;
+use crate::cache::near::Near;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::key::prefix;
+use crate::random::Chance;
+use crate::singleflight::Flights;
+use crate::singleflight::lease::Lease;
+use crate::singleflight::liveness::Vigil;
+use crate::store::Store;
+use crate::store::embedded::Embedded;
+use crate::time::budget::Budget;
+use crate::time::clock::Clock;
+
+/// A clone is another handle of the same store.
+#[derive(Clone)]
+pub(crate) struct Backend(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    settings: Settings,
+    /// The namespace as keys have it in front.
+    prefix: String,
+    generation: Option<Generation>,
+    near: Near,
+    flights: Flights<Lease>,
+    vigil: Vigil,
+    chance: Chance,
+}
+
+impl Backend {
+    /// Connects to nothing yet.
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        Self::at(settings, &Clock::system())
+    }
+
+    /// As [`Backend::new`], by this clock.
+    pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Self, Error> {
+        let store = store(&settings, clock)?;
+        let prefix = prefix(&settings.namespace).concat();
+        let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
+        let near = Near::new(settings.near_size, clock.clone());
+        let (flights, vigil, chance) = (Flights::new(), Vigil::new(clock.clone()), Chance::new(clock.clone()));
+        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, vigil, chance })))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// What keys have in front, unless there is a generation.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
+    /// Of the namespace, if it can be flushed.
+    pub(crate) fn generation(&self) -> Option<&Generation> {
+        self.0.generation.as_ref()
+    }
+
+    /// Values kept in this process in front of the store.
+    pub(crate) fn near(&self) -> &Near {
+        &self.0.near
+    }
+
+    /// What callers in this process are computing now.
+    pub(crate) fn flights(&self) -> &Flights<Lease> {
+        &self.0.flights
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        &self.0.vigil
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.0.chance
+    }
+
+    /// The time one call may spend on I/O.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.0.settings.timeout, self.0.settings.connect_timeout)
+    }
+}
+
+fn store(settings: &Settings, clock: &Clock) -> Result<Store, Error> {
+    if settings.servers.is_empty() {
+        return Ok(Store::embedded(Embedded::new(settings.near_size, clock.clone())));
+    }
+    #[cfg(feature = "memcache")]
+    return Ok(Store::Cluster(crate::cluster::Cluster::new(settings.plan()?)?));
+    #[cfg(not(feature = "memcache"))]
+    Err(Error::new(
+        crate::error::ErrorKind::Configuration,
+        "memocached was built without its feature `memcache`: it cannot reach servers",
+    ))
+}

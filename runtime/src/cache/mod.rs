@@ -1,0 +1,162 @@
+//! The handle of a cache that memoized functions use.
+
+pub(crate) mod backend;
+pub(crate) mod generation;
+pub(crate) mod global;
+pub(crate) mod near;
+
+use std::fmt;
+
+use crate::cache::backend::Backend;
+use crate::cache::near::Near;
+use crate::call::freshness::Jitter;
+use crate::codec::Standard;
+use crate::config::builder::Builder;
+use crate::config::{Record, Settings};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::Ttl;
+use crate::random::Chance;
+use crate::singleflight::Flights;
+use crate::singleflight::lease::Lease;
+use crate::singleflight::liveness::Vigil;
+use crate::store::Store;
+use crate::telemetry;
+use crate::time::budget::Budget;
+use crate::time::clock::Clock;
+use crate::value::record::Wrapping;
+
+/// A cache that memoized functions keep their results in.
+///
+/// Most programs never name one: functions use the process-wide cache, which
+/// the environment configures on first use. A clone is another handle of the
+/// same cache.
+///
+/// ```
+/// use memocached::{Cache, memcached};
+///
+/// #[memcached(key = "double:<n>", ttl = 60, cache = cache, skip(cache))]
+/// fn double(cache: &Cache, n: u64) -> u64 {
+///     n * 2
+/// }
+///
+/// let cache = Cache::embedded();
+/// assert_eq!(double(&cache, 21), 42);
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    backend: Backend,
+    codec: Standard,
+}
+
+impl Cache {
+    /// A cache from the environment variables `MEMCACHED_*`.
+    ///
+    /// Nothing is connected to before the first use.
+    ///
+    /// # Errors
+    ///
+    /// If a variable has a value that cannot be used; the error names it.
+    pub fn from_env() -> Result<Cache, Error> {
+        let settings = Settings::from_env()?;
+        if settings.servers.is_empty() {
+            telemetry::announce_embedded();
+        }
+        Cache::new(settings)
+    }
+
+    /// Begins with the defaults that an empty environment means.
+    pub fn builder() -> Builder<Cache> {
+        Builder::new()
+    }
+
+    /// A cache in this process, private to its owner.
+    ///
+    /// # Panics
+    ///
+    /// If the crate was built without a codec (its feature `bincode`).
+    #[must_use]
+    pub fn embedded() -> Cache {
+        Cache::new(Settings::default()).expect("the default settings can be used")
+    }
+
+    pub(crate) fn new(settings: Settings) -> Result<Cache, Error> {
+        Self::at(settings, &Clock::system())
+    }
+
+    /// As [`Cache::new`], by this clock.
+    pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Cache, Error> {
+        let codec = settings.codec.ok_or_else(|| {
+            let message = "there is no codec: enable memocached's feature `bincode`, or choose another that is enabled";
+            Error::new(ErrorKind::Configuration, message)
+        })?;
+        Ok(Cache { backend: Backend::at(settings, clock)?, codec })
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.backend.store()
+    }
+
+    pub(crate) fn near(&self) -> &Near {
+        self.backend.near()
+    }
+
+    pub(crate) fn flights(&self) -> &Flights<Lease> {
+        self.backend.flights()
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        self.backend.vigil()
+    }
+
+    pub(crate) fn chance(&self) -> &Chance {
+        self.backend.chance()
+    }
+
+    pub(crate) fn codec(&self) -> &Standard {
+        &self.codec
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.backend.settings().namespace
+    }
+
+    pub(crate) fn jitter(&self) -> Jitter {
+        self.backend.settings().jitter
+    }
+
+    pub(crate) fn ttl(&self) -> Ttl {
+        self.backend.settings().ttl
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        self.backend.budget()
+    }
+
+    #[inline]
+    pub(crate) fn caches(&self, site: &str) -> bool {
+        self.backend.settings().enabled.includes(site)
+    }
+
+    pub(crate) fn wrapping(&self) -> Wrapping<'_> {
+        let settings = self.backend.settings();
+        Wrapping { compress: settings.compress, secret: settings.auth_key.as_ref() }
+    }
+
+    pub(crate) fn records_keys(&self) -> bool {
+        self.backend.settings().record != Record::Nothing
+    }
+
+    pub(crate) fn records_values(&self) -> bool {
+        self.backend.settings().record == Record::Values
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("settings", self.backend.settings()).finish_non_exhaustive()
+    }
+}

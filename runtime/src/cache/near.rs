@@ -1,0 +1,147 @@
+//! Values kept in this process in front of memcached, each for a short time.
+//!
+//! Bounded by bytes. What another process changes is noticed when that time is
+//! over, what this one changes at once.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::bounded::{Bounded, Weighed};
+use crate::sync::{lock, share_of};
+use crate::time::clock::{Clock, Tick};
+use crate::value::record::Record;
+
+/// The near tier of one cache.
+pub(crate) struct Near {
+    items: Bounded<NearItem>,
+    /// How often values under keys of a stripe have been forgotten.
+    forgotten: [Mutex<u64>; STRIPES],
+    clock: Clock,
+}
+
+const STRIPES: usize = 64;
+
+#[derive(Clone)]
+struct NearItem {
+    record: Arc<Record>,
+    holds: Holds,
+    expires: Tick,
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Value,
+    /// That there is no value, or an error.
+    Nothing,
+}
+
+impl Weighed for NearItem {
+    fn weight(&self) -> usize {
+        self.record.bytes.len()
+    }
+}
+
+/// The state of things before a value was looked for or computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Since(u64);
+
+impl Near {
+    /// A tier that holds about `capacity` bytes.
+    pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
+        let forgotten = std::array::from_fn(|_| Mutex::new(0));
+        Near { items: Bounded::new(capacity), forgotten, clock }
+    }
+
+    /// What is kept, by the time on the clock.
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
+        Some(self.current(key)?.record)
+    }
+
+    /// A value that is kept, as it is: see [`Record::is_plain`].
+    #[inline]
+    pub(crate) fn find_plain(&self, key: &str) -> Option<Arc<Record>> {
+        let NearItem { record, holds, .. } = self.current(key)?;
+        (holds == Holds::Value && record.is_plain()).then_some(record)
+    }
+
+    #[inline]
+    fn current(&self, key: &str) -> Option<NearItem> {
+        self.items.get(key).filter(|item| self.clock.tick() < item.expires)
+    }
+
+    /// To be asked for before the value is.
+    pub(crate) fn since(&self, key: &str) -> Since {
+        Since(*lock(self.stripe(key)))
+    }
+
+    /// Keeps a value, unless its key has been forgotten since.
+    pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
+        let expires = self.clock.tick().saturating_add(time.into());
+        let forgotten = lock(self.stripe(key));
+        if *forgotten == since.0 && !time.is_zero() {
+            self.items.insert(key, NearItem { record, holds, expires });
+        }
+    }
+
+    /// Keeps no value under this key, nor one that is being looked for now.
+    pub(crate) fn forget(&self, key: &str) {
+        let mut forgotten = lock(self.stripe(key));
+        *forgotten += 1;
+        self.items.remove(key);
+    }
+
+    fn stripe(&self, key: &str) -> &Mutex<u64> {
+        share_of(&self.forgotten, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn near() -> (Near, Clock) {
+        let clock = Clock::manual();
+        (Near::new(2 << 20, clock.clone()), clock)
+    }
+
+    fn record(bytes: &[u8]) -> Arc<Record> {
+        Arc::new(Record { bytes: bytes.to_vec(), flags: 0 })
+    }
+
+    #[test]
+    fn a_value_ends_with_its_time() {
+        let (near, clock) = near();
+        near.keep("k", record(b"v"), Holds::Value, SECOND, near.since("k"));
+        clock.advance(Duration::from_millis(999));
+        assert!(near.find("k").is_some());
+        clock.advance(Duration::from_millis(1));
+        assert!(near.find("k").is_none());
+    }
+
+    #[test]
+    fn what_was_looked_for_before_a_key_was_forgotten_is_not_kept() {
+        let (near, _) = near();
+        let since = near.since("k");
+        near.forget("k");
+        near.keep("k", record(b"old"), Holds::Value, SECOND, since);
+        assert!(near.find("k").is_none());
+        near.keep("k", record(b"new"), Holds::Value, SECOND, near.since("k"));
+        assert!(near.find("k").is_some());
+        near.forget("k");
+        assert!(near.find("k").is_none());
+    }
+
+    #[test]
+    fn a_million_keys_take_no_more_than_the_capacity() {
+        let (near, _) = near();
+        for i in 0..100_000 {
+            let key = format!("key:{i}");
+            near.keep(&key, record(&[0; 100]), Holds::Value, SECOND, near.since(&key));
+        }
+        assert!(near.items.weight() <= 2 << 20);
+        assert!(near.items.len() > 1_000);
+    }
+}

@@ -1,0 +1,312 @@
+//! What a client's verbs send, and what they make of the replies, without I/O:
+//! names to keys, keys to nodes, and back.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::cache::backend::Backend;
+use crate::client::{Failures, Many};
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::store::{Places, Store};
+use crate::value::flags;
+use crate::value::item::{RawItem, ToItem};
+
+/// What stands in front of each key: the namespace and, where that can be
+/// flushed, its generation.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// Bytes from which on values are compressed.
+    pub(crate) compress: Option<usize>,
+}
+
+impl Backend {
+    pub(crate) fn prefixed<'a>(&self, text: impl Into<Cow<'a, str>>) -> Prefix<'a> {
+        Prefix { text: text.into(), compress: self.settings().compress }
+    }
+}
+
+impl Prefix<'_> {
+    /// A key as the servers know it.
+    pub(crate) fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.text.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.text, name].concat()) }
+    }
+
+    pub(crate) fn store_item<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized), ttl: Ttl) -> StoreItem<'a> {
+        let (value, flags) = self.stored(value);
+        StoreItem { key: self.key(name), value, flags, ttl }
+    }
+
+    /// Bytes to put beside others, which must stay as they are.
+    pub(crate) fn fragment<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized)) -> StoreItem<'a> {
+        let (value, flags) = value.to_item();
+        StoreItem { key: self.key(name), value, flags, ttl: Ttl::Forever }
+    }
+
+    fn stored<'a>(&self, value: &'a (impl ToItem + ?Sized)) -> (Cow<'a, [u8]>, u32) {
+        let (value, flags) = value.to_item();
+        flags::compressed(value, flags, self.compress)
+    }
+
+    pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
+        let (places, names) = (store.places(), names.into_iter());
+        let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
+        let mut lookups = Lookups { prefix: self.text.clone().into_owned(), plan, ..Lookups::default() };
+        for name in names {
+            lookups.len += 1;
+            let key = self.key(name.as_ref());
+            match check_key(&key) {
+                Ok(()) => lookups.plan.add(places.of(&key), &key),
+                Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
+            }
+        }
+        lookups
+    }
+
+    pub(crate) fn stores<K: AsRef<str>, V: ToItem>(
+        &self,
+        store: &Store,
+        items: impl IntoIterator<Item = (K, V)>,
+        ttl: Ttl,
+    ) -> Batch {
+        let places = store.places();
+        let mut batch = Batch::new(Some(ttl));
+        for (name, value) in items {
+            let (value, flags) = self.stored(&value);
+            batch.add(&places, self, name.as_ref(), value.into_owned(), flags);
+        }
+        batch
+    }
+
+    pub(crate) fn deletes(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Batch {
+        let places = store.places();
+        let mut batch = Batch::new(None);
+        for name in names {
+            batch.add(&places, self, name.as_ref(), Vec::new(), 0);
+        }
+        batch
+    }
+}
+
+/// Every name, with the same error.
+pub(crate) fn all_failed(names: impl IntoIterator<Item = impl AsRef<str>>, error: &Error) -> Failures {
+    names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect()
+}
+
+/// A value on its way to a key.
+pub(crate) struct StoreItem<'a> {
+    key: Cow<'a, str>,
+    value: Cow<'a, [u8]>,
+    flags: u32,
+    ttl: Ttl,
+}
+
+impl StoreItem<'_> {
+    pub(crate) fn request(&self, how: Write, guard: Guard) -> Request<'_> {
+        let StoreItem { key, value, flags, ttl } = self;
+        Request::Store { key, value, flags: *flags, ttl: *ttl, how, guard }
+    }
+}
+
+/// The bare bytes of a value in a codec, with the flags that other programs
+/// know them by.
+pub(crate) fn encode<T, C: Codec<T>>(codec: &C, value: &T) -> Result<RawItem, Error> {
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes)?;
+    Ok(RawItem { bytes, flags: codec.flags() })
+}
+
+/// Several keys that are asked for at once.
+#[derive(Default)]
+pub(crate) struct Lookups {
+    prefix: String,
+    len: usize,
+    plan: Plan,
+    /// One list for each reply.
+    found: Vec<Items>,
+    failed: Failures,
+}
+
+/// Keys by node.
+#[derive(Default)]
+pub(crate) struct Plan {
+    groups: Vec<(usize, Keys)>,
+    /// Keys to come.
+    expected: usize,
+    how: How,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum How {
+    #[default]
+    Together,
+    OneByOne,
+}
+
+impl Plan {
+    fn add(&mut self, node: usize, key: &str) {
+        let place = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
+            self.groups.push((node, Keys::with_capacity(self.expected)));
+            self.groups.len() - 1
+        });
+        self.groups[place].1.push(key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
+        let mut errands = Vec::with_capacity(self.groups.len());
+        for (node, keys) in &self.groups {
+            let requests = match self.how {
+                How::Together => vec![Request::PeekMany { keys }],
+                How::OneByOne => keys.iter().map(|key| Request::Peek { key }).collect(),
+            };
+            errands.push(Errand { node: *node, requests });
+        }
+        errands
+    }
+}
+
+impl Lookups {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What to ask first.
+    pub(crate) fn first(&mut self) -> Plan {
+        std::mem::take(&mut self.plan)
+    }
+
+    /// Takes the replies to a plan. What they leave in doubt is to be asked
+    /// again: in a list, a lease looks like an empty value.
+    pub(crate) fn take(&mut self, plan: &Plan, replies: Vec<Vec<Outcome>>) -> Plan {
+        let mut doubtful = Plan { how: How::OneByOne, ..Plan::default() };
+        for ((node, keys), outcomes) in plan.groups.iter().zip(replies) {
+            match plan.how {
+                How::Together => {
+                    for outcome in outcomes {
+                        self.take_list(*node, keys, outcome, &mut doubtful);
+                    }
+                }
+                How::OneByOne => {
+                    for (key, outcome) in keys.iter().zip(outcomes) {
+                        match outcome {
+                            Ok(Reply::Found(item)) => self.found.push(Items::from_iter([(key, item)])),
+                            Ok(_) => {}
+                            Err(error) => self.failed(key, error),
+                        }
+                    }
+                }
+            }
+        }
+        doubtful
+    }
+
+    fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
+        let mut items = match outcome {
+            Ok(Reply::FoundMany(items)) => items,
+            // There is no other reply to a list.
+            Ok(_) => return,
+            Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
+        };
+        items.retain(|key, item| {
+            let is_doubtful = item.value.is_empty() && item.flags == 0;
+            if is_doubtful {
+                doubtful.add(node, key);
+            }
+            !is_doubtful
+        });
+        self.found.push(items);
+    }
+
+    fn failed(&mut self, key: &str, error: Error) {
+        self.failed.push((key[self.prefix.len()..].to_owned(), error));
+    }
+
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.failed.first().map(|(_, error)| error)
+    }
+
+    /// The values of what was found.
+    pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
+        let Lookups { prefix, found, mut failed, .. } = self;
+        let mut values = HashMap::with_capacity(found.iter().map(Items::len).sum());
+        for items in found {
+            items.for_each(|key, item| {
+                let name = key[prefix.len()..].to_owned();
+                match read(item) {
+                    Ok(value) => drop(values.insert(name, value)),
+                    Err(error) => failed.push((name, error)),
+                }
+            });
+        }
+        Many { values, failed }
+    }
+}
+
+/// Several writes, or several removals.
+pub(crate) struct Batch {
+    /// How long values are kept; none: they are removed.
+    ttl: Option<Ttl>,
+    groups: BTreeMap<usize, Vec<Part>>,
+    failed: Failures,
+    len: usize,
+}
+
+struct Part {
+    name: String,
+    key: String,
+    value: Vec<u8>,
+    flags: u32,
+}
+
+impl Batch {
+    fn new(ttl: Option<Ttl>) -> Self {
+        Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
+    }
+
+    fn add(&mut self, places: &Places, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+        self.len += 1;
+        let key = prefix.key(name).into_owned();
+        let part = Part { name: name.to_owned(), key, value, flags };
+        match self.request(&part).check() {
+            Ok(()) => self.groups.entry(places.of(&part.key)).or_default().push(part),
+            Err(error) => self.failed.push((part.name, error)),
+        }
+    }
+
+    fn request<'a>(&self, part: &'a Part) -> Request<'a> {
+        let Part { key, value, flags, .. } = part;
+        match self.ttl {
+            Some(ttl) => Request::Store { key, value, flags: *flags, ttl, how: Write::Set, guard: Guard::None },
+            None => Request::Delete { key, guard: Guard::None },
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
+        let mut errands = Vec::with_capacity(self.groups.len());
+        for (node, parts) in &self.groups {
+            errands.push(Errand { node: *node, requests: parts.iter().map(|part| self.request(part)).collect() });
+        }
+        errands
+    }
+
+    /// The keys that failed, from the replies to the errands.
+    pub(crate) fn failures(self, replies: Vec<Vec<Outcome>>) -> Failures {
+        let mut failed = self.failed;
+        for (part, outcome) in self.groups.into_values().flatten().zip(replies.into_iter().flatten()) {
+            if let Err(error) = outcome {
+                failed.push((part.name, error));
+            }
+        }
+        failed
+    }
+}

@@ -1,0 +1,106 @@
+//! Auto-discovery, as Amazon ElastiCache has it: a configuration endpoint knows
+//! the servers of the cluster, and is asked again and again.
+//!
+//! One thread for each cluster that is set up so; it ends with the cluster.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Reply, Request, Verb};
+use crate::net::connection::Connection;
+use crate::server::Server;
+use crate::telemetry;
+use crate::time::budget::Budget;
+
+/// Where to ask, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Discovery {
+    pub(crate) endpoint: Server,
+    pub(crate) every: Duration,
+}
+
+/// For one question and its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon an ended cluster is noticed.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Keeps the cluster's members what the endpoint says. What it says is told in
+/// case of trouble, and the members stay as they were.
+pub(crate) fn start(cluster: Weak<Cluster>, discovery: Discovery) {
+    let thread = std::thread::Builder::new().name("memocached-discovery".into());
+    let spawned = thread.spawn(move || {
+        let mut known = 0;
+        while let Some(strong) = cluster.upgrade() {
+            match ask(&strong, &discovery.endpoint) {
+                Ok((version, servers)) if version > known => match strong.change_to(&servers) {
+                    Ok(()) => known = version,
+                    Err(error) => telemetry::announce_undiscovered(&error),
+                },
+                Ok(_) => {}
+                Err(error) => telemetry::announce_undiscovered(&error),
+            }
+            drop(strong);
+            let steps = discovery.every.as_nanos().div_ceil(STEP.as_nanos());
+            for _ in 0..steps {
+                if cluster.strong_count() == 0 {
+                    return;
+                }
+                std::thread::sleep(STEP.min(discovery.every));
+            }
+        }
+    });
+    if let Err(error) = spawned {
+        let message = "no thread for auto-discovery";
+        telemetry::announce_undiscovered(&Error::new(ErrorKind::Configuration, message).with_source(error));
+    }
+}
+
+fn ask(cluster: &Cluster, server: &Server) -> Result<(u64, Vec<Server>), Error> {
+    let (endpoint, verb) = (cluster.endpoint(server), Verb::Stats);
+    let deadline = Budget::new(PATIENCE, PATIENCE).deadline();
+    let mut connection = Connection::dial(&endpoint, deadline)?;
+    let ticket = connection.write(&endpoint, &Request::Servers)?;
+    connection.flush(&endpoint, verb, deadline)?;
+    let answer = connection.receive(&endpoint, ticket, verb, deadline)?;
+    match answer.map_err(|kind| endpoint.failed(verb, kind))? {
+        Reply::Text(text) => parse(&text).ok_or_else(|| endpoint.failed(verb, ErrorKind::Protocol)),
+        _ => Err(endpoint.failed(verb, ErrorKind::Protocol)),
+    }
+}
+
+/// `<version>\n<host|ip|port> <host|ip|port>…\n`
+fn parse(text: &str) -> Option<(u64, Vec<Server>)> {
+    let mut lines = text.lines();
+    let version = lines.next()?.trim().parse().ok()?;
+    let server = |item: &str| {
+        let mut parts = item.split('|');
+        let (host, address, port) = (parts.next()?, parts.next()?, parts.next()?);
+        // The name is hashed, as other clients do it; without one, the address.
+        let host = if host.is_empty() { address } else { host };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{host}:{port}").parse::<Server>().ok()
+    };
+    let servers = lines.next()?.split_whitespace().map(server).collect::<Option<Vec<_>>>()?;
+    (!servers.is_empty()).then_some((version, servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_servers_is_read() {
+        let (version, servers) = parse("12\na.example|10.0.0.1|11211 |10.0.0.2|11212\n").expect("a list");
+        let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!((version, names), (12, vec!["a.example:11211".to_owned(), "10.0.0.2:11212".to_owned()]));
+    }
+
+    #[test]
+    fn anything_else_is_refused_as_a_whole() {
+        for text in ["", "x\na|b|1", "1\n", "1\na|b|0", "1\na|b", "1\na|b|1 c"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

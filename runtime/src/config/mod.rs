@@ -1,0 +1,259 @@
+//! Settings, checked: from the environment, or from a builder with the same
+//! names.
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod any_text;
+pub(crate) mod builder;
+mod environment;
+mod forms;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::call::freshness::Jitter;
+#[cfg(feature = "memcache")]
+use crate::cluster::Plan;
+#[cfg(feature = "memcache")]
+use crate::cluster::discovery::Discovery;
+use crate::codec::Standard;
+#[cfg(feature = "memcache")]
+use crate::error::{Error, ErrorKind};
+use crate::exchange::Ttl;
+#[cfg(feature = "memcache")]
+use crate::net::endpoint::{Access, Credentials};
+#[cfg(feature = "tls")]
+use crate::net::tls::Tls;
+#[cfg(feature = "memcache")]
+use crate::node::breaker::Pauses;
+use crate::server::{Distribution, Failover, Protocol, Server};
+use crate::value::signature;
+
+pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// None: the embedded store.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) distribution: Distribution,
+    pub(crate) failover: Failover,
+    #[cfg(feature = "memcache")]
+    pub(crate) discovery: Option<Discovery>,
+    /// The longest pause between two looks at a server that is out.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) namespace: String,
+    /// Whether the keys of a client have a generation in front.
+    pub(crate) flushable: bool,
+    pub(crate) ttl: Ttl,
+    pub(crate) jitter: Jitter,
+    /// All cache I/O of one call.
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    /// Connections per node.
+    pub(crate) pool_size: usize,
+    /// Bytes kept in this process.
+    pub(crate) near_size: u64,
+    /// Bytes from which on a value is compressed; none: never.
+    pub(crate) compress: Option<usize>,
+    /// The codec where the attribute names none; a build may have none.
+    pub(crate) codec: Option<Standard>,
+    pub(crate) protocol: Protocol,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    /// Files in PEM: authorities to trust in place of the system's, and a
+    /// certificate to show with its key.
+    pub(crate) tls_ca: Option<String>,
+    pub(crate) tls_cert: Option<String>,
+    pub(crate) tls_key: Option<String>,
+    pub(crate) enabled: Enabled,
+    pub(crate) record: Record,
+    /// What stored values are signed with.
+    pub(crate) auth_key: Option<signature::Secret>,
+}
+
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
+/// Which functions are cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Enabled {
+    All,
+    None,
+    /// All but these, by name or by the last segment of the path.
+    Without(Vec<String>),
+}
+
+/// What spans may show beside the key's template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Nothing,
+    Keys,
+    /// And keys.
+    Values,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            servers: Vec::new(),
+            distribution: Distribution::default(),
+            failover: Failover::default(),
+            #[cfg(feature = "memcache")]
+            discovery: None,
+            retry_after: None,
+            namespace: String::new(),
+            flushable: false,
+            ttl: Ttl::For(Duration::from_secs(300)),
+            jitter: Jitter::default(),
+            timeout: Duration::from_millis(100),
+            connect_timeout: Duration::from_millis(250),
+            pool_size: 16,
+            near_size: 64 << 20,
+            compress: None,
+            codec: Standard::named("bincode"),
+            protocol: Protocol::Auto,
+            username: None,
+            password: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            enabled: Enabled::All,
+            record: Record::Nothing,
+            auth_key: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The cluster that these settings describe.
+    ///
+    /// # Errors
+    ///
+    /// If a server wants TLS and that cannot be had.
+    #[cfg(feature = "memcache")]
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+        let mut pauses = Pauses::default();
+        if let Some(longest) = self.retry_after {
+            pauses = Pauses { first: pauses.first.min(longest), longest };
+        } else if self.failover == Failover::Next {
+            // The sooner, the shorter values are out of date that other
+            // processes have written elsewhere.
+            pauses.longest = Duration::from_secs(5);
+        }
+        Ok(Plan {
+            servers: self.servers.clone(),
+            distribution: self.distribution,
+            failover: self.failover,
+            namespace: self.namespace.clone(),
+            pool_size: self.pool_size,
+            pauses,
+            access: self.access()?,
+            discovery: self.discovery.clone(),
+        })
+    }
+
+    #[cfg(feature = "memcache")]
+    fn access(&self) -> Result<Access, Error> {
+        let credentials = match (&self.username, &self.password) {
+            (None, None) => None,
+            (Some(username), Some(password)) => Some(Credentials::new(username, password.text())),
+            _ => return Err(incomplete("user and password (MEMCACHED_USERNAME, MEMCACHED_PASSWORD)")),
+        };
+        Ok(Access {
+            protocol: self.protocol,
+            credentials,
+            #[cfg(feature = "tls")]
+            tls: if self.servers.iter().any(Server::wants_tls) { Some(self.tls()?) } else { None },
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Result<Tls, Error> {
+        let own = match (&self.tls_cert, &self.tls_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.as_str(), key.as_str())),
+            _ => return Err(incomplete("certificate and key (MEMCACHED_TLS_CERT, MEMCACHED_TLS_KEY)")),
+        };
+        Tls::new(self.tls_ca.as_deref(), own)
+    }
+
+    pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {
+        self.servers = Server::list(text)?;
+        Ok(())
+    }
+
+    pub(crate) fn set_username(&mut self, text: &str) -> Result<(), String> {
+        // The first space ends it on the wire.
+        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a user name of up to 250 printable ASCII characters without spaces".into());
+        }
+        self.username = Some(text.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn set_password(&mut self, text: &str) -> Result<(), String> {
+        if text.is_empty() || text.len() > LONGEST_CREDENTIAL || text.chars().any(|c| c.is_control() || c == ' ') {
+            return Err("a password of up to 250 bytes without spaces and control characters".into());
+        }
+        self.password = Some(Secret(text.to_owned()));
+        Ok(())
+    }
+
+    pub(crate) fn set_namespace(&mut self, text: &str) -> Result<(), String> {
+        if text.len() > 100 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("up to 100 printable ASCII characters without spaces".into());
+        }
+        text.clone_into(&mut self.namespace);
+        Ok(())
+    }
+}
+
+/// memcached's own limit for user and for password, in bytes.
+const LONGEST_CREDENTIAL: usize = 250;
+
+#[cfg(feature = "memcache")]
+fn incomplete(pair: &str) -> Error {
+    Error::new(ErrorKind::Configuration, format!("{pair} go together: set both or neither"))
+}
+
+impl Enabled {
+    #[inline]
+    pub(crate) fn includes(&self, site: &str) -> bool {
+        match self {
+            Enabled::All => true,
+            Enabled::None => false,
+            Enabled::Without(names) => !are_of(names, site),
+        }
+    }
+}
+
+/// Whether one of the names is the site's: its path, or the last part of it.
+fn are_of(names: &[String], site: &str) -> bool {
+    let last = site.rsplit("::").next().unwrap_or(site);
+    names.iter().any(|name| name == site || name == last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_functions_can_be_switched_off() {
+        let enabled = Enabled::Without(vec!["fib".into(), "shop::user".into()]);
+        assert!(!enabled.includes("math::fib") && !enabled.includes("shop::user"));
+        assert!(enabled.includes("other::user"));
+    }
+}

@@ -1,0 +1,523 @@
+//! A connection that many tasks share, for when the pool's are all in use.
+//!
+//! Callers put requests into a queue; a task of the runtime's, the *driver*,
+//! sends all that is queued with one call and reads the replies in the same
+//! order. A caller that has gone leaves a reply nobody takes. A connection that
+//! has failed in any way is closed, and all who wait on it get to know.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Id;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::error::ErrorKind;
+use crate::exchange::Request;
+use crate::net::async_connection::{AsyncConnection, Socket};
+use crate::node::observer::Connections;
+use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
+use crate::sync::lock;
+use crate::time::budget::Deadline;
+
+/// From so many callers at once on, sharing is faster: each system call is for
+/// several of them.
+const CROWD: usize = 4;
+/// Requests under way on one connection.
+const MOST_REQUESTS: usize = 1024;
+/// Values that have not been sent, in bytes.
+const MOST_BYTES: usize = 256 * 1024;
+/// A connection is closed when nothing has been asked for this long.
+const IDLE: Duration = Duration::from_secs(10);
+/// A caller with less time than this says nothing about the connection.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(20);
+
+/// The shared connections to one node, one for each runtime.
+pub(crate) struct Pipelines {
+    lines: Mutex<Vec<(Id, Line)>>,
+    /// From so many callers at once on, there is sharing.
+    crowd: usize,
+}
+
+enum Line {
+    /// A caller opens the connection.
+    Opening,
+    Open(Arc<Queue>),
+}
+
+/// Which connection a caller is to use.
+pub(crate) enum Way<'a> {
+    /// One of its own, out of the pool.
+    Own,
+    /// The one that callers share.
+    Shared(Arc<Queue>),
+    /// The same, which this caller is to open.
+    Open(Opening<'a>),
+}
+
+/// The right to open the connection of a runtime.
+pub(crate) struct Opening<'a> {
+    pipelines: &'a Pipelines,
+    runtime: Id,
+}
+
+impl Pipelines {
+    /// For a node to which so many connections may be open. Where that is one,
+    /// there is none to share.
+    pub(crate) fn new(pool_size: usize) -> Self {
+        let crowd = if pool_size > 1 { CROWD.min(pool_size - 1) } else { usize::MAX };
+        Pipelines { lines: Mutex::default(), crowd }
+    }
+
+    /// The way to go beside so many callers who have connections of their own.
+    pub(crate) fn way(&self, runtime: Id, others: usize) -> Way<'_> {
+        let mut lines = lock(&self.lines);
+        let known = lines.iter().find(|(owner, _)| *owner == runtime);
+        match known.map(|(_, line)| line) {
+            Some(Line::Open(queue)) if !queue.is_closed() => {
+                let is_crowded = queue.company.load(Ordering::Relaxed) > 1 || others >= self.crowd;
+                return if is_crowded { Way::Shared(Arc::clone(queue)) } else { Way::Own };
+            }
+            Some(Line::Opening) => return Way::Own,
+            Some(Line::Open(_)) | None if others < self.crowd => return Way::Own,
+            Some(Line::Open(_)) | None => {}
+        }
+        // Those of runtimes that have ended go too.
+        lines.retain(|(_, line)| !matches!(line, Line::Open(queue) if queue.is_closed()));
+        lines.push((runtime, Line::Opening));
+        Way::Open(Opening { pipelines: self, runtime })
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let lines = lock(&self.lines);
+        let is_used = |line: &Line| match line {
+            Line::Opening => Some(true),
+            Line::Open(queue) => (!queue.is_closed()).then(|| queue.requests.load(Ordering::Relaxed) > 0),
+        };
+        let open: Vec<bool> = lines.iter().filter_map(|(_, line)| is_used(line)).collect();
+        let used = open.iter().filter(|used| **used).count();
+        Connections { idle: open.len() - used, used }
+    }
+
+    /// Closes the connections as soon as nobody waits on them.
+    pub(crate) fn clear(&self) {
+        lock(&self.lines).retain(|(_, line)| match line {
+            Line::Open(queue) => {
+                queue.close();
+                false
+            }
+            Line::Opening => true,
+        });
+    }
+}
+
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Opening<'_> {
+    /// Has a task of this runtime's drive the connection from now on.
+    pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
+        let peer = connection.peer;
+        let (socket, session) = connection.into_parts();
+        let queue = Arc::new(Queue::new(session.dialect(), peer));
+        tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
+        self.end(Some(Line::Open(Arc::clone(&queue))));
+        queue
+    }
+
+    fn end(&self, line: Option<Line>) {
+        let mut lines = lock(&self.pipelines.lines);
+        lines.retain(|(owner, line)| *owner != self.runtime || matches!(line, Line::Open(_)));
+        lines.extend(line.map(|line| (self.runtime, line)));
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+/// What callers have put in and the driver has not taken out yet.
+pub(crate) struct Queue {
+    dialect: Dialect,
+    pub(crate) peer: Option<SocketAddr>,
+    /// Those whose replies have not come.
+    requests: AtomicUsize,
+    /// How many they were when there was last something to send.
+    company: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    waiting: Vec<Waiting>,
+    number: u32,
+    is_closed: bool,
+    /// Set while the driver sleeps.
+    driver: Option<Waker>,
+}
+
+/// A caller who waits for a reply.
+struct Waiting {
+    ticket: Ticket,
+    /// By when there must be a reply.
+    limit: Instant,
+    caller: oneshot::Sender<Delivery>,
+}
+
+/// A reply, or the kind of trouble that the connection has ended with.
+pub(crate) type Delivery = Result<Answer, ErrorKind>;
+
+impl Queue {
+    fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
+        Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
+    }
+
+    /// Puts a request behind the others; none if there is no room.
+    pub(crate) fn push(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<oneshot::Receiver<Delivery>>, Unspeakable> {
+        let mut state = lock(&self.state);
+        let value = if let Request::Store { value, .. } = request { value.len() } else { 0 };
+        let is_full = self.requests.load(Ordering::Relaxed) >= MOST_REQUESTS || state.bytes.len() + value > MOST_BYTES;
+        if state.is_closed || is_full {
+            return Ok(None);
+        }
+        state.number = state.number.wrapping_add(1);
+        let number = state.number;
+        let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
+        let limit = deadline.instant().max(deadline.begun() + SHORTEST_LIMIT);
+        let (caller, receiver) = oneshot::channel();
+        state.waiting.push(Waiting { ticket, limit, caller });
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        Ok(Some(receiver))
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
+    }
+
+    /// Takes no more requests; those that it has are still done.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The one who sends and receives.
+struct Driver {
+    queue: Arc<Queue>,
+    socket: Box<dyn Socket>,
+    session: Box<Session>,
+    output: Vec<u8>,
+    sent: usize,
+    /// In the order of their requests.
+    waiting: VecDeque<Waiting>,
+    timer: Pin<Box<Sleep>>,
+    /// Whether there was something to do since the timer was set.
+    was_used: bool,
+}
+
+impl Driver {
+    fn new(queue: Arc<Queue>, socket: Box<dyn Socket>, session: Box<Session>) -> Self {
+        Driver {
+            queue,
+            socket,
+            session,
+            output: Vec::new(),
+            sent: 0,
+            waiting: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(IDLE)),
+            was_used: true,
+        }
+    }
+
+    async fn run(mut self) {
+        let ended = std::future::poll_fn(|context| self.drive(context)).await;
+        self.end(ended);
+    }
+
+    /// Does what can be done now. It is ready when the connection has ended.
+    fn drive(&mut self, context: &mut Context<'_>) -> Poll<ErrorKind> {
+        loop {
+            let trouble = match (self.send(context), self.receive(context)) {
+                (Err(kind), _) | (_, Err(kind)) => kind,
+                (Ok(Flow::Over), Ok(())) if self.waiting.is_empty() => ErrorKind::Io,
+                (Ok(_), Ok(())) => {
+                    ready!(self.timer.as_mut().poll(context));
+                    if self.set_timer() {
+                        continue;
+                    }
+                    ErrorKind::Timeout
+                }
+            };
+            return Poll::Ready(trouble);
+        }
+    }
+
+    /// Decides when to look again, unless a reply is overdue.
+    fn set_timer(&mut self) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        let next = match self.waiting.front() {
+            Some(oldest) if oldest.limit <= now => return false,
+            Some(oldest) => oldest.limit,
+            None => {
+                if !std::mem::take(&mut self.was_used) {
+                    // What has been put in until now is still done.
+                    self.queue.close();
+                }
+                now + IDLE
+            }
+        };
+        self.timer.as_mut().reset(next.into());
+        true
+    }
+
+    /// Sends what is in the queue, as far as that takes no time.
+    fn send(&mut self, context: &mut Context<'_>) -> Result<Flow, ErrorKind> {
+        loop {
+            if self.sent == self.output.len() {
+                self.output.clear();
+                self.output.shrink_to(KEPT);
+                self.sent = 0;
+                let flow = self.take(context);
+                if self.output.is_empty() {
+                    let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_error)?;
+                    return Ok(flow);
+                }
+            }
+            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..]) {
+                Poll::Ready(Ok(0)) => return Err(ErrorKind::Io),
+                Poll::Ready(Ok(bytes)) => self.sent += bytes,
+                Poll::Ready(Err(error)) => return Err(io_error(error)),
+                Poll::Pending => return Ok(Flow::On),
+            }
+        }
+    }
+
+    /// Takes out what is in the queue.
+    fn take(&mut self, context: &mut Context<'_>) -> Flow {
+        let mut state = lock(&self.queue.state);
+        if state.waiting.is_empty() {
+            state.driver = Some(context.waker().clone());
+            return if state.is_closed { Flow::Over } else { Flow::On };
+        }
+        std::mem::swap(&mut self.output, &mut state.bytes);
+        self.waiting.extend(state.waiting.drain(..));
+        drop(state);
+        self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
+        self.was_used = true;
+        let oldest = self.waiting.front().map(|oldest| oldest.limit.into());
+        if let Some(limit) = oldest.filter(|limit| *limit < self.timer.deadline()) {
+            self.timer.as_mut().reset(limit);
+        }
+        Flow::On
+    }
+
+    /// Reads what has come, and hands it to those who wait for it.
+    fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ErrorKind> {
+        loop {
+            let mut space = ReadBuf::new(self.session.space());
+            match Pin::new(&mut self.socket).poll_read(context, &mut space) {
+                Poll::Ready(Ok(())) if space.filled().is_empty() => return Err(ErrorKind::Io),
+                Poll::Ready(Ok(())) => {
+                    let bytes = space.filled().len();
+                    self.session.received(bytes);
+                    self.deliver()?;
+                }
+                Poll::Ready(Err(error)) => return Err(io_error(error)),
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> Result<(), ErrorKind> {
+        while let Some(oldest) = self.waiting.pop_front() {
+            match self.session.reply(oldest.ticket) {
+                Ok(Some(answer)) => {
+                    // Who has gone does not take it.
+                    let _ = oldest.caller.send(Ok(answer));
+                    self.queue.requests.fetch_sub(1, Ordering::Relaxed);
+                }
+                incomplete => {
+                    self.waiting.push_front(oldest);
+                    return incomplete.map(drop).map_err(|malformed| malformed.0);
+                }
+            }
+        }
+        if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol) }
+    }
+
+    /// Tells all who wait. What was wrong with a reply is told to the one whose
+    /// reply it was.
+    fn end(&mut self, trouble: ErrorKind) {
+        let mut state = lock(&self.queue.state);
+        state.is_closed = true;
+        self.waiting.extend(state.waiting.drain(..));
+        drop(state);
+        let rest = if trouble == ErrorKind::Timeout { trouble } else { ErrorKind::Io };
+        let kinds = std::iter::once(trouble).chain(std::iter::repeat(rest));
+        for (waiting, kind) in self.waiting.drain(..).zip(kinds) {
+            let _ = waiting.caller.send(Err(kind));
+        }
+    }
+}
+
+/// Its runtime ends, or it has ended.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.end(ErrorKind::Io);
+    }
+}
+
+/// Whether there will be more requests.
+enum Flow {
+    On,
+    Over,
+}
+
+fn io_error(_: io::Error) -> ErrorKind {
+    ErrorKind::Io
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::exchange::{Guard, Reply, Ttl, Write};
+    use crate::time::budget::Budget;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn ask(queue: &Queue, request: &Request<'_>) -> Option<oneshot::Receiver<Delivery>> {
+        queue.push(request, Budget::new(MINUTE, MINUTE).deadline()).expect("it can be said")
+    }
+
+    fn push(queue: &Queue, value: &[u8]) -> Option<oneshot::Receiver<Delivery>> {
+        let (how, guard) = (Write::Set, Guard::None);
+        ask(queue, &Request::Store { key: "key", value, flags: 0, ttl: Ttl::Forever, how, guard })
+    }
+
+    fn peek(queue: &Queue) -> oneshot::Receiver<Delivery> {
+        ask(queue, &Request::Peek { key: "key" }).expect("there is room")
+    }
+
+    /// A connection to somebody who says what the test says.
+    fn line() -> (Arc<Queue>, DuplexStream) {
+        let (here, there) = tokio::io::duplex(1 << 16);
+        let queue = Arc::new(Queue::new(Dialect::Meta, None));
+        let session = Box::new(Session::new(Dialect::Meta));
+        tokio::spawn(Driver::new(Arc::clone(&queue), Box::new(here), session).run());
+        (queue, there)
+    }
+
+    fn value(delivery: Result<Delivery, oneshot::error::RecvError>) -> Vec<u8> {
+        match delivery {
+            Ok(Ok(Ok(Reply::Found(item)))) => item.value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reply_to_a_caller_who_has_gone_is_nobodys() {
+        let (queue, mut server) = line();
+        drop(peek(&queue));
+        let waiting = peek(&queue);
+        server.write_all(b"VA 1 O1 f0 c1 t-1\r\na\r\nVA 1 O2 f0 c1 t-1\r\nb\r\n").await.unwrap();
+        assert_eq!(value(waiting.await), b"b");
+        assert_eq!(queue.requests.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reply_to_something_else_ends_the_connection() {
+        let (queue, mut server) = line();
+        let (first, second) = (peek(&queue), peek(&queue));
+        server.write_all(b"VA 1 O2 f0 c1 t-1\r\nb\r\n").await.unwrap();
+        assert_eq!(first.await, Ok(Err(ErrorKind::Protocol)));
+        assert_eq!(second.await, Ok(Err(ErrorKind::Io)));
+        assert!(queue.is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_reply_to_nothing_ends_the_connection() {
+        let (queue, mut server) = line();
+        let waiting = peek(&queue);
+        server.write_all(b"EN\r\nEN\r\n").await.unwrap();
+        assert_eq!(waiting.await, Ok(Ok(Ok(Reply::Missing(crate::exchange::Lease::Free)))));
+        while !queue.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let (queue, _server) = line();
+        let (first, second) = (peek(&queue), peek(&queue));
+        assert_eq!(first.await, Ok(Err(ErrorKind::Timeout)));
+        assert_eq!(second.await, Ok(Err(ErrorKind::Timeout)));
+        assert!(queue.is_closed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_uses_is_closed() {
+        let (queue, _server) = line();
+        tokio::time::sleep(3 * IDLE).await;
+        assert!(queue.is_closed());
+    }
+
+    #[test]
+    fn those_who_wait_learn_of_the_end_of_the_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (waiting, _server) = runtime.block_on(async {
+            let (queue, server) = line();
+            let waiting = peek(&queue);
+            tokio::task::yield_now().await;
+            (waiting, server)
+        });
+        drop(runtime);
+        assert_eq!(waiting.blocking_recv(), Ok(Err(ErrorKind::Io)));
+    }
+
+    #[test]
+    fn a_queue_has_room_for_so_many_requests() {
+        let queue = Queue::new(Dialect::Meta, None);
+        let pushed = (0..2 * MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
+        assert_eq!(pushed.count(), MOST_REQUESTS);
+    }
+
+    #[test]
+    fn a_queue_has_room_for_so_many_bytes() {
+        let queue = Queue::new(Dialect::Meta, None);
+        assert!(push(&queue, &vec![0; MOST_BYTES + 1]).is_none());
+        let pushed = (0..100).map_while(|_| push(&queue, &vec![0; MOST_BYTES / 10]));
+        assert_eq!(pushed.count(), 9);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing() {
+        let queue = Queue::new(Dialect::Meta, None);
+        queue.close();
+        assert!(push(&queue, b"1").is_none());
+    }
+}

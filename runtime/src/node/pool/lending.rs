@@ -1,0 +1,113 @@
+//! The idle connections to one node, and how many may be open at once.
+//!
+//! A connection is lent out by value and given back only after a complete
+//! exchange; whatever else happens to it (an error, a panic, a cancelled
+//! future) closes it. A process that is a copy of another leaves the other's
+//! connections alone.
+
+use std::time::Duration;
+
+use super::locks::{Condvar, Mutex, MutexGuard, lock};
+use crate::node::observer::Connections;
+
+/// Connections of type `C`, at most `limit` open at once.
+#[derive(Debug)]
+pub(crate) struct Pool<C> {
+    state: Mutex<State<C>>,
+    freed: Condvar,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct State<C> {
+    idle: Vec<C>,
+    lent: usize,
+    waiting: usize,
+    fork: forkguard::Guard,
+}
+
+/// The right to have one connection open.
+#[must_use]
+pub(crate) struct Permit<'a, C> {
+    pool: &'a Pool<C>,
+    /// An idle connection that came with the permit, and stays idle unless it
+    /// is taken out.
+    pub(crate) idle: Option<C>,
+}
+
+impl<C> Pool<C> {
+    pub(crate) fn new(limit: usize) -> Self {
+        let state = State { idle: Vec::new(), lent: 0, waiting: 0, fork: forkguard::new() };
+        Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
+    }
+
+    /// A permit, if there is one.
+    pub(crate) fn try_checkout(&self) -> Option<Permit<'_, C>> {
+        let mut state = self.state();
+        (state.lent < self.limit).then(|| self.lend(&mut state))
+    }
+
+    /// Waits for a permit, but no longer than `patience`.
+    pub(crate) fn checkout(&self, patience: Duration) -> Option<Permit<'_, C>> {
+        let mut state = self.state();
+        state.waiting += 1;
+        let full = |state: &mut State<C>| state.lent >= self.limit;
+        let waited = self.freed.wait_timeout_while(state, patience, full);
+        let (mut state, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.waiting -= 1;
+        (!timeout.timed_out()).then(|| self.lend(&mut state))
+    }
+
+    /// Whose connections these are is looked at each time: two processes on one
+    /// connection would read each other's replies.
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        let mut state = lock(&self.state);
+        if state.fork.detected_fork() {
+            // Those who had the others, and those who waited, are not here.
+            (state.idle, state.lent, state.waiting) = (Vec::new(), 0, 0);
+        }
+        state
+    }
+
+    fn lend(&self, state: &mut State<C>) -> Permit<'_, C> {
+        state.lent += 1;
+        // The one used last is the one most likely to be alive.
+        Permit { pool: self, idle: state.idle.pop() }
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let state = lock(&self.state);
+        Connections { idle: state.idle.len(), used: state.lent }
+    }
+
+    /// Closes every idle connection: the node has gone, and they with it.
+    pub(crate) fn clear(&self) {
+        drop(self.take_all());
+    }
+
+    /// All idle connections.
+    pub(crate) fn take_all(&self) -> Vec<C> {
+        std::mem::take(&mut self.state().idle)
+    }
+}
+
+impl<C> Permit<'_, C> {
+    /// Gives a connection back after a complete exchange.
+    pub(crate) fn give_back(mut self, connection: C) {
+        self.idle = Some(connection);
+    }
+}
+
+impl<C> Drop for Permit<'_, C> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.pool.state);
+        state.lent = state.lent.saturating_sub(1);
+        state.idle.extend(self.idle.take());
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        // Waking takes a system call even where nobody sleeps.
+        if somebody_waits {
+            self.pool.freed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The connections to one node: who may have one, and who has to wait.
+
+mod lending;
+#[cfg(test)]
+mod shuttle_tests;
+
+use crate::sync as locks;
+pub(crate) use lending::{Permit, Pool};
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_given_back_is_lent_again() {
+        let pool = Pool::new(2);
+        let permit = pool.checkout(Duration::ZERO).unwrap();
+        assert_eq!(permit.idle, None);
+        permit.give_back("connection");
+        assert_eq!(pool.checkout(Duration::ZERO).unwrap().idle, Some("connection"));
+    }
+
+    #[test]
+    fn a_connection_not_given_back_frees_its_place() {
+        let pool = Pool::<()>::new(1);
+        let permit = pool.checkout(Duration::ZERO);
+        assert!(pool.checkout(Duration::from_millis(1)).is_none());
+        drop(permit);
+        assert!(pool.checkout(Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn a_waiter_gets_the_place_that_becomes_free() {
+        let pool = Pool::<()>::new(1);
+        let permit = pool.checkout(Duration::ZERO);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| pool.checkout(Duration::from_secs(60)).is_some());
+            drop(permit);
+            assert!(waiter.join().unwrap());
+        });
+    }
+}

@@ -1,0 +1,66 @@
+//! Requests out of words: text, bytes and numbers, one behind the other.
+
+/// Something that can be part of a request.
+pub(super) trait Word {
+    fn put(self, out: &mut Vec<u8>);
+}
+
+impl Word for &[u8] {
+    fn put(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+}
+
+impl Word for &str {
+    fn put(self, out: &mut Vec<u8>) {
+        self.as_bytes().put(out);
+    }
+}
+
+/// `write!` takes several times as long.
+impl Word for u64 {
+    fn put(mut self, out: &mut Vec<u8>) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len() - 1;
+        while self > 9 {
+            digits[first] += (self % 10) as u8;
+            self /= 10;
+            first -= 1;
+        }
+        digits[first] += self as u8;
+        digits[first..].put(out);
+    }
+}
+
+impl Word for u32 {
+    fn put(self, out: &mut Vec<u8>) {
+        u64::from(self).put(out);
+    }
+}
+
+impl Word for usize {
+    fn put(self, out: &mut Vec<u8>) {
+        (self as u64).put(out);
+    }
+}
+
+/// Puts words behind what is there.
+macro_rules! say {
+    ($out:expr, $($word:expr),+) => {{
+        $($crate::protocol::words::Word::put($word, $out);)+
+    }};
+}
+
+pub(super) use say;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_number_is_written_in_all_its_digits() {
+        for number in [0, 7, 10, 99, 100, 4_294_967_296, u64::MAX] {
+            let mut out = b"x".to_vec();
+            say!(&mut out, number, " ");
+            assert_eq!(out, format!("x{number} ").into_bytes());
+        }
+    }
+}

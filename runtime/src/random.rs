@@ -1,0 +1,53 @@
+//! Draws from the time, so that they can be repeated under a clock that is set.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::time::clock::Clock;
+
+/// A source of fractions for one cache.
+#[derive(Debug)]
+pub(crate) struct Chance {
+    clock: Clock,
+    begun: Instant,
+    draws: AtomicU64,
+    /// Secret and different in each process, unless the clock is set.
+    seed: u64,
+}
+
+impl Chance {
+    pub(crate) fn new(clock: Clock) -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let seed = if clock.is_set() { 0 } else { RandomState::new().hash_one(()) };
+        Chance { begun: clock.now(), clock, draws: AtomicU64::new(0), seed }
+    }
+
+    /// A fraction above 0, up to 1, all of them equally likely.
+    #[allow(clippy::cast_precision_loss, reason = "of 53 bits, none is lost")]
+    pub(crate) fn draw(&self, key: &str) -> f64 {
+        let nanos = self.clock.now().saturating_duration_since(self.begun).as_nanos() as u64;
+        let draw = self.draws.fetch_add(1, Ordering::Relaxed);
+        let moment = (u128::from(nanos) << 64 | u128::from(draw)).to_le_bytes();
+        let bits = xxh3_64_with_seed(&moment, xxh3_64_with_seed(key.as_bytes(), self.seed)) >> 11;
+        (bits + 1) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_even_and_repeated_under_a_set_clock() {
+        let draws = |chance: &Chance| (0..10_000).map(|_| chance.draw("k")).collect::<Vec<_>>();
+        let first = draws(&Chance::new(Clock::manual()));
+        assert_eq!(first, draws(&Chance::new(Clock::manual())));
+        assert!(first.iter().all(|draw| *draw > 0.0 && *draw <= 1.0));
+        let mut counts = [0_u32; 10];
+        first.iter().for_each(|draw| counts[(draw * 10.0).min(9.0) as usize] += 1);
+        let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - 1_000.0).powi(2) / 1_000.0).sum();
+        assert!(chi_square < 21.7, "{counts:?}");
+    }
+}

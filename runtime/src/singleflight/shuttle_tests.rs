@@ -1,0 +1,153 @@
+//! The board under every order of events that a scheduler comes up with.
+
+#[path = "state.rs"]
+#[allow(dead_code, reason = "the whole of it, for what is tried here")]
+#[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
+mod state;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use shuttle::{future, thread};
+use state::{Arrival, Board, Left};
+
+use crate::tests::shuttle_locks as locks;
+
+/// As good as for ever: here, no time passes.
+const PATIENT: Duration = Duration::from_secs(86_400);
+
+type Flight = Board<&'static str, Option<u32>>;
+
+fn explore(test: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_random(test, 2_000);
+}
+
+/// What waiting comes to, as a task.
+async fn landfall(flight: &Flight, number: u64) -> Arrival<&'static str, Option<u32>> {
+    poll_fn(|context| flight.poll(number, context.waker(), |_| {})).await
+}
+
+#[test]
+fn threads_and_tasks_all_get_what_the_leader_lands_with() {
+    explore(|| {
+        let flight = Arc::new(Flight::new(PATIENT));
+        let waiters: Vec<_> = (0..4)
+            .map(|number| {
+                flight.join();
+                let flight = Arc::clone(&flight);
+                thread::spawn(move || match number % 2 {
+                    0 => flight.wait(),
+                    _ => future::block_on(landfall(&flight, number)),
+                })
+            })
+            .collect();
+        flight.land(Some(7));
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), Arrival::Landed(Some(7)));
+        }
+    });
+}
+
+#[test]
+fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
+    explore(|| {
+        let flight = Arc::new(Flight::new(PATIENT));
+        let computed = Arc::new(AtomicUsize::new(0));
+        let waiters: Vec<_> = (0..3)
+            .map(|number| {
+                flight.join();
+                let (flight, computed) = (Arc::clone(&flight), Arc::clone(&computed));
+                thread::spawn(move || {
+                    let arrival = match number % 2 {
+                        0 => flight.wait(),
+                        _ => future::block_on(landfall(&flight, number)),
+                    };
+                    match arrival {
+                        Arrival::Landed(landed) => assert_eq!(landed, Some(7)),
+                        Arrival::Succeeds(baton) => {
+                            assert_eq!(baton, Some("lease"));
+                            computed.fetch_add(1, Ordering::Relaxed);
+                            flight.land(Some(7));
+                        }
+                        Arrival::Overtakes => panic!("no time has passed"),
+                    }
+                })
+            })
+            .collect();
+        assert_eq!(flight.retire(Some("lease"), None), Left::Open);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        assert_eq!(computed.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
+    explore(|| {
+        let flight = Arc::new(Flight::new(PATIENT));
+        flight.join();
+        flight.join();
+        let leaver = {
+            let flight = Arc::clone(&flight);
+            // Polled once and dropped, as a future that loses a `select!`.
+            thread::spawn(move || {
+                let mut polled = None;
+                future::block_on(poll_fn(|context| {
+                    polled = Some(flight.poll(1, context.waker(), |_| {}));
+                    std::task::Poll::Ready(())
+                }));
+                match polled {
+                    Some(std::task::Poll::Ready(Arrival::Succeeds(baton))) => {
+                        // It leads, and leaves as a leader does.
+                        flight.retire(baton, None)
+                    }
+                    Some(std::task::Poll::Pending) => flight.leave(1, None),
+                    // The other has been faster.
+                    Some(std::task::Poll::Ready(Arrival::Landed(Some(7)))) => Left::Open,
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        let stayer = {
+            let flight = Arc::clone(&flight);
+            thread::spawn(move || match flight.wait() {
+                Arrival::Succeeds(baton) => {
+                    assert_eq!(baton, Some("lease"));
+                    flight.land(Some(7));
+                }
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(flight.retire(Some("lease"), None), Left::Open);
+        assert_eq!(leaver.join().unwrap(), Left::Open);
+        stayer.join().unwrap();
+    });
+}
+
+#[test]
+fn who_comes_to_a_flight_that_nobody_is_left_in_goes_on_alone() {
+    explore(|| {
+        let flight = Arc::new(Flight::new(PATIENT));
+        let late = {
+            let flight = Arc::clone(&flight);
+            thread::spawn(move || {
+                flight.join();
+                match flight.wait() {
+                    Arrival::Landed(landed) => assert_eq!(landed, None),
+                    Arrival::Succeeds(baton) => {
+                        assert_eq!(baton, Some("lease"));
+                        flight.land(None);
+                    }
+                    Arrival::Overtakes => panic!("no time has passed"),
+                }
+            })
+        };
+        // The lease is in one hand only, whoever was first.
+        match flight.retire(Some("lease"), None) {
+            Left::Open | Left::Closed(Some("lease")) => {}
+            other => panic!("{other:?}"),
+        }
+        late.join().unwrap();
+    });
+}

@@ -1,0 +1,422 @@
+//! A store in this process with memcached's semantics: the default where no
+//! servers are configured, and what tests of memoized functions run on.
+//!
+//! Bounded by bytes, with real expiry, CAS numbers and
+//! leases. It shares nothing with other processes and performs no I/O.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::bounded::{Bounded, Weighed};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Direction, Guard, Item, Lease, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
+use crate::sync::{lock, share_of};
+use crate::time::clock::Clock;
+
+const STRIPES: usize = 64;
+
+/// The store.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    items: Bounded<Slot>,
+    /// Writers of one key take turns; the map itself takes care of readers.
+    stripes: [Mutex<()>; STRIPES],
+    next_cas: AtomicU64,
+    clock: Clock,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    /// `None` marks a lease that is out: somebody is computing.
+    value: Option<Arc<[u8]>>,
+    flags: u32,
+    cas: u64,
+    expires: Option<Instant>,
+    stale: bool,
+    /// Somebody has been told to write it anew.
+    taken: bool,
+}
+
+impl Weighed for Slot {
+    fn weight(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
+impl Embedded {
+    /// A store that holds about `capacity` bytes.
+    pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
+        Embedded {
+            items: Bounded::new(capacity),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+            next_cas: AtomicU64::new(1),
+            clock,
+        }
+    }
+
+    pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
+        request.check()?;
+        Ok(match *request {
+            Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
+            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+            Request::PeekMany { keys } => {
+                // As in the classic protocol, which knows nothing of staleness.
+                let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
+                    Reply::Found(item) => Some((key, item)),
+                    _ => None,
+                };
+                Reply::FoundMany(keys.iter().filter_map(found).collect())
+            }
+            Request::GetAndTouch { key, ttl } => match self.touch(key, ttl) {
+                Reply::Done => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+                _ => Reply::Missing(Lease::Free),
+            },
+            Request::Touch { key, ttl } => {
+                let touched = self.touch(key, ttl);
+                // To memcached, a touch is a read.
+                self.find(key);
+                touched
+            }
+            Request::Store { key, value, flags, ttl, how, guard } => {
+                let expires = self.expiry(ttl);
+                let slot = match (flags, value) {
+                    (RENEWED, []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
+                    _ => Slot { flags, ..Slot::new(Some(value.into()), expires) },
+                };
+                self.in_turn(key, |there| self.store(key, slot, how, guard, there))
+            }
+            Request::Delete { key, guard } => self.in_turn(key, |there| match guarded(there.as_ref(), guard) {
+                Ok(()) => {
+                    self.items.remove(key);
+                    Reply::Done
+                }
+                Err(refused) => refused,
+            }),
+            Request::Invalidate { key, guard, ttl } => {
+                self.in_turn(key, |there| self.invalidate(key, guard, ttl, there))
+            }
+            Request::Count { key, by, direction } => {
+                self.in_turn(key, |there| self.count(key, by, direction, there).unwrap_or(Reply::NotStored))
+            }
+            Request::Stats { .. } => Reply::Counters(vec![
+                ("curr_items".into(), self.items.len().to_string()),
+                ("bytes".into(), self.items.weight().to_string()),
+                ("limit_maxbytes".into(), self.items.capacity().to_string()),
+            ]),
+            Request::Version => Reply::Text(env!("CARGO_PKG_VERSION").into()),
+            Request::FlushAll { delay: Duration::ZERO } => {
+                self.items.clear();
+                Reply::Done
+            }
+            Request::Servers | Request::FlushAll { .. } | Request::MemoryLimit { .. } => {
+                let message = format!("the embedded store has no {} of this kind", request.verb().as_str());
+                return Err(Error::new(ErrorKind::Rejected, message));
+            }
+        })
+        .and_then(|reply| match (request, reply) {
+            (Request::Count { .. }, Reply::NotStored) => {
+                Err(Error::new(ErrorKind::NotANumber, "the embedded store holds something that is no number (count)"))
+            }
+            (_, reply) => Ok(reply),
+        })
+    }
+
+    /// A reader takes the right to write a stale item anew, as in memcached.
+    fn find(&self, key: &str) -> Option<Reply> {
+        let slot = self.live(key)?;
+        if slot.stale && !slot.taken {
+            return Some(self.in_turn(key, |there| match self.take(key, there, Duration::ZERO) {
+                Some(slot) => self.found(slot, Token::Won).unwrap_or(Reply::Missing(Lease::Free)),
+                None => self.live(key).and_then(|slot| self.found_as_is(slot)).unwrap_or(Reply::Missing(Lease::Free)),
+            }));
+        }
+        self.found_as_is(slot)
+    }
+
+    fn found_as_is(&self, slot: Slot) -> Option<Reply> {
+        let token = if slot.taken { Token::Lost } else { Token::None };
+        self.found(slot, token)
+    }
+
+    fn found(&self, slot: Slot, token: Token) -> Option<Reply> {
+        // Rounded up, as memcached does.
+        let left = self.time_left(&slot).and_then(|left| Ttl::For(left).seconds());
+        let Slot { value, flags, cas, stale, .. } = slot;
+        Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left, stale, token }))
+    }
+
+    fn look_up(&self, key: &str, lease: Duration, refresh: Duration) -> Reply {
+        // Most lookups find something that is fresh, and need not take turns.
+        if let Some(slot) = self.live(key)
+            && !self.is_due(&slot, refresh)
+            && let Some(reply) = self.found_as_is(slot)
+        {
+            return reply;
+        }
+        self.in_turn(key, |there| {
+            if let Some(slot) = self.take(key, there.clone(), refresh) {
+                let won = Lease::Won(slot.cas);
+                return self.found(slot, Token::Won).unwrap_or(Reply::Missing(won));
+            }
+            match there {
+                Some(slot) => {
+                    let lost = Lease::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
+                    self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
+                }
+                None => {
+                    let stub = Slot { taken: true, ..Slot::new(None, self.expiry(Ttl::For(lease))) };
+                    Reply::Missing(Lease::Won(self.put(key, stub)))
+                }
+            }
+        })
+    }
+
+    /// The slot, if it is to be written anew and nobody has been told to.
+    fn take(&self, key: &str, there: Option<Slot>, refresh: Duration) -> Option<Slot> {
+        let slot = there.filter(|slot| self.is_due(slot, refresh))?;
+        let taken = Slot { taken: true, ..slot };
+        self.items.insert(key, taken.clone());
+        Some(taken)
+    }
+
+    fn is_due(&self, slot: &Slot, refresh: Duration) -> bool {
+        let left = || self.time_left(slot).and_then(|left| Ttl::For(left).seconds());
+        !slot.taken && (slot.stale || left().is_some_and(|left| left < refresh.as_secs()))
+    }
+
+    fn time_left(&self, slot: &Slot) -> Option<Duration> {
+        slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()))
+    }
+
+    fn invalidate(&self, key: &str, guard: Guard, ttl: Option<Duration>, there: Option<Slot>) -> Reply {
+        match (guarded(there.as_ref(), guard), there) {
+            (Ok(()), Some(slot)) => {
+                let expires = ttl.map_or(slot.expires, |ttl| self.expiry(Ttl::For(ttl)));
+                self.put(key, Slot { expires, stale: true, taken: false, ..slot });
+                Reply::Done
+            }
+            (Err(refused), _) => refused,
+            (Ok(()), None) => Reply::Absent,
+        }
+    }
+
+    fn touch(&self, key: &str, ttl: Ttl) -> Reply {
+        self.in_turn(key, |there| match there {
+            Some(slot) => {
+                self.items.insert(key, Slot { expires: self.expiry(ttl), ..slot });
+                Reply::Done
+            }
+            None => Reply::Absent,
+        })
+    }
+
+    fn store(&self, key: &str, mut slot: Slot, how: Write, guard: Guard, there: Option<Slot>) -> Reply {
+        match (guarded(there.as_ref(), guard), guard) {
+            (Ok(()), _) | (Err(Reply::Absent), Guard::None) => {}
+            // As memcached does: nothing there to compare with.
+            (Err(refused), _) => return refused,
+        }
+        match (how, there) {
+            (Write::Set, _) | (Write::Add, None) | (Write::Replace, Some(_)) => {}
+            (Write::Add, Some(_)) | (Write::Replace | Write::Append | Write::Prepend, None) => return Reply::NotStored,
+            (Write::Append | Write::Prepend, Some(there)) => {
+                let (old, new) = (there.value.clone().unwrap_or_default(), slot.value.unwrap_or_default());
+                if check_size(key.len() + old.len() + new.len()).is_err() {
+                    return Reply::NotStored;
+                }
+                let parts = if how == Write::Append { [&*old, &*new] } else { [&*new, &*old] };
+                // Flags and ttl stay, and no more, as in memcached.
+                slot = Slot { flags: there.flags, ..Slot::new(Some(parts.concat().into()), there.expires) };
+            }
+        }
+        self.put(key, slot);
+        Reply::Done
+    }
+
+    /// As memcached does: up wraps around, down stops at zero.
+    fn count(&self, key: &str, by: u64, direction: Direction, there: Option<Slot>) -> Option<Reply> {
+        let Some(slot) = there else { return Some(Reply::Absent) };
+        let value = slot.value.as_deref()?;
+        let (old, width) = (number(value)?, value.len());
+        let new = match direction {
+            Direction::Up => old.wrapping_add(by),
+            Direction::Down => old.saturating_sub(by),
+        };
+        // In place, so that a number that gets shorter leaves spaces.
+        let text = format!("{new:<width$}");
+        // One that does not fit in place is a new item to memcached.
+        let (stale, taken) = if text.len() > width { (false, false) } else { (slot.stale, slot.taken) };
+        self.put(key, Slot { value: Some(text.into_bytes().into()), stale, taken, ..slot });
+        Some(Reply::Number(new))
+    }
+
+    /// Runs a write in its key's turn, with what is there. A lease is there
+    /// too, and has no value.
+    fn in_turn(&self, key: &str, write: impl FnOnce(Option<Slot>) -> Reply) -> Reply {
+        let _turn = lock(self.stripe(key));
+        write(self.live(key))
+    }
+
+    fn live(&self, key: &str) -> Option<Slot> {
+        self.items.get(key).filter(|item| item.expires.is_none_or(|expires| self.clock.now() < expires))
+    }
+
+    fn put(&self, key: &str, slot: Slot) -> u64 {
+        let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
+        self.items.insert(key, Slot { cas, ..slot });
+        cas
+    }
+
+    fn expiry(&self, ttl: Ttl) -> Option<Instant> {
+        // A ttl too long for the clock is as good as none.
+        ttl.seconds().and_then(|seconds| self.clock.now().checked_add(Duration::from_secs(seconds)))
+    }
+
+    fn stripe(&self, key: &str) -> &Mutex<()> {
+        share_of(&self.stripes, key)
+    }
+}
+
+impl Slot {
+    /// One that is fresh, with a number to come.
+    fn new(value: Option<Arc<[u8]>>, expires: Option<Instant>) -> Self {
+        Slot { value, flags: 0, cas: 0, expires, stale: false, taken: false }
+    }
+}
+
+/// Whether what is there is what the guard asks for.
+fn guarded(there: Option<&Slot>, guard: Guard) -> Result<(), Reply> {
+    match (there, guard) {
+        (None, _) => Err(Reply::Absent),
+        (Some(item), Guard::Unchanged(cas)) if item.cas != cas => Err(Reply::Changed),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// A decimal number as memcached reads one: what follows it behind a space or
+/// a zero byte makes no difference.
+fn number(bytes: &[u8]) -> Option<u64> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b);
+    let start = bytes.iter().position(|byte| !ends(byte) || *byte == 0)?;
+    let digits = bytes[start..].split(ends).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    fn store() -> (Embedded, Clock) {
+        let clock = Clock::manual();
+        (Embedded::new(1 << 20, clock.clone()), clock)
+    }
+
+    fn lookup(store: &Embedded) -> Reply {
+        store.ask(&Request::Lookup { key: "k", lease: LEASE, refresh: Duration::ZERO }).unwrap()
+    }
+
+    fn set(store: &Embedded, value: &[u8], guard: Guard) -> Reply {
+        let ttl = Ttl::For(Duration::from_secs(60));
+        store.ask(&Request::Store { key: "k", value, flags: 1, ttl, how: Write::Set, guard }).unwrap()
+    }
+
+    fn delete(store: &Embedded, guard: Guard) -> Reply {
+        store.ask(&Request::Delete { key: "k", guard }).unwrap()
+    }
+
+    fn won(reply: Reply) -> u64 {
+        match reply {
+            Reply::Missing(Lease::Won(cas)) => cas,
+            other => panic!("no lease: {other:?}"),
+        }
+    }
+
+    fn found(reply: Reply) -> Vec<u8> {
+        match reply {
+            Reply::Found(item) => item.value,
+            other => panic!("no value: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_miss_has_one_winner_who_may_store() {
+        let (store, _) = store();
+        let cas = won(lookup(&store));
+        assert!(matches!(lookup(&store), Reply::Missing(Lease::Lost { .. })));
+        assert_eq!(set(&store, b"v", Guard::Unchanged(cas)), Reply::Done);
+        assert_eq!(found(lookup(&store)), b"v");
+    }
+
+    #[test]
+    fn a_delete_during_the_computation_wins() {
+        let (store, _) = store();
+        let cas = won(lookup(&store));
+        assert_eq!(delete(&store, Guard::None), Reply::Done);
+        assert_eq!(set(&store, b"old", Guard::Unchanged(cas)), Reply::Absent);
+        assert!(matches!(lookup(&store), Reply::Missing(Lease::Won(_))));
+    }
+
+    #[test]
+    fn a_write_during_the_computation_wins() {
+        let (store, _) = store();
+        let cas = won(lookup(&store));
+        set(&store, b"new", Guard::None);
+        assert_eq!(set(&store, b"old", Guard::Unchanged(cas)), Reply::Changed);
+        assert_eq!(found(lookup(&store)), b"new");
+    }
+
+    #[test]
+    fn an_item_ends_with_its_ttl_and_a_lease_with_its_time() {
+        let (store, clock) = store();
+        won(lookup(&store));
+        clock.advance(LEASE);
+        let cas = won(lookup(&store));
+        set(&store, b"v", Guard::Unchanged(cas));
+        clock.advance(Duration::from_millis(59_999));
+        assert_eq!(found(lookup(&store)), b"v");
+        clock.advance(Duration::from_millis(1));
+        won(lookup(&store));
+    }
+
+    #[test]
+    fn a_lease_is_given_back_only_by_its_holder() {
+        let (store, _) = store();
+        let cas = won(lookup(&store));
+        assert_eq!(delete(&store, Guard::Unchanged(cas + 1)), Reply::Changed);
+        assert_eq!(delete(&store, Guard::Unchanged(cas)), Reply::Done);
+        assert_eq!(delete(&store, Guard::None), Reply::Absent);
+    }
+
+    #[test]
+    fn the_largest_item_is_kept_however_the_store_is_divided() {
+        for capacity in [2 << 20, 64 << 20, 1 << 30] {
+            let store = Embedded::new(capacity, Clock::manual());
+            let value = vec![0; 1_000_000];
+            assert_eq!(set(&store, &value, Guard::None), Reply::Done);
+            assert_eq!(found(lookup(&store)).len(), value.len(), "of {capacity} bytes");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (store, _) = store();
+        for i in 0..10_000 {
+            let (key, value) = (format!("key:{i}"), [0; 1_000]);
+            store
+                .ask(&Request::Store {
+                    key: &key,
+                    value: &value,
+                    flags: 1,
+                    ttl: Ttl::Forever,
+                    how: Write::Set,
+                    guard: Guard::None,
+                })
+                .unwrap();
+        }
+        assert!(store.items.weight() <= 1 << 20);
+        assert!(store.items.len() > 500);
+    }
+}

@@ -1,0 +1,361 @@
+//! Where values are: the embedded store, or a cluster of nodes.
+//!
+//! Each request is one exchange with one of them, told by one CLIENT span.
+
+pub(crate) mod embedded;
+
+#[cfg(feature = "memcache")]
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Errand, Outcome, Request, Verb};
+use crate::store::embedded::Embedded;
+use crate::telemetry::exchange::{Exchange, Peer};
+use crate::time::budget::Budget;
+
+#[cfg(feature = "memcache")]
+use crate::cluster::Cluster;
+#[cfg(feature = "memcache")]
+use crate::cluster::members::{Member, Members};
+#[cfg(feature = "memcache")]
+use crate::server::Server;
+
+/// The one store of a cache.
+pub(crate) enum Store {
+    Embedded(Box<Embedded>, &'static Peer),
+    #[cfg(feature = "memcache")]
+    Cluster(std::sync::Arc<Cluster>),
+}
+
+impl Store {
+    pub(crate) fn embedded(store: Embedded) -> Self {
+        Store::Embedded(Box::new(store), Peer::at("embedded", None))
+    }
+
+    /// Whether there is anything to wait for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self, Store::Embedded(..))
+    }
+
+    /// One request, told under the verb of the call that makes it.
+    pub(crate) fn ask(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
+        match self {
+            Store::Embedded(store, peer) => {
+                let exchange = peer.begin(verb);
+                let outcome = exchange.span.in_scope(|| store.ask(request));
+                budget.spend(exchange.end(&outcome));
+                outcome
+            }
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.ask(verb, request, budget),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
+        match self {
+            // Nothing to wait for.
+            Store::Embedded(..) => self.ask(verb, request, budget),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.ask_async(verb, request, budget).await,
+        }
+    }
+}
+
+impl Store {
+    /// Where keys belong now.
+    pub(crate) fn places(&self) -> Places {
+        match self {
+            Store::Embedded(..) => Places::One,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => Places::Among(cluster.members()),
+        }
+    }
+
+    /// Whether the node of a key tells how long items are kept.
+    pub(crate) fn tells_time(&self, key: &str) -> bool {
+        match self {
+            Store::Embedded(..) => true,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.tells_time(key),
+        }
+    }
+
+    /// The same request to every node, with the nodes' names.
+    pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, Errand<'a>)> {
+        let errand = |node| Errand { node, requests: vec![*request] };
+        match self {
+            Store::Embedded(_, peer) => vec![(peer.address.to_owned(), errand(0))],
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let named = |(node, member): (_, &Member)| (member.node.endpoint.server.to_string(), errand(node));
+                cluster.members().all().map(named).collect()
+            }
+        }
+    }
+
+    /// The nodes' names, and whether each is up.
+    pub(crate) fn nodes(&self) -> Vec<(String, bool)> {
+        match self {
+            Store::Embedded(_, peer) => vec![(peer.address.to_owned(), true)],
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let node = |(_, member): (_, &Member)| (member.node.endpoint.server.to_string(), member.node.is_up());
+                cluster.members().all().map(node).collect()
+            }
+        }
+    }
+
+    /// Adds a node; whether it was not there.
+    #[cfg(feature = "memcache")]
+    pub(crate) fn add_node(&self, server: &str) -> Result<bool, Error> {
+        self.change(server, |cluster, server| cluster.add(server))
+    }
+
+    /// Removes a node; whether it was there.
+    #[cfg(feature = "memcache")]
+    pub(crate) fn remove_node(&self, server: &str) -> Result<bool, Error> {
+        self.change(server, |cluster, server| cluster.remove(server))
+    }
+
+    #[cfg(feature = "memcache")]
+    fn change(
+        &self,
+        server: &str,
+        change: impl FnOnce(&Cluster, &Server) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let Store::Cluster(cluster) = self else {
+            let message = "values are kept within the process: there are no servers to add to or to remove from";
+            return Err(Error::new(ErrorKind::Configuration, message));
+        };
+        let server = server.parse().map_err(|why| Error::new(ErrorKind::Configuration, format!("no server: {why}")))?;
+        change(cluster, &server)
+    }
+
+    /// Several nodes at once, as parts of one exchange.
+    pub(crate) fn ask_several(
+        &self,
+        verb: Verb,
+        exchange: &Exchange,
+        errands: &[Errand<'_>],
+        budget: &Budget,
+    ) -> Vec<Vec<Outcome>> {
+        exchange.span.in_scope(|| match self {
+            Store::Embedded(store, _) => errands.iter().map(|errand| run(store, errand)).collect(),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.ask_several(verb, errands, budget),
+        })
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_several_async(
+        &self,
+        verb: Verb,
+        exchange: &Exchange,
+        errands: &[Errand<'_>],
+        budget: &Budget,
+    ) -> Vec<Vec<Outcome>> {
+        match self {
+            Store::Embedded(..) => self.ask_several(verb, exchange, errands, budget),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => exchange.within(cluster.ask_several_async(verb, errands, budget)).await,
+        }
+    }
+
+    /// Closes the connections that are not in use.
+    pub(crate) fn close(&self) {
+        match self {
+            Store::Embedded(..) => {}
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.members().all().for_each(|(_, member)| member.node.close_idle()),
+        }
+    }
+
+    /// As [`Store::close`], with a word to the servers.
+    pub(crate) fn quit(&self) {
+        match self {
+            Store::Embedded(..) => {}
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.members().all().for_each(|(_, member)| member.node.quit()),
+        }
+    }
+}
+
+/// The nodes that keys belong to.
+pub(crate) enum Places {
+    One,
+    #[cfg(feature = "memcache")]
+    Among(std::sync::Arc<Members>),
+}
+
+impl Places {
+    /// The number of the node to ask about a key.
+    pub(crate) fn of(&self, key: &str) -> usize {
+        match self {
+            Places::One => 0,
+            #[cfg(feature = "memcache")]
+            Places::Among(members) => members.place(key),
+        }
+    }
+}
+
+fn run(store: &Embedded, errand: &Errand<'_>) -> Vec<Outcome> {
+    errand.requests.iter().map(|request| store.ask(request)).collect()
+}
+
+#[cfg(all(test, feature = "memcache"))]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::exchange::{Direction, Guard, Item, Keys, Lease, RENEWED, Reply, Ttl, Write};
+    use crate::server::Protocol;
+    use crate::time::clock::Clock;
+
+    impl Store {
+        /// One real server.
+        pub(crate) fn on(server: &crate::memcached::Memcached, protocol: Protocol) -> Self {
+            let servers = Server::list(&server.address()).expect("a server's address");
+            let settings = crate::config::Settings { servers, protocol, pool_size: 1, ..Default::default() };
+            Store::Cluster(Cluster::new(settings.plan().expect("a plan")).expect("a cluster"))
+        }
+    }
+
+    /// A request whose guard is the number that the last lookup got.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Lookup { refresh: bool },
+        Renew,
+        Invalidate { guarded: bool, ends: bool },
+        Peek,
+        PeekBoth,
+        GetAndTouch,
+        Touch,
+        Store { value: Vec<u8>, how: Write, guarded: bool },
+        Delete { guarded: bool },
+        Count { by: u64, direction: Direction },
+    }
+
+    fn step() -> impl Strategy<Value = (Step, u8)> {
+        let value = prop_oneof![
+            // Not white space, behind which memcached reads on in what was
+            // there before.
+            prop::collection::vec(0x21..=0xff_u8, 1..20),
+            // Above 2^63, memcached 1.6.18 takes some for negative.
+            any::<u32>().prop_map(|number| number.to_string().into_bytes()),
+            (0..20_u8).prop_map(|number| number.to_string().into_bytes()),
+        ];
+        let how = prop_oneof![
+            4 => Just(Write::Set),
+            1 => Just(Write::Add),
+            1 => Just(Write::Replace),
+            1 => Just(Write::Append),
+            1 => Just(Write::Prepend),
+        ];
+        let direction = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
+        let step = prop_oneof![
+            3 => any::<bool>().prop_map(|refresh| Step::Lookup { refresh }),
+            1 => Just(Step::Renew),
+            1 => any::<(bool, bool)>().prop_map(|(guarded, ends)| Step::Invalidate { guarded, ends }),
+            1 => Just(Step::Peek),
+            1 => Just(Step::PeekBoth),
+            1 => Just(Step::GetAndTouch),
+            1 => Just(Step::Touch),
+            // Only plain writes have guards.
+            3 => (value, how, any::<bool>())
+                .prop_map(|(value, how, guarded)| Step::Store { value, how, guarded: guarded && how == Write::Set }),
+            1 => any::<bool>().prop_map(|guarded| Step::Delete { guarded }),
+            2 => (0..30_u64, direction).prop_map(|(by, direction)| Step::Count { by, direction }),
+        ];
+        (step, 0..2_u8)
+    }
+
+    /// Runs the steps; the replies without their numbers, which each store
+    /// chooses for itself.
+    fn replies(store: &Store, run: u32, steps: &[(Step, u8)]) -> Vec<String> {
+        let budget = Budget::new(Duration::from_secs(20), Duration::from_secs(20));
+        let names = [0, 1].map(|key| format!("{run}:{key}"));
+        let mut seen = [0; 2];
+        let mut both = Keys::default();
+        names.iter().for_each(|name| both.push(name));
+        let mut replies = Vec::new();
+        for (step, key) in steps {
+            let key = names[usize::from(*key)].as_str();
+            let seen = &mut seen[usize::from(key == names[1])];
+            let guard = |guarded| if guarded { Guard::Unchanged(*seen) } else { Guard::None };
+            let request = match step {
+                Step::Lookup { refresh } => {
+                    let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
+                    Request::Lookup { key, lease: Duration::from_secs(60), refresh }
+                }
+                Step::Renew => Request::Store {
+                    key,
+                    value: b"",
+                    flags: RENEWED,
+                    ttl: Ttl::For(Duration::from_secs(60)),
+                    how: Write::Set,
+                    guard: Guard::Unchanged(*seen),
+                },
+                Step::Invalidate { guarded, ends } => {
+                    let ttl = ends.then_some(Duration::from_secs(60));
+                    Request::Invalidate { key, guard: guard(*guarded), ttl }
+                }
+                Step::Peek => Request::Peek { key },
+                Step::PeekBoth => Request::PeekMany { keys: &both },
+                Step::GetAndTouch => Request::GetAndTouch { key, ttl: Ttl::Forever },
+                Step::Touch => Request::Touch { key, ttl: Ttl::Forever },
+                Step::Store { value, how, guarded } => {
+                    let guard = guard(*guarded);
+                    Request::Store { key, value, flags: 7, ttl: Ttl::Forever, how: *how, guard }
+                }
+                Step::Delete { guarded } => Request::Delete { key, guard: guard(*guarded) },
+                Step::Count { by, direction } => Request::Count { key, by: *by, direction: *direction },
+            };
+            let reply = store.ask(request.verb(), &request, &budget).map_err(|error| error.kind());
+            let reply = match reply {
+                Ok(Reply::Found(mut item)) => {
+                    *seen = std::mem::take(&mut item.cas);
+                    // Of a lease's minute; the two clocks differ by a little.
+                    item.seconds_left = item.seconds_left.map(|_| 60);
+                    Ok(Reply::Found(item))
+                }
+                Ok(Reply::FoundMany(mut items)) => {
+                    // That protocol shows a lease as an empty item.
+                    items.retain(|_, item| !item.value.is_empty());
+                    // The classic protocol, which lists are asked for in,
+                    // tells no time.
+                    let bare = |(key, item): (&str, &Item)| {
+                        (key.to_owned(), Item { cas: 0, seconds_left: None, ..item.clone() })
+                    };
+                    Ok(Reply::FoundMany(items.iter().map(bare).collect()))
+                }
+                Ok(Reply::Missing(Lease::Won(number))) => {
+                    *seen = number;
+                    Ok(Reply::Missing(Lease::Won(0)))
+                }
+                Ok(Reply::Missing(Lease::Lost { cas, renewed })) => {
+                    if renewed {
+                        *seen = cas;
+                    }
+                    Ok(Reply::Missing(Lease::Lost { cas: 0, renewed }))
+                }
+                reply => reply,
+            };
+            replies.push(format!("{step:?} {reply:?}"));
+        }
+        replies
+    }
+
+    #[test]
+    fn the_embedded_store_answers_as_memcached_does() {
+        let server = crate::memcached::Memcached::start();
+        let real = Store::on(&server, Protocol::Auto);
+        let embedded = Store::embedded(Embedded::new(1 << 20, Clock::system()));
+        let run = std::cell::Cell::new(0);
+        proptest!(|(steps in prop::collection::vec(step(), 1..40))| {
+            run.set(run.get() + 1);
+            prop_assert_eq!(replies(&real, run.get(), &steps), replies(&embedded, run.get(), &steps));
+        });
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests of several folders at once.
+
+#[cfg(any(all(test, feature = "memcache"), fuzzing))]
+pub mod any_input;
+#[cfg(test)]
+mod freshness;
+#[cfg(test)]
+pub(crate) mod shuttle_locks;
+#[cfg(all(test, feature = "memcache", feature = "tokio"))]
+mod single_flight;

@@ -1,0 +1,239 @@
+//! A value as it is stored for one key: codec and framing together.
+
+use std::borrow::Cow;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::codec::{Codec, Framing};
+use crate::error::Error;
+use crate::key::Key;
+use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
+use crate::value::flags;
+use crate::value::signature::{self, SIGNED, Secret, Signing};
+
+/// How values of one type are stored for one key.
+pub(crate) struct Form<V> {
+    codec: Box<dyn Codec<V>>,
+    frame: Frame,
+    /// Bytes from which on they are compressed.
+    compress: Option<usize>,
+    /// Bare bytes have no place for a signature.
+    signing: Option<Signing>,
+}
+
+/// What a cache does to all values that have an envelope.
+#[derive(Clone, Copy)]
+pub(crate) struct Wrapping<'a> {
+    /// Bytes from which on they are compressed.
+    pub(crate) compress: Option<usize>,
+    /// What they are signed with.
+    pub(crate) secret: Option<&'a Secret>,
+}
+
+/// What is stored of a value.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) bytes: Vec<u8>,
+    /// What the bytes are marked with.
+    pub(crate) flags: u32,
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(crate) struct Found<V> {
+    pub(crate) value: V,
+    /// What it took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+}
+
+impl<V> Form<V> {
+    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, wrapping: Wrapping<'_>) -> Self {
+        let Wrapping { compress, secret } = wrapping;
+        let frame = match codec.framing() {
+            Framing::Envelope => {
+                // Those with a secret, with another and without are versions.
+                let signed = secret.map_or(0, Secret::number);
+                let schema = schema(codec.schema(), key.owner(), version) ^ signed;
+                Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
+            }
+            Framing::Bare => Frame::Bare { flags: codec.flags() },
+        };
+        let signing = secret.filter(|_| matches!(frame, Frame::Envelope(_))).map(|secret| secret.signing(key));
+        Form { codec, frame, compress, signing }
+    }
+
+    /// What to store.
+    pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
+        self.pack_as(self.frame, &*self.codec, value, cost)
+    }
+
+    /// The value in stored bytes, if they are this form's.
+    pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
+        self.unpack_as(self.frame, &*self.codec, bytes, flags)
+    }
+
+    /// What to store of something else under the same key. The tag tells it
+    /// from values and from other things; `None` if there is no place for one.
+    pub(crate) fn pack_beside<W>(
+        &self,
+        tag: u64,
+        codec: &dyn Codec<W>,
+        value: &W,
+        cost: u64,
+    ) -> Option<Result<Record, Error>> {
+        let frame = self.frame.beside(tag, codec)?;
+        Some(self.pack_as(frame, codec, value, cost))
+    }
+
+    /// What [`Form::pack_beside`] has stored with this tag.
+    pub(crate) fn unpack_beside<W>(
+        &self,
+        tag: u64,
+        codec: &dyn Codec<W>,
+        bytes: &[u8],
+        flags: u32,
+    ) -> Result<Found<W>, Refusal> {
+        self.unpack_as(self.frame.beside(tag, codec).ok_or(Refusal::Foreign)?, codec, bytes, flags)
+    }
+
+    fn pack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, value: &W, cost: u64) -> Result<Record, Error> {
+        let Record { bytes, flags } = frame.pack(cost, &|out| codec.encode(value, out))?;
+        let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
+        let record = Record { bytes: bytes.into_owned(), flags };
+        Ok(match &self.signing {
+            Some(signing) => signing.sign(record),
+            None => record,
+        })
+    }
+
+    fn unpack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
+        let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
+        let (payload, cost) = frame.open(bytes, flags)?;
+        let value = codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
+        Ok(Found { value, cost })
+    }
+}
+
+/// Records that this process has packed or unpacked before, for the same key.
+impl Record {
+    /// Whether it is an envelope as it is: neither bare nor compressed or signed.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags == CLIENT_FLAGS
+    }
+
+    /// What it took to compute, if this is a plain value of this type and
+    /// version.
+    pub(crate) fn cost_of<V>(&self, codec: &dyn Codec<V>, owner: u64, version: u32) -> Option<u64> {
+        if codec.framing() != Framing::Envelope {
+            return None;
+        }
+        let (id, found, cost) = envelope::trusted(&self.bytes)?;
+        (id == codec.id() && found == schema(codec.schema(), owner, version)).then_some(cost)
+    }
+
+    /// The value, if it is one.
+    pub(crate) fn decoded<V>(&self, codec: &dyn Codec<V>) -> Option<V> {
+        codec.decode(envelope::payload(&self.bytes)).ok()
+    }
+}
+
+/// A form without the type: what stands around the bytes of a value.
+#[derive(Clone, Copy)]
+enum Frame {
+    /// Whose values these are: one key's, of one type, version and codec.
+    Envelope(Identity),
+    /// The bytes are marked, and nothing more.
+    Bare { flags: u32 },
+}
+
+impl Frame {
+    /// The frame of something else under the same key.
+    fn beside<W>(self, tag: u64, codec: &dyn Codec<W>) -> Option<Frame> {
+        let (Frame::Envelope(own), Framing::Envelope) = (self, codec.framing()) else { return None };
+        let schema = xxh3_64_with_seed(&codec.schema().to_le_bytes(), own.schema ^ tag);
+        Some(Frame::Envelope(Identity { codec: codec.id(), schema, ..own }))
+    }
+
+    fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<(), Error>) -> Result<Record, Error> {
+        match self {
+            Frame::Envelope(identity) => {
+                let mut bytes = envelope::begin(identity);
+                encode(&mut bytes)?;
+                envelope::seal(&mut bytes, cost);
+                Ok(Record { bytes, flags: CLIENT_FLAGS })
+            }
+            Frame::Bare { flags } => {
+                let mut bytes = Vec::new();
+                encode(&mut bytes)?;
+                Ok(Record { bytes, flags })
+            }
+        }
+    }
+
+    /// The bytes without their signature. Nothing else is done with bytes
+    /// before theirs is found to be good.
+    fn verified<'a>(self, signing: Option<&Signing>, bytes: &'a [u8], flags: u32) -> Result<&'a [u8], Refusal> {
+        let Frame::Envelope(identity) = self else { return Ok(bytes) };
+        let other_version = Err(Refusal::OtherVersion { mark: identity.mark() });
+        match (signing, flags::kind(flags)) {
+            (Some(signing), SIGNED_FLAGS) if signing.is_of_another(bytes) => other_version,
+            (Some(signing), SIGNED_FLAGS) => signing.verified(bytes, flags).ok_or(Refusal::Corrupt),
+            (Some(_), CLIENT_FLAGS) | (None, SIGNED_FLAGS) => other_version,
+            (Some(_), _) => Err(Refusal::Foreign),
+            (None, _) => Ok(bytes),
+        }
+    }
+
+    /// The value's own bytes, and what it took to compute in nanoseconds.
+    fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
+        match self {
+            Frame::Envelope(identity) => {
+                let uncompressed = flags::uncompressed(Cow::Borrowed(bytes), flags);
+                match uncompressed.map_err(|_| Refusal::Corrupt)?.0 {
+                    Cow::Borrowed(bytes) => {
+                        let Contents { payload, cost } = envelope::open(bytes, identity)?;
+                        Ok((Cow::Borrowed(payload), cost))
+                    }
+                    Cow::Owned(bytes) => {
+                        let Contents { payload, cost } = envelope::open(&bytes, identity)?;
+                        Ok((Cow::Owned(payload.to_vec()), cost))
+                    }
+                }
+            }
+            Frame::Bare { flags: own } => {
+                let payload = flags::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
+                Ok((payload, 0))
+            }
+        }
+    }
+}
+
+/// What is stored of a value, for people to read: its first bytes, as text if
+/// that is what they are, or else in hexadecimal digits.
+pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
+    const MOST: usize = 256;
+    let signature = if flags::kind(flags) == SIGNED_FLAGS { signature::LENGTH } else { 0 };
+    let bytes = &bytes[..bytes.len().saturating_sub(signature)];
+    let Ok((bytes, flags)) = flags::uncompressed(Cow::Borrowed(bytes), flags) else { return String::new() };
+    let is_enveloped = matches!(flags, CLIENT_FLAGS | SIGNED_FLAGS);
+    let payload = if is_enveloped { envelope::payload(&bytes) } else { &bytes };
+    let text = |payload| std::str::from_utf8(payload).ok().filter(|text| !text.contains(char::is_control));
+    match text(payload) {
+        Some(text) if text.len() <= MOST => text.to_owned(),
+        Some(text) => format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]),
+        None => {
+            let digits = payload.iter().take(MOST / 2 - 1).map(|byte| format!("{byte:02x}"));
+            std::iter::once("0x".to_owned()).chain(digits).collect()
+        }
+    }
+}
+
+const SIGNED_FLAGS: u32 = CLIENT_FLAGS | SIGNED;
+
+/// What a value must have in common with those that are read for it: its type's
+/// structure, the type it is a method's of, the function's version.
+#[inline]
+fn schema(structure: u64, owner: u64, version: u32) -> u64 {
+    let both = u128::from(structure) | u128::from(owner) << 64;
+    xxh3_64_with_seed(&both.to_le_bytes(), u64::from(version))
+}
