@@ -14,7 +14,7 @@ use crate::singleflight::lease::Lease;
 use crate::singleflight::liveness::Vigil;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
-use crate::time::budget::Budget;
+use crate::time::budget::{Budget, Limits};
 use crate::time::clock::Clock;
 
 /// A clone is another handle of the same store.
@@ -22,7 +22,7 @@ use crate::time::clock::Clock;
 pub(crate) struct Backend(Arc<Inner>);
 
 struct Inner {
-    store: Store,
+    store: Arc<Store>,
     settings: Settings,
     /// The namespace as keys have it in front.
     prefix: String,
@@ -41,7 +41,7 @@ impl Backend {
 
     /// As [`Backend::new`], by this clock.
     pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Self, Error> {
-        let store = store(&settings, clock)?;
+        let store = Arc::new(store(&settings, clock)?);
         let prefix = prefix(&settings.namespace).concat();
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
         let near = Near::new(settings.near_size, clock.clone());
@@ -49,7 +49,7 @@ impl Backend {
         Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, vigil, chance })))
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.0.store
     }
 
@@ -85,9 +85,14 @@ impl Backend {
         &self.0.chance
     }
 
-    /// The time one call may spend on I/O.
+    /// The time that one call may spend on I/O.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { total: self.0.settings.timeout, connect: self.0.settings.connect_timeout }
+    }
+
+    /// A budget for one call.
     pub(crate) fn budget(&self) -> Budget {
-        Budget::new(self.0.settings.timeout, self.0.settings.connect_timeout)
+        self.limits().budget()
     }
 }
 

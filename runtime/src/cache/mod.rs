@@ -6,6 +6,7 @@ pub(crate) mod global;
 pub(crate) mod near;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::cache::backend::Backend;
 use crate::cache::near::Near;
@@ -21,7 +22,7 @@ use crate::singleflight::lease::Lease;
 use crate::singleflight::liveness::Vigil;
 use crate::store::Store;
 use crate::telemetry;
-use crate::time::budget::Budget;
+use crate::time::budget::{Budget, Limits};
 use crate::time::clock::Clock;
 use crate::value::record::Wrapping;
 
@@ -96,7 +97,7 @@ impl Cache {
         &self.backend
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         self.backend.store()
     }
 
@@ -130,6 +131,10 @@ impl Cache {
 
     pub(crate) fn ttl(&self) -> Ttl {
         self.backend.settings().ttl
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.backend.limits()
     }
 
     pub(crate) fn budget(&self) -> Budget {

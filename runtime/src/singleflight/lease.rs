@@ -11,13 +11,14 @@ use std::task::Waker;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::cache::Cache;
 use crate::exchange::{self, Errand, Guard, Outcome, RENEWED, Reply, Request, Token, Ttl, Verb, Write};
 use crate::singleflight::renewal::{self, Kept};
+use crate::store::Store;
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::exchange::Exchange;
+use crate::time::budget::Limits;
 
 /// How long memcached remembers it. Of less than two seconds, two callers win
 /// at times.
@@ -58,15 +59,14 @@ pub(crate) enum Waiting {
 }
 
 /// A lease that is held.
-#[derive(Debug)]
 pub(crate) struct Lease {
     held: Arc<Held>,
     waiting: Waiting,
 }
 
-#[derive(Debug)]
 struct Held {
-    cache: Cache,
+    store: Arc<Store>,
+    limits: Limits,
     key: String,
     /// The one that renews it: after a fork the child has a copy of it only.
     process: u32,
@@ -100,10 +100,11 @@ enum Phase {
 
 impl Lease {
     /// Holds the lease that a lookup has won.
-    pub(crate) fn hold(cache: &Cache, key: &str, cas: u64, on: On, waiting: Waiting) -> Self {
+    pub(crate) fn hold(store: &Arc<Store>, limits: Limits, key: &str, cas: u64, on: On, waiting: Waiting) -> Self {
         let now = Instant::now();
         let held = Arc::new(Held {
-            cache: cache.clone(),
+            store: Arc::clone(store),
+            limits,
             key: key.to_owned(),
             process: std::process::id(),
             since: now,
@@ -180,12 +181,12 @@ impl Drop for Lease {
             return;
         }
         #[cfg(feature = "tokio")]
-        if self.waiting == Waiting::Async && self.held.cache.store().is_remote() {
+        if self.waiting == Waiting::Async && self.held.store.is_remote() {
             // Nobody can wait here, and the caller need not.
             let held = Arc::clone(&self.held);
             crate::detached::run(telemetry::within_current(async move {
                 let request = held.giving_back(on, cas);
-                let _ = held.cache.store().ask_async(Verb::Delete, &request, &held.cache.budget()).await;
+                let _ = held.store.ask_async(Verb::Delete, &request, &held.limits.budget()).await;
             }));
             return;
         }
@@ -202,7 +203,7 @@ impl Held {
     /// Has the next caller win it.
     fn give_back(&self, on: On, cas: u64) {
         // Unanswered, it ends by itself.
-        let _ = self.cache.store().ask(Verb::Delete, &self.giving_back(on, cas), &self.cache.budget());
+        let _ = self.store.ask(Verb::Delete, &self.giving_back(on, cas), &self.limits.budget());
     }
 
     fn giving_back(&self, on: On, cas: u64) -> Request<'_> {
@@ -224,10 +225,9 @@ impl Held {
             On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
         };
         let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
-        let store = self.cache.store();
-        let errand = Errand { node: store.places().of(key), requests: vec![again, look] };
+        let errand = Errand { node: self.store.places().of(key), requests: vec![again, look] };
         let exchange = Exchange::with_several(Verb::Get, Some(1));
-        let replies = store.ask_several(Verb::Get, &exchange, &[errand], &self.cache.budget());
+        let replies = self.store.ask_several(Verb::Get, &exchange, &[errand], &self.limits.budget());
         let replies: Vec<Outcome> = replies.into_iter().flatten().collect();
         exchange.end_all(replies.iter().find_map(|reply| reply.as_ref().err()));
         match &replies[..] {
@@ -282,13 +282,17 @@ impl Kept for Held {
     }
 }
 
-#[cfg(all(test, feature = "bincode"))]
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::Embedded;
+    use crate::time::clock::Clock;
 
     #[test]
     fn a_child_does_not_wait_for_what_its_parent_was_renewing() {
-        let mut lease = Lease::hold(&Cache::embedded(), "k", 7, On::Fresh, Waiting::Blocking);
+        let store = Arc::new(Store::embedded(Embedded::new(1 << 20, Clock::system())));
+        let limits = Limits { total: Duration::from_secs(1), connect: Duration::from_secs(1) };
+        let mut lease = Lease::hold(&store, limits, "k", 7, On::Fresh, Waiting::Blocking);
         let held = Arc::get_mut(&mut lease.held).unwrap();
         held.process += 1;
         held.state.get_mut().unwrap().phase = Phase::Renewing;

@@ -3,6 +3,22 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// The limits that the budget of each call begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// All cache I/O of one call.
+    pub(crate) total: Duration,
+    /// Opening one connection, which counts towards the total.
+    pub(crate) connect: Duration,
+}
+
+impl Limits {
+    /// A budget that is not spent yet.
+    pub(crate) fn budget(self) -> Budget {
+        Budget::new(self.total, self.connect)
+    }
+}
+
 /// What is left of it. Computing does not count, only talking to a store.
 #[derive(Debug)]
 pub(crate) struct Budget {

@@ -99,11 +99,11 @@ impl<V> Form<V> {
     fn pack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, value: &W, cost: u64) -> Result<Record, Error> {
         let Record { bytes, flags } = frame.pack(cost, &|out| codec.encode(value, out))?;
         let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
-        let record = Record { bytes: bytes.into_owned(), flags };
-        Ok(match &self.signing {
-            Some(signing) => signing.sign(record),
-            None => record,
-        })
+        let (bytes, flags) = match &self.signing {
+            Some(signing) => signing.sign(bytes.into_owned(), flags),
+            None => (bytes.into_owned(), flags),
+        };
+        Ok(Record { bytes, flags })
     }
 
     fn unpack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {

@@ -22,7 +22,6 @@ mod with_secret {
 
     use super::{LENGTH, SIGNED};
     use crate::key::{Key, Sha256};
-    use crate::value::record::Record;
 
     /// The secret that those who share values have in common.
     #[derive(Clone)]
@@ -80,13 +79,13 @@ mod with_secret {
     }
 
     impl Signing {
-        pub(crate) fn sign(&self, record: Record) -> Record {
-            let Record { mut bytes, flags } = record;
+        /// Signed bytes, and the flags that say so.
+        pub(crate) fn sign(&self, mut bytes: Vec<u8>, flags: u32) -> (Vec<u8>, u32) {
             let flags = flags | SIGNED;
             let signature = self.over(&bytes, flags).finalize().into_bytes();
             bytes.extend_from_slice(&self.number.to_le_bytes());
             bytes.extend_from_slice(&signature);
-            Record { bytes, flags }
+            (bytes, flags)
         }
 
         /// Whether they are said to be signed with another secret.
@@ -185,7 +184,6 @@ mod with_secret {
 #[cfg(not(feature = "authenticated"))]
 mod with_secret {
     use crate::key::Key;
-    use crate::value::record::Record;
 
     #[derive(Clone, Debug)]
     pub(crate) enum Secret {}
@@ -209,7 +207,7 @@ mod with_secret {
     }
 
     impl Signing {
-        pub(crate) fn sign(&self, _: Record) -> Record {
+        pub(crate) fn sign(&self, _: Vec<u8>, _: u32) -> (Vec<u8>, u32) {
             match *self {}
         }
 

@@ -201,7 +201,7 @@ impl Place {
             let flights = self.cache.flights();
             self.lead = Some(flights.lead(self.key.wire(), Some(number), patience(span), span.id()));
         }
-        let lease = Lease::hold(&self.cache, self.slot(), cas, on, self.waiting);
+        let lease = Lease::hold(self.cache.store(), self.cache.limits(), self.slot(), cas, on, self.waiting);
         if let Some(lead) = &self.lead {
             lease.tells(lead.number(), cas ^ number);
         }

@@ -48,7 +48,6 @@ pub(crate) struct Place {
 }
 
 /// What the lookup has entitled this call to.
-#[derive(Debug)]
 enum Claim {
     /// To nothing: there is nowhere to store.
     Nothing,

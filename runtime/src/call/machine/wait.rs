@@ -137,7 +137,7 @@ impl Looked {
             _ => None,
         };
         if let Some((cas, on)) = won {
-            drop(Lease::hold(&self.cache, &self.key, cas, on, Waiting::Async));
+            drop(Lease::hold(self.cache.store(), self.cache.limits(), &self.key, cas, on, Waiting::Async));
         }
     }
 }
