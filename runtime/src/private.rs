@@ -2,11 +2,12 @@
 
 pub use std::boxed::Box;
 
+pub use crate::call::address::Address;
 pub use crate::call::freshness::SingleFlight;
 pub use crate::call::policy::{Chosen, Configured};
-pub use crate::call::shape::{Probe, shapes};
+pub use crate::call::shapes::{self, Probe};
 pub use crate::call::site::{Description, Site, SiteTtl};
-pub use crate::call::{Address, Memo, Ready, ready};
+pub use crate::call::{Memo, Ready, ready};
 
 /// Stands for a value in code that is never reached.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Draws from the time, so that they can be repeated under a clock that is set.
+//! Random fractions drawn from the time, so that they repeat under a manual clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::time::clock::Clock;
 
 /// A source of fractions for one cache.
 #[derive(Debug)]
-pub(crate) struct Chance {
+pub(crate) struct Random {
     clock: Clock,
     begun: Instant,
     draws: AtomicU64,
@@ -17,11 +17,11 @@ pub(crate) struct Chance {
     seed: u64,
 }
 
-impl Chance {
+impl Random {
     pub(crate) fn new(clock: Clock) -> Self {
         use std::hash::{BuildHasher, RandomState};
         let seed = if clock.is_set() { 0 } else { RandomState::new().hash_one(()) };
-        Chance { begun: clock.now(), clock, draws: AtomicU64::new(0), seed }
+        Random { begun: clock.now(), clock, draws: AtomicU64::new(0), seed }
     }
 
     /// A fraction above 0, up to 1, all of them equally likely.
@@ -41,9 +41,9 @@ mod tests {
 
     #[test]
     fn draws_are_even_and_repeated_under_a_set_clock() {
-        let draws = |chance: &Chance| (0..10_000).map(|_| chance.draw("k")).collect::<Vec<_>>();
-        let first = draws(&Chance::new(Clock::manual()));
-        assert_eq!(first, draws(&Chance::new(Clock::manual())));
+        let draws = |random: &Random| (0..10_000).map(|_| random.draw("k")).collect::<Vec<_>>();
+        let first = draws(&Random::new(Clock::manual()));
+        assert_eq!(first, draws(&Random::new(Clock::manual())));
         assert!(first.iter().all(|draw| *draw > 0.0 && *draw <= 1.0));
         let mut counts = [0_u32; 10];
         first.iter().for_each(|draw| counts[(draw * 10.0).min(9.0) as usize] += 1);

@@ -8,10 +8,10 @@ use crate::cache::near::Near;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::key::prefix;
-use crate::random::Chance;
+use crate::random::Random;
 use crate::singleflight::Flights;
 use crate::singleflight::lease::Lease;
-use crate::singleflight::liveness::Vigil;
+use crate::singleflight::liveness::Liveness;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::time::budget::{Budget, Limits};
@@ -29,8 +29,8 @@ struct Inner {
     generation: Option<Generation>,
     near: Near,
     flights: Flights<Lease>,
-    vigil: Vigil,
-    chance: Chance,
+    liveness: Liveness,
+    random: Random,
 }
 
 impl Backend {
@@ -45,8 +45,8 @@ impl Backend {
         let prefix = prefix(&settings.namespace).concat();
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
         let near = Near::new(settings.near_size, clock.clone());
-        let (flights, vigil, chance) = (Flights::new(), Vigil::new(clock.clone()), Chance::new(clock.clone()));
-        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, vigil, chance })))
+        let (flights, liveness, random) = (Flights::new(), Liveness::new(clock.clone()), Random::new(clock.clone()));
+        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, liveness, random })))
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -77,12 +77,12 @@ impl Backend {
         &self.0.flights
     }
 
-    pub(crate) fn vigil(&self) -> &Vigil {
-        &self.0.vigil
+    pub(crate) fn liveness(&self) -> &Liveness {
+        &self.0.liveness
     }
 
-    pub(crate) fn chance(&self) -> &Chance {
-        &self.0.chance
+    pub(crate) fn random(&self) -> &Random {
+        &self.0.random
     }
 
     /// The time that one call may spend on I/O.

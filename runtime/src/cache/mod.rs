@@ -16,10 +16,10 @@ use crate::config::builder::Builder;
 use crate::config::{Record, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
-use crate::random::Chance;
+use crate::random::Random;
 use crate::singleflight::Flights;
 use crate::singleflight::lease::Lease;
-use crate::singleflight::liveness::Vigil;
+use crate::singleflight::liveness::Liveness;
 use crate::store::Store;
 use crate::telemetry;
 use crate::time::budget::{Budget, Limits};
@@ -109,12 +109,12 @@ impl Cache {
         self.backend.flights()
     }
 
-    pub(crate) fn vigil(&self) -> &Vigil {
-        self.backend.vigil()
+    pub(crate) fn liveness(&self) -> &Liveness {
+        self.backend.liveness()
     }
 
-    pub(crate) fn chance(&self) -> &Chance {
-        self.backend.chance()
+    pub(crate) fn random(&self) -> &Random {
+        self.backend.random()
     }
 
     pub(crate) fn codec(&self) -> &Standard {

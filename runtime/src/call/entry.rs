@@ -11,11 +11,11 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::call::Addressed;
+use crate::call::address::Addressed;
 use crate::call::freshness::Age;
-use crate::call::machine::Place;
+use crate::call::machine::Machine;
 use crate::call::policy::{Choose, Configured};
-use crate::call::sibling::Aside;
+use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
@@ -81,13 +81,13 @@ pub struct EntryInfo {
 struct Handle<C> {
     site: &'static Site,
     /// Absent where nothing is cached.
-    place: Option<Place>,
+    machine: Option<Machine>,
     codec: C,
 }
 
 impl<C> Handle<C> {
-    fn place(&self) -> Result<&Place, Error> {
-        self.place.as_ref().ok_or_else(|| {
+    fn machine(&self) -> Result<&Machine, Error> {
+        self.machine.as_ref().ok_or_else(|| {
             let message = format!("{} is not cached: there is no usable cache, or no key", self.site.name());
             Error::new(ErrorKind::Configuration, message)
         })
@@ -97,34 +97,34 @@ impl<C> Handle<C> {
     where
         C: Choose<V> + Clone,
     {
-        let Place { cache, key, .. } = self.place()?;
+        let Machine { cache, key, .. } = self.machine()?;
         Ok(Form::of(key, self.codec.clone().choose(cache.codec()), self.site.version(), cache.wrapping()))
     }
 
     fn key(&self) -> Result<&str, Error> {
-        Ok(self.place()?.key.wire())
+        Ok(self.machine()?.key.wire())
     }
 
     fn peek<'a>(&'a self, key: &'a str) -> Result<(&'a Cache, Request<'a>), Error> {
-        Ok((&self.place()?.cache, Request::Peek { key }))
+        Ok((&self.machine()?.cache, Request::Peek { key }))
     }
 
     fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
-        let place = self.place()?;
-        if place.terms.ttl == Ttl::For(Duration::ZERO) {
+        let machine = self.machine()?;
+        if machine.freshness.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok((&place.cache, place.putting(record)))
+        Ok((&machine.cache, machine.putting(record)))
     }
 
     fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
-        let Place { cache, key, .. } = self.place()?;
+        let Machine { cache, key, .. } = self.machine()?;
         Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
     }
 
     /// Whether values are served behind their time.
     fn has_grace(&self) -> Result<bool, Error> {
-        Ok(!self.place()?.terms.grace.is_zero())
+        Ok(!self.machine()?.freshness.grace.is_zero())
     }
 
     /// Marks this item as stale. It is served no longer than grace from now on,
@@ -132,28 +132,28 @@ impl<C> Handle<C> {
     /// not store it.
     fn invalidation(&self, item: Option<&Item>) -> Result<(&Cache, Request<'_>), Error> {
         let Some(item) = item else { return self.delete() };
-        let Place { cache, key, terms, .. } = self.place()?;
+        let Machine { cache, key, freshness, .. } = self.machine()?;
         let left = item.seconds_left.map(Duration::from_secs);
-        let ttl = left.map_or(terms.grace, |left| left.min(terms.grace));
+        let ttl = left.map_or(freshness.grace, |left| left.min(freshness.grace));
         Ok((cache, Request::Invalidate { key: key.wire(), guard: Guard::None, ttl: Some(ttl) }))
     }
 
     /// Gives back the right to compute a value that reading it has taken.
     fn token_of<'a>(&'a self, key: &'a str, item: &Item) -> Result<Option<(&'a Cache, Request<'a>)>, Error> {
         let guard = Guard::Unchanged(item.cas);
-        let returned = (&self.place()?.cache, Request::Invalidate { key, guard, ttl: None });
+        let returned = (&self.machine()?.cache, Request::Invalidate { key, guard, ttl: None });
         Ok((item.token == Token::Won).then_some(returned))
     }
 
     /// Whether a call would use the item as it is.
     fn is_fresh(&self, item: &Item) -> Result<bool, Error> {
-        Ok(matches!(self.place()?.terms.age(item), Age::Fresh(_)))
+        Ok(matches!(self.machine()?.freshness.age(item), Age::Fresh(_)))
     }
 
     /// Has this process notice what has been changed.
     fn forget(&self) {
-        if let Some(place) = &self.place {
-            place.forget();
+        if let Some(machine) = &self.machine {
+            machine.forget();
         }
     }
 }
@@ -213,8 +213,8 @@ macro_rules! entry {
             #[doc(hidden)]
             #[must_use]
             pub fn of(address: Addressed, codec: C) -> Self {
-                let (site, place) = address.settled();
-                $entry($fallible($plain { handle: Handle { site, place, codec }, returns: PhantomData }))
+                let (site, machine) = address.settled();
+                $entry($fallible($plain { handle: Handle { site, machine, codec }, returns: PhantomData }))
             }
         }
 
@@ -239,7 +239,7 @@ macro_rules! entry {
             /// cached.
             #[must_use]
             pub fn key(&self) -> &str {
-                self.handle.place.as_ref().map_or("", |place| place.key.text())
+                self.handle.machine.as_ref().map_or("", |machine| machine.key.text())
             }
 
             /// Removes the value, also from under a call that is computing it
@@ -275,17 +275,17 @@ macro_rules! entry {
                 Ok(outcome? == Reply::Done)
             }
 
-            /// This version's value and its item, which may be aside.
+            /// This version's value and its item, which may be sibling.
             $($async)* fn find<V>(&self, form: &Form<V>) -> Result<Option<(Item, Found<V>)>, Error> {
                 let key = self.handle.key()?;
                 let Some(item) = self.look(key)$($await)*? else { return Ok(None) };
-                let aside = match form.unpack(&item.value, item.flags) {
+                let sibling = match form.unpack(&item.value, item.flags) {
                     Ok(found) => return Ok(Some((item, found))),
-                    Err(Refusal::OtherVersion { mark }) => Aside::of(key, mark, &item),
+                    Err(Refusal::OtherVersion { mark }) => Sibling::of(key, mark, &item),
                     Err(_) => return Ok(None),
                 };
-                let item = self.look(aside.key())$($await)*?;
-                let Some(Ok(item)) = item.map(|item| aside.released(item)) else { return Ok(None) };
+                let item = self.look(sibling.key())$($await)*?;
+                let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
                 Ok(form.unpack(&item.value, item.flags).ok().map(|found| (item, found)))
             }
 
@@ -331,8 +331,8 @@ pub use on_tokio::AsyncEntry;
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{
-        Addressed, Aside, Choose, Configured, Deref, Duration, EntryInfo, Error, Form, Found, Handle, Item,
-        PhantomData, Refusal, Reply, fmt, found,
+        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Form, Found, Handle, Item, PhantomData,
+        Refusal, Reply, Sibling, fmt, found,
     };
 
     /// [`Entry`](super::Entry) for async functions: its verbs are async.

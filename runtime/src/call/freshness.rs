@@ -1,6 +1,6 @@
-//! How long a call's value is kept, when it is computed anew, and by whom.
+//! How long a call's value is kept, when it is refreshed, and by which caller.
 //!
-//! Arithmetic only; what follows from it is decided in `place`.
+//! Arithmetic only. What follows from it is decided in `machine`.
 
 use std::time::Duration;
 
@@ -8,45 +8,45 @@ use crate::exchange::{Item, Ttl};
 
 /// What a site has chosen for one call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Freshness {
     /// How long a value is fresh.
     pub(crate) ttl: Ttl,
-    /// How long a value is kept behind that, to be served while it is computed
-    /// anew or if that fails.
+    /// How long a value is kept past its ttl, to be served while it is refreshed
+    /// or when the refresh fails.
     pub(crate) grace: Duration,
     pub(crate) ahead: Ahead,
-    /// How long a value is also kept in this process, if it is.
+    /// How long this process keeps the value as well, if it does.
     pub(crate) near: Option<Duration>,
     pub(crate) single_flight: SingleFlight,
 }
 
-/// When a value is computed anew although it is fresh.
+/// When a fresh value is refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ahead {
     Never,
-    /// When less than this is left, by one caller.
+    /// Once less than this is left, by one caller.
     Of(Duration),
-    /// Sooner the longer it takes to compute, by chance: see [`is_early`].
+    /// At random, and earlier the longer it takes to compute: see [`is_early`].
     Auto,
 }
 
-/// Among whom a value is computed once at a time.
+/// Among which callers a value is computed once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleFlight {
     /// All processes that share the servers.
     Lease,
     /// The callers in this process.
     Local,
-    /// Nobody: each caller computes for itself.
+    /// None: each caller computes for itself.
     Off,
 }
 
 /// A value's time, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// Whole seconds until it is stale; none: never, or it is not known.
+    /// Whole seconds until it is stale; none if never, or if that is unknown.
     Fresh(Option<u64>),
-    /// It may be served still.
+    /// It may still be served.
     Stale,
     /// It may not be served.
     Dead,
@@ -54,13 +54,13 @@ pub(crate) enum Age {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The share of a ttl by which it is shortened at most, in percent, so that
-/// values stored together do not end together.
+/// The largest share by which a ttl is shortened, in percent, so that values
+/// stored together do not expire together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Jitter(pub(crate) u8);
 
 impl Jitter {
-    /// Nobody who asks for a time wants less than half of it.
+    /// A value keeps at least half of the time that was asked for.
     pub(crate) const MOST: u8 = 50;
 }
 
@@ -70,15 +70,15 @@ impl Default for Jitter {
     }
 }
 
-impl Terms {
+impl Freshness {
     pub(crate) fn of(ttl: Ttl) -> Self {
         let (grace, ahead, near, single_flight) = (Duration::ZERO, Ahead::Never, None, SingleFlight::Lease);
-        Terms { ttl, grace, ahead, near, single_flight }
+        Freshness { ttl, grace, ahead, near, single_flight }
     }
 
-    /// What the server is to elect a caller for: items with less time left.
+    /// The server elects a caller for items with less time left than this.
     pub(crate) fn refresh_window(&self) -> Duration {
-        // Of the last second it is not known how much is left.
+        // How much is left of the last second is unknown.
         let stale = if self.grace.is_zero() { self.grace } else { self.grace.saturating_add(SECOND) };
         match self.ahead {
             Ahead::Of(window) => stale.saturating_add(window),
@@ -97,8 +97,8 @@ impl Terms {
         }
     }
 
-    /// How long a value is to be kept, with a fraction of chance from 0 to 1.
-    /// What knows no time left cannot tell when grace begins.
+    /// How long a value is kept; `chance` is drawn from 0 to 1. A server that does
+    /// not tell the time left cannot tell when grace begins.
     pub(crate) fn kept(&self, with_grace: bool, jitter: Jitter, chance: f64) -> Ttl {
         match shortened(self.ttl, jitter, chance) {
             Ttl::For(ttl) if with_grace => Ttl::For(ttl.saturating_add(self.grace)),
@@ -110,13 +110,13 @@ impl Terms {
 fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
     match ttl {
         Ttl::Forever => Ttl::Forever,
-        // Whole seconds are sent, rounded up: short ttls stay as they are.
+        // Whole seconds are sent, rounded up, so short ttls stay as they are.
         Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - f64::from(percent) / 100.0 * chance.clamp(0.0, 1.0))),
     }
 }
 
-/// Whether a caller is to compute a value anew that is fresh for `left` more
-/// and took `cost` to compute; `chance` is drawn from above 0 to 1.
+/// Whether a caller refreshes a value that stays fresh for `left` and took `cost`
+/// to compute; `chance` is drawn from above 0 to 1.
 ///
 /// The formula of Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic
 /// Cache Stampede Prevention*, VLDB 2015, with β = 1: `-cost · ln(chance) ≥
@@ -141,25 +141,25 @@ mod tests {
 
     #[test]
     fn a_value_is_stale_once_only_grace_is_left() {
-        let plain = Terms::of(Ttl::For(secs(300)));
-        let terms = Terms { grace: secs(60), ..plain };
-        assert_eq!(terms.age(&item(Some(360), false)), Age::Fresh(Some(300)));
-        assert_eq!(terms.age(&item(Some(61), false)), Age::Fresh(Some(1)));
-        assert_eq!(terms.age(&item(Some(60), false)), Age::Stale);
-        assert_eq!(terms.age(&item(Some(200), true)), Age::Stale);
+        let plain = Freshness::of(Ttl::For(secs(300)));
+        let freshness = Freshness { grace: secs(60), ..plain };
+        assert_eq!(freshness.age(&item(Some(360), false)), Age::Fresh(Some(300)));
+        assert_eq!(freshness.age(&item(Some(61), false)), Age::Fresh(Some(1)));
+        assert_eq!(freshness.age(&item(Some(60), false)), Age::Stale);
+        assert_eq!(freshness.age(&item(Some(200), true)), Age::Stale);
         assert_eq!(plain.age(&item(Some(200), true)), Age::Dead);
         assert_eq!(plain.age(&item(Some(0), false)), Age::Fresh(Some(0)));
-        assert_eq!(terms.age(&item(None, false)), Age::Fresh(None));
+        assert_eq!(freshness.age(&item(None, false)), Age::Fresh(None));
     }
 
     #[test]
     fn grace_is_kept_behind_the_ttl_and_never_shortened() {
-        let terms = Terms { grace: secs(60), ..Terms::of(Ttl::For(secs(300))) };
-        assert_eq!(terms.kept(true, TENTH, 0.0), Ttl::For(secs(360)));
-        assert_eq!(terms.kept(true, TENTH, 1.0), Ttl::For(secs(330)));
-        assert_eq!(terms.kept(false, TENTH, 0.0), Ttl::For(secs(300)));
-        assert_eq!(terms.kept(true, Jitter(0), 1.0), Ttl::For(secs(360)));
-        assert_eq!(Terms::of(Ttl::Forever).kept(true, TENTH, 0.5), Ttl::Forever);
+        let freshness = Freshness { grace: secs(60), ..Freshness::of(Ttl::For(secs(300))) };
+        assert_eq!(freshness.kept(true, TENTH, 0.0), Ttl::For(secs(360)));
+        assert_eq!(freshness.kept(true, TENTH, 1.0), Ttl::For(secs(330)));
+        assert_eq!(freshness.kept(false, TENTH, 0.0), Ttl::For(secs(300)));
+        assert_eq!(freshness.kept(true, Jitter(0), 1.0), Ttl::For(secs(360)));
+        assert_eq!(Freshness::of(Ttl::Forever).kept(true, TENTH, 0.5), Ttl::Forever);
     }
 
     #[test]

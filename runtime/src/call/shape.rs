@@ -1,9 +1,5 @@
-//! What of a return value is stored: all of it, `Ok(v)`'s `v`, `Some(v)`'s `v`.
-//!
-//! The shape is found by type, not by the type's name, so aliases of `Result`
-//! and `Option` work: the attribute writes `(&&&Probe::<Ret>::NEW).__memocached_shape()`,
-//! and method lookup takes the implementation with the most references that
-//! fits (*autoref specialization*).
+//! Which part of a return value is stored: all of it, the `v` of `Ok(v)` or the
+//! `v` of `Some(v)`. `shapes` finds out which.
 
 use std::marker::PhantomData;
 
@@ -122,14 +118,6 @@ impl<V, E: From<Error>> Fails for FallibleOptional<V, E> {
     }
 }
 
-/// Asks for the shape of `R`.
-pub struct Probe<R>(PhantomData<fn() -> R>);
-
-impl<R> Probe<R> {
-    /// The one value of this type.
-    pub const NEW: Self = Probe(PhantomData);
-}
-
 macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident<$($param:ident),*> = $return:ty => $value:ty:
         |$r:ident| $split:expr, |$v:ident| $join:expr;)*) => {$(
@@ -169,66 +157,9 @@ shapes! {
         }, |v| Ok(Some(v));
 }
 
-/// The traits behind `.__memocached_shape()`, a name that no other trait in scope has, most specific first.
-pub mod shapes {
-    use super::{Fallible, FallibleOptional, Optional, PhantomData, Plain, Probe};
-
-    macro_rules! probes {
-        ($($(#[$doc:meta])* $trait:ident for $probe:ty, <$($param:ident),*> => $shape:ty;)*) => {$(
-            $(#[$doc])*
-            pub trait $trait {
-                /// The shape's type.
-                type Shape;
-                /// The shape.
-                fn __memocached_shape(&self) -> PhantomData<Self::Shape>;
-            }
-
-            impl<$($param),*> $trait for $probe {
-                type Shape = $shape;
-                fn __memocached_shape(&self) -> PhantomData<$shape> {
-                    PhantomData
-                }
-            }
-        )*};
-    }
-
-    probes! {
-        /// For `Result<Option<_>, _>`.
-        ProbeFallibleOptional for &&Probe<Result<Option<V>, E>>, <V, E> => FallibleOptional<V, E>;
-        /// For other `Result`s.
-        ProbeFallible for &Probe<Result<V, E>>, <V, E> => Fallible<V, E>;
-        /// For `Option`s.
-        ProbeOptional for &Probe<Option<V>>, <V> => Optional<V>;
-        /// For everything else.
-        ProbePlain for Probe<R>, <R> => Plain<R>;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::any::type_name_of_val;
-
-    use super::shapes::*;
     use super::*;
-
-    macro_rules! shape_of {
-        ($type:ty) => {
-            type_name_of_val(&(&&&Probe::<$type>::NEW).__memocached_shape()).replace("memocached::shape::", "")
-        };
-    }
-
-    #[test]
-    fn the_type_decides_not_its_name() {
-        type Answer<T> = Result<T, String>;
-        type Maybe = Option<u8>;
-        assert!(shape_of!(u8).contains("Plain<u8>"));
-        assert!(shape_of!(Answer<u8>).contains("Fallible<u8,"));
-        assert!(shape_of!(std::io::Result<u8>).contains("Fallible<u8,"));
-        assert!(shape_of!(Maybe).contains("Optional<u8>"));
-        assert!(shape_of!(Option<Maybe>).contains("Optional<core::option::Option<u8>>"));
-        assert!(shape_of!(Answer<Maybe>).contains("FallibleOptional<u8,"));
-        assert!(shape_of!(Vec<Maybe>).contains("Plain<"));
-    }
 
     #[test]
     fn only_what_a_shape_stores_is_split_off() {

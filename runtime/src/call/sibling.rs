@@ -1,19 +1,18 @@
-//! A second place for a value, beside another version's of the same key.
+//! A second key for a value, beside another version's value of the same key.
 //!
-//! Two versions of a program may run at once and each have a type of its own
-//! for what they keep under one key. The first to store has the key itself.
-//! The other keeps its value aside, under a name that its type is part of, and
-//! says with it which item it stands beside. As soon as that item is deleted,
-//! replaced or invalidated, by whichever version, what stands beside it counts
-//! no more.
+//! Two versions of a program may run at once, each with a type of its own for
+//! what it keeps under one key. The first to store has the key itself. The other
+//! stores its value under a sibling key, which is made of the key and the type,
+//! and notes which item it stands beside. Once either version deletes, replaces
+//! or invalidates that item, the sibling no longer counts.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::exchange::{Item, MAX_KEY};
 
-/// Where one version keeps its value beside another's.
+/// Where one version keeps its value beside another version's.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Aside {
+pub(crate) struct Sibling {
     key: String,
     /// Stands for the item that the value is beside.
     anchor: u64,
@@ -22,11 +21,11 @@ pub(crate) struct Aside {
 /// The anchor stands in front of the bytes.
 const ANCHOR: usize = 8;
 
-impl Aside {
-    /// The place beside `item`, which is another version's under `key`. `mark`
+impl Sibling {
+    /// The sibling of `item`, which is another version's value under `key`. `mark`
     /// tells this version from others.
     pub(crate) fn of(key: &str, mark: u64, item: &Item) -> Self {
-        Aside { key: name(key, mark), anchor: anchor(item) }
+        Sibling { key: name(key, mark), anchor: anchor(item) }
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -38,8 +37,8 @@ impl Aside {
         [&self.anchor.to_le_bytes()[..], bytes].concat()
     }
 
-    /// The item as it was before it was [anchored](Aside::anchored); `None` if
-    /// that was beside anything else.
+    /// The item as it was before it was [anchored](Sibling::anchored), or the
+    /// item itself if it stood beside another one.
     pub(crate) fn released(&self, mut item: Item) -> Result<Item, Item> {
         if !item.value.starts_with(&self.anchor.to_le_bytes()) {
             return Err(item);
@@ -48,30 +47,31 @@ impl Aside {
         Ok(item)
     }
 
-    /// Tells this process what is computed under the lease with this number:
-    /// beside another item it is something else.
-    pub(crate) fn lease(&self, cas: u64) -> u64 {
-        cas ^ self.anchor
+    /// Stands for the item that the value is beside.
+    pub(crate) fn anchor(&self) -> u64 {
+        self.anchor
     }
 
-    /// How many bytes more are stored.
+    /// How many more bytes are stored.
     pub(crate) fn overhead(&self) -> usize {
         ANCHOR
     }
 }
 
-/// Two keys that get one name by chance are told apart by the envelope.
+/// Names the sibling key. The envelope tells keys apart that share a name by
+/// chance.
 fn name(key: &str, mark: u64) -> String {
     const MARK: usize = 17;
     if key.len() + MARK <= MAX_KEY {
         return format!("{key}@{mark:016x}");
     }
-    // What tells a long key from others is at its end.
+    // A long key differs from others at its end.
     format!("{}#{:016x}@{mark:016x}", &key[..MAX_KEY - 2 * MARK], xxh3_64(key.as_bytes()))
 }
 
-/// A server gives no number twice while it runs. A new one may, but not to the
-/// same bytes: they hold the nanoseconds that computing took.
+/// Stands for an item. A server gives no number twice while it runs. A restarted
+/// one may, but not to the same bytes: they hold the nanoseconds that computing
+/// took.
 fn anchor(item: &Item) -> u64 {
     xxh3_64_with_seed(&item.value, item.cas)
 }
@@ -100,13 +100,13 @@ mod tests {
 
     #[test]
     fn a_value_counts_only_beside_the_item_it_was_stored_beside() {
-        let aside = Aside::of("k", 1, &item(b"theirs", 7));
-        let stored = item(&aside.anchored(b"mine"), 8);
-        assert_eq!(aside.released(stored.clone()).unwrap().value, b"mine");
+        let sibling = Sibling::of("k", 1, &item(b"theirs", 7));
+        let stored = item(&sibling.anchored(b"mine"), 8);
+        assert_eq!(sibling.released(stored.clone()).unwrap().value, b"mine");
         for other in [item(b"theirs", 9), item(b"their", 7), item(b"", 7)] {
-            assert!(Aside::of("k", 1, &other).released(stored.clone()).is_err());
+            assert!(Sibling::of("k", 1, &other).released(stored.clone()).is_err());
         }
-        assert!(aside.released(item(b"mine", 8)).is_err());
-        assert!(aside.released(item(b"", 8)).is_err());
+        assert!(sibling.released(item(b"mine", 8)).is_err());
+        assert!(sibling.released(item(b"", 8)).is_err());
     }
 }

@@ -1,133 +1,153 @@
-//! A call's value: what is found of it, and what is stored.
+//! The typed part of a call: what is found of its value, and what is stored.
 //!
-//! A [`Flow`] knows the value's type and leaves every decision to its
-//! [`Place`], which does not, and so is compiled once.
+//! It knows the value's type and leaves every decision to the [`Machine`],
+//! which does not and so is compiled once.
 
-use crate::call::machine::{Arrival, Opened, Packing, Place, Verdict};
-use crate::call::negative::Negative;
-use crate::call::policy::StoreIf;
-use crate::call::shape::{Shape, Split};
+use super::machine::{Event, Machine, Opened, Packing, Step};
+use super::negative::Negative;
+use super::policy::StoreIf;
+use super::shape::{Shape, Split};
 use crate::error::Error;
 use crate::exchange::Ttl;
-use crate::telemetry::call::{CallSpan, Due};
+use crate::singleflight::lease::Io;
+use crate::telemetry::call::CallSpan;
 use crate::value::envelope::Refusal;
 use crate::value::record::{Form, Found, Record};
 
-/// One call that has a cache and a key.
-pub(crate) struct Flow<S: Shape> {
-    pub(crate) form: Form<S::Value>,
-    pub(crate) negatives: Vec<Negative<S>>,
-    pub(crate) place: Place,
+/// A call that has a cache and a key: everything around its body.
+pub(super) struct Typed<S: Shape, I> {
+    pub(super) form: Form<S::Value>,
+    pub(super) negatives: Vec<Negative<S>>,
+    pub(super) store_if: I,
+    pub(super) on_error: fn(Error) -> Option<S::Return>,
+    pub(super) machine: Machine,
 }
 
-/// What a call does next.
-pub(crate) enum Next<S: Shape> {
-    /// Returns this.
-    Return(S::Return),
-    /// Computes, and falls back on this value if that fails.
-    Refresh(S::Value, Due),
-    /// Computes.
-    Compute,
-    /// Waits for what it has asked for.
-    Wait,
-}
+/// What a call does next, with the values it does it with.
+pub(super) type Next<S> = Step<<S as Shape>::Return, <S as Shape>::Value>;
 
-/// What there is in place of a new value, should it come to nothing.
-pub(crate) enum Fallback<V> {
+/// What the caller gets in place of a new value, should computing come to
+/// nothing.
+pub(super) enum Fallback<V> {
     None,
     Value(V),
-    /// One that the caller has got already.
+    /// The caller has it already.
     Served,
 }
 
-/// What the body's return value comes to.
-pub(crate) enum Outcome<S: Shape> {
-    /// A value, to be returned once the record is stored.
-    Value(S::Value, Option<Packing>),
-    /// No value, to be returned at once; the record can be stored behind it.
-    Other(S::Return, Option<Packing>),
+/// The body's return value, taken apart, and what is stored of it.
+pub(super) struct Packed<S: Shape> {
+    /// The value, which is returned once it is stored; or a return value without
+    /// one, which is returned at once.
+    pub(super) returned: Result<S::Value, S::Return>,
+    pub(super) packing: Option<Packing>,
 }
 
-impl<S: Shape> Flow<S> {
-    /// What to do after `arrival`. From then on the place knows what this call
-    /// may store.
-    ///
-    /// # Errors
-    ///
-    /// If the cache could not be asked.
-    pub(crate) fn judge(&mut self, arrival: Arrival, span: &CallSpan) -> Result<Next<S>, Error> {
+impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
+    /// Looks for the value, blocking, until it is clear what the call does.
+    pub(super) fn look(&mut self, span: &CallSpan) -> Next<S> {
+        self.machine.begin(Io::Blocking, span);
+        loop {
+            let event = self.machine.wait(span);
+            match self.judge(event, span) {
+                Step::Wait => {}
+                next => return next,
+            }
+        }
+    }
+
+    /// Looks for the value, yielding to the runtime.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn look_async(&mut self, span: &CallSpan) -> Next<S> {
+        self.machine.begin(Io::Async, span);
+        loop {
+            let event = self.machine.wait_async(span).await;
+            match self.judge(event, span) {
+                Step::Wait => {}
+                next => return next,
+            }
+        }
+    }
+
+    /// Decides what follows from `event`. From then on the machine knows what
+    /// this call may store.
+    fn judge(&mut self, event: Event, span: &CallSpan) -> Next<S> {
+        match self.open_and_judge(event, span) {
+            Ok(next) => next,
+            Err(error) => match (self.on_error)(error) {
+                Some(answer) => {
+                    span.propagated();
+                    Step::Return(answer)
+                }
+                None => self.open_and_judge(Event::GoOn, span).unwrap_or(Step::Compute),
+            },
+        }
+    }
+
+    fn open_and_judge(&mut self, event: Event, span: &CallSpan) -> Result<Next<S>, Error> {
         let mut found = None;
-        let Flow { form, negatives, place } = self;
+        let Typed { form, negatives, machine, .. } = self;
         let open = &mut |bytes: &[u8], flags| {
             let (opened, returned) = unpack(form, negatives, bytes, flags)?;
             found = Some(returned);
             Ok(opened)
         };
-        Ok(match (place.judge(arrival, open, span)?, found) {
-            (Verdict::Use, Some(Unpacked::Value(value))) => Next::Return(S::join(value)),
-            (Verdict::Use, Some(Unpacked::Negative(returned))) => Next::Return(returned),
-            (Verdict::Refresh(due), Some(Unpacked::Value(value))) => Next::Refresh(value, due),
-            (Verdict::Wait, _) => Next::Wait,
-            _ => Next::Compute,
+        Ok(match (machine.judge(event, open, span)?, found) {
+            (Step::Return(()), Some(Ok(value))) => Step::Return(S::join(value)),
+            (Step::Return(()), Some(Err(returned))) => Step::Return(returned),
+            (Step::Refresh((), due), Some(Ok(value))) => Step::Refresh(value, due),
+            (Step::Wait, _) => Step::Wait,
+            _ => Step::Compute,
         })
     }
 
-    /// The return value that is kept in this process, with what it took to
-    /// compute.
-    pub(crate) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
+    /// The return value that this process keeps, with what it took to compute.
+    pub(super) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
         let (opened, unpacked) = unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
-        let returned = match unpacked {
-            Unpacked::Value(value) => S::join(value),
-            Unpacked::Negative(returned) => returned,
-        };
-        Some((returned, opened.cost))
+        Some((unpacked.map_or_else(|returned| returned, S::join), opened.cost))
     }
 
-    /// What to store of what the body has returned, and what to return.
-    /// `fallback` is a value that is returned in place of an error.
-    pub(crate) fn pack(
+    /// Decides what to store of what the body has returned, and what to return:
+    /// `fallback` takes the place of an error.
+    pub(super) fn pack(
         &mut self,
         returned: S::Return,
         fallback: Fallback<S::Value>,
         cost: u64,
-        wanted: &impl StoreIf<S::Value>,
         span: &CallSpan,
-    ) -> Outcome<S> {
-        let Flow { form, negatives, place } = self;
+    ) -> Packed<S> {
+        let Typed { form, negatives, store_if, machine, .. } = self;
         match (S::split(returned), fallback) {
             (Split::Value(value), fallback) => {
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
-                let packing = place.pack(&|| wanted.allows(&value), &|| form.pack(&value, cost), None, span);
-                Outcome::Value(value, packing)
+                let packing = machine.pack(&|| store_if.allows(&value), &|| form.pack(&value, cost), None, span);
+                Packed { returned: Ok(value), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
                 span.stale_on_error();
-                place.back_off();
-                Outcome::Value(value, None)
+                machine.back_off();
+                Packed { returned: Ok(value), packing: None }
             }
             (Split::Failed(returned), Fallback::Served) => {
                 span.refresh_failed();
-                place.back_off();
-                Outcome::Other(returned, None)
+                machine.back_off();
+                Packed { returned: Err(returned), packing: None }
             }
             (Split::Empty(returned) | Split::Failed(returned), fallback) => {
-                let packing = match negatives.iter().find(|kind| kind.is(&returned)) {
-                    Some(kind) => {
-                        let pack = || kind.pack(form, &returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
-                        place.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
-                    }
-                    None => None,
-                };
+                let packing = negatives.iter().find(|kind| kind.is(&returned)).and_then(|kind| {
+                    let pack = || kind.pack(form, &returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
+                    machine.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
+                });
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
-                // What was found before is no longer so.
+                // The value that was found before is no longer right.
                 if packing.is_none() && !matches!(fallback, Fallback::None) {
-                    place.renounce();
+                    machine.renounce();
                 }
-                Outcome::Other(returned, packing)
+                Packed { returned: Err(returned), packing }
             }
         }
     }
@@ -135,10 +155,8 @@ impl<S: Shape> Flow<S> {
 
 const UNMARKED: &str = "bare bytes cannot say that there is no value";
 
-enum Unpacked<S: Shape> {
-    Value(S::Value),
-    Negative(S::Return),
-}
+/// A stored value, or a stored return value without one.
+type Unpacked<S> = Result<<S as Shape>::Value, <S as Shape>::Return>;
 
 fn unpack<S: Shape>(
     form: &Form<S::Value>,
@@ -147,9 +165,9 @@ fn unpack<S: Shape>(
     flags: u32,
 ) -> Result<(Opened, Unpacked<S>), Refusal> {
     let refusal = match form.unpack(bytes, flags) {
-        Ok(Found { value, cost }) => return Ok((Opened { cost, negative: false }, Unpacked::Value(value))),
+        Ok(Found { value, cost }) => return Ok((Opened { cost, negative: false }, Ok(value))),
         Err(refusal) => refusal,
     };
     let found = negatives.iter().find_map(|kind| kind.unpack(form, bytes, flags).ok());
-    found.map(|Found { value, cost }| (Opened { cost, negative: true }, Unpacked::Negative(value))).ok_or(refusal)
+    found.map(|Found { value, cost }| (Opened { cost, negative: true }, Err(value))).ok_or(refusal)
 }

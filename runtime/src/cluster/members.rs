@@ -12,7 +12,7 @@ use crate::cluster::ring::Ring;
 use crate::node::Node;
 use crate::server::{Distribution, Failover, Server};
 use crate::sync::{read, write};
-use crate::telemetry::exchange::Peer;
+use crate::telemetry::peer::Peer;
 
 /// One node as a member of a cluster.
 #[derive(Clone)]

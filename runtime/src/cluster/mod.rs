@@ -29,8 +29,9 @@ use crate::protocol::Dialect;
 use crate::server::{Distribution, Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
-use crate::telemetry::exchange::{Part, Peer};
+use crate::telemetry::exchange::NodeSpan;
 use crate::telemetry::nodes::{self, NodeState, Watched};
+use crate::telemetry::peer::Peer;
 use crate::time::budget::{Budget, Deadline};
 
 /// Several nodes, or one.
@@ -350,12 +351,12 @@ where
 
 struct BegunHere<'a> {
     errand: &'a Errand<'a>,
-    part: Part,
+    part: NodeSpan,
     pending: Box<Pending<'a>>,
 }
 
 fn send<'a>(
-    part: Part,
+    part: NodeSpan,
     errand: &'a Errand<'a>,
     node: &'a Node,
     ready: Option<Ready<'a>>,
@@ -374,7 +375,7 @@ impl BegunHere<'_> {
 }
 
 /// One outcome for each request, also where none could be asked.
-fn end(part: Part, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error>) -> Vec<Outcome> {
+fn end(part: NodeSpan, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error>) -> Vec<Outcome> {
     let outcomes = outcomes.unwrap_or_else(|error| failed(errand, &error));
     part.end(outcomes.iter().find_map(|outcome| outcome.as_ref().err()));
     outcomes

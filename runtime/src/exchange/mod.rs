@@ -178,7 +178,7 @@ pub(crate) enum Reply {
     /// These keys of several have values.
     FoundMany(Items),
     /// No value; and who may store one.
-    Missing(Lease),
+    Missing(Grant),
     /// Done.
     Done,
     /// Not written: for the way of writing, there is something or nothing.
@@ -197,7 +197,7 @@ pub(crate) enum Reply {
 
 /// Who may store after a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lease {
+pub(crate) enum Grant {
     /// This caller, under this number.
     Won(u64),
     /// Another caller, under this number, who may have renewed its lease.

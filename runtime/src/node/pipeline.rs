@@ -464,7 +464,7 @@ mod tests {
         let (queue, mut server) = line();
         let waiting = peek(&queue);
         server.write_all(b"EN\r\nEN\r\n").await.unwrap();
-        assert_eq!(waiting.await, Ok(Ok(Ok(Reply::Missing(crate::exchange::Lease::Free)))));
+        assert_eq!(waiting.await, Ok(Ok(Ok(Reply::Missing(crate::exchange::Grant::Free)))));
         while !queue.is_closed() {
             tokio::task::yield_now().await;
         }

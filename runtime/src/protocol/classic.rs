@@ -11,7 +11,7 @@ use super::scan::{self, ALIEN};
 use super::words::say;
 use super::{Expect, Malformed, Progress, Ticket, Unspeakable, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Items, Keys, Lease, RENEWED, Reply, Request, Ttl, Write};
+use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, RENEWED, Reply, Request, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
@@ -69,7 +69,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     }
     let done = |reply| Ok(Progress::Done(Ok(reply), head));
     match (ticket.expect, line) {
-        (Expect::Lease | Expect::Item, b"END") => done(Reply::Missing(Lease::Free)),
+        (Expect::Lease | Expect::Item, b"END") => done(Reply::Missing(Grant::Free)),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
         (Expect::Lease | Expect::Item, line) => item(ticket, line, head, input),
         (Expect::Written, b"STORED")
@@ -131,7 +131,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
         None => Ok(Progress::More),
         // Another client's lease looks like this, whose value is still to come.
         Some((b"END", end)) if size == 0 && (flags == 0 || flags == RENEWED) => {
-            Ok(Progress::Done(Ok(Reply::Missing(Lease::Free)), read + end))
+            Ok(Progress::Done(Ok(Reply::Missing(Grant::Free)), read + end))
         }
         Some((b"END", end)) => {
             let item = Item { value: scan::owned(value), flags, cas, ..Item::default() };

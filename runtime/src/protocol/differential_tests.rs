@@ -14,7 +14,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::error::ErrorKind;
-    use crate::exchange::{Direction, Guard, Item, Lease, Outcome, Reply, Request, Token, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, Outcome, Reply, Request, Token, Ttl, Write};
     use crate::server::Protocol;
     use crate::store::Store;
     use crate::time::budget::Budget;
@@ -117,11 +117,11 @@ mod tests {
                     *seen = item.cas;
                     Ok(Reply::Found(Item { cas: 0, seconds_left: item.seconds_left.map(|_| 0), ..item }))
                 }
-                Ok(Reply::Missing(Lease::Won(cas))) => {
+                Ok(Reply::Missing(Grant::Won(cas))) => {
                     *seen = cas;
-                    Ok(Reply::Missing(Lease::Won(0)))
+                    Ok(Reply::Missing(Grant::Won(0)))
                 }
-                Ok(Reply::Missing(Lease::Lost { renewed, .. })) => Ok(Reply::Missing(Lease::Lost { cas: 0, renewed })),
+                Ok(Reply::Missing(Grant::Lost { renewed, .. })) => Ok(Reply::Missing(Grant::Lost { cas: 0, renewed })),
                 answer => answer,
             }
         };
@@ -215,9 +215,9 @@ mod tests {
                 (Some(0), won, busy) if value.is_empty() && (won || busy) => {
                     let cas = result.cas.expect("a number");
                     Reply::Missing(match request {
-                        Request::Lookup { .. } if won => Lease::Won(cas),
-                        Request::Lookup { .. } => Lease::Lost { cas: 0, renewed: false },
-                        _ => Lease::Free,
+                        Request::Lookup { .. } if won => Grant::Won(cas),
+                        Request::Lookup { .. } => Grant::Lost { cas: 0, renewed: false },
+                        _ => Grant::Free,
                     })
                 }
                 (flags, ..) => Reply::Found(Item {
@@ -234,7 +234,7 @@ mod tests {
                 }),
             },
             (Request::Touch { .. }, ReturnCode::En, _) => Reply::Absent,
-            (_, ReturnCode::En, _) => Reply::Missing(Lease::Free),
+            (_, ReturnCode::En, _) => Reply::Missing(Grant::Free),
             (_, ReturnCode::Hd, _) => Reply::Done,
             (_, ReturnCode::Ns, _) => Reply::NotStored,
             (_, ReturnCode::Ex, _) => Reply::Changed,

@@ -9,7 +9,7 @@ use super::scan::{self, ALIEN};
 use super::words::say;
 use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Guard, Item, Lease, RENEWED, Reply, Request, Token, Ttl, Write};
+use crate::exchange::{Direction, Grant, Guard, Item, RENEWED, Reply, Request, Token, Ttl, Write};
 
 pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
     let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
@@ -134,15 +134,15 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
         {
             let renewed = flags.client == Some(RENEWED);
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
-                (Expect::Item, ..) => Lease::Free,
+                (Expect::Item, ..) => Grant::Free,
                 // One that was renewed is short-lived, and so looks due to who
                 // asks for early refreshes; it can be won if it was invalidated.
-                (_, Token::Won, cas) if !renewed || flags.stale => Lease::Won(cas),
-                (_, _, cas) => Lease::Lost { cas, renewed },
+                (_, Token::Won, cas) if !renewed || flags.stale => Grant::Won(cas),
+                (_, _, cas) => Grant::Lost { cas, renewed },
             })
         }
         (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
-        (Expect::Lease | Expect::Item, ReturnCode::En) => Reply::Missing(Lease::Free),
+        (Expect::Lease | Expect::Item, ReturnCode::En) => Reply::Missing(Grant::Free),
         (Expect::Written | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
         (Expect::Written, ReturnCode::Ns) => Reply::NotStored,
         (Expect::Written | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,

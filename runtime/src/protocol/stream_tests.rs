@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::exchange::{Item, Lease, RENEWED};
+    use crate::exchange::{Grant, Item, RENEWED};
 
     fn cut<'a>(bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
         let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
@@ -165,7 +165,7 @@ mod tests {
         };
         match (place, choice % 4) {
             (0..=8 | 13, 0) => text("SERVER_ERROR out of memory\r\n".into(), Err(ErrorKind::Server)),
-            (0..=2, 1) => say("EN", "END", Reply::Missing(Lease::Free)),
+            (0..=2, 1) => say("EN", "END", Reply::Missing(Grant::Free)),
             (0..=2, _) if classic => {
                 let item = Item { seconds_left: None, ..item.clone() };
                 (with(&format!("VALUE {KEY} {flags} {size} {cas}\r\n"), value, "\r\nEND\r\n"), Ok(Reply::Found(item)))
@@ -294,17 +294,17 @@ mod tests {
         let meta = |request, line: &str| read(&mut Session::new(Dialect::Meta), &[request], &[line.as_bytes()]);
         let renewed = |flags: &str| format!("VA 0 O1 f{RENEWED} c5 t9{flags}\r\n\r\n");
         let lease = |lease| [Ok(Ok(Reply::Missing(lease)))];
-        let lost = |renewed| lease(Lease::Lost { cas: 5, renewed });
-        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 W\r\n\r\n"), lease(Lease::Won(5)));
+        let lost = |renewed| lease(Grant::Lost { cas: 5, renewed });
+        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 W\r\n\r\n"), lease(Grant::Won(5)));
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(false));
         // Short-lived as it is, it looks as if it had to be refreshed.
         assert_eq!(meta(lookup, &renewed(" W")), lost(true));
         assert_eq!(meta(lookup, &renewed(" Z")), lost(true));
         assert_eq!(meta(lookup, &renewed("")), lost(true));
-        assert_eq!(meta(lookup, &renewed(" X W")), lease(Lease::Won(5)));
+        assert_eq!(meta(lookup, &renewed(" X W")), lease(Grant::Won(5)));
         for request in [peek, get_and_touch] {
-            assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Lease::Free));
-            assert_eq!(meta(request, &renewed("")), lease(Lease::Free));
+            assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Grant::Free));
+            assert_eq!(meta(request, &renewed("")), lease(Grant::Free));
         }
         // Somebody's empty value.
         let empty = Item { cas: 5, seconds_left: Some(9), ..Item::default() };
@@ -312,7 +312,7 @@ mod tests {
         for flags in [0, RENEWED] {
             let line = format!("VALUE key {flags} 0 5\r\n\r\nEND\r\n");
             let mut session = Session::new(Dialect::Classic);
-            assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Lease::Free));
+            assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Grant::Free));
             assert!(session.is_drained());
         }
     }

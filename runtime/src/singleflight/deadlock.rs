@@ -1,9 +1,10 @@
-//! Who is computing what for whom, so that nobody waits for itself.
+//! Who computes what for whom, so that no caller waits for itself.
 //!
-//! A computation that asks for its own value, directly or through others,
-//! would wait for ever. Within a thread or a task it knows its own courses;
-//! across threads, waiting is refused if it would close a circle. What neither
-//! sees (a child that the computation has spawned) ends with the leader's time.
+//! A computation that asks for its own value, directly or through others, would
+//! wait for ever. A thread or task knows the computations it is in; across
+//! threads, a wait that would close a circle is refused. Neither sees a child
+//! that the computation has spawned: waiting for that ends when the waiters'
+//! patience does.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,50 +13,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sync::lock;
 
-/// One computation that others may wait for.
+/// One computation that other callers may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Course(u64);
+pub(crate) struct Computation(u64);
 
 thread_local! {
-    /// The courses that this thread is on now, the innermost last; a task's
-    /// whenever it is polled.
-    static OWN: RefCell<Vec<Course>> = const { RefCell::new(Vec::new()) };
+    /// The computations this thread is in now, the innermost last. A task's are
+    /// here while it is polled.
+    static OWN: RefCell<Vec<Computation>> = const { RefCell::new(Vec::new()) };
 }
 
-/// For each course that has to wait: the course it waits for. One that waits
-/// for several is known for the last.
-static BLOCKED: Mutex<Option<HashMap<Course, Course>>> = Mutex::new(None);
+/// For each computation that waits, the one it waits for. One that waits for
+/// several is listed with the last.
+static BLOCKED: Mutex<Option<HashMap<Computation, Computation>>> = Mutex::new(None);
 
-impl Course {
+impl Computation {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Course(NEXT.fetch_add(1, Ordering::Relaxed))
+        Computation(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether this is what the current thread or task is computing.
+    /// Whether the current thread or task is in it.
     pub(super) fn is_own(self) -> bool {
         OWN.with_borrow(|own| own.contains(&self))
     }
 
-    /// Puts this thread on the course until the guard is dropped.
+    /// Puts this thread into the computation until the guard is dropped.
     pub(crate) fn enter(self) -> Entered {
         OWN.with_borrow_mut(|own| own.push(self));
         Entered(())
     }
 
-    /// Puts whichever thread polls `work` on the course.
+    /// Puts each thread that polls `work` into the computation.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn within<F: Future>(course: Option<Course>, work: F) -> F::Output {
+    pub(crate) async fn within<F: Future>(computation: Option<Computation>, work: F) -> F::Output {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|context| {
-            let _entered = course.map(Course::enter);
+            let _entered = computation.map(Computation::enter);
             work.as_mut().poll(context)
         })
         .await
     }
 
-    /// Has the current courses wait for this one, until the guard is dropped;
-    /// `None` if it waits for one of them.
+    /// Notes that the current computations wait for this one, until the guard
+    /// is dropped. Returns `None` if this one waits for one of them.
     pub(super) fn block(self) -> Option<Blocked> {
         let own = OWN.with_borrow(Clone::clone);
         if own.is_empty() {
@@ -64,20 +65,20 @@ impl Course {
         let mut blocked = lock(&BLOCKED);
         let blocked = blocked.get_or_insert_default();
         let mut next = Some(self);
-        // A circle has at most as many courses as there are.
+        // A circle has at most as many members as there are waits.
         for _ in 0..=blocked.len() {
-            let Some(course) = next else { break };
-            if own.contains(&course) {
+            let Some(computation) = next else { break };
+            if own.contains(&computation) {
                 return None;
             }
-            next = blocked.get(&course).copied();
+            next = blocked.get(&computation).copied();
         }
-        blocked.extend(own.iter().map(|course| (*course, self)));
+        blocked.extend(own.iter().map(|computation| (*computation, self)));
         Some(Blocked { own, on: self })
     }
 }
 
-/// Leaves the course when it is dropped, by a panic too.
+/// Leaves the computation when dropped, also by a panic.
 pub(crate) struct Entered(());
 
 impl Drop for Entered {
@@ -86,10 +87,10 @@ impl Drop for Entered {
     }
 }
 
-/// Waits no longer when it is dropped.
+/// Ends the wait when dropped.
 pub(super) struct Blocked {
-    own: Vec<Course>,
-    on: Course,
+    own: Vec<Computation>,
+    on: Computation,
 }
 
 impl Drop for Blocked {
@@ -98,9 +99,9 @@ impl Drop for Blocked {
             return;
         }
         if let Some(blocked) = &mut *lock(&BLOCKED) {
-            self.own.iter().for_each(|course| {
-                if blocked.get(course) == Some(&self.on) {
-                    blocked.remove(course);
+            self.own.iter().for_each(|computation| {
+                if blocked.get(computation) == Some(&self.on) {
+                    blocked.remove(computation);
                 }
             });
         }

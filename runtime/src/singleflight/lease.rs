@@ -1,18 +1,18 @@
-//! The right to store a value that this process holds while it computes.
+//! The right to store a value, which this process holds while it computes.
 //!
-//! memcached grants it to one caller and forgets it soon, so that one who died
-//! is not waited for; whoever computes for longer renews it. What is not used
-//! is given back, and the next caller wins it.
+//! memcached grants it to one caller and forgets it soon, so that a holder which
+//! died is not waited for. A holder that computes for longer renews it. A lease
+//! that is not used is given back, and the next caller wins it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 #[cfg(feature = "tokio")]
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::Announced;
+use super::renewal::{self, Renewed};
 use crate::exchange::{self, Errand, Guard, Outcome, RENEWED, Reply, Request, Token, Ttl, Verb, Write};
-use crate::singleflight::renewal::{self, Kept};
 use crate::store::Store;
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
@@ -20,55 +20,55 @@ use crate::telemetry;
 use crate::telemetry::exchange::Exchange;
 use crate::time::budget::Limits;
 
-/// How long memcached remembers it. Of less than two seconds, two callers win
-/// at times.
+/// How long memcached remembers a lease. With less than two seconds, two callers
+/// win at times.
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
-/// How long after it was granted it is renewed for the first time, for those who
-/// wait to see that its holder lives.
+/// How long after the grant the first renewal is due, which shows the waiters
+/// that the holder lives.
 const FIRST_RENEWAL: Duration = Duration::from_millis(80);
-/// How long after that it is renewed again.
+/// How long after that each further renewal is due.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// Of a lease on a stale value, for which nobody waits: now and then another
-/// wins it at that moment.
+/// How long after the grant or a renewal a lease on a stale value is renewed. No
+/// caller waits for it, and now and then another wins it at that moment.
 const RENEWAL_OF_STALE: Duration = Duration::from_millis(2_500);
-/// A holder that has not renewed it for the first time after so long is dead,
-/// or was never told.
+/// A holder whose first renewal is missing after this long is dead, or was never
+/// told that it won.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
-/// One that computes for longer has lost its way.
+/// A holder that computes for longer is taken for lost.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// What the lease is on, and so how it is renewed and given back.
+/// What the lease is on, which decides how it is renewed and given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     /// A key without a value.
     Nothing,
     /// A value that may be served, but is due.
     Stale,
-    /// A value that is as good as new: it stays as it is.
+    /// A fresh value, which stays as it is.
     Fresh,
 }
 
-/// How the holder waits for I/O.
+/// How the holder does I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// By blocking the thread.
+pub(crate) enum Io {
+    /// It blocks its thread.
     Blocking,
-    /// By yielding to the runtime.
+    /// It yields to the runtime.
     #[cfg(feature = "tokio")]
     Async,
 }
 
-/// A lease that is held.
+/// A lease that this process holds.
 pub(crate) struct Lease {
     held: Arc<Held>,
-    waiting: Waiting,
+    io: Io,
 }
 
 struct Held {
     store: Arc<Store>,
     limits: Limits,
     key: String,
-    /// The one that renews it: after a fork the child has a copy of it only.
+    /// The process that renews it. A forked child has only a copy.
     process: u32,
     since: Instant,
     state: Mutex<State>,
@@ -78,21 +78,20 @@ struct Held {
 #[derive(Debug)]
 struct State {
     on: On,
-    /// The item's number. To renew the lease changes it.
+    /// The item's number, which a renewal changes.
     cas: u64,
     renewed: Option<Instant>,
     phase: Phase,
     waker: Option<Waker>,
-    /// Where callers in this process look for the number, and what of it differs
-    /// there.
-    told: Option<(Arc<AtomicU64>, u64)>,
+    /// Where callers in this process learn the number.
+    announced: Option<Announced>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Held,
     Renewing,
-    /// Dropped during that, and to be given back after it.
+    /// Dropped during a renewal, and given back after it.
     Dropped,
     /// Used, given back or lost.
     Over,
@@ -100,7 +99,7 @@ enum Phase {
 
 impl Lease {
     /// Holds the lease that a lookup has won.
-    pub(crate) fn hold(store: &Arc<Store>, limits: Limits, key: &str, cas: u64, on: On, waiting: Waiting) -> Self {
+    pub(crate) fn hold(store: &Arc<Store>, limits: Limits, key: &str, cas: u64, on: On, io: Io) -> Self {
         let now = Instant::now();
         let held = Arc::new(Held {
             store: Arc::clone(store),
@@ -108,23 +107,23 @@ impl Lease {
             key: key.to_owned(),
             process: std::process::id(),
             since: now,
-            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None, told: None }),
+            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None, announced: None }),
             changed: Condvar::new(),
         });
         if on != On::Fresh {
             let weak = Arc::downgrade(&held);
-            renewal::keep(weak);
+            renewal::renew(weak);
         }
-        Lease { held, waiting }
+        Lease { held, io }
     }
 
-    /// Has callers in this process know of the lease under its present number:
-    /// in this place, where these bits of it differ.
-    pub(crate) fn tells(&self, place: Arc<AtomicU64>, differing: u64) {
-        lock(&self.held.state).told = Some((place, differing));
+    /// Announces the number of each renewal here.
+    pub(crate) fn announce(&self, announced: Announced) {
+        lock(&self.held.state).announced = Some(announced);
     }
 
-    /// Ends the lease, for its holder is about to store: what to store under.
+    /// Ends the lease because its holder is about to store, and returns the guard
+    /// to store under.
     pub(crate) fn end(&self) -> Guard {
         let mut state = lock(&self.held.state);
         while self.held.is_renewing(&state) {
@@ -134,7 +133,7 @@ impl Lease {
         Guard::Unchanged(state.cas)
     }
 
-    /// As [`Lease::end`].
+    /// Ends the lease as [`Lease::end`] does, yielding to the runtime.
     #[cfg(feature = "tokio")]
     pub(crate) async fn end_async(&self) -> Guard {
         std::future::poll_fn(|context: &mut Context<'_>| {
@@ -149,18 +148,18 @@ impl Lease {
         .await
     }
 
-    /// Whether it is for storing under this key.
+    /// Whether it allows storing under this key.
     pub(crate) fn is_for(&self, key: &str) -> bool {
         self.held.key == key
     }
 
-    /// Neither renews the lease nor gives it back.
+    /// Stops renewing the lease without giving it back.
     pub(crate) fn abandon(&self) {
         let mut state = lock(&self.held.state);
         state.phase = Phase::Over;
     }
 
-    /// Has the value removed when the lease is given back.
+    /// Removes the value when the lease is given back.
     pub(crate) fn renounce(&self) {
         lock(&self.held.state).on = On::Nothing;
     }
@@ -181,8 +180,8 @@ impl Drop for Lease {
             return;
         }
         #[cfg(feature = "tokio")]
-        if self.waiting == Waiting::Async && self.held.store.is_remote() {
-            // Nobody can wait here, and the caller need not.
+        if self.io == Io::Async && self.held.store.is_remote() {
+            // A destructor cannot wait, and the caller need not.
             let held = Arc::clone(&self.held);
             crate::detached::run(telemetry::within_current(async move {
                 let request = held.giving_back(on, cas);
@@ -195,14 +194,14 @@ impl Drop for Lease {
 }
 
 impl Held {
-    /// Whether there is anybody who is at it now, and will say when it is done.
+    /// Whether a renewal is under way that will say when it is done.
     fn is_renewing(&self, state: &State) -> bool {
         state.phase == Phase::Renewing && self.process == std::process::id()
     }
 
-    /// Has the next caller win it.
+    /// Lets the next caller win it.
     fn give_back(&self, on: On, cas: u64) {
-        // Unanswered, it ends by itself.
+        // If this gets no answer, the lease ends by itself.
         let _ = self.store.ask(Verb::Delete, &self.giving_back(on, cas), &self.limits.budget());
     }
 
@@ -214,14 +213,14 @@ impl Held {
         }
     }
 
-    /// Starts its time again, under another number; `None` if it has been lost.
+    /// Starts its time again under another number; `None` if it was lost.
     fn renew(&self, on: On, cas: u64) -> Option<u64> {
         let (key, guard) = (self.key.as_str(), Guard::Unchanged(cas));
         let again = match on {
             On::Nothing => {
                 Request::Store { key, value: b"", flags: RENEWED, ttl: Ttl::For(LEASE), how: Write::Set, guard }
             }
-            // Given up and won anew in one go; the value's own time goes on.
+            // Gives it up and wins it anew in one go. The value's time goes on.
             On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
         };
         let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
@@ -231,10 +230,10 @@ impl Held {
         let replies: Vec<Outcome> = replies.into_iter().flatten().collect();
         exchange.end_all(replies.iter().find_map(|reply| reply.as_ref().err()));
         match &replies[..] {
-            [Ok(Reply::Done), Ok(Reply::Missing(exchange::Lease::Lost { cas, renewed: true }))] => Some(*cas),
+            [Ok(Reply::Done), Ok(Reply::Missing(exchange::Grant::Lost { cas, renewed: true }))] => Some(*cas),
             [Ok(Reply::Done), Ok(Reply::Found(item))] if item.token == Token::Won => Some(item.cas),
-            // It was deleted, and so the look has won another, for nobody.
-            [_, Ok(Reply::Missing(exchange::Lease::Won(cas)))] => {
+            // It was deleted, so the look won another, which nobody needs.
+            [_, Ok(Reply::Missing(exchange::Grant::Won(cas)))] => {
                 self.give_back(On::Nothing, *cas);
                 None
             }
@@ -243,8 +242,8 @@ impl Held {
     }
 }
 
-impl Kept for Held {
-    fn tend(&self) {
+impl Renewed for Held {
+    fn renew_if_due(&self) {
         let (on, cas) = {
             let mut state = lock(&self.state);
             let due = match (state.on, state.renewed) {
@@ -264,12 +263,12 @@ impl Kept for Held {
         state.renewed = Some(Instant::now());
         if let Some(cas) = renewed {
             state.cas = cas;
-            if let Some((place, differing)) = &state.told {
-                place.store(cas ^ differing, Ordering::Relaxed);
+            if let Some(announced) = &state.announced {
+                announced.renewed(cas);
             }
         }
         let dropped = state.phase == Phase::Dropped;
-        // One that is lost is not renewed again; to store under it is refused.
+        // A lost lease is not renewed again, and storing under it is refused.
         state.phase = if dropped || renewed.is_none() { Phase::Over } else { Phase::Held };
         if let Some(waker) = state.waker.take() {
             waker.wake();
@@ -292,7 +291,7 @@ mod tests {
     fn a_child_does_not_wait_for_what_its_parent_was_renewing() {
         let store = Arc::new(Store::embedded(Embedded::new(1 << 20, Clock::system())));
         let limits = Limits { total: Duration::from_secs(1), connect: Duration::from_secs(1) };
-        let mut lease = Lease::hold(&store, limits, "k", 7, On::Fresh, Waiting::Blocking);
+        let mut lease = Lease::hold(&store, limits, "k", 7, On::Fresh, Io::Blocking);
         let held = Arc::get_mut(&mut lease.held).unwrap();
         held.process += 1;
         held.state.get_mut().unwrap().phase = Phase::Renewing;

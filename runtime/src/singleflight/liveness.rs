@@ -1,8 +1,8 @@
-//! Whether whoever has been elected to write a stale value anew is still at it.
+//! Whether the caller that was elected to refresh a stale value is still alive.
 //!
-//! The server elects one caller, for as long as the item stays the same. Who
-//! lives renews that, which changes the item's number; one that stays the same
-//! for longer than a lease belongs to somebody who died.
+//! The server elects one caller for as long as the item stays the same. A living
+//! one renews its lease, which changes the item's number. A number that stays
+//! the same for longer than a lease belongs to a caller that died.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::sync::lock;
 use crate::time::clock::Clock;
 
-/// The stale values that others have been elected for, by key.
-pub(crate) struct Vigil {
+/// The stale values that other callers were elected for, by key.
+pub(crate) struct Liveness {
     seen: Mutex<HashMap<Box<str>, Sighting>>,
     clock: Clock,
 }
@@ -23,12 +23,12 @@ struct Sighting {
     since: Instant,
 }
 
-/// Beyond this many keys, the watch begins anew.
+/// With more keys than this, observation begins anew.
 const MOST: usize = 4_096;
 
-impl Vigil {
+impl Liveness {
     pub(crate) fn new(clock: Clock) -> Self {
-        Vigil { seen: Mutex::default(), clock }
+        Liveness { seen: Mutex::default(), clock }
     }
 
     /// Whether the item has had this number for as long as `patience`.
@@ -61,22 +61,22 @@ mod tests {
     #[test]
     fn who_changes_nothing_for_too_long_is_dead() {
         let (clock, patience) = (Clock::manual(), Duration::from_secs(4));
-        let vigil = Vigil::new(clock.clone());
-        assert!(!vigil.is_dead("k", 1, patience));
+        let liveness = Liveness::new(clock.clone());
+        assert!(!liveness.is_dead("k", 1, patience));
         clock.advance(patience);
-        assert!(!vigil.is_dead("k", 1, patience));
-        assert!(!vigil.is_dead("k", 2, patience));
+        assert!(!liveness.is_dead("k", 1, patience));
+        assert!(!liveness.is_dead("k", 2, patience));
         clock.advance(patience + Duration::from_millis(1));
-        assert!(vigil.is_dead("k", 2, patience));
-        assert!(!vigil.is_dead("k", 2, patience));
+        assert!(liveness.is_dead("k", 2, patience));
+        assert!(!liveness.is_dead("k", 2, patience));
     }
 
     #[test]
     fn only_so_many_keys_are_watched() {
-        let vigil = Vigil::new(Clock::manual());
+        let liveness = Liveness::new(Clock::manual());
         for i in 0..3 * MOST {
-            vigil.is_dead(&i.to_string(), 1, Duration::ZERO);
+            liveness.is_dead(&i.to_string(), 1, Duration::ZERO);
         }
-        assert!(lock(&vigil.seen).len() <= MOST);
+        assert!(lock(&liveness.seen).len() <= MOST);
     }
 }

@@ -1,4 +1,4 @@
-//! The board under every order of events that a scheduler comes up with.
+//! The state of a flight under every order of events that a scheduler finds.
 
 #[path = "state.rs"]
 #[allow(dead_code, reason = "the whole of it, for what is tried here")]
@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shuttle::{future, thread};
-use state::{Arrival, Board, Left};
+use state::{FlightState, Left, Wakeup};
 
 use crate::tests::shuttle_locks as locks;
 
 /// As good as for ever: here, no time passes.
 const PATIENT: Duration = Duration::from_secs(86_400);
 
-type Flight = Board<&'static str, Option<u32>>;
+type Flight = FlightState<&'static str, Option<u32>>;
 
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_random(test, 2_000);
 }
 
-/// What waiting comes to, as a task.
-async fn landfall(flight: &Flight, number: u64) -> Arrival<&'static str, Option<u32>> {
+/// What wakes a waiting task.
+async fn wakeup(flight: &Flight, number: u64) -> Wakeup<&'static str, Option<u32>> {
     poll_fn(|context| flight.poll(number, context.waker(), |_| {})).await
 }
 
@@ -39,13 +39,13 @@ fn threads_and_tasks_all_get_what_the_leader_lands_with() {
                 let flight = Arc::clone(&flight);
                 thread::spawn(move || match number % 2 {
                     0 => flight.wait(),
-                    _ => future::block_on(landfall(&flight, number)),
+                    _ => future::block_on(wakeup(&flight, number)),
                 })
             })
             .collect();
         flight.land(Some(7));
         for waiter in waiters {
-            assert_eq!(waiter.join().unwrap(), Arrival::Landed(Some(7)));
+            assert_eq!(waiter.join().unwrap(), Wakeup::Landed(Some(7)));
         }
     });
 }
@@ -60,18 +60,18 @@ fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
                 flight.join();
                 let (flight, computed) = (Arc::clone(&flight), Arc::clone(&computed));
                 thread::spawn(move || {
-                    let arrival = match number % 2 {
+                    let wakeup = match number % 2 {
                         0 => flight.wait(),
-                        _ => future::block_on(landfall(&flight, number)),
+                        _ => future::block_on(wakeup(&flight, number)),
                     };
-                    match arrival {
-                        Arrival::Landed(landed) => assert_eq!(landed, Some(7)),
-                        Arrival::Succeeds(baton) => {
+                    match wakeup {
+                        Wakeup::Landed(landed) => assert_eq!(landed, Some(7)),
+                        Wakeup::Succeeds(baton) => {
                             assert_eq!(baton, Some("lease"));
                             computed.fetch_add(1, Ordering::Relaxed);
                             flight.land(Some(7));
                         }
-                        Arrival::Overtakes => panic!("no time has passed"),
+                        Wakeup::Overtakes => panic!("no time has passed"),
                     }
                 })
             })
@@ -98,13 +98,13 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
                     std::task::Poll::Ready(())
                 }));
                 match polled {
-                    Some(std::task::Poll::Ready(Arrival::Succeeds(baton))) => {
+                    Some(std::task::Poll::Ready(Wakeup::Succeeds(baton))) => {
                         // It leads, and leaves as a leader does.
                         flight.retire(baton, None)
                     }
                     Some(std::task::Poll::Pending) => flight.leave(1, None),
                     // The other has been faster.
-                    Some(std::task::Poll::Ready(Arrival::Landed(Some(7)))) => Left::Open,
+                    Some(std::task::Poll::Ready(Wakeup::Landed(Some(7)))) => Left::Open,
                     other => panic!("{other:?}"),
                 }
             })
@@ -112,7 +112,7 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
         let stayer = {
             let flight = Arc::clone(&flight);
             thread::spawn(move || match flight.wait() {
-                Arrival::Succeeds(baton) => {
+                Wakeup::Succeeds(baton) => {
                     assert_eq!(baton, Some("lease"));
                     flight.land(Some(7));
                 }
@@ -134,12 +134,12 @@ fn who_comes_to_a_flight_that_nobody_is_left_in_goes_on_alone() {
             thread::spawn(move || {
                 flight.join();
                 match flight.wait() {
-                    Arrival::Landed(landed) => assert_eq!(landed, None),
-                    Arrival::Succeeds(baton) => {
+                    Wakeup::Landed(landed) => assert_eq!(landed, None),
+                    Wakeup::Succeeds(baton) => {
                         assert_eq!(baton, Some("lease"));
                         flight.land(None);
                     }
-                    Arrival::Overtakes => panic!("no time has passed"),
+                    Wakeup::Overtakes => panic!("no time has passed"),
                 }
             })
         };

@@ -1,10 +1,10 @@
-//! What passes between those who compute a value and those who wait for it:
-//! one protocol for threads and tasks.
+//! What passes between the leader of a flight and its waiters: one protocol for
+//! threads and tasks.
 //!
-//! A flight has a leader until it lands. A leader that has to leave before
-//! (its future was dropped) puts its baton down, and one of those who wait
-//! takes it up. Where the leader takes too long, one of them begins as well,
-//! and the others are patient for twice as long again: it may be waiting for
+//! A flight has a leader until it lands. A leader that leaves earlier, because
+//! its future was dropped, puts its baton down, and one of the waiters picks it
+//! up. When the leader takes too long, one waiter begins to compute as well, and
+//! the others are patient for twice as long again: the leader may be waiting for
 //! one of them.
 
 use std::collections::HashMap;
@@ -14,58 +14,56 @@ use std::time::{Duration, Instant};
 
 use super::locks::{Condvar, Mutex, MutexGuard, lock};
 
-/// The state of one flight. `B` is what entitles a leader to more than
-/// computing, `L` what it lands with.
+/// The state of one flight. `B` entitles a leader to more than computing, `L` is
+/// what the flight lands with.
 #[derive(Debug)]
-pub(super) struct Board<B, L> {
+pub(super) struct FlightState<B, L> {
     state: Mutex<State<B, L>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct State<B, L> {
-    /// Until it has landed.
+    /// Callers that compute.
     leaders: usize,
-    /// Put down by a leader that left, and not taken up yet.
+    /// Put down by a leader that left, and not picked up yet.
     baton: Option<B>,
     landed: Option<L>,
     /// Threads and tasks that wait.
     waiting: usize,
-    /// Of tasks that wait, by their numbers.
+    /// Wakers of waiting tasks, by the tasks' numbers.
     wakers: HashMap<u64, Waker>,
-    /// How long the next to begin will be waited for.
+    /// How long the next caller that begins will be waited for.
     patience: Duration,
     until: Instant,
-    /// When tasks are to be woken because of that.
-    alarm: Option<Instant>,
+    /// When the timer wakes the tasks because of that.
+    armed: Option<Instant>,
 }
 
-/// What waiting comes to.
+/// Why a waiter wakes up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrival<B, L> {
+pub(super) enum Wakeup<B, L> {
     /// The flight is over.
     Landed(L),
-    /// This one leads now, in place of one that left and may have put its
-    /// baton down.
+    /// This waiter leads now: the leader left, perhaps with its baton put down.
     Succeeds(Option<B>),
-    /// This one leads now, beside one that takes too long.
+    /// This waiter leads now, beside a leader that takes too long.
     Overtakes,
 }
 
-/// What has become of a flight that somebody leaves.
+/// What becomes of a flight that a caller leaves.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Left<B> {
-    /// It goes on without.
+    /// It goes on.
     Open,
-    /// It goes on without; so did others, who need no baton.
+    /// It goes on under other leaders, which need no baton.
     Returned(Option<B>),
-    /// It is over, for nobody is left.
+    /// It is over: no caller is left.
     Closed(Option<B>),
 }
 
-impl<B, L: Clone> Board<B, L> {
-    /// A flight that has just begun, with one leader, which is waited for this
-    /// long.
+impl<B, L: Clone> FlightState<B, L> {
+    /// Begins a flight with one leader, which is waited for this long.
     pub(super) fn new(patience: Duration) -> Self {
         let state = State {
             leaders: 1,
@@ -75,41 +73,41 @@ impl<B, L: Clone> Board<B, L> {
             wakers: HashMap::new(),
             patience,
             until: Instant::now() + patience,
-            alarm: None,
+            armed: None,
         };
-        Board { state: Mutex::new(state), changed: Condvar::new() }
+        FlightState { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Begins to wait; [`Board::wait`] or [`Board::poll`] end it, or
-    /// [`Board::leave`].
+    /// Begins a wait that [`FlightState::wait`], [`FlightState::poll`] or
+    /// [`FlightState::leave`] ends.
     pub(super) fn join(&self) {
         self.state().waiting += 1;
     }
 
     /// Blocks until there is something to do.
-    pub(super) fn wait(&self) -> Arrival<B, L> {
+    pub(super) fn wait(&self) -> Wakeup<B, L> {
         let mut state = self.state();
         loop {
             let now = Instant::now();
-            if let Some(arrival) = state.arrive(now) {
-                return arrival;
+            if let Some(wakeup) = state.wakeup(now) {
+                return wakeup;
             }
             let patience = state.until - now;
             state = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// As [`Board::wait`], for the task with this number. `arm` is called with
-    /// the instant at which [`Board::wake`] is to be called.
-    pub(super) fn poll(&self, task: u64, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<Arrival<B, L>> {
+    /// Polls for the task with this number. Calls `arm` with the instant at which
+    /// [`FlightState::wake`] is due.
+    pub(super) fn poll(&self, task: u64, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<Wakeup<B, L>> {
         let mut state = self.state();
-        if let Some(arrival) = state.arrive(Instant::now()) {
+        if let Some(wakeup) = state.wakeup(Instant::now()) {
             state.wakers.remove(&task);
-            return Poll::Ready(arrival);
+            return Poll::Ready(wakeup);
         }
         state.wakers.insert(task, waker.clone());
         let until = state.until;
-        let armed = state.alarm.replace(until) == Some(until);
+        let armed = state.armed.replace(until) == Some(until);
         drop(state);
         if !armed {
             arm(until);
@@ -117,8 +115,8 @@ impl<B, L: Clone> Board<B, L> {
         Poll::Pending
     }
 
-    /// Waits no longer. The last to leave a flight without a leader ends it
-    /// with `closed`.
+    /// Ends a wait early. The last waiter to leave a flight without a leader ends
+    /// it with `closed`.
     pub(super) fn leave(&self, task: u64, closed: L) -> Left<B> {
         let mut state = self.state();
         state.wakers.remove(&task);
@@ -130,15 +128,15 @@ impl<B, L: Clone> Board<B, L> {
         Left::Closed(state.baton.take())
     }
 
-    /// Ends the flight, unless it has ended.
+    /// Ends the flight, unless it has ended already.
     pub(super) fn land(&self, with: L) {
         let mut state = self.state();
         state.landed.get_or_insert(with);
         self.tell(&mut state);
     }
 
-    /// Leads no longer, and puts the baton down. Where nobody waits, the flight
-    /// ends with `closed`.
+    /// Leaves the lead and puts the baton down. Without a waiter the flight ends
+    /// with `closed`.
     pub(super) fn retire(&self, baton: Option<B>, closed: L) -> Left<B> {
         let mut state = self.state();
         state.leaders -= 1;
@@ -154,12 +152,12 @@ impl<B, L: Clone> Board<B, L> {
         Left::Open
     }
 
-    /// Has all tasks look again.
+    /// Wakes all tasks to look again.
     pub(super) fn wake(&self) {
         self.tell(&mut self.state());
     }
 
-    /// Whether what it lands with will be of use.
+    /// Whether a waiter needs what the flight lands with.
     pub(super) fn is_awaited(&self) -> bool {
         self.state().waiting > 0
     }
@@ -180,22 +178,22 @@ impl<B, L: Clone> Board<B, L> {
 }
 
 impl<B, L: Clone> State<B, L> {
-    fn arrive(&mut self, now: Instant) -> Option<Arrival<B, L>> {
-        let arrival = if let Some(landed) = &self.landed {
-            Arrival::Landed(landed.clone())
+    fn wakeup(&mut self, now: Instant) -> Option<Wakeup<B, L>> {
+        let wakeup = if let Some(landed) = &self.landed {
+            Wakeup::Landed(landed.clone())
         } else if self.leaders == 0 {
-            Arrival::Succeeds(self.baton.take())
+            Wakeup::Succeeds(self.baton.take())
         } else if now >= self.until {
             self.patience = self.patience.saturating_mul(2);
-            Arrival::Overtakes
+            Wakeup::Overtakes
         } else {
             return None;
         };
-        if !matches!(arrival, Arrival::Landed(_)) {
+        if !matches!(wakeup, Wakeup::Landed(_)) {
             self.leaders += 1;
             self.until = now + self.patience;
         }
         self.waiting -= 1;
-        Some(arrival)
+        Some(wakeup)
     }
 }

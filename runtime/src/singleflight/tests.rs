@@ -8,24 +8,24 @@ use super::*;
 /// As good as for ever: nobody waits that long.
 const PATIENT: Duration = Duration::from_secs(86_400);
 
-fn leads<B>(part: Part<B>) -> Lead<B> {
+fn leads<B>(part: Role<B>) -> Lead<B> {
     match part {
-        Part::Lead(lead) => lead,
-        Part::Wait(_) => panic!("waits"),
-        Part::None => panic!("takes no part"),
+        Role::Lead(lead) => lead,
+        Role::Wait(_) => panic!("waits"),
+        Role::Alone => panic!("takes no part"),
     }
 }
 
-fn waits<B>(part: Part<B>) -> Waiter<B> {
+fn waits<B>(part: Role<B>) -> Waiter<B> {
     match part {
-        Part::Wait(waiter) => waiter,
-        Part::Lead(_) => panic!("leads"),
-        Part::None => panic!("takes no part"),
+        Role::Wait(waiter) => waiter,
+        Role::Lead(_) => panic!("leads"),
+        Role::Alone => panic!("takes no part"),
     }
 }
 
 impl Flights<&'static str> {
-    fn joined(&self, lease: Option<u64>) -> Part<&'static str> {
+    fn joined(&self, lease: Option<FlightId>) -> Role<&'static str> {
         self.join("key", lease, PATIENT, None)
     }
 }
@@ -33,17 +33,17 @@ impl Flights<&'static str> {
 #[test]
 fn who_knows_of_another_lease_takes_no_part() {
     let flights = Flights::new();
-    let lead = leads(flights.join("key", Some(7), PATIENT, Some(3)));
-    assert_eq!(waits(flights.joined(Some(7))).leader(), Some(3));
+    let lead = leads(flights.join("key", Some(FlightId::new(7, 0)), PATIENT, Some(3)));
+    assert_eq!(waits(flights.joined(Some(FlightId::new(7, 0)))).leader(), Some(3));
     assert_eq!(waits(flights.joined(None)).leader(), Some(3));
-    lead.is_under(8);
-    assert_eq!(lead.number().load(Ordering::Relaxed), 8);
-    drop(waits(flights.joined(Some(8))));
-    let later = leads(flights.joined(Some(7)));
-    drop(waits(flights.joined(Some(7))));
+    lead.announces(FlightId::new(9, 0)).renewed(8);
+    assert_eq!(lead.flight.id.load(Ordering::Relaxed), 8);
+    drop(waits(flights.joined(Some(FlightId::new(8, 0)))));
+    let later = leads(flights.joined(Some(FlightId::new(7, 0))));
+    drop(waits(flights.joined(Some(FlightId::new(7, 0)))));
     // The earlier does not end the later.
     lead.land(None);
-    drop(waits(flights.joined(Some(7))));
+    drop(waits(flights.joined(Some(FlightId::new(7, 0)))));
     later.land(None);
     assert_eq!(flights.len(), 0);
 }
@@ -69,8 +69,8 @@ fn a_flight_is_joined_until_it_is_over_or_detached() {
 fn who_computes_a_value_does_not_wait_for_it() {
     let flights = Flights::new();
     let lead = leads(flights.joined(None));
-    let entered = lead.course().enter();
-    assert!(matches!(flights.joined(None), Part::None));
+    let entered = lead.computation().enter();
+    assert!(matches!(flights.joined(None), Role::Alone));
     drop(leads(flights.join("another", None, PATIENT, None)));
     drop(entered);
     drop(waits(flights.joined(None)));
@@ -83,21 +83,21 @@ fn who_is_waited_for_does_not_wait_in_a_circle() {
     let in_circle = |flights: &Flights<()>| {
         std::thread::scope(|scope| {
             let asks = scope.spawn(|| {
-                let _entered = two.course().enter();
+                let _entered = two.computation().enter();
                 let waiter = waits(flights.join("one", None, PATIENT, None));
-                waiter.flight.course.block().is_none()
+                waiter.flight.computation.block().is_none()
             });
             asks.join().unwrap()
         })
     };
-    let entered = one.course().enter();
-    let blocked = two.course().block();
+    let entered = one.computation().enter();
+    let blocked = two.computation().block();
     assert!(blocked.is_some() && in_circle(&flights));
     drop(blocked);
     assert!(!in_circle(&flights));
     drop(entered);
     // Who is on no course is waited for by nobody.
-    assert!(two.course().block().is_some() && !in_circle(&flights));
+    assert!(two.computation().block().is_some() && !in_circle(&flights));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn all_tasks_are_woken_and_one_alarm_is_set_for_them() {
     let mut alarms = Vec::new();
     for Waiter { flight, task, .. } in &waiters {
         for _ in 0..2 {
-            let polled = flight.board.poll(*task, &waker, |at| alarms.push(at));
+            let polled = flight.state.poll(*task, &waker, |at| alarms.push(at));
             assert!(polled.is_pending());
         }
     }
@@ -179,8 +179,8 @@ fn all_tasks_are_woken_and_one_alarm_is_set_for_them() {
     assert_eq!(woken.0.load(Ordering::Relaxed), 2);
     for mut waiter in waiters {
         let Waiter { flight, task, .. } = &waiter;
-        let polled = flight.board.poll(*task, &waker, |_| panic!("it is over"));
-        let Poll::Ready(arrival) = polled else { panic!("is not over") };
-        assert!(matches!(waiter.arrived(arrival), Waited::Landed(None)));
+        let polled = flight.state.poll(*task, &waker, |_| panic!("it is over"));
+        let Poll::Ready(wakeup) = polled else { panic!("is not over") };
+        assert!(matches!(waiter.woken(wakeup), Waited::Landed(None)));
     }
 }

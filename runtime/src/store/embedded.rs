@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bounded::{Bounded, Weighed};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Guard, Item, Lease, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
+use crate::exchange::{Direction, Grant, Guard, Item, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
 use crate::sync::{lock, share_of};
 use crate::time::clock::Clock;
 
@@ -59,7 +59,7 @@ impl Embedded {
         request.check()?;
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
-            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
+            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
             Request::PeekMany { keys } => {
                 // As in the classic protocol, which knows nothing of staleness.
                 let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
@@ -69,8 +69,8 @@ impl Embedded {
                 Reply::FoundMany(keys.iter().filter_map(found).collect())
             }
             Request::GetAndTouch { key, ttl } => match self.touch(key, ttl) {
-                Reply::Done => self.find(key).unwrap_or(Reply::Missing(Lease::Free)),
-                _ => Reply::Missing(Lease::Free),
+                Reply::Done => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
+                _ => Reply::Missing(Grant::Free),
             },
             Request::Touch { key, ttl } => {
                 let touched = self.touch(key, ttl);
@@ -127,8 +127,8 @@ impl Embedded {
         let slot = self.live(key)?;
         if slot.stale && !slot.taken {
             return Some(self.in_turn(key, |there| match self.take(key, there, Duration::ZERO) {
-                Some(slot) => self.found(slot, Token::Won).unwrap_or(Reply::Missing(Lease::Free)),
-                None => self.live(key).and_then(|slot| self.found_as_is(slot)).unwrap_or(Reply::Missing(Lease::Free)),
+                Some(slot) => self.found(slot, Token::Won).unwrap_or(Reply::Missing(Grant::Free)),
+                None => self.live(key).and_then(|slot| self.found_as_is(slot)).unwrap_or(Reply::Missing(Grant::Free)),
             }));
         }
         self.found_as_is(slot)
@@ -156,17 +156,17 @@ impl Embedded {
         }
         self.in_turn(key, |there| {
             if let Some(slot) = self.take(key, there.clone(), refresh) {
-                let won = Lease::Won(slot.cas);
+                let won = Grant::Won(slot.cas);
                 return self.found(slot, Token::Won).unwrap_or(Reply::Missing(won));
             }
             match there {
                 Some(slot) => {
-                    let lost = Lease::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
+                    let lost = Grant::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
                 }
                 None => {
                     let stub = Slot { taken: true, ..Slot::new(None, self.expiry(Ttl::For(lease))) };
-                    Reply::Missing(Lease::Won(self.put(key, stub)))
+                    Reply::Missing(Grant::Won(self.put(key, stub)))
                 }
             }
         })
@@ -329,7 +329,7 @@ mod tests {
 
     fn won(reply: Reply) -> u64 {
         match reply {
-            Reply::Missing(Lease::Won(cas)) => cas,
+            Reply::Missing(Grant::Won(cas)) => cas,
             other => panic!("no lease: {other:?}"),
         }
     }
@@ -345,7 +345,7 @@ mod tests {
     fn a_miss_has_one_winner_who_may_store() {
         let (store, _) = store();
         let cas = won(lookup(&store));
-        assert!(matches!(lookup(&store), Reply::Missing(Lease::Lost { .. })));
+        assert!(matches!(lookup(&store), Reply::Missing(Grant::Lost { .. })));
         assert_eq!(set(&store, b"v", Guard::Unchanged(cas)), Reply::Done);
         assert_eq!(found(lookup(&store)), b"v");
     }
@@ -356,7 +356,7 @@ mod tests {
         let cas = won(lookup(&store));
         assert_eq!(delete(&store, Guard::None), Reply::Done);
         assert_eq!(set(&store, b"old", Guard::Unchanged(cas)), Reply::Absent);
-        assert!(matches!(lookup(&store), Reply::Missing(Lease::Won(_))));
+        assert!(matches!(lookup(&store), Reply::Missing(Grant::Won(_))));
     }
 
     #[test]

@@ -8,7 +8,8 @@ pub(crate) mod embedded;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::store::embedded::Embedded;
-use crate::telemetry::exchange::{Exchange, Peer};
+use crate::telemetry::exchange::Exchange;
+use crate::telemetry::peer::Peer;
 use crate::time::budget::Budget;
 
 #[cfg(feature = "memcache")]
@@ -209,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::{Direction, Guard, Item, Keys, Lease, RENEWED, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, Keys, RENEWED, Reply, Ttl, Write};
     use crate::server::Protocol;
     use crate::time::clock::Clock;
 
@@ -330,15 +331,15 @@ mod tests {
                     };
                     Ok(Reply::FoundMany(items.iter().map(bare).collect()))
                 }
-                Ok(Reply::Missing(Lease::Won(number))) => {
+                Ok(Reply::Missing(Grant::Won(number))) => {
                     *seen = number;
-                    Ok(Reply::Missing(Lease::Won(0)))
+                    Ok(Reply::Missing(Grant::Won(0)))
                 }
-                Ok(Reply::Missing(Lease::Lost { cas, renewed })) => {
+                Ok(Reply::Missing(Grant::Lost { cas, renewed })) => {
                     if renewed {
                         *seen = cas;
                     }
-                    Ok(Reply::Missing(Lease::Lost { cas: 0, renewed }))
+                    Ok(Reply::Missing(Grant::Lost { cas: 0, renewed }))
                 }
                 reply => reply,
             };

@@ -2,32 +2,33 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry::KeyValue;
 use tracing::field::Value;
 use tracing::span::EnteredSpan;
 use tracing::{Level, Span};
 
-use super::callsite::{NamedSpan, Naming};
-use super::metrics;
+use super::callsite::{NamedSpan, Naming, fields};
 use super::names::{attributes, spans, targets};
 use super::series::{Kept, Series};
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
-use crate::singleflight::{Course, Entered};
 
 const TARGET: &str = targets::MEMO;
 
-/// In the order of [`SiteTelemetry::open`]'s and [`CallSpan::finish`]'s values.
-const FIELDS: &[&str] = &[
-    attributes::CACHE_NAME,
-    attributes::KEY_TEMPLATE,
-    attributes::KEY,
-    attributes::HIT,
-    attributes::RESULT,
-    attributes::TTL,
-    attributes::ITEM_SIZE,
-    attributes::VALUE,
-];
+fields! {
+    /// The fields of a call's span.
+    struct CallFields {
+        name => attributes::CACHE_NAME,
+        template => attributes::KEY_TEMPLATE,
+        key => attributes::KEY,
+        hit => attributes::HIT,
+        result => attributes::RESULT,
+        ttl => attributes::TTL,
+        size => attributes::ITEM_SIZE,
+        value => attributes::VALUE,
+    }
+}
 
 /// Why a value had to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +90,14 @@ impl SiteTelemetry {
         function: &'static str,
         name: &'static str,
         template: &'static str,
-        place: (&'static str, u32),
+        location: (&'static str, u32),
     ) -> Self {
-        let span = NamedSpan::leak(Naming { name: function, target: TARGET, place: Some(place), fields: FIELDS });
+        let span = NamedSpan::leak(Naming {
+            name: function,
+            target: TARGET,
+            location: Some(location),
+            fields: CallFields::NAMES,
+        });
         SiteTelemetry { span, template, computations: Kept::none(), sizes: Kept::none(), stats: Stats::of(name) }
     }
 
@@ -101,8 +107,18 @@ impl SiteTelemetry {
 
     fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
         let started = self.stats.times_next_hit().then(Instant::now);
-        let span = open(self.span, &[Some(&self.stats.name), Some(&self.template), None, None, None, None, None, None]);
+        let fields =
+            CallFields { name: Some(&self.stats.name), template: Some(&self.template), ..CallFields::default() };
+        let span = open(self.span, &fields.values());
         CallSpan { span, started, ttl: None, site: self, stats: self.stats }
+    }
+
+    /// Records the size of a stored value.
+    fn sized(&self, size: usize) {
+        self.sizes.with(
+            |instruments| Series::of(&instruments.size, named(self.stats.name)),
+            |series| series.record(size as u64),
+        );
     }
 
     /// A value was at hand in this process, which is only counted; `cost` is
@@ -181,17 +197,17 @@ impl CallSpan {
         tracing::Instrument::instrument(call, self.span.clone())
     }
 
-    /// Begins the function's own body, on this course.
-    pub(crate) fn computing(&self, course: Option<Course>) -> Computing<'_> {
+    /// Begins the function's own body.
+    pub(crate) fn computing(&self) -> Computing<'_> {
         let (span, started) = (compute_span(), Instant::now());
-        Computing { call: self, started, _course: course.map(Course::enter), span: span.entered() }
+        Computing { call: self, started, span: span.entered() }
     }
 
     /// As [`CallSpan::computing`], for a body that is a future.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn compute_async<F: Future>(&self, course: Option<Course>, body: F) -> (F::Output, u64) {
+    pub(crate) async fn compute_async<F: Future>(&self, body: F) -> (F::Output, u64) {
         let (span, started) = (compute_span(), Instant::now());
-        let returned = Course::within(course, tracing::Instrument::instrument(body, span)).await;
+        let returned = tracing::Instrument::instrument(body, span).await;
         (returned, self.computed(started))
     }
 
@@ -332,12 +348,15 @@ impl CallSpan {
     fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
-        metrics::computed(&self.site.computations, self.stats.name, nanos);
+        self.site.computations.with(
+            |instruments| Series::of(&instruments.compute, named(self.stats.name)),
+            |series| series.record(Duration::from_nanos(nanos).as_secs_f64()),
+        );
         nanos
     }
 
     pub(crate) fn stored(&self, size: usize) {
-        metrics::item_size(&self.site.sizes, self.stats.name, size);
+        self.site.sized(size);
         if !self.span.is_disabled() {
             self.span.record(attributes::ITEM_SIZE, signed(size as u64));
         }
@@ -372,7 +391,7 @@ impl CallSpan {
     }
 
     fn found(&self, result: CacheResult, size: usize) {
-        metrics::item_size(&self.site.sizes, self.stats.name, size);
+        self.site.sized(size);
         self.finish(result, Some(size));
     }
 
@@ -386,10 +405,14 @@ impl CallSpan {
         let hit = matches!(result, CacheResult::Hit | CacheResult::Stale);
         let (result, size) = (result.as_str(), size.map(|size| signed(size as u64)));
         let ttl = self.ttl.map(|ttl| ttl.seconds().map_or(-1, signed));
-        self.site.span.record(
-            &self.span,
-            &[None, None, None, Some(&hit), Some(&result), number(ttl.as_ref()), number(size.as_ref()), None],
-        );
+        let fields = CallFields {
+            hit: Some(&hit),
+            result: Some(&result),
+            ttl: number(ttl.as_ref()),
+            size: number(size.as_ref()),
+            ..CallFields::default()
+        };
+        self.site.span.record(&self.span, &fields.values());
     }
 }
 
@@ -418,7 +441,6 @@ impl Wait {
 pub(crate) struct Computing<'a> {
     call: &'a CallSpan,
     started: Instant,
-    _course: Option<Entered>,
     span: EnteredSpan,
 }
 
@@ -450,6 +472,10 @@ fn missed(reason: MissReason) {
         { attributes::MISS_REASON } = reason.as_str(),
         "Cache miss"
     );
+}
+
+fn named(name: &'static str) -> Vec<KeyValue> {
+    vec![KeyValue::new(attributes::CACHE_NAME, name)]
 }
 
 fn compute_span() -> Span {
@@ -485,7 +511,7 @@ mod tests {
         };
         let names = include_str!("names.rs").split("pub mod events").nth(1).and_then(|rest| rest.split("\n}").next());
         let told = texts(include_str!("call.rs"));
+        assert!(!told.is_empty());
         assert_eq!(told, texts(names.unwrap_or_default()));
-        assert_eq!(told.len(), 8);
     }
 }

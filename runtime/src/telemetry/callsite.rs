@@ -1,8 +1,8 @@
-//! Spans whose names are known at run time only.
+//! Spans whose names are known only at run time.
 //!
 //! `tracing`'s macros want a literal name, but a site's span is named after the
-//! function and a client span after verb and server. Each such name gets a
-//! callsite of its own, made once and kept for ever.
+//! function and a client span after verb and server. Each such name has a
+//! callsite of its own, which is made once and kept for ever.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,11 +14,34 @@ use tracing::metadata::Kind;
 use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Span};
 
+use crate::exchange::Verb;
+
+/// Declares the fields of a kind of span: their names in one list, and a struct
+/// that gives each its value.
+macro_rules! fields {
+    ($(#[$doc:meta])* struct $fields:ident { $($field:ident => $name:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        struct $fields<'a> {
+            $($field: Option<&'a dyn Value>,)*
+        }
+
+        impl<'a> $fields<'a> {
+            const NAMES: &'static [&'static str] = &[$($name),*];
+
+            fn values(&self) -> [Option<&'a dyn Value>; [$($name),*].len()] {
+                [$(self.$field),*]
+            }
+        }
+    };
+}
+pub(super) use fields;
+
 /// A kind of span: everything but the values.
 #[derive(Debug)]
 pub(crate) struct NamedSpan {
     metadata: OnceLock<Metadata<'static>>,
-    /// What the subscribers said: 0 never, 1 sometimes, 2 always.
+    /// The subscribers' interest: 0 never, 1 sometimes, 2 always.
     interest: AtomicU8,
 }
 
@@ -26,7 +49,8 @@ pub(crate) struct NamedSpan {
 pub(crate) struct Naming {
     pub(crate) name: &'static str,
     pub(crate) target: &'static str,
-    pub(crate) place: Option<(&'static str, u32)>,
+    /// File and line.
+    pub(crate) location: Option<(&'static str, u32)>,
     pub(crate) fields: &'static [&'static str],
 }
 
@@ -35,27 +59,26 @@ impl NamedSpan {
     pub(crate) fn leak(naming: Naming) -> &'static Self {
         let span: &'static Self =
             Box::leak(Box::new(NamedSpan { metadata: OnceLock::new(), interest: AtomicU8::new(1) }));
-        let Naming { name, target, place, fields } = naming;
-        let (file, line) = place.unzip();
+        let Naming { name, target, location, fields } = naming;
+        let (file, line) = location.unzip();
         let fields = FieldSet::new(fields, Identifier(span));
         span.metadata.get_or_init(|| Metadata::new(name, target, Level::INFO, file, line, None, fields, Kind::SPAN));
         tracing::callsite::register(span);
         span
     }
 
-    /// Opens a span with one value for each field, in their order; a disabled
-    /// one if no subscriber wants it.
+    /// Opens a span with one value for each field, or a disabled span if no
+    /// subscriber wants it.
     pub(crate) fn open(&'static self, values: &[Option<&dyn Value>]) -> Span {
         self.open_as(Span::new, values)
     }
 
-    /// As [`NamedSpan::open`], without a parent.
+    /// Opens a span without a parent.
     pub(crate) fn open_root(&'static self, values: &[Option<&dyn Value>]) -> Span {
         self.open_as(Span::new_root, values)
     }
 
-    /// Records what `values` hold for each field, in their order, in a span
-    /// that this has opened.
+    /// Records one value for each field in a span that this has opened.
     pub(crate) fn record(&'static self, span: &Span, values: &[Option<&dyn Value>]) {
         if let Some(metadata) = self.metadata.get() {
             span.record_all(&metadata.fields().value_set_all(values));
@@ -81,6 +104,20 @@ impl NamedSpan {
                 1 => tracing::dispatcher::get_default(|current| current.enabled(metadata)),
                 _ => true,
             }
+    }
+}
+
+/// The kinds of spans of one node by verb, each made on first use.
+#[derive(Debug)]
+pub(crate) struct NamedSpans([OnceLock<&'static NamedSpan>; Verb::ALL.len()]);
+
+impl NamedSpans {
+    pub(crate) const fn none() -> Self {
+        NamedSpans([const { OnceLock::new() }; Verb::ALL.len()])
+    }
+
+    pub(crate) fn get(&self, verb: Verb, naming: impl FnOnce() -> Naming) -> &'static NamedSpan {
+        self.0[verb as usize].get_or_init(|| NamedSpan::leak(naming()))
     }
 }
 

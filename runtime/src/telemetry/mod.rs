@@ -5,19 +5,21 @@
 //! [`exchange::Exchange`]; nothing here decides anything about caching.
 
 pub(crate) mod call;
+mod calls;
+mod callsite;
 pub(crate) mod exchange;
-pub(crate) mod latency;
+mod instruments;
+mod latency;
 pub(crate) mod metrics;
 pub mod names;
 #[cfg(feature = "memcache")]
 pub(crate) mod nodes;
+pub(crate) mod peer;
 pub(crate) mod report;
 mod series;
-pub(crate) mod stats;
+mod stats;
 #[cfg(feature = "views")]
 pub mod views;
-
-mod callsite;
 
 use tracing::Level;
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use super::exchange::Peer;
-use super::metrics::record;
+use super::instruments::record;
 use super::names::{attributes, metrics};
+use super::peer::Peer;
 use crate::node::observer::{Census, Connections};
 use crate::sync::lock;
 
-/// Whose nodes are looked at.
+/// A cluster whose nodes are observed.
 pub(crate) trait Watched: Send + Sync {
     fn nodes(&self) -> Vec<NodeState>;
 }
@@ -22,14 +22,14 @@ pub(crate) trait Watched: Send + Sync {
 /// A node as one cluster sees it.
 pub(crate) struct NodeState {
     pub(crate) peer: &'static Peer,
-    /// It is asked, and not left alone.
+    /// Whether it is asked, and not left alone after failures.
     pub(crate) is_up: bool,
     pub(crate) connections: Connections,
 }
 
 static CLUSTERS: Mutex<Vec<Weak<dyn Watched>>> = Mutex::new(Vec::new());
 
-/// Adds a cluster to those whose nodes are counted, for as long as it lives.
+/// Observes the nodes of a cluster for as long as it lives.
 pub(crate) fn watch(cluster: Weak<dyn Watched>) {
     let mut clusters = lock(&CLUSTERS);
     clusters.retain(|cluster| cluster.strong_count() > 0);
@@ -41,18 +41,18 @@ fn every() -> Vec<NodeState> {
     clusters.iter().flat_map(|cluster| cluster.nodes()).collect()
 }
 
-/// One state for each node, which may be in several clusters: it is up if all
-/// of them find it so.
-fn by_place() -> BTreeMap<&'static str, NodeState> {
+/// One state for each node. A node of several clusters is up if it is up for all
+/// of them.
+fn by_name() -> BTreeMap<&'static str, NodeState> {
     let mut nodes: BTreeMap<&'static str, NodeState> = BTreeMap::new();
     for node in every() {
-        match nodes.get_mut(node.peer.place.as_str()) {
+        match nodes.get_mut(node.peer.name.as_str()) {
             Some(known) => {
                 known.is_up &= node.is_up;
                 known.connections = known.connections + node.connections;
             }
             None => {
-                nodes.insert(&node.peer.place, node);
+                nodes.insert(&node.peer.name, node);
             }
         }
     }
@@ -61,7 +61,7 @@ fn by_place() -> BTreeMap<&'static str, NodeState> {
 
 impl Census for Peer {
     fn waited(&self, took: Duration) {
-        record(|bound| bound.connection_wait.record(took.as_secs_f64(), &[pool(&self.place)]));
+        record(|instruments| instruments.connection_wait.record(took.as_secs_f64(), &[pool(&self.name)]));
     }
 
     fn gave_up(&self) {
@@ -69,12 +69,12 @@ impl Census for Peer {
     }
 
     fn opened(&self, took: Duration) {
-        record(|bound| bound.connection_create.record(took.as_secs_f64(), &[pool(&self.place)]));
+        record(|instruments| instruments.connection_create.record(took.as_secs_f64(), &[pool(&self.name)]));
     }
 }
 
-fn pool(place: &str) -> KeyValue {
-    KeyValue::new(attributes::POOL_NAME, place.to_owned())
+fn pool(name: &str) -> KeyValue {
+    KeyValue::new(attributes::POOL_NAME, name.to_owned())
 }
 
 pub(super) fn observe(meter: &Meter) {
@@ -97,10 +97,8 @@ fn observe_nodes(meter: &Meter) {
         .u64_observable_gauge(metrics::NODE_UP)
         .with_description("Whether a memcached node is asked (1), or left alone because it failed (0)")
         .with_callback(|observer| {
-            for NodeState { peer, is_up, .. } in by_place().into_values() {
-                let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, peer.address)];
-                attributes.extend(peer.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
-                observer.observe(u64::from(is_up), &attributes);
+            for NodeState { peer, is_up, .. } in by_name().into_values() {
+                observer.observe(u64::from(is_up), &peer.attributes());
             }
         })
         .build();
@@ -112,10 +110,10 @@ fn observe_connections(meter: &Meter) {
         .with_unit("{connection}")
         .with_description("Connections to a memcached node, by state")
         .with_callback(|observer| {
-            for (place, NodeState { connections: Connections { idle, used }, .. }) in by_place() {
+            for (name, NodeState { connections: Connections { idle, used }, .. }) in by_name() {
                 for (state, count) in [("idle", idle), ("used", used)] {
                     let state = KeyValue::new(attributes::CONNECTION_STATE, state);
-                    observer.observe(i64::try_from(count).unwrap_or(i64::MAX), &[pool(place), state]);
+                    observer.observe(i64::try_from(count).unwrap_or(i64::MAX), &[pool(name), state]);
                 }
             }
         })
@@ -125,12 +123,12 @@ fn observe_connections(meter: &Meter) {
         .with_unit("{timeout}")
         .with_description("Callers who waited for a connection in vain")
         .with_callback(|observer| {
-            let present = by_place();
+            let present = by_name();
             for peer in Peer::every() {
                 let count = peer.gave_up.load(Ordering::Relaxed);
-                // Who is there is shown from zero on: a rate needs a beginning.
-                if count > 0 || present.contains_key(peer.place.as_str()) {
-                    observer.observe(count, &[pool(&peer.place)]);
+                // A present node is shown from zero on: a rate needs a beginning.
+                if count > 0 || present.contains_key(peer.name.as_str()) {
+                    observer.observe(count, &[pool(&peer.name)]);
                 }
             }
         })

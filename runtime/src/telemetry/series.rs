@@ -1,14 +1,13 @@
-//! A histogram with one set of attributes, kept from record to record.
+//! A histogram with one set of attributes, kept from one record to the next.
 
 use std::sync::RwLock;
-use std::sync::atomic::Ordering;
 
 use opentelemetry::KeyValue;
 #[cfg(feature = "bound_instruments")]
 use opentelemetry::metrics::BoundHistogram;
 use opentelemetry::metrics::Histogram;
 
-use super::metrics::{self, Bound};
+use super::instruments::{self, Instruments};
 use crate::sync::{read, write};
 
 /// One series of a histogram.
@@ -44,8 +43,7 @@ impl<T: Clone> Series<T> {
     }
 }
 
-/// What has been made of the instruments, and is made anew when they are bound
-/// anew.
+/// Something made from the instruments, which is remade when they are bound anew.
 #[derive(Debug)]
 pub(crate) struct Kept<S>(RwLock<Option<(u64, S)>>);
 
@@ -54,9 +52,9 @@ impl<S> Kept<S> {
         Kept(RwLock::new(None))
     }
 
-    /// Works with what there is, if instruments are bound.
-    pub(super) fn with(&self, make: impl FnOnce(&Bound) -> S, work: impl FnOnce(&S)) {
-        let time = metrics::TIMES_BOUND.load(Ordering::Acquire);
+    /// Works with it, if the instruments are bound.
+    pub(super) fn with(&self, make: impl FnOnce(&Instruments) -> S, work: impl FnOnce(&S)) {
+        let time = instruments::times_bound();
         if time == 0 {
             return;
         }
@@ -65,8 +63,8 @@ impl<S> Kept<S> {
         {
             return work(kept);
         }
-        metrics::record(|bound| {
-            let made = make(bound);
+        instruments::record(|instruments| {
+            let made = make(instruments);
             work(&made);
             *write(&self.0) = Some((time, made));
         });

@@ -39,7 +39,7 @@ pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 
 /// crate descends from.
 pub fn seed() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
-        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(&super::metrics::SEED_BOUNDS)).flatten()
+        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(&super::instruments::SEED_BOUNDS)).flatten()
     }
 }
 

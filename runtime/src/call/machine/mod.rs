@@ -1,47 +1,49 @@
-//! What to do next, decided from what has come back: the one place that fails
-//! open, waits and serves what is stale.
+//! What a call does next, decided from what has happened: the one place that
+//! fails open, waits, and serves a stale value.
 //!
-//! A [`Place`] knows everything about a call but its value's type. It says what
-//! to wait for and takes what comes; `call` does the waiting, blocking or not.
+//! A [`Machine`] knows everything about a call but the type of its value. It
+//! says by an [`Effect`] what to wait for, and takes the [`Event`] that follows.
 
 mod decide;
+mod found;
+mod holder;
 mod store;
 mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::freshness::{Freshness, SingleFlight};
+use super::mode::Mode;
+use super::sibling::Sibling;
 use crate::cache::Cache;
 use crate::cache::near::Since;
-use crate::call::freshness::{SingleFlight, Terms};
-use crate::call::mode::Mode;
-use crate::call::sibling::Aside;
 use crate::exchange::Outcome;
 use crate::key::Key;
-use crate::singleflight::lease::{Lease, Waiting};
-use crate::singleflight::{Course, Lead, Part, Waited, Waiter};
+use crate::singleflight::lease::{Io, Lease};
+use crate::singleflight::{Computation, FlightId, Lead, Role, Waited, Waiter};
 use crate::telemetry::call::{CallSpan, Due};
 use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
 use crate::value::record::Record;
-use decide::Holder;
+use holder::Holder;
 pub(crate) use store::Packing;
 
-/// Where a call's value belongs, and what this call may do there.
-pub(crate) struct Place {
+/// One call at its cache and key.
+pub(crate) struct Machine {
     pub(crate) cache: Cache,
     pub(crate) key: Key,
-    pub(crate) terms: Terms,
+    pub(crate) freshness: Freshness,
     mode: Mode,
-    pub(crate) budget: Budget,
-    pub(crate) waiting: Waiting,
-    /// Where another version's value is under the key.
-    aside: Option<Aside>,
+    budget: Budget,
+    io: Io,
+    /// Where this version keeps its value, if another version's is under the key.
+    sibling: Option<Sibling>,
     claim: Claim,
-    /// This call's part in a flight, if it computes for others too.
+    /// This call's lead of a flight, if it computes for other callers too.
     lead: Option<Lead<Lease>>,
-    next: Next,
-    /// Of the near tier, before the value was looked for.
+    effect: Effect,
+    /// The state of the near tier before the value was looked for.
     since: Since,
     /// The process that is waited for, if one is.
     holder: Option<Holder>,
@@ -53,7 +55,7 @@ enum Claim {
     Nothing,
     /// To nothing: another call stores.
     Lost,
-    /// To store if nobody else has by then: the server knows no leases.
+    /// To store if no other caller has by then: the server knows no leases.
     First,
     /// To store under a lease.
     Lease(Lease),
@@ -61,125 +63,133 @@ enum Claim {
     Replace(u64),
 }
 
-/// What the call has to wait for next.
-enum Next {
+/// What the call does to learn more.
+enum Effect {
+    /// Looks the value up.
     Ask,
-    /// Until another process may have stored.
+    /// Pauses until another process may have stored, then asks.
     Pause(Duration),
-    /// To be elected for computing a value anew that is fresh for so long.
+    /// Runs for the election to refresh a value that is fresh for this long.
     Elect(Duration),
-    /// Has others elected for the stale item with this number, then asks.
+    /// Reopens the election for the stale item with this number, then asks.
     Reopen(u64),
+    /// Waits for a flight of this process.
     Join(Waiter<Lease>),
 }
 
-/// What has been waited for.
-pub(crate) enum Arrival {
+/// What has happened.
+pub(crate) enum Event {
+    /// The store answered the lookup.
     Reply(Outcome),
-    /// The answer to whether this call computes a fresh value anew.
+    /// The store answered whether this call refreshes a fresh value.
     Election(Outcome),
+    /// The wait for a flight ended.
     Waited(Waited<Lease>),
-    /// The cache cannot be asked, and that is no answer to the caller.
+    /// The cache cannot be asked, and the caller is not told so.
     GoOn,
 }
 
-/// What a call does next.
-pub(crate) enum Verdict {
-    /// Uses the value that was opened last.
-    Use,
+/// What a call does next. `R` is what it returns, `V` the value it refreshes.
+pub(crate) enum Step<R, V> {
+    /// Returns what was opened last.
+    Return(R),
     /// Computes a new value for the one that was opened last.
-    Refresh(Due),
+    Refresh(V, Due),
+    /// Computes.
     Compute,
-    /// Waits for what [`Place`] says.
+    /// Waits for the next event.
     Wait,
 }
+
+/// A step of the machine, which has no values.
+type Decision = Step<(), ()>;
 
 /// Stored bytes that are a return value.
 pub(crate) struct Opened {
     /// What it took to compute, in nanoseconds.
     pub(crate) cost: u64,
-    /// It is one without a value, and has a time of its own.
+    /// A return value without a value has a time of its own.
     pub(crate) negative: bool,
 }
 
 /// Opens stored bytes with these flags.
 type Open<'a> = dyn FnMut(&[u8], u32) -> Result<Opened, Refusal> + 'a;
 
-/// A leader that takes less is waited for this long all the same.
+/// How long a leader is waited for at least.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Place {
-    pub(crate) fn new(cache: Cache, key: Key, terms: Terms, mode: Mode) -> Self {
+impl Machine {
+    pub(crate) fn new(cache: Cache, key: Key, freshness: Freshness, mode: Mode) -> Self {
         let budget = cache.budget();
-        Place {
+        Machine {
             cache,
             key,
-            terms,
+            freshness,
             mode,
             budget,
-            waiting: Waiting::Blocking,
-            aside: None,
+            io: Io::Blocking,
+            sibling: None,
             claim: Claim::Nothing,
             lead: None,
-            next: Next::Ask,
+            effect: Effect::Ask,
             since: Since::default(),
             holder: None,
         }
     }
 
-    /// Begins to look for the value; where it is kept in this process, for all
-    /// callers at once.
-    pub(crate) fn begin(&mut self, waiting: Waiting, span: &CallSpan) {
-        self.waiting = waiting;
-        if self.terms.near.is_none() {
+    /// Begins to look for the value. Where the near tier keeps it, one caller
+    /// looks for all.
+    pub(crate) fn begin(&mut self, io: Io, span: &CallSpan) {
+        self.io = io;
+        if self.freshness.near.is_none() {
             return;
         }
         self.since = self.cache.near().since(self.key.wire());
         if self.coordinates() {
             match self.join(None, span) {
-                Part::Wait(waiter) => self.next = Next::Join(waiter),
-                Part::Lead(lead) => self.lead = Some(lead),
-                Part::None => {}
+                Role::Wait(waiter) => self.effect = Effect::Join(waiter),
+                Role::Lead(lead) => self.lead = Some(lead),
+                Role::Alone => {}
             }
         }
     }
 
-    /// What the store is asked for.
-    fn slot(&self) -> &str {
-        self.aside.as_ref().map_or(self.key.wire(), Aside::key)
+    /// The key that the store is asked for.
+    fn stored_key(&self) -> &str {
+        self.sibling.as_ref().map_or(self.key.wire(), Sibling::key)
     }
 
-    fn join(&self, lease: Option<u64>, span: &CallSpan) -> Part<Lease> {
-        let lease = lease.map(|cas| self.flight_of(cas));
-        self.cache.flights().join(self.key.wire(), lease, patience(span), span.id())
+    fn join(&self, lease: Option<u64>, span: &CallSpan) -> Role<Lease> {
+        let id = lease.map(|cas| self.flight_id(cas));
+        self.cache.flights().join(self.key.wire(), id, patience(span), span.id())
     }
 
-    /// What tells this process the flight under the lease with this number.
-    fn flight_of(&self, cas: u64) -> u64 {
-        self.aside.as_ref().map_or(cas, |aside| aside.lease(cas))
+    /// Identifies the flight under the lease with this number.
+    fn flight_id(&self, cas: u64) -> FlightId {
+        FlightId::new(cas, self.sibling.as_ref().map_or(0, Sibling::anchor))
     }
 
     /// Whether callers in this process wait for one of them.
     fn coordinates(&self) -> bool {
-        self.mode == Mode::Normal && self.terms.single_flight != SingleFlight::Off
+        self.mode == Mode::Normal && self.freshness.single_flight != SingleFlight::Off
     }
 
     fn claim(&mut self, claim: Claim) {
         self.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
     }
 
-    /// What is computed for others is computed on this course.
-    pub(crate) fn course(&self) -> Option<Course> {
-        self.lead.as_ref().map(Lead::course)
+    /// The computation that others wait for, if this call leads one.
+    pub(crate) fn computation(&self) -> Option<Computation> {
+        self.lead.as_ref().map(Lead::computation)
     }
 
-    /// Has nobody in this process use what was found or computed before now.
+    /// Forgets in this process what was found or computed before now.
     pub(crate) fn forget(&self) {
         self.cache.near().forget(self.key.wire());
         self.cache.flights().detach(self.key.wire());
     }
 
-    /// Has others go on with what has been found or computed, or alone.
+    /// Lets the waiters go on with what was found or computed, or alone.
     fn land(&mut self, record: Option<Arc<Record>>) {
         if let Some(lead) = self.lead.take() {
             lead.land(record);
@@ -192,10 +202,10 @@ fn patience(span: &CallSpan) -> Duration {
     span.longest_computation().map_or(PATIENCE, |longest| longest.saturating_mul(4).max(PATIENCE))
 }
 
-/// A call that ends without having computed passes its part on: its lease to
-/// one of those who wait, or back to the server. After a panic, they go on
-/// alone.
-impl Drop for Place {
+/// Passes the role of a call that ends without having computed on: its lease
+/// goes to one of the waiters, or back to the server. After a panic the waiters
+/// go on alone.
+impl Drop for Machine {
     fn drop(&mut self) {
         let claim = std::mem::replace(&mut self.claim, Claim::Nothing);
         let Some(lead) = self.lead.take() else { return };

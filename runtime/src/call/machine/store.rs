@@ -1,26 +1,22 @@
-//! What becomes of a value that has been computed: stored, handed to those who
-//! wait for it, kept in this process.
+//! What becomes of a computed value: it is stored, handed to the waiters, and
+//! kept in this process.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, Place};
+use super::super::freshness::Freshness;
+use super::super::mode::Mode;
+use super::super::sibling::Sibling;
+use super::{Claim, Machine};
 use crate::cache::near::Holds;
-use crate::call::freshness::Terms;
-use crate::call::mode::Mode;
-use crate::call::sibling::Aside;
-#[cfg(feature = "tokio")]
-use crate::detached::Resolute;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{self, Guard, Outcome, Reply, Request, Ttl, Write};
 use crate::singleflight::Lead;
-#[cfg(feature = "tokio")]
-use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::record::Record;
 
-/// What is to be done with an encoded value.
+/// An encoded value, and what to do with it.
 pub(crate) struct Packing {
     record: Arc<Record>,
     ttl: Ttl,
@@ -29,10 +25,9 @@ pub(crate) struct Packing {
     stores: bool,
 }
 
-impl Place {
-    /// Encodes what was computed, if this call may store or somebody waits for
-    /// it. `negative` is the time for which a return value without a value is
-    /// kept.
+impl Machine {
+    /// Encodes what was computed, if this call may store it or a caller waits for
+    /// it. `negative` is how long a return value without a value is kept.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
@@ -40,19 +35,19 @@ impl Place {
         negative: Option<Ttl>,
         span: &CallSpan,
     ) -> Option<Packing> {
-        let mut stores = !matches!(self.claim, Claim::Nothing | Claim::Lost);
+        let may_store = !matches!(self.claim, Claim::Nothing | Claim::Lost);
         if let Claim::Lost = self.claim {
             span.left_to_another();
         }
-        if !stores && !self.lead.as_ref().is_some_and(Lead::is_awaited) {
+        if !may_store && !self.lead.as_ref().is_some_and(Lead::is_awaited) {
             return None;
         }
         if !wanted() {
             span.not_wanted();
             return None;
         }
-        let terms = Terms { ttl: negative.unwrap_or(self.terms.ttl), ..self.terms };
-        if terms.ttl == Ttl::For(Duration::ZERO) {
+        let freshness = Freshness { ttl: negative.unwrap_or(self.freshness.ttl), ..self.freshness };
+        if freshness.ttl == Ttl::For(Duration::ZERO) {
             span.not_stored("ttl is zero");
             return None;
         }
@@ -61,14 +56,10 @@ impl Place {
             return None;
         };
         self.show(&record.bytes, record.flags, span);
-        let overhead = self.aside.as_ref().map_or(0, Aside::overhead);
-        if exchange::check_size(self.slot().len() + overhead + record.bytes.len()).is_err() {
-            span.not_stored(ErrorKind::TooLarge.as_str());
-            stores = false;
-        }
-        let chance = self.cache.chance().draw(self.key.wire());
-        let fresh = terms.kept(false, self.cache.jitter(), chance);
-        let near = terms.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match fresh {
+        let stores = may_store && self.fits(&record, span);
+        let chance = self.cache.random().draw(self.key.wire());
+        let fresh = freshness.kept(false, self.cache.jitter(), chance);
+        let near = freshness.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match fresh {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
@@ -77,106 +68,91 @@ impl Place {
         Some(Packing { record: Arc::new(record), ttl, near, stores })
     }
 
-    /// How long a value is kept; without grace where nobody could tell when
-    /// that begins.
-    fn kept(&self, chance: f64) -> Ttl {
-        let has_grace = !self.terms.grace.is_zero();
-        let with_grace = has_grace && self.cache.store().tells_time(self.slot());
-        self.terms.kept(with_grace, self.cache.jitter(), chance)
+    fn fits(&self, record: &Record, span: &CallSpan) -> bool {
+        let overhead = self.sibling.as_ref().map_or(0, Sibling::overhead);
+        let fits = exchange::check_size(self.stored_key().len() + overhead + record.bytes.len()).is_ok();
+        if !fits {
+            span.not_stored(ErrorKind::TooLarge.as_str());
+        }
+        fits
     }
 
-    /// Stores a value that no call has computed.
+    /// How long a value is kept. It has no grace where the server could not tell
+    /// when that begins.
+    fn kept(&self, chance: f64) -> Ttl {
+        let has_grace = !self.freshness.grace.is_zero();
+        let with_grace = has_grace && self.cache.store().tells_time(self.stored_key());
+        self.freshness.kept(with_grace, self.cache.jitter(), chance)
+    }
+
+    /// The request that stores a value which no call has computed.
     pub(crate) fn putting<'a>(&'a self, record: &'a Record) -> Request<'a> {
         let Record { bytes: value, flags } = record;
-        let ttl = self.kept(self.cache.chance().draw(self.key.wire()));
+        let ttl = self.kept(self.cache.random().draw(self.key.wire()));
         Request::Store { key: self.key.wire(), value, flags: *flags, ttl, how: Write::Set, guard: Guard::None }
     }
 
-    /// Ends the call with what is to be stored, if anything is, blocking.
+    /// Ends the call and stores what there is to store, blocking.
     pub(crate) fn settle(&mut self, packing: Option<Packing>, span: &CallSpan) {
-        match packing {
-            Some(packing) => self.keep(&packing, span),
-            None => self.end(),
-        }
-    }
-
-    /// As [`Place::settle`], yielding. What has been computed is stored even if
-    /// the call is dropped meanwhile.
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn settle_async(mut self, packing: Option<Packing>, span: &CallSpan) {
-        match packing {
-            Some(packing) if packing.stores && self.cache.store().is_remote() => {
-                let span = span.clone();
-                let work = async move { self.keep_async(&packing, &span).await };
-                Resolute::new(work, |work| crate::detached::run(telemetry::within_current(work))).await;
-            }
-            packing => self.settle(packing, span),
-        }
-    }
-
-    /// As [`Place::settle`], waiting for nothing.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn settle_aside(mut self, packing: Option<Packing>, span: &CallSpan) {
-        match packing {
-            Some(packing) if packing.stores && self.cache.store().is_remote() => {
-                let span = span.clone();
-                let work = async move { self.keep_async(&packing, &span).await };
-                crate::detached::run(telemetry::within_current(work));
-            }
-            packing => self.settle(packing, span),
-        }
-    }
-
-    /// Stores, blocking, and hands the value to those who wait for it.
-    pub(super) fn keep(&mut self, packing: &Packing, span: &CallSpan) {
+        let Some(packing) = packing else { return self.end() };
         if packing.stores {
             let guard = match &self.claim {
                 Claim::Lease(lease) => lease.end(),
-                _ => self.guard(),
+                claim => claim.guard(),
             };
             let bytes = self.anchored(&packing.record);
-            let outcome = self.ask(self.storing(packing, &bytes, guard));
-            self.stored(&outcome, packing, span);
+            let outcome = self.ask(self.storing(&packing, &bytes, guard));
+            self.stored(&outcome, &packing, span);
         }
-        self.land(Some(Arc::clone(&packing.record)));
+        self.land(Some(packing.record));
     }
 
-    /// As [`Place::keep`], yielding.
+    /// Ends the call. Where storing takes time it comes back as a future, which
+    /// is to run to its end even if the caller goes.
     #[cfg(feature = "tokio")]
-    async fn keep_async(&mut self, packing: &Packing, span: &CallSpan) {
-        if packing.stores {
-            let guard = match &self.claim {
-                Claim::Lease(lease) => lease.end_async().await,
-                _ => self.guard(),
-            };
-            let bytes = self.anchored(&packing.record);
-            let outcome = self.ask_async(self.storing(packing, &bytes, guard)).await;
-            self.stored(&outcome, packing, span);
+    pub(crate) fn settle_later(
+        mut self,
+        packing: Option<Packing>,
+        span: &CallSpan,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        match packing {
+            Some(packing) if packing.stores && self.cache.store().is_remote() => {
+                let span = span.clone();
+                Some(async move { self.settle_async(packing, &span).await })
+            }
+            packing => {
+                self.settle(packing, span);
+                None
+            }
         }
-        self.land(Some(Arc::clone(&packing.record)));
     }
 
-    fn guard(&self) -> Guard {
-        match self.claim {
-            Claim::Replace(cas) => Guard::Unchanged(cas),
-            _ => Guard::None,
-        }
+    #[cfg(feature = "tokio")]
+    async fn settle_async(&mut self, packing: Packing, span: &CallSpan) {
+        let guard = match &self.claim {
+            Claim::Lease(lease) => lease.end_async().await,
+            claim => claim.guard(),
+        };
+        let bytes = self.anchored(&packing.record);
+        let outcome = self.ask_async(self.storing(&packing, &bytes, guard)).await;
+        self.stored(&outcome, &packing, span);
+        self.land(Some(packing.record));
     }
 
     fn storing<'a>(&'a self, packing: &Packing, value: &'a [u8], guard: Guard) -> Request<'a> {
         let how = if let Claim::First = self.claim { Write::Add } else { Write::Set };
-        Request::Store { key: self.slot(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
+        Request::Store { key: self.stored_key(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
     }
 
     fn anchored<'a>(&self, record: &'a Record) -> Cow<'a, [u8]> {
-        match &self.aside {
-            Some(aside) => Cow::Owned(aside.anchored(&record.bytes)),
+        match &self.sibling {
+            Some(sibling) => Cow::Owned(sibling.anchored(&record.bytes)),
             None => Cow::Borrowed(&record.bytes),
         }
     }
 
-    /// Takes note of how storing ended. The claim is used up even if the reply
-    /// is unknown: the value may have been stored.
+    /// Takes note of how storing ended. The claim is used up even if the reply is
+    /// unknown: the value may have been stored.
     fn stored(&mut self, outcome: &Outcome, packing: &Packing, span: &CallSpan) {
         self.claim = Claim::Nothing;
         let size = packing.record.bytes.len();
@@ -191,25 +167,35 @@ impl Place {
         }
     }
 
-    /// Has nobody try again at once: whoever is elected next waits until this
-    /// call is taken for dead.
+    /// Keeps other callers from trying again at once: the next one is elected
+    /// when this call is taken for dead.
     pub(crate) fn back_off(&mut self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.abandon();
         }
     }
 
-    /// Ends without anything to store: others go on alone, and the next caller
-    /// wins the lease.
+    /// Ends without anything to store: the waiters go on alone, and the next
+    /// caller wins the lease.
     fn end(&mut self) {
         self.claim = Claim::Nothing;
         self.land(None);
     }
 
-    /// What is stored is not so any longer, and nothing takes its place.
+    /// Removes the stored value, which is no longer right, when the lease ends.
     pub(crate) fn renounce(&mut self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
+        }
+    }
+}
+
+impl Claim {
+    /// What storing is guarded by, without a lease.
+    fn guard(&self) -> Guard {
+        match self {
+            Claim::Replace(cas) => Guard::Unchanged(*cas),
+            _ => Guard::None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::cluster::failover::watermark::{Mark, Survey};
 use crate::cluster::members::{Detour, Member, Members};
 use crate::error::Error;
-use crate::exchange::{Guard, Lease, Outcome, Reply, Request, Write};
+use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Write};
 use crate::protocol::Dialect;
 use crate::server::Failover;
 use crate::time::budget::Deadline;
@@ -153,7 +153,7 @@ impl Route {
         for (request, outcome) in requests.iter().zip(outcomes) {
             match outcome {
                 Ok(Reply::FoundMany(items)) => items.retain(|key, item| !self.is_old(key, item.cas)),
-                found if !self.old(request, found).is_empty() => *found = Ok(Reply::Missing(Lease::Free)),
+                found if !self.old(request, found).is_empty() => *found = Ok(Reply::Missing(Grant::Free)),
                 _ => {}
             }
         }

@@ -1,0 +1,305 @@
+//! What a call is about: its site, its cache, its freshness and its key.
+//!
+//! Nothing is asked of a store here, but a value that this process keeps is
+//! looked up: it comes before everything else.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Memo;
+use super::freshness::{Ahead, Freshness, SingleFlight};
+use super::machine::Machine;
+use super::mode::{self, Mode};
+use super::policy::{Always, Configured};
+use super::shape::Shape;
+use super::site::Site;
+use crate::cache::{Cache, global};
+use crate::codec::Standard;
+use crate::exchange::Ttl;
+use crate::key::{Key, KeyBuilder};
+use crate::telemetry::call::CallSpan;
+use crate::value::record::Record;
+
+/// What a call is about, before its key is known.
+#[derive(Debug)]
+pub struct Address {
+    site: &'static Site,
+    cache: Option<Cache>,
+    /// Overrides the cache's ttl.
+    ttl: Option<Ttl>,
+    freshness: Freshness,
+    mode: Mode,
+    purpose: Purpose,
+}
+
+/// Why a call is addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To make it.
+    Call,
+    /// To handle its entry.
+    Entry,
+}
+
+impl Address {
+    /// Begins a call of the function at `site`.
+    #[must_use]
+    #[inline]
+    pub fn begin(site: &'static Site) -> Self {
+        Address { mode: mode::current(), purpose: Purpose::Call, ..Self::of(site) }
+    }
+
+    /// Addresses a call that is not made.
+    #[must_use]
+    #[inline]
+    pub fn of(site: &'static Site) -> Self {
+        let (ttl, freshness) = (site.ttl(), Freshness::of(Ttl::Forever));
+        Address { site, cache: None, ttl, freshness, mode: Mode::Normal, purpose: Purpose::Entry }
+    }
+
+    /// Bypasses the cache unless `wanted`.
+    #[must_use]
+    #[inline]
+    pub fn when(mut self, wanted: bool) -> Self {
+        if !wanted {
+            self.mode = Mode::Bypass;
+        }
+        self
+    }
+
+    /// Uses this cache instead of the process-wide one.
+    #[must_use]
+    #[inline]
+    pub fn cache(mut self, cache: &Cache) -> Self {
+        self.cache = Some(cache.clone());
+        self
+    }
+
+    /// Keeps the value this long.
+    #[must_use]
+    #[inline]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(Ttl::For(ttl));
+        self
+    }
+
+    /// Serves the value for this long past its ttl, while it is refreshed or
+    /// when the refresh fails.
+    #[must_use]
+    #[inline]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.freshness.grace = whole_seconds(grace);
+        self
+    }
+
+    /// Lets one caller refresh the value once less than this is left.
+    #[must_use]
+    #[inline]
+    pub fn refresh_ahead(mut self, window: Duration) -> Self {
+        self.freshness.ahead = Ahead::Of(whole_seconds(window));
+        self
+    }
+
+    /// Lets callers refresh the value before its end, at random.
+    #[must_use]
+    #[inline]
+    pub fn refresh_auto(mut self) -> Self {
+        self.freshness.ahead = Ahead::Auto;
+        self
+    }
+
+    /// Also keeps the value this long in this process.
+    #[must_use]
+    #[inline]
+    pub fn near(mut self, near: Duration) -> Self {
+        self.freshness.near = Some(near);
+        self
+    }
+
+    /// Computes the value once at a time among these callers.
+    #[must_use]
+    #[inline]
+    pub fn single_flight(mut self, among: SingleFlight) -> Self {
+        self.freshness.single_flight = among;
+        self
+    }
+
+    /// Chooses the cache and writes the key. Each site has a closure of its own
+    /// for that; it comes as an object, so that this is compiled once.
+    #[must_use]
+    pub fn key(&self, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let mut room = None;
+        let cache = self.usable_cache(&mut room);
+        match cache {
+            Some(cache) if self.purpose == Purpose::Call && self.freshness.near.is_some() => {
+                self.key_near(cache, write)
+            }
+            _ => self.key_far(cache, write),
+        }
+    }
+
+    fn key_far(&self, cache: Option<&Cache>, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let site = self.site;
+        let span = (self.purpose == Purpose::Call).then(|| site.telemetry().open());
+        let target = cache.and_then(|cache| {
+            let mut write = || {
+                let mut key = KeyBuilder::new(cache.namespace());
+                write(&mut key);
+                key.finish()
+            };
+            let key = match &span {
+                Some(span) => span.serialize_key(write),
+                None => write(),
+            };
+            Some(self.target(cache, key?))
+        });
+        Addressed::far(site, target, None, span)
+    }
+
+    /// Writes the key of a call whose value this process may keep, which is not
+    /// worth a span.
+    #[inline]
+    fn key_near(&self, cache: &Cache, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
+        let mut key = KEY.try_with(Cell::take).ok().flatten().unwrap_or_else(|| Box::new(KeyBuilder::empty()));
+        key.begin(cache.namespace());
+        write(&mut key);
+        if self.reads()
+            && let Some(wire) = key.wire()
+            && let Some(record) = cache.near().find_plain(wire)
+        {
+            let owner = key.key_owner();
+            let _ = KEY.try_with(|spare| spare.set(Some(key)));
+            return Addressed { site: self.site, tier: Tier::Near { record, configured: *cache.codec(), owner } };
+        }
+        self.beside_near(cache, *key)
+    }
+
+    #[cold]
+    fn beside_near(&self, cache: &Cache, key: KeyBuilder) -> Addressed {
+        let key = key.finish();
+        let near = key.as_ref().filter(|_| self.reads()).and_then(|key| cache.near().find(key.wire()));
+        let span = if near.is_none() { Some(self.site.telemetry().open()) } else { None };
+        Addressed::far(self.site, key.map(|key| self.target(cache, key)), near, span)
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.mode, Mode::Normal | Mode::ReadOnly)
+    }
+
+    fn target(&self, cache: &Cache, key: Key) -> Target {
+        let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
+        Target { cache: cache.clone(), key, freshness: Freshness { ttl, ..self.freshness }, mode: self.mode }
+    }
+
+    #[inline]
+    fn usable_cache<'a>(&'a self, room: &'a mut Option<Cache>) -> Option<&'a Cache> {
+        if self.mode == Mode::Bypass {
+            return None;
+        }
+        let cache = match &self.cache {
+            Some(cache) => cache,
+            None => global::cache(room)?,
+        };
+        // Switching a function off concerns its calls. What other processes
+        // cached can still be invalidated.
+        (self.purpose == Purpose::Entry || cache.caches(self.site.name())).then_some(cache)
+    }
+}
+
+thread_local! {
+    /// A spare key for near lookups: allocating one takes as long as the lookup.
+    static KEY: Cell<Option<Box<KeyBuilder>>> = const { Cell::new(None) };
+}
+
+/// The server knows only whole seconds.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(Ttl::For(duration).seconds().unwrap_or(0))
+}
+
+/// Where a call's value belongs.
+pub(super) struct Target {
+    pub(super) cache: Cache,
+    pub(super) key: Key,
+    freshness: Freshness,
+    mode: Mode,
+}
+
+impl Target {
+    fn describe(&self, span: &mut CallSpan) {
+        span.ttl(self.freshness.ttl);
+        if self.cache.records_keys() {
+            span.key(self.key.text());
+        }
+    }
+
+    pub(super) fn machine(self) -> Machine {
+        Machine::new(self.cache, self.key, self.freshness, self.mode)
+    }
+}
+
+/// A call whose key is known.
+pub struct Addressed {
+    pub(super) site: &'static Site,
+    pub(super) tier: Tier,
+}
+
+/// Where the value is looked for first.
+pub(super) enum Tier {
+    /// This process has it.
+    Near {
+        record: Arc<Record>,
+        /// The cache's codec.
+        configured: Standard,
+        /// The key's owner.
+        owner: u64,
+    },
+    /// The store is asked. In a box, because it is large and handed on often.
+    Far(Box<Far>),
+}
+
+/// A call whose value is not at hand, or is to be looked at first.
+pub(super) struct Far {
+    /// Absent where nothing is cached.
+    pub(super) target: Option<Target>,
+    /// What this process keeps under the key, if it is no plain value.
+    pub(super) near: Option<Arc<Record>>,
+    /// Absent where no call is made, or has not begun.
+    pub(super) span: Option<CallSpan>,
+}
+
+impl Addressed {
+    fn far(site: &'static Site, target: Option<Target>, near: Option<Arc<Record>>, mut span: Option<CallSpan>) -> Self {
+        if let Some(span) = &mut span {
+            match &target {
+                Some(target) => target.describe(span),
+                None => span.bypassed(),
+            }
+        }
+        Addressed { site, tier: Tier::Far(Box::new(Far { target, near, span })) }
+    }
+
+    /// The function, and the machine that handles its entry.
+    pub(crate) fn settled(self) -> (&'static Site, Option<Machine>) {
+        let machine = match self.tier {
+            Tier::Near { .. } => None,
+            Tier::Far(far) => far.target.map(Target::machine),
+        };
+        (self.site, machine)
+    }
+
+    /// The cache's codec.
+    pub(super) fn configured(&self) -> Option<&Standard> {
+        match &self.tier {
+            Tier::Near { configured, .. } => Some(configured),
+            Tier::Far(far) => far.target.as_ref().map(|target| target.cache.codec()),
+        }
+    }
+
+    /// Says what part of the return value is stored.
+    #[must_use]
+    pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
+        Memo::new(self, shape, Configured, Always)
+    }
+}

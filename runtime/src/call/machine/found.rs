@@ -1,0 +1,191 @@
+//! What follows from an item that was found: whether it is refused, fresh, stale
+//! or dead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::freshness::{Age, Ahead, is_early};
+use super::super::mode::Mode;
+use super::super::sibling::Sibling;
+use super::{Claim, Decision, Effect, Machine, Open, Opened, Step};
+use crate::cache::near::Holds;
+use crate::exchange::{Item, Token};
+use crate::singleflight::lease::{LEASE, On};
+use crate::telemetry::call::{CallSpan, Due, MissReason};
+use crate::value::envelope::Refusal;
+use crate::value::record::{self, Record};
+
+/// Which question the item answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// What the value is.
+    Lookup,
+    /// Whether this call is elected to refresh it.
+    Election,
+}
+
+impl Machine {
+    /// Decides about an item that was found.
+    pub(super) fn found(&mut self, item: Item, asked: Asked, open: &mut Open<'_>, span: &CallSpan) -> Decision {
+        if self.mode == Mode::Refresh {
+            self.replace(&item, span);
+            return self.compute(MissReason::Refresh, span);
+        }
+        let item = match self.released(item) {
+            Ok(item) => item,
+            // The item that it stood beside is gone, so it no longer counts.
+            Err(item) => return self.discard(&item, MissReason::Schema, span),
+        };
+        let opened = match span.try_deserialize(|| open(&item.value, item.flags)) {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refused(&item, refusal, span),
+        };
+        self.show(&item.value, item.flags, span);
+        match self.age(&item, &opened) {
+            Age::Fresh(left) => self.fresh(item, &opened, left, asked, span),
+            Age::Stale => self.stale(item, &opened, span),
+            Age::Dead => self.dead(&item, span),
+        }
+    }
+
+    /// The item is not this call's value.
+    fn refused(&mut self, item: &Item, refusal: Refusal, span: &CallSpan) -> Decision {
+        match refusal {
+            Refusal::OtherVersion { mark } if self.leaves(item) => {
+                self.sibling = Some(Sibling::of(self.key.wire(), mark, item));
+                // The process that was waited for has stored this item.
+                self.holder = None;
+                Step::Wait
+            }
+            Refusal::Foreign | Refusal::OtherVersion { .. } => self.discard(item, MissReason::Schema, span),
+            Refusal::Corrupt => {
+                span.undecodable();
+                self.discard(item, MissReason::DecodeError, span)
+            }
+        }
+    }
+
+    fn fresh(&mut self, item: Item, opened: &Opened, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
+        if item.token == Token::Won && !opened.negative {
+            self.won(item.cas, On::Fresh, span);
+            return due(MissReason::Refresh, &item, opened);
+        }
+        if asked == Asked::Lookup && self.is_early(left, opened) {
+            self.effect = Effect::Elect(Duration::from_secs(left.unwrap_or(0)));
+            return Step::Wait;
+        }
+        self.hit(item, opened, left, span)
+    }
+
+    /// The value may be served, and one caller refreshes it.
+    fn stale(&mut self, item: Item, opened: &Opened, span: &CallSpan) -> Decision {
+        match item.token {
+            Token::Won => {
+                self.won(item.cas, On::Stale, span);
+                due(MissReason::Expired, &item, opened)
+            }
+            Token::Lost if self.cache.liveness().is_dead(self.stored_key(), item.cas, LEASE) => {
+                self.effect = Effect::Reopen(item.cas);
+                Step::Wait
+            }
+            Token::None | Token::Lost => {
+                span.stale(item.value.len(), opened.cost);
+                self.land(Some(Arc::new(record(item))));
+                Step::Return(())
+            }
+        }
+    }
+
+    /// The value may not be served.
+    fn dead(&mut self, item: &Item, span: &CallSpan) -> Decision {
+        match item.token {
+            Token::Won => {
+                self.won(item.cas, On::Stale, span);
+                self.compute(MissReason::Expired, span)
+            }
+            Token::Lost => self.lost(item.cas, true, MissReason::Expired, span),
+            Token::None => {
+                self.claim(Claim::Replace(item.cas));
+                self.compute_with_others(Some(item.cas), MissReason::Expired, span)
+            }
+        }
+    }
+
+    /// Records what is stored in the span, where the operator wants that.
+    pub(super) fn show(&self, bytes: &[u8], flags: u32, span: &CallSpan) {
+        if self.cache.records_values() {
+            span.value(&record::shown(bytes, flags));
+        }
+    }
+
+    /// The item as this version stored it.
+    fn released(&self, item: Item) -> Result<Item, Item> {
+        match &self.sibling {
+            Some(sibling) => sibling.released(item),
+            None => Ok(item),
+        }
+    }
+
+    /// Whether another version's item stays where it is. An item that this call
+    /// was elected to rewrite does not, nor one without a number to tell it by.
+    fn leaves(&self, item: &Item) -> bool {
+        self.sibling.is_none() && item.token != Token::Won && item.cas != 0
+    }
+
+    /// The item's age. A return value without a value has no grace.
+    fn age(&self, item: &Item, opened: &Opened) -> Age {
+        match self.freshness.age(item) {
+            Age::Stale if opened.negative && !item.stale => Age::Fresh(item.seconds_left),
+            Age::Stale if opened.negative => Age::Dead,
+            age => age,
+        }
+    }
+
+    fn is_early(&self, left: Option<u64>, opened: &Opened) -> bool {
+        let (Ahead::Auto, Some(left), false) = (self.freshness.ahead, left, opened.negative) else { return false };
+        let chance = self.cache.random().draw(self.key.wire());
+        self.mode == Mode::Normal && is_early(Duration::from_nanos(opened.cost), Duration::from_secs(left), chance)
+    }
+
+    fn hit(&mut self, item: Item, opened: &Opened, left: Option<u64>, span: &CallSpan) -> Decision {
+        if self.holder.is_some() {
+            span.coalesced(item.value.len());
+        } else {
+            span.hit(item.value.len(), opened.cost);
+        }
+        let near = self.freshness.near.filter(|_| self.mode == Mode::Normal);
+        if near.is_none() && self.lead.is_none() {
+            return Step::Return(());
+        }
+        let record = Arc::new(record(item));
+        if let (Some(near), Some(left)) = (near, left) {
+            // The second that is under way may be over.
+            let left = Duration::from_secs(left.saturating_sub(1));
+            let holds = if opened.negative { Holds::Nothing } else { Holds::Value };
+            self.cache.near().keep(self.key.wire(), Arc::clone(&record), holds, near.min(left), self.since);
+        }
+        self.land(Some(record));
+        Step::Return(())
+    }
+
+    /// Computes in place of an item that is of no use.
+    fn discard(&mut self, item: &Item, reason: MissReason, span: &CallSpan) -> Decision {
+        self.replace(item, span);
+        self.compute_with_others(Some(item.cas), reason, span)
+    }
+
+    fn replace(&mut self, item: &Item, span: &CallSpan) {
+        match item.token {
+            Token::Won => self.won(item.cas, if item.stale { On::Stale } else { On::Fresh }, span),
+            Token::None | Token::Lost => self.claim(Claim::Replace(item.cas)),
+        }
+    }
+}
+
+fn due(reason: MissReason, item: &Item, opened: &Opened) -> Decision {
+    Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost })
+}
+
+fn record(item: Item) -> Record {
+    Record { bytes: item.value, flags: item.flags }
+}

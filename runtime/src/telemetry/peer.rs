@@ -1,0 +1,68 @@
+//! A node as telemetry knows it.
+
+use std::sync::Mutex;
+#[cfg(feature = "memcache")]
+use std::sync::atomic::AtomicU64;
+
+use opentelemetry::KeyValue;
+
+use super::calls::Successes;
+use super::callsite::NamedSpans;
+use super::names::attributes;
+use crate::sync::lock;
+
+/// A node's name and what telemetry keeps for it, which is never freed.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: &'static str,
+    pub(crate) port: Option<u16>,
+    /// Address and port as people write them.
+    pub(crate) name: String,
+    /// Callers that waited for a connection in vain.
+    #[cfg(feature = "memcache")]
+    pub(super) gave_up: AtomicU64,
+    pub(super) successes: Successes,
+    pub(super) spans: NamedSpans,
+}
+
+/// All peers so far: caches come and go, the names of spans stay.
+static PEERS: Mutex<Vec<&'static Peer>> = Mutex::new(Vec::new());
+
+impl Peer {
+    /// The peer at this address, which is made on first use.
+    pub(crate) fn at(address: &str, port: Option<u16>) -> &'static Peer {
+        let mut peers = lock(&PEERS);
+        if let Some(known) = peers.iter().find(|peer| peer.address == address && peer.port == port) {
+            return known;
+        }
+        let name = match port {
+            Some(port) if address.contains(':') => format!("[{address}]:{port}"),
+            Some(port) => format!("{address}:{port}"),
+            None => address.to_owned(),
+        };
+        let peer = Box::leak(Box::new(Peer {
+            address: address.to_owned().leak(),
+            port,
+            name,
+            #[cfg(feature = "memcache")]
+            gave_up: AtomicU64::new(0),
+            successes: Successes::none(),
+            spans: NamedSpans::none(),
+        }));
+        peers.push(peer);
+        peer
+    }
+
+    /// All peers so far.
+    #[cfg(feature = "memcache")]
+    pub(super) fn every() -> Vec<&'static Peer> {
+        lock(&PEERS).clone()
+    }
+
+    /// Where it is, as attributes of metrics.
+    pub(super) fn attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, self.address)];
+        attributes.extend(self.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
+        attributes
+    }
+}
