@@ -4,16 +4,12 @@
 //! looked up: it comes before everything else.
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Memo;
 use super::freshness::{Ahead, Freshness, SingleFlight};
 use super::machine::Machine;
 use super::mode::{self, Mode};
-use super::policy::{Always, Configured};
-use super::shape::Shape;
 use super::site::Site;
 use crate::cache::{Cache, global};
 use crate::codec::Standard;
@@ -295,11 +291,5 @@ impl Addressed {
             Tier::Near { configured, .. } => Some(configured),
             Tier::Far(far) => far.target.as_ref().map(|target| target.cache.codec()),
         }
-    }
-
-    /// Says what part of the return value is stored.
-    #[must_use]
-    pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
-        Memo::new(self, shape, Configured, Always)
     }
 }

@@ -46,9 +46,12 @@ pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     on_error: PhantomData<O>,
 }
 
-impl<S: Shape> Memo<S> {
-    fn new(address: Addressed, shape: PhantomData<S>, codec: Configured, store_if: Always) -> Self {
-        Memo { address, shape, codec, negatives: Vec::new(), store_if, on_error: PhantomData }
+impl Addressed {
+    /// Says what part of the return value is stored.
+    #[must_use]
+    pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
+        let (codec, negatives, store_if) = (Configured, Vec::new(), Always);
+        Memo { address: self, shape, codec, negatives, store_if, on_error: PhantomData }
     }
 }
 
@@ -242,15 +245,16 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             Err(returned) => return returned,
         };
         let call = async {
-            let next = match &mut typed {
-                Some(typed) => typed.look_async(&span).await,
-                None => Step::Compute,
-            };
-            let (value, due) = match next {
-                Step::Return(returned) => return returned,
-                Step::Refresh(value, due) => (value, due),
-                Step::Compute | Step::Wait => return compute(typed, body, Fallback::None, &span).await,
-            };
+            // Nothing that may be a return value is held while this waits.
+            let mut refreshing = None;
+            if let Some(typed) = &mut typed {
+                match typed.look_async(&span).await {
+                    Step::Return(returned) => return returned,
+                    Step::Refresh(value, due) => refreshing = Some((value, due)),
+                    Step::Compute | Step::Wait => {}
+                }
+            }
+            let Some((value, due)) = refreshing else { return compute(typed, body, Fallback::None, &span).await };
             if let (Some(detach), true) = (detach, detached::is_possible())
                 && let Some(typed) = typed.take()
             {

@@ -5,10 +5,16 @@
 
 #[cfg(all(any(test, fuzzing), feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) mod any_bytes;
+#[cfg(feature = "bincode")]
+mod binary;
+#[cfg(feature = "postcard")]
+mod compact;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod depth;
 #[cfg(all(test, feature = "bincode", feature = "postcard", feature = "json"))]
 mod hostile_tests;
+#[cfg(feature = "json")]
+mod readable;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod round_trip;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
@@ -204,211 +210,6 @@ impl<T: Display + FromStr> Codec<T> for Text {
 
     fn flags(&self) -> u32 {
         TEXT
-    }
-}
-
-/// A few bytes could claim that there are any number of what takes none, and
-/// that many would be read.
-#[cfg(any(feature = "bincode", feature = "postcard"))]
-fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
-    if schema::is_bounded::<T>() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Decode, "there is a sequence in it of what takes no bytes, such as `Vec<()>`"))
-}
-
-#[cfg(any(feature = "bincode", feature = "json"))]
-const NO_SUCH_VALUE: &str = "the bytes are no value of this type";
-
-#[cfg(feature = "bincode")]
-mod binary {
-    use bincode::config::standard;
-    use bincode::de::read::{BorrowReader, Reader, SliceReader};
-    use bincode::de::{BorrowDecode, BorrowDecoder, Decoder, DecoderImpl};
-    use bincode::error::DecodeError;
-    use bincode::serde::{BorrowCompat, encode_into_std_write};
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-
-    use super::depth::{Depth, Shallow, TOO_DEEP};
-    use super::{Error, ErrorKind};
-
-    pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        encode_into_std_write(value, &mut Shallow::new(out), standard()).map(drop).map_err(Error::encode)
-    }
-
-    pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-        super::refuse_weightless::<T>()?;
-        let mut decoder = decoder(bytes).map_err(refused)?;
-        let BorrowCompat(value) = BorrowCompat::<T>::borrow_decode(&mut decoder).map_err(refused)?;
-        match decoder.reader().peek_read(1) {
-            None => Ok(value),
-            Some(_) => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
-        }
-    }
-
-    /// What a type says of the bytes it refuses may quote them.
-    fn refused(error: DecodeError) -> Error {
-        match error {
-            DecodeError::UnexpectedEnd { .. }
-            | DecodeError::LimitExceeded
-            | DecodeError::Utf8 { .. }
-            | DecodeError::Other(_) => Error::decode(error),
-            _ => Error::new(ErrorKind::Decode, super::NO_SUCH_VALUE),
-        }
-    }
-
-    /// Without a limit a few bytes that claim a huge length abort the process.
-    /// bincode's is part of a type, and with several of them all that decodes a
-    /// value would be compiled several times. So there is one, the largest, and
-    /// what these bytes may not claim is claimed beforehand.
-    #[inline]
-    fn decoder(bytes: &[u8]) -> Result<impl BorrowDecoder<'_, Context = ()>, DecodeError> {
-        // A byte can stand for a `u128`, of which bincode claims all 16.
-        let room = bytes.len().saturating_mul(16);
-        let mut decoder = DecoderImpl::new(Shallows::new(bytes), standard().with_limit::<{ usize::MAX }>(), ());
-        decoder.claim_bytes_read(usize::MAX - room)?;
-        Ok(decoder)
-    }
-
-    /// Bytes to be read, as far as is not too deep.
-    struct Shallows<'a> {
-        bytes: SliceReader<'a>,
-        depth: Depth,
-    }
-
-    impl<'a> Shallows<'a> {
-        fn new(bytes: &'a [u8]) -> Self {
-            Shallows { bytes: SliceReader::new(bytes), depth: Depth::here() }
-        }
-
-        #[inline]
-        fn check(&self) -> Result<(), DecodeError> {
-            if self.depth.is_too_deep() { Err(DecodeError::Other(TOO_DEEP)) } else { Ok(()) }
-        }
-    }
-
-    impl Reader for Shallows<'_> {
-        #[inline]
-        fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
-            self.check()?;
-            self.bytes.read(bytes)
-        }
-
-        // Who gets nothing here reads.
-        #[inline]
-        fn peek_read(&mut self, n: usize) -> Option<&[u8]> {
-            self.check().ok()?;
-            self.bytes.peek_read(n)
-        }
-
-        #[inline]
-        fn consume(&mut self, n: usize) {
-            self.bytes.consume(n);
-        }
-    }
-
-    impl<'a> BorrowReader<'a> for Shallows<'a> {
-        #[inline]
-        fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-            self.check()?;
-            self.bytes.take_bytes(length)
-        }
-    }
-}
-
-#[cfg(feature = "postcard")]
-mod compact {
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-
-    use postcard::de_flavors::{Flavor, Slice};
-
-    use super::depth::{Depth, Shallow};
-    use super::{Error, ErrorKind};
-
-    pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        postcard::to_io(value, Shallow::new(out)).map(drop).map_err(Error::encode)
-    }
-
-    pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-        super::refuse_weightless::<T>()?;
-        let shallows = Shallows { bytes: Slice::new(bytes), depth: Depth::here() };
-        let mut decoder = postcard::Deserializer::from_flavor(shallows);
-        let value = T::deserialize(&mut decoder).map_err(Error::decode)?;
-        match decoder.finalize().map_err(Error::decode)? {
-            [] => Ok(value),
-            _ => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
-        }
-    }
-
-    /// Bytes to be read, as far as is not too deep.
-    struct Shallows<'a> {
-        bytes: Slice<'a>,
-        depth: Depth,
-    }
-
-    impl Shallows<'_> {
-        #[inline]
-        fn check(&self) -> postcard::Result<()> {
-            if self.depth.is_too_deep() { Err(postcard::Error::SerdeDeCustom) } else { Ok(()) }
-        }
-    }
-
-    impl<'a> Flavor<'a> for Shallows<'a> {
-        type Remainder = &'a [u8];
-        type Source = &'a [u8];
-
-        #[inline]
-        fn pop(&mut self) -> postcard::Result<u8> {
-            self.check()?;
-            self.bytes.pop()
-        }
-
-        #[inline]
-        fn size_hint(&self) -> Option<usize> {
-            self.bytes.size_hint()
-        }
-
-        #[inline]
-        fn try_take_n(&mut self, count: usize) -> postcard::Result<&'a [u8]> {
-            self.check()?;
-            self.bytes.try_take_n(count)
-        }
-
-        fn finalize(self) -> postcard::Result<&'a [u8]> {
-            self.bytes.finalize()
-        }
-    }
-}
-
-#[cfg(feature = "json")]
-mod readable {
-    use serde::Serialize;
-    use serde::de::DeserializeOwned;
-
-    use serde_json::error::Category;
-
-    use super::depth::Shallow;
-    use super::{Error, ErrorKind};
-
-    pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-        serde_json::to_writer(Shallow::new(out), value).map_err(Error::encode)
-    }
-
-    pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(bytes).map_err(refused)
-    }
-
-    /// serde_json quotes what it refuses.
-    fn refused(error: serde_json::Error) -> Error {
-        let (line, column) = (error.line(), error.column());
-        let what = match error.classify() {
-            Category::Eof => "the JSON ends too soon",
-            Category::Syntax => "the bytes are no JSON",
-            Category::Data | Category::Io => super::NO_SUCH_VALUE,
-        };
-        Error::new(ErrorKind::Decode, format!("{what}: line {line}, column {column}"))
     }
 }
 

@@ -3,10 +3,14 @@
 //! memcached behind a socket and the embedded store take the same requests and
 //! give the same replies; how either does it is theirs.
 
-use std::ops::Range;
+mod keys;
+mod ttl;
+
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+pub(crate) use keys::{Items, Keys};
+pub use ttl::Ttl;
 
 /// One request to one node.
 #[derive(Clone, Copy, Debug)]
@@ -44,62 +48,6 @@ pub(crate) enum Request<'a> {
     FlushAll { delay: Duration },
     /// Have the node use this much memory.
     MemoryLimit { mebibytes: u64 },
-}
-
-/// Several keys, as a request for all of them has them: with spaces between.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Keys {
-    text: String,
-    len: usize,
-}
-
-impl Keys {
-    /// With room for so many of usual length.
-    pub(crate) fn with_capacity(keys: usize) -> Self {
-        Keys { text: String::with_capacity(keys * 24), len: 0 }
-    }
-
-    /// Puts a key behind the others. It has been checked, and so has no space
-    /// in it.
-    pub(crate) fn push(&mut self, key: &str) {
-        if self.len > 0 {
-            self.text.push(' ');
-        }
-        self.text.push_str(key);
-        self.len += 1;
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.text.split_ascii_whitespace()
-    }
-
-    /// Whether these are some of them, in the same order.
-    pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
-        let mut rest = self.text.as_str();
-        some.all(|key| {
-            while !rest.is_empty() {
-                let behind = rest.strip_prefix(key).filter(|behind| behind.is_empty() || behind.starts_with(' '));
-                let is_found = behind.is_some();
-                rest = match behind {
-                    Some(behind) => behind.get(1..).unwrap_or_default(),
-                    None => rest.split_once(' ').map_or("", |(_, rest)| rest),
-                };
-                if is_found {
-                    return true;
-                }
-            }
-            false
-        })
-    }
-
-    /// All of them, with spaces between.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
 }
 
 /// What one node is to be asked at once.
@@ -152,22 +100,6 @@ pub(crate) enum Guard {
     /// The one with this number (memcached's *CAS unique*): nothing has
     /// written or deleted it since the number was read.
     Unchanged(u64),
-}
-
-/// How long an item is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ttl {
-    /// Until it is evicted or deleted.
-    Forever,
-    /// This long, rounded up to whole seconds; at least one, and at most until
-    /// the year 2038.
-    For(Duration),
-}
-
-impl From<Duration> for Ttl {
-    fn from(duration: Duration) -> Self {
-        Ttl::For(duration)
-    }
 }
 
 /// A store's answer.
@@ -233,49 +165,6 @@ pub(crate) enum Token {
     Lost,
 }
 
-/// Some of the items that were asked for, in that order. Their keys are in one
-/// piece: there may be many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Items {
-    keys: String,
-    list: Vec<(Range<usize>, Item)>,
-}
-
-impl Items {
-    /// Each with the place of its key.
-    pub(crate) fn new(keys: String, list: Vec<(Range<usize>, Item)>) -> Self {
-        Items { keys, list }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Item)> {
-        self.list.iter().map(|(place, item)| (&self.keys[place.clone()], item))
-    }
-
-    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&str, &Item) -> bool) {
-        self.list.retain(|(place, item)| wanted(&self.keys[place.clone()], item));
-    }
-
-    pub(crate) fn for_each(self, mut take: impl FnMut(&str, Item)) {
-        self.list.into_iter().for_each(|(place, item)| take(&self.keys[place], item));
-    }
-}
-
-impl<K: AsRef<str>> FromIterator<(K, Item)> for Items {
-    fn from_iter<I: IntoIterator<Item = (K, Item)>>(items: I) -> Self {
-        let mut all = Items::default();
-        for (key, item) in items {
-            let start = all.keys.len();
-            all.keys.push_str(key.as_ref());
-            all.list.push((start..all.keys.len(), item));
-        }
-        all
-    }
-}
-
 /// A reply, or why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
@@ -332,18 +221,6 @@ verbs! {
     CacheMemlimit "cache_memlimit",
     Quit "quit",
     Close "close",
-}
-
-impl Ttl {
-    /// Whole seconds, at least one; `None` for ever.
-    pub(crate) fn seconds(self) -> Option<u64> {
-        match self {
-            Ttl::Forever => None,
-            Ttl::For(duration) => {
-                Some(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1))
-            }
-        }
-    }
 }
 
 impl<'a> Request<'a> {

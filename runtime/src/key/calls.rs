@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{KeyBuilder, KeyWriter};
 use crate::exchange::MAX_KEY;
-use crate::key::part::KeyPart;
+use crate::key::KeyPart;
 
 /// Numbers that are given; and behind them some that look random and are the
 /// same in every run (SplitMix64).

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::KeyWriter;
 use super::calls::{Function, Numbers, Value, render};
-use crate::key::part::KeyPart;
+use crate::key::KeyPart;
 
 /// Among 200 calls of each of 500 functions, ten million pairs meet.
 #[test]

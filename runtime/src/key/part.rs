@@ -1,6 +1,6 @@
 //! How values of std's types stand in a key.
 //!
-//! The encoding itself, and why it is injective, is in `key`.
+//! The encoding itself, and why it is injective, is in `writer`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
@@ -14,59 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::key::KeyWriter;
-
-/// A value that can be part of a key.
-///
-/// Derive it for your own types; fields that make no difference can be left
-/// out with `#[key(skip)]`.
-///
-/// ```
-/// use memocached::{KeyPart, memcached};
-///
-/// #[derive(KeyPart)]
-/// enum Shape {
-///     Circle { radius: u32 },
-///     Square(u32),
-/// }
-///
-/// #[memcached(key = "area:<shape>")]
-/// fn area(shape: Shape) -> u32 {
-///     match shape {
-///         Shape::Circle { radius } => radius * radius * 3,
-///         Shape::Square(side) => side * side,
-///     }
-/// }
-///
-/// // The keys are `area:Circle(2)` and `area:Square(2)`.
-/// assert_eq!(area(Shape::Circle { radius: 2 }), 12);
-/// assert_eq!(area(Shape::Square(2)), 4);
-/// ```
-///
-/// By hand, write everything in which two values can differ, piece by piece;
-/// [`KeyWriter`] keeps the pieces apart.
-///
-/// ```
-/// use memocached::{KeyPart, KeyWriter};
-///
-/// struct Celsius(f64);
-///
-/// impl KeyPart for Celsius {
-///     fn write(&self, key: &mut KeyWriter) {
-///         key.formatted(format_args!("{:016x}", self.0.to_bits()));
-///     }
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be part of a cache key",
-    label = "no `KeyPart` for this",
-    note = "`#[derive(memocached::KeyPart)]` on the type, write `<name:display>` or `<name:debug>`, or `skip(name)`",
-    note = "floats have no equality to build a key on: write `<name:bits>`"
-)]
-pub trait KeyPart {
-    /// Writes the value into the key.
-    fn write(&self, key: &mut KeyWriter);
-}
+use super::writer::{KeyPart, KeyWriter};
 
 macro_rules! leaves {
     ($($type:ty),* $(,)?) => {$(

@@ -1,7 +1,5 @@
 //! Bytes that have been received and not yet read.
 
-use super::KEPT;
-
 /// A window on a growing piece of memory.
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -9,6 +7,9 @@ pub(super) struct Buffer {
     start: usize,
     end: usize,
 }
+
+/// Buffers larger than this are given back after use.
+pub(crate) const KEPT: usize = 64 * 1024;
 
 const SMALLEST: usize = 16 * 1024;
 

@@ -7,9 +7,11 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::expiry::expiry;
+use super::refusal::{is_clean, refusal};
 use super::scan::{self, ALIEN};
+use super::ticket::{Expect, Malformed, Progress, Ticket, Unspeakable};
 use super::words::say;
-use super::{Expect, Malformed, Progress, Ticket, Unspeakable, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, RENEWED, Reply, Request, Ttl, Write};
 

@@ -1,43 +1,11 @@
-//! The first words on a connection: who is asking, and what is spoken here?
+//! The replies to the first words on a connection: who is asking, and which
+//! dialect the server speaks.
 
+use super::refusal::refusal;
 use super::scan::{self, ALIEN};
-use super::{Dialect, Expect, Malformed, Progress, Session, Ticket, Unspeakable, refusal};
+use super::ticket::{Expect, Malformed, Progress};
 use crate::error::ErrorKind;
-use crate::exchange::{Reply, Request};
-
-/// A key that is read to see whether the classic protocol is understood.
-const HELLO: &str = "memocached:hello";
-
-impl Session {
-    /// Writes what must come before any request: user and password, and, if
-    /// this is not known yet, the question whether the server speaks what this
-    /// session does. Each ticket is for a reply, whose mere coming is enough.
-    pub(crate) fn greet(
-        &mut self,
-        credentials: Option<(&str, &str)>,
-        is_known: bool,
-    ) -> Result<Vec<Ticket>, Unspeakable> {
-        let mut tickets = Vec::new();
-        if let Some((username, password)) = credentials {
-            let secret = format!("{username} {password}");
-            self.output.extend_from_slice(format!("set auth 0 0 {}\r\n{secret}\r\n", secret.len()).as_bytes());
-            tickets.push(Ticket { expect: Expect::Welcome, number: 0, key: 0 });
-        }
-        match (is_known, self.dialect) {
-            (true, _) => {}
-            (false, Dialect::Meta) => {
-                self.output.extend_from_slice(b"mn\r\n");
-                tickets.push(Ticket { expect: Expect::Dialect, number: 0, key: 0 });
-            }
-            (false, Dialect::Classic) => tickets.push(self.write(&Request::Peek { key: HELLO })?),
-        }
-        Ok(tickets)
-    }
-
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-}
+use crate::exchange::Reply;
 
 /// Reads the reply to user and password, or to `mn`, which servers with the
 /// meta protocol repeat in capitals.
@@ -55,6 +23,7 @@ pub(super) fn decode(expect: Expect, input: &[u8]) -> Result<Progress, Malformed
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Dialect, Session};
     use super::*;
 
     /// What comes of the first reply to a greeting, and what is spoken from then on.

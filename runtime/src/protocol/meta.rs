@@ -5,9 +5,12 @@
 
 use memcache::exp::{MetaOp, ReturnCode};
 
+use super::classic;
+use super::expiry::expiry;
+use super::refusal::{is_clean, refusal};
 use super::scan::{self, ALIEN};
+use super::ticket::{Answer, Expect, Malformed, Progress, Ticket};
 use super::words::say;
-use super::{Expect, Malformed, Progress, Ticket, classic, expiry, is_clean, refusal};
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Grant, Guard, Item, RENEWED, Reply, Request, Token, Ttl, Write};
 
@@ -124,7 +127,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     Ok(Progress::Done(answer, head + length))
 }
 
-fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<super::Answer, Malformed> {
+fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<Answer, Malformed> {
     let reply = match (expect, code) {
         // An empty item without flags that somebody has a token for is a lease,
         // and so is one that is marked as renewed.

@@ -11,28 +11,26 @@ mod buffer;
 mod classic;
 #[cfg(all(test, feature = "tokio"))]
 mod differential_tests;
+mod expiry;
 mod greeting;
 mod meta;
+mod refusal;
 mod scan;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod stream_tests;
-
+mod ticket;
 mod words;
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::ErrorKind;
-use crate::exchange::{Reply, Request, Ttl};
+use crate::exchange::{Reply, Request};
 use buffer::Buffer;
+pub(crate) use buffer::KEPT;
+pub(crate) use ticket::{Answer, Dialect, Malformed, Ticket, Unspeakable};
+use ticket::{Expect, Progress, expectation};
 
-/// What the server understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Meta,
-    Classic,
-}
+/// A key that is read to see whether the classic protocol is understood.
+const HELLO: &str = "memocached:hello";
 
 /// One connection's side of the conversation.
 #[derive(Debug)]
@@ -45,58 +43,6 @@ pub(crate) struct Session {
     items: classic::List,
     counters: Vec<(String, String)>,
 }
-
-/// What is needed to read the reply to a request that has been written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
-    expect: Expect,
-    /// Comes back with the reply, in the dialect that has it.
-    number: u32,
-    /// Of the key that comes back, in the dialect that has no number.
-    key: u64,
-}
-
-/// The kind of reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
-    /// An item, from a caller who wants the lease if there is none.
-    Lease,
-    Item,
-    Items,
-    Written,
-    Deleted,
-    Number,
-    Touched,
-    Counters,
-    Version,
-    Servers,
-    Okay,
-    Welcome,
-    Dialect,
-}
-
-/// A reply, or a refusal after which the connection is as good as before.
-pub(crate) type Answer = Result<Reply, ErrorKind>;
-
-/// What was received is no reply to what was asked. The connection is of no
-/// more use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) ErrorKind);
-
-/// What a dialect makes of the bytes so far.
-enum Progress {
-    /// It takes more of them.
-    More,
-    /// These are the first of several parts, which have been read.
-    Items(usize),
-    Counter(String, String, usize),
-    /// This is the whole of it, in so many bytes.
-    Done(Answer, usize),
-}
-
-/// This request cannot be said in the dialect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unspeakable;
 
 impl Session {
     pub(crate) fn new(dialect: Dialect) -> Self {
@@ -112,6 +58,35 @@ impl Session {
             self.items.reserve(keys);
         }
         encode(self.dialect, self.requests, request, &mut self.output)
+    }
+
+    /// Writes what must come before any request: user and password, and, if
+    /// this is not known yet, the question whether the server speaks what this
+    /// session does. Each ticket is for a reply, whose mere coming is enough.
+    pub(crate) fn greet(
+        &mut self,
+        credentials: Option<(&str, &str)>,
+        is_known: bool,
+    ) -> Result<Vec<Ticket>, Unspeakable> {
+        let mut tickets = Vec::new();
+        if let Some((username, password)) = credentials {
+            let secret = format!("{username} {password}");
+            self.output.extend_from_slice(format!("set auth 0 0 {}\r\n{secret}\r\n", secret.len()).as_bytes());
+            tickets.push(Ticket { expect: Expect::Welcome, number: 0, key: 0 });
+        }
+        match (is_known, self.dialect) {
+            (true, _) => {}
+            (false, Dialect::Meta) => {
+                self.output.extend_from_slice(b"mn\r\n");
+                tickets.push(Ticket { expect: Expect::Dialect, number: 0, key: 0 });
+            }
+            (false, Dialect::Classic) => tickets.push(self.write(&Request::Peek { key: HELLO })?),
+        }
+        Ok(tickets)
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// What is to be sent.
@@ -210,81 +185,12 @@ pub(crate) fn encode(
 /// Said before a connection is closed.
 pub(crate) const GOODBYE: &[u8] = b"quit\r\n";
 
-/// Buffers larger than this are given back after use.
-pub(crate) const KEPT: usize = 64 * 1024;
-
-fn expectation(request: &Request<'_>) -> Expect {
-    match request {
-        Request::Lookup { .. } => Expect::Lease,
-        Request::Peek { .. } | Request::GetAndTouch { .. } => Expect::Item,
-        Request::PeekMany { .. } => Expect::Items,
-        Request::Store { .. } => Expect::Written,
-        Request::Delete { .. } | Request::Invalidate { .. } => Expect::Deleted,
-        Request::Count { .. } => Expect::Number,
-        Request::Touch { .. } => Expect::Touched,
-        Request::Stats { .. } => Expect::Counters,
-        Request::Version => Expect::Version,
-        Request::Servers => Expect::Servers,
-        Request::FlushAll { .. } | Request::MemoryLimit { .. } => Expect::Okay,
-    }
-}
-
-/// memcached reads a larger number of seconds as a point in time.
-const LONGEST_RELATIVE_TTL: u64 = 30 * 24 * 3_600;
-/// memcached keeps points in time in 32 bits, with a sign.
-const LATEST_EXPIRY: u64 = i32::MAX as u64;
-
-/// A ttl as memcached reads it: 0 for ever, seconds up to 30 days, then a
-/// point in time.
-fn expiry(ttl: Ttl) -> u64 {
-    match ttl.seconds() {
-        None => 0,
-        Some(seconds) if seconds <= LONGEST_RELATIVE_TTL => seconds,
-        Some(seconds) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            now.saturating_add(seconds).min(LATEST_EXPIRY)
-        }
-    }
-}
-
-/// What kind of error a line is, if it is one: `ERROR`, `CLIENT_ERROR …` and
-/// `SERVER_ERROR …`. What it says is not repeated: it could be anything.
-fn refusal(line: &[u8]) -> Option<ErrorKind> {
-    let says = |what: &[u8]| line.windows(what.len()).any(|window| window == what);
-    if line.starts_with(b"SERVER_ERROR") {
-        return Some(if says(b"too large") { ErrorKind::TooLarge } else { ErrorKind::Server });
-    }
-    let client = line.starts_with(b"CLIENT_ERROR");
-    if client && says(b"non-numeric") {
-        return Some(ErrorKind::NotANumber);
-    }
-    // In place of an answer, or in answer to user and password.
-    if client && says(b"authenticat") {
-        return Some(ErrorKind::Unauthenticated);
-    }
-    (client || line == b"ERROR").then_some(ErrorKind::Rejected)
-}
-
-/// Whether a server goes on after this refusal as if nothing had been. Of most
-/// `CLIENT_ERROR`s one cannot know what the server took for the next command.
-fn is_clean(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn a_ttl_over_thirty_days_is_a_point_in_time() {
-        let days = |days: u64| expiry(Ttl::For(Duration::from_secs(days * 86_400)));
-        assert_eq!(expiry(Ttl::Forever), 0);
-        assert_eq!(days(30), 2_592_000);
-        assert!(days(31) > 1_700_000_000);
-        assert_eq!(days(1_000_000), LATEST_EXPIRY);
-    }
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_delay_over_thirty_days_is_a_point_in_time_too() {
@@ -295,22 +201,6 @@ mod tests {
         };
         assert_eq!((says(0).as_str(), says(30).as_str()), ("flush_all\r\n", "flush_all 2592000\r\n"));
         assert!(says(31).len() == "flush_all 1700000000\r\n".len());
-    }
-
-    #[test]
-    fn an_error_is_told_by_its_kind() {
-        assert_eq!(refusal(b"ERROR"), Some(ErrorKind::Rejected));
-        assert_eq!(refusal(b"CLIENT_ERROR bad data chunk"), Some(ErrorKind::Rejected));
-        assert_eq!(refusal(b"CLIENT_ERROR unauthenticated"), Some(ErrorKind::Unauthenticated));
-        assert_eq!(refusal(b"CLIENT_ERROR bad authentication token format"), Some(ErrorKind::Unauthenticated));
-        assert_eq!(
-            refusal(b"CLIENT_ERROR cannot increment or decrement non-numeric value"),
-            Some(ErrorKind::NotANumber)
-        );
-        assert_eq!(refusal(b"SERVER_ERROR object too large for cache"), Some(ErrorKind::TooLarge));
-        assert_eq!(refusal(b"SERVER_ERROR out of memory"), Some(ErrorKind::Server));
-        assert_eq!(refusal(b"ERRORS"), None);
-        assert_eq!(refusal(b"HTTP/1.1 400 Bad Request"), None);
     }
 
     #[test]

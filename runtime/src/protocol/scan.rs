@@ -1,6 +1,6 @@
 //! Lines and words of a reply.
 
-use super::Malformed;
+use super::ticket::Malformed;
 use crate::error::ErrorKind;
 
 /// No line of memcached's is longer.

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::trace::Type;
+use crate::error::{Error, ErrorKind};
 use crate::sync::lock;
 
 const REMEMBERED: usize = 64;
@@ -48,6 +49,16 @@ pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
 /// there are no more of them than bytes.
 pub(crate) fn is_bounded<T: DeserializeOwned>() -> bool {
     !known(Type::of::<T>()).weightless
+}
+
+/// A few bytes could claim that there are any number of what takes none, and
+/// that many would be read.
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+pub(super) fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
+    if is_bounded::<T>() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Decode, "there is a sequence in it of what takes no bytes, such as `Vec<()>`"))
 }
 
 fn known(of: &'static Type) -> Known {
