@@ -32,7 +32,8 @@ named() {
     else echo "$4"; fi
 }
 
-# Not every system has these: a test that misses one says so and passes.
+# Not every system has a package of these: a test that misses one says so and
+# passes, but fails where the variable CI is set.
 install_if_possible() {
     install "$1" || echo "not installed: $1" >&2
 }
@@ -41,13 +42,13 @@ command -v memcached >/dev/null || install memcached
 command -v python3 >/dev/null || install python3
 command -v nutcracker >/dev/null || [ -x /usr/sbin/nutcracker ] ||
     install_if_possible "$(named nutcracker nutcracker nutcracker twemproxy)"
-command -v memccp >/dev/null ||
+command -v memccp >/dev/null && command -v memccat >/dev/null ||
     install_if_possible "$(named libmemcached-tools libmemcached-awesome-tools libmemcached libmemcached)"
-command -v promtool >/dev/null ||
+command -v promtool >/dev/null && command -v prometheus >/dev/null ||
     install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
 
-# For the tests only: a receiver of OpenTelemetry's protocol, and a client of
-# memcached's in another language.
+# A receiver of OpenTelemetry's protocol, and a client of memcached's in another
+# language.
 if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/null; then
     python3 -m pip --version >/dev/null 2>&1 || install "$(named python3-pip python3-pip py3-pip python3)"
     python3 -m pip install --quiet --target target/python oteltap==1.0.0 pymemcache==4.0.0

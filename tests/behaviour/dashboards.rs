@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::support::memcached::Memcached;
 use crate::support::process::example;
-use crate::support::prometheus::{Prometheus, is_installed};
+use crate::support::prometheus::Prometheus;
+use crate::support::tools::Tool;
 use crate::support::web::visit;
 
 /// The example `axum_service`, killed when dropped.
@@ -84,7 +85,7 @@ fn queries() -> Vec<(String, String)> {
 
 #[test]
 fn every_query_of_the_dashboard_has_something_to_show() {
-    if !is_installed("prometheus") {
+    if !Tool::Prometheus.is_here() {
         return;
     }
     let mut servers = [(); 2].map(|()| Memcached::start());
@@ -93,6 +94,7 @@ fn every_query_of_the_dashboard_has_something_to_show() {
     let scraped = |query: &str| prometheus.query(query).first().map(|(_, value)| *value);
     let deadline = Instant::now() + Duration::from_secs(90);
     let queries = queries();
+    assert!(queries.len() > 20, "{} queries", queries.len());
     let mut calls = 0;
     for round in 0.. {
         service.ask(round * 4..round * 4 + 4);
@@ -140,7 +142,7 @@ fn every_query_of_the_dashboard_has_something_to_show() {
 
 #[test]
 fn alerts_go_off_when_they_should() {
-    if !is_installed("promtool") {
+    if !Tool::Promtool.is_here() {
         return;
     }
     for check in

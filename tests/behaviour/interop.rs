@@ -12,6 +12,7 @@ use crate::support::asking::{MINUTE, of};
 use crate::support::folder::Folder;
 use crate::support::memcached::Memcached;
 use crate::support::process::output;
+use crate::support::tools::{PYTHON_MODULES, Tool};
 
 /// Three nodes that programs in several languages use.
 struct Shared {
@@ -24,6 +25,11 @@ impl Shared {
         let servers = [(); 3].map(|()| Memcached::start());
         let list = servers.each_ref().map(Memcached::address).join(",");
         Shared { servers, list }
+    }
+
+    /// `None` where the test has to end without pymemcache.
+    fn with_pymemcache() -> Option<Self> {
+        Tool::Pymemcache.is_here().then(Shared::new)
     }
 
     fn cache(&self, distribution: Distribution) -> Cache {
@@ -39,10 +45,8 @@ impl Shared {
                        def connect(serde=serde.pickle_serde, **options):\n    \
                            return HashClient(sys.argv[1].split(','), serde=serde, default_noreply=False, **options)\n\
                        client = connect()\n";
-        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
-        output(
-            Command::new("python3").args(["-c", &format!("{prelude}{lines}"), &self.list]).env("PYTHONPATH", modules),
-        )
+        let mut python = Command::new("python3");
+        output(python.args(["-c", &format!("{prelude}{lines}"), &self.list]).env("PYTHONPATH", PYTHON_MODULES))
     }
 
     fn items(&self) -> Vec<u64> {
@@ -80,7 +84,7 @@ fn shout(cache: &Cache, computed: &Cell<u32>, word: &str) -> String {
 
 #[test]
 fn what_pymemcache_has_stored_is_found_and_understood() {
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     shared.python(
         "for n in range(200): client.set(f'number:{n}', n)\n\
          client.set('bytes', b'\\x00\\xff'); client.set('text', 'straße'); client.set('negative', -5)\n\
@@ -113,7 +117,7 @@ fn what_pymemcache_has_stored_is_found_and_understood() {
 
 #[test]
 fn what_is_stored_here_is_found_by_pymemcache_as_what_it_was() {
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     let cache = shared.cache(Distribution::Rendezvous);
     let client = Client::of(&cache);
     assert!(client.set_many((0..200).map(|n| (format!("number:{n}"), n)), MINUTE).is_empty());
@@ -140,7 +144,7 @@ fn what_is_stored_here_is_found_by_pymemcache_as_what_it_was() {
 
 #[test]
 fn what_pymemcache_has_compressed_is_understood() {
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     shared.python(
         "client = connect(serde.compressed_serde)\n\
          client.set('text', 'ab' * 5000); client.set('bytes', b'ab' * 5000)\n\
@@ -160,7 +164,7 @@ fn what_pymemcache_has_compressed_is_understood() {
 
 #[test]
 fn an_object_of_pythons_is_refused_and_not_misread() {
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     // An old format for them is text, and that of 5 begins like a number.
     shared.python(
         "old = connect(serde.PickleSerde(0))\n\
@@ -197,7 +201,7 @@ fn what_no_other_program_can_read_is_bytes_to_pymemcache() {
     fn enveloped(cache: &Cache) -> u64 {
         7
     }
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     let cache = shared.cache(Distribution::Rendezvous);
     enveloped(&cache);
     assert_eq!(shared.python("print(type(client.get('interop:enveloped')))").trim(), "<class 'bytes'>");
@@ -207,7 +211,7 @@ fn what_no_other_program_can_read_is_bytes_to_pymemcache() {
 
 #[test]
 fn a_namespace_is_a_key_prefix_of_pymemcaches_that_ends_with_a_colon() {
-    let shared = Shared::new();
+    let Some(shared) = Shared::with_pymemcache() else { return };
     let cache = of(&shared.list).distribution(Distribution::Rendezvous).namespace("shop").build().unwrap();
     let client = Client::of(&cache);
     assert!(client.set_many((0..100).map(|n| (format!("ours:{n}"), n)), MINUTE).is_empty());
@@ -224,8 +228,7 @@ fn a_namespace_is_a_key_prefix_of_pymemcaches_that_ends_with_a_colon() {
 
 #[test]
 fn libmemcacheds_tools_find_keys_where_modula_puts_them() {
-    if Command::new("memccp").arg("--version").output().is_err() {
-        eprintln!("not tested: this system has no tools of libmemcached's");
+    if !Tool::Memccp.is_here() {
         return;
     }
     let (shared, folder) = (Shared::new(), Folder::new());

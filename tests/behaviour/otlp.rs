@@ -10,7 +10,8 @@ use crate::support::receiver::{Receiver, all};
 
 #[test]
 fn the_example_exports_its_trace_and_its_metrics() {
-    let (server, receiver) = (Memcached::start(), Receiver::start());
+    let Some(receiver) = Receiver::start() else { return };
+    let server = Memcached::start();
     let endpoint = receiver.endpoint();
     output(
         example("fibonacci")

@@ -12,6 +12,7 @@ use crate::support::folder::Folder;
 use crate::support::memcached::Memcached;
 use crate::support::process::{again, output, role};
 use crate::support::tap::Tap;
+use crate::support::tools::Tool;
 
 fn kinds(errors: &[Error]) -> Vec<ErrorKind> {
     errors.iter().map(Error::kind).collect()
@@ -46,8 +47,7 @@ fn a_name_that_nobody_has_is_an_error_that_repeats_it() {
 
 #[test]
 fn a_server_is_found_by_its_ipv6_address() {
-    if TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("not tested: this machine has no ::1");
+    if !Tool::Ipv6.is_here() {
         return;
     }
     let server = Memcached::on("::1", &[]);

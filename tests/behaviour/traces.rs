@@ -21,9 +21,9 @@ use crate::support::memcached::Memcached;
 use crate::support::process::{again, output, role};
 use crate::support::receiver::{Receiver, all};
 
-/// Runs `calls` in a process of its own and gives what it has told of; there,
-/// it does not return.
-fn traced(test: &str, servers: &[&Memcached], calls: impl FnOnce(&[String])) -> Trace {
+/// The spans of `calls`, run in a process of their own, where this does not
+/// return; `None` where the test has to end without a receiver.
+fn traced(test: &str, servers: &[&Memcached], calls: impl FnOnce(&[String])) -> Option<Trace> {
     if let Some(role) = role() {
         let tracers = SdkTracerProvider::builder()
             .with_batch_exporter(SpanExporter::builder().with_http().build().unwrap())
@@ -33,18 +33,18 @@ fn traced(test: &str, servers: &[&Memcached], calls: impl FnOnce(&[String])) -> 
         tracing_subscriber::registry().with(filter).with(Watch).with(layer).init();
         calls(&role.split(' ').map(str::to_owned).collect::<Vec<_>>());
         tracers.shutdown().unwrap();
-        // Those that this process has started, and nobody asks.
+        // The servers that this process has started by running the test again.
         servers.iter().for_each(|server| server.end());
         std::process::exit(0);
     }
-    let receiver = Receiver::start();
+    let receiver = Receiver::start()?;
     let addresses: Vec<_> = servers.iter().map(|server| server.address()).collect();
     let mut program = again(&format!("behaviour::traces::{test}"), &addresses.join(" "));
     output(program.env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint()));
     let (received, mut spans) = (receiver.received(), Vec::new());
     received.iter().for_each(|line| all(line, "spanId", &mut spans));
     // Links have the field too.
-    Trace(spans.into_iter().filter(|span| span["name"].is_string()).cloned().collect())
+    Some(Trace(spans.into_iter().filter(|span| span["name"].is_string()).cloned().collect()))
 }
 
 struct Trace(Vec<Value>);
@@ -138,10 +138,12 @@ fn square(cache: &Cache, n: u64) -> u64 {
 #[test]
 fn a_miss_and_a_hit() {
     let server = Memcached::start();
-    let trace = traced("a_miss_and_a_hit", &[&server], |servers| {
+    let Some(trace) = traced("a_miss_and_a_hit", &[&server], |servers| {
         let cache = cache(&servers[0]);
         info_span!("outer").in_scope(|| (square(&cache, 4), square(&cache, 4)));
-    });
+    }) else {
+        return;
+    };
     let at = server.address();
     let tree = trace.tree(trace.one("outer"));
     let miss = format!("square[serialize-key get {at} compute[inside] serialize-value set {at}]");
@@ -193,7 +195,7 @@ fn a_miss_and_a_hit() {
 #[test]
 fn threads_have_trees_of_their_own() {
     let server = Memcached::start();
-    let trace = traced("threads_have_trees_of_their_own", &[&server], |servers| {
+    let Some(trace) = traced("threads_have_trees_of_their_own", &[&server], |servers| {
         let cache = cache(&servers[0]);
         info_span!("all").in_scope(|| {
             std::thread::scope(|scope| {
@@ -203,7 +205,9 @@ fn threads_have_trees_of_their_own() {
                 }
             });
         });
-    });
+    }) else {
+        return;
+    };
     let at = server.address();
     let miss = format!("square[serialize-key get {at} compute[inside] serialize-value set {at}]");
     let outer = format!("outer[{miss} square[serialize-key get {at} try-deserialize]]");
@@ -221,11 +225,13 @@ async fn by_turns(cache: &Cache, n: u64) -> u64 {
 #[test]
 fn tasks_that_take_turns_have_trees_of_their_own() {
     let server = Memcached::start();
-    let trace = traced("tasks_that_take_turns_have_trees_of_their_own", &[&server], |servers| {
+    let Some(trace) = traced("tasks_that_take_turns_have_trees_of_their_own", &[&server], |servers| {
         let cache = cache(&servers[0]);
         let task = |n| by_turns(&cache, n).instrument(info_span!("task"));
         on_tokio(async { tokio::join!(task(0), task(1)) });
-    });
+    }) else {
+        return;
+    };
     let at = server.address();
     let tasks = trace.named("task");
     let expected =
@@ -297,10 +303,12 @@ fn leads_and_waits(leader: &Cache, other: &Cache, waited: impl Fn() -> bool) {
 #[test]
 fn who_waits_in_the_same_process_is_linked_to_the_leader() {
     let server = Memcached::start();
-    let trace = traced("who_waits_in_the_same_process_is_linked_to_the_leader", &[&server], |servers| {
+    let Some(trace) = traced("who_waits_in_the_same_process_is_linked_to_the_leader", &[&server], |servers| {
         let cache = cache(&servers[0]);
         leads_and_waits(&cache, &cache, || WAITS.load(Ordering::Relaxed) > 0);
-    });
+    }) else {
+        return;
+    };
     let at = server.address();
     let (leads, waits) = (trace.one("leads"), trace.one("waits"));
     assert_eq!(trace.tree(waits), format!("waits[gated[serialize-key get {at} wait try-deserialize]]"));
@@ -316,9 +324,11 @@ fn who_waits_in_the_same_process_is_linked_to_the_leader() {
 #[test]
 fn who_waits_for_another_process_asks_below_the_time_it_waits() {
     let server = Memcached::start();
-    let trace = traced("who_waits_for_another_process_asks_below_the_time_it_waits", &[&server], |servers| {
+    let Some(trace) = traced("who_waits_for_another_process_asks_below_the_time_it_waits", &[&server], |servers| {
         leads_and_waits(&cache(&servers[0]), &cache(&servers[0]), || LOOKUPS_SINCE.load(Ordering::Relaxed) > 1);
-    });
+    }) else {
+        return;
+    };
     let get = format!("get {}", server.address());
     let call = trace.below(trace.one("waits"))[0];
     let names: Vec<_> = trace.below(call).iter().map(|span| span["name"].as_str().unwrap()).collect();
@@ -331,7 +341,7 @@ fn who_waits_for_another_process_asks_below_the_time_it_waits() {
 #[test]
 fn a_refresh_behind_a_call_is_linked_to_it_and_no_child() {
     let server = Memcached::start();
-    let trace = traced("a_refresh_behind_a_call_is_linked_to_it_and_no_child", &[&server], |servers| {
+    let Some(trace) = traced("a_refresh_behind_a_call_is_linked_to_it_and_no_child", &[&server], |servers| {
         let cache = cache(&servers[0]);
         let gate = Arc::new(Notify::new());
         let call = || gated(cache.clone(), 2, Arc::clone(&gate), Arc::default());
@@ -345,7 +355,9 @@ fn a_refresh_behind_a_call_is_linked_to_it_and_no_child() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-    });
+    }) else {
+        return;
+    };
     let at = server.address();
     let outer = trace.one("outer");
     assert_eq!(trace.tree(outer), format!("outer[gated[serialize-key get {at} try-deserialize]]"));
@@ -363,9 +375,11 @@ fn a_refresh_behind_a_call_is_linked_to_it_and_no_child() {
 fn what_was_survived_is_the_servers_error_and_not_the_functions() {
     let mut server = Memcached::start();
     server.kill();
-    let trace = traced("what_was_survived_is_the_servers_error_and_not_the_functions", &[&server], |servers| {
+    let Some(trace) = traced("what_was_survived_is_the_servers_error_and_not_the_functions", &[&server], |servers| {
         assert_eq!(square(&cache(&servers[0]), 4), 16);
-    });
+    }) else {
+        return;
+    };
     let site = trace.one("square");
     let get = trace.one(&format!("get {}", server.address()));
     assert_eq!((kind_and_status(site), kind_and_status(get)), ((INTERNAL, UNSET), (CLIENT, ERROR)));
@@ -379,11 +393,13 @@ fn what_was_survived_is_the_servers_error_and_not_the_functions() {
 #[test]
 fn a_batch_is_one_call_with_a_child_for_each_node() {
     let servers = [(); 3].map(|()| Memcached::start());
-    let trace = traced("a_batch_is_one_call_with_a_child_for_each_node", &servers.each_ref(), |servers| {
+    let Some(trace) = traced("a_batch_is_one_call_with_a_child_for_each_node", &servers.each_ref(), |servers| {
         let client = Client::builder().servers(servers.join(",")).timeout(Duration::from_secs(10)).build().unwrap();
         let keys: Vec<_> = (0..60).map(|n| format!("traces:{n}")).collect();
         info_span!("outer").in_scope(|| assert!(client.get_many::<u64>(&keys).failed.is_empty()));
-    });
+    }) else {
+        return;
+    };
     let [batch] = trace.below(trace.one("outer"))[..] else { panic!("one call") };
     assert_eq!((batch["name"].as_str(), kind_and_status(batch)), (Some("get_many"), (CLIENT, UNSET)));
     assert_eq!(attributes(batch)["db.memcached.keys"], number(60));

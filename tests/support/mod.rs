@@ -14,6 +14,7 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod recording;
 pub(crate) mod tap;
+pub(crate) mod tools;
 pub(crate) mod twemproxy;
 pub(crate) mod verbs;
 pub(crate) mod web;

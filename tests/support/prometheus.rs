@@ -1,4 +1,4 @@
-//! A real Prometheus, where there is one.
+//! A real Prometheus, where [`Tool::Prometheus`](super::tools::Tool) is there.
 
 use std::process::{Child, Command, Stdio};
 
@@ -13,16 +13,6 @@ pub(crate) struct Prometheus {
     child: Child,
     port: u16,
     _folder: Folder,
-}
-
-/// Whether a program can be run; says so if not.
-pub(crate) fn is_installed(program: &str) -> bool {
-    let run = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let installed = run.is_ok();
-    if !installed {
-        eprintln!("skipped: there is no {program}");
-    }
-    installed
 }
 
 impl Prometheus {

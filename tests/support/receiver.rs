@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use super::memcached::until;
+use super::tools::{PYTHON_MODULES, Tool};
 use super::web::free_port;
 
 /// PyPI's oteltap, which `tests/run.sh` installs: it prints what it receives,
@@ -23,22 +24,25 @@ runpy.run_module('oteltap', run_name='__main__', alter_sys=True)
 ";
 
 impl Receiver {
-    pub(crate) fn start() -> Self {
+    /// `None` where the test has to end without it.
+    pub(crate) fn start() -> Option<Self> {
+        if !Tool::Oteltap.is_here() {
+            return None;
+        }
         let port = free_port();
-        let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
         let child = Command::new("python3")
             .args(["-u", "-c", OTELTAP, "--port", &port.to_string()])
-            .env("PYTHONPATH", modules)
+            .env("PYTHONPATH", PYTHON_MODULES)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3: run `sh tests/run.sh`");
+            .expect("python3");
         let mut receiver = Receiver { child, port };
-        until("the receiver to listen (`sh tests/run.sh` installs it)", || {
-            assert!(receiver.child.try_wait().unwrap().is_none(), "no oteltap: run `sh tests/run.sh`");
+        until("the receiver to listen", || {
+            assert!(receiver.child.try_wait().unwrap().is_none(), "the receiver has ended");
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        receiver
+        Some(receiver)
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.

@@ -1,11 +1,13 @@
 //! The real twemproxy in front of real servers.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use super::folder::Folder;
 use super::memcached::{Memcached, until};
+use super::tools::{Tool, twemproxy};
+use super::web::free_port;
 
 /// A proxy, killed when dropped.
 pub(crate) struct Twemproxy {
@@ -16,42 +18,34 @@ pub(crate) struct Twemproxy {
 
 impl Twemproxy {
     /// In front of these servers, over which it spreads keys as libmemcached
-    /// does; `None` on systems without a package of it.
+    /// does; `None` where the test has to end without it.
     pub(crate) fn before(servers: &[&Memcached]) -> Option<Self> {
+        let program = Tool::Twemproxy.is_here().then(twemproxy).flatten()?;
         let listed: String = servers.iter().map(|server| format!("    - {}:1\n", server.address())).collect();
         loop {
-            let mut proxy = Self::start(&listed)?;
+            let mut proxy = Self::start(program, &listed);
             let listens = until("twemproxy to listen", || {
                 let ended = proxy.child.try_wait().expect("a child").is_some();
                 (ended || hangs_up(proxy.port)).then_some(!ended)
             });
-            // Otherwise somebody else has taken a port in the meantime.
+            // Otherwise another process has taken a port in the meantime.
             if listens {
                 return Some(proxy);
             }
         }
     }
 
-    fn start(listed: &str) -> Option<Self> {
+    fn start(program: &str, listed: &str) -> Self {
         let (port, statistics, folder) = (free_port(), free_port(), Folder::new());
         let config = format!(
             "pool:\n  listen: 127.0.0.1:{port}\n  hash: md5\n  distribution: ketama\n  timeout: 20000\n  servers:\n{listed}"
         );
         let config = folder.write("nutcracker.yml", &config);
-        // Debian has it where only root looks.
-        let started = ["nutcracker", "/usr/sbin/nutcracker"].iter().find_map(|program| {
-            let mut command = Command::new(program);
-            command.args(["-c", &config, "-a", "127.0.0.1", "-s", &statistics.to_string()]);
-            command.args(["-p", &folder.path("pid"), "-o", &folder.path("log")]);
-            match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                started => Some(started.expect("twemproxy")),
-            }
-        });
-        if started.is_none() {
-            eprintln!("not tested: this system has no twemproxy");
-        }
-        Some(Twemproxy { child: started?, port, _folder: folder })
+        let mut command = Command::new(program);
+        command.args(["-c", &config, "-a", "127.0.0.1", "-s", &statistics.to_string()]);
+        command.args(["-p", &folder.path("pid"), "-o", &folder.path("log")]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Twemproxy { child: command.spawn().expect("twemproxy"), port, _folder: folder }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -66,16 +60,12 @@ impl Drop for Twemproxy {
     }
 }
 
-/// Whether there is somebody on this port who does not know the meta protocol,
-/// and closes the connection to say so.
+/// Whether the listener on this port closes the connection because it does not
+/// know the meta protocol.
 fn hangs_up(port: u16) -> bool {
     let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
         stream.write_all(b"mn\r\n")?;
         stream.read(&mut [0])
     });
     matches!(asked, Ok(0))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
