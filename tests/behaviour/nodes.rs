@@ -53,7 +53,7 @@ fn a_node_that_is_out_fails_at_once_and_comes_back_by_itself() {
         assert!(client.get::<String>(&ours[0]).is_err());
         assert_eq!(client.get::<String>(&theirs[0]).unwrap().as_deref(), Some("where"));
     }
-    assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for a node that is out");
+    assert!(began.elapsed() < Duration::from_secs(1), "no call waits for a node that is out");
     assert_eq!(kind(client.get::<String>(&ours[0])), ErrorKind::CircuitOpen);
     assert!(!is_up(&client, &first));
     let first = Memcached::restart(first.port);
@@ -80,26 +80,53 @@ fn a_node_that_is_added_takes_its_share_and_one_that_is_removed_gives_it_back() 
 }
 
 /// A configuration endpoint that answers with whatever list it holds.
-fn configuration_endpoint() -> (String, Arc<Mutex<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let list = Arc::new(Mutex::new(String::new()));
-    let answers = Arc::clone(&list);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answers = Arc::clone(&answers);
-            std::thread::spawn(move || answer(&stream.unwrap(), &answers));
-        }
-    });
-    (address, list)
+struct ConfigurationEndpoint {
+    address: String,
+    held: Arc<Mutex<Held>>,
 }
 
-fn answer(mut stream: &TcpStream, list: &Mutex<String>) {
+#[derive(Default)]
+struct Held {
+    list: String,
+    /// How often it has been given since it is there.
+    given: u32,
+}
+
+impl ConfigurationEndpoint {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let held = Arc::<Mutex<Held>>::default();
+        let answers = Arc::clone(&held);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let answers = Arc::clone(&answers);
+                std::thread::spawn(move || answer(&stream.unwrap(), &answers));
+            }
+        });
+        ConfigurationEndpoint { address, held }
+    }
+
+    fn hold(&self, list: String) {
+        *self.held.lock().unwrap() = Held { list, given: 0 };
+    }
+
+    /// Waits until a client has asked again, and so has made what it makes of
+    /// the list.
+    fn wait_until_heard(&self) {
+        until("the client to ask twice", || (self.held.lock().unwrap().given > 1).then_some(()));
+    }
+}
+
+fn answer(mut stream: &TcpStream, held: &Mutex<Held>) {
     for line in BufReader::new(stream).lines() {
-        let list = list.lock().unwrap().clone();
         let reply = match line.unwrap_or_default().as_str() {
             "mn" => "MN\r\n".to_owned(),
-            "config get cluster" => format!("CONFIG cluster 0 {}\r\n{list}\r\nEND\r\n", list.len()),
+            "config get cluster" => {
+                let mut held = held.lock().unwrap();
+                held.given += 1;
+                format!("CONFIG cluster 0 {}\r\n{}\r\nEND\r\n", held.list.len(), held.list)
+            }
             _ => "ERROR\r\n".to_owned(),
         };
         if stream.write_all(reply.as_bytes()).is_err() {
@@ -108,27 +135,42 @@ fn answer(mut stream: &TcpStream, list: &Mutex<String>) {
     }
 }
 
+/// A list as a configuration endpoint gives it.
+fn listed(version: &str, servers: &[&Memcached]) -> String {
+    let items: Vec<_> = servers.iter().map(|server| format!("127.0.0.1|127.0.0.1|{}", server.port)).collect();
+    format!("{version}\n{}\n", items.join(" "))
+}
+
 #[test]
 fn the_servers_of_a_cluster_are_discovered() {
     let (first, second) = (Memcached::start(), Memcached::start());
     let [ours, theirs] = keys(&first, &second);
-    let (endpoint, list) = configuration_endpoint();
-    let set = |version: u32, servers: &[&Memcached]| {
-        let items: Vec<_> = servers.iter().map(|server| format!("127.0.0.1|127.0.0.1|{}", server.port)).collect();
-        *list.lock().unwrap() = format!("{version}\n{}\n", items.join(" "));
-    };
-    set(1, &[&first, &second]);
-    let client = Client::builder().discovery(&endpoint, Duration::from_millis(10)).build().unwrap();
+    let endpoint = ConfigurationEndpoint::start();
+    endpoint.hold(listed("1", &[&first, &second]));
+    let client = Client::builder().discovery(&endpoint.address, Duration::from_millis(10)).build().unwrap();
     let knows = |server: &Memcached| is_up(&client, server);
     until("both servers to be known", || (knows(&first) && knows(&second)).then_some(()));
     let found = client.get_many::<String>(ours.iter().chain(&theirs));
     assert_eq!((found.values.len(), found.failed.len()), (60, 0));
-    set(2, &[&second]);
+    endpoint.hold(listed("2", &[&second]));
     until("the first to be removed", || (!knows(&first)).then_some(()));
-    // An older list, and no list, change nothing.
-    set(1, &[&first]);
-    list.lock().unwrap().push_str("nonsense");
-    assert_eq!(client.nodes(), [(second.address(), true)]);
+}
+
+#[test]
+fn an_older_list_and_what_is_no_list_change_no_servers() {
+    let (first, second) = (Memcached::start(), Memcached::start());
+    let endpoint = ConfigurationEndpoint::start();
+    endpoint.hold(listed("2", &[&second]));
+    let client = Client::builder().discovery(&endpoint.address, Duration::from_millis(10)).build().unwrap();
+    until("the second to be known", || is_up(&client, &second).then_some(()));
+    let with_nonsense = listed("3", &[&first]).replace('|', "/");
+    for list in [listed("1", &[&first]), listed("2", &[&first]), listed("three", &[&first]), with_nonsense, "".into()] {
+        endpoint.hold(list.clone());
+        endpoint.wait_until_heard();
+        assert_eq!(client.nodes(), [(second.address(), true)], "{list:?}");
+    }
+    endpoint.hold(listed("3", &[&first]));
+    until("a later list to be followed", || is_up(&client, &first).then_some(()));
 }
 
 #[test]
@@ -145,7 +187,7 @@ fn a_flushed_namespace_is_empty_for_all_of_its_clients_and_for_no_other() {
     let sets = first.stat("cmd_set") + second.stat("cmd_set");
     same_shop.flush_namespace().unwrap();
     assert_eq!(first.stat("cmd_set") + second.stat("cmd_set"), sets + 1, "at the cost of one write");
-    assert!(same_shop.get_many::<u32>(values.keys()).values.is_empty(), "at once for who has asked");
+    assert!(same_shop.get_many::<u32>(values.keys()).values.is_empty(), "at once for the client that flushed");
     until("the other client to notice", || shop.get_many::<u32>(values.keys()).values.is_empty().then_some(()));
     assert_eq!(bank.get_many::<u32>(values.keys()).values, values);
     shop.set("key:1", &7, Ttl::Forever).unwrap();

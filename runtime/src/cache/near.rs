@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_million_keys_take_no_more_than_the_capacity() {
         let (near, _) = near();
-        for i in 0..100_000 {
+        for i in 0..1_000_000 {
             let key = format!("key:{i}");
             near.keep(&key, record(&[0; 100]), Holds::Value, SECOND, near.since(&key));
         }

@@ -89,11 +89,11 @@ fn a_panic_while_a_value_is_computed_anew_leaves_it_to_the_next() {
 }
 
 #[test]
-fn who_died_while_computing_a_value_anew_is_replaced() {
+fn a_process_that_died_while_computing_a_value_anew_is_replaced() {
     let (cache, clock) = cache();
     assert_eq!(graced(&cache, 1, || Ok(1)), Ok(1));
     clock.advance(101 * SECOND);
-    // As a process that is elected, and dies.
+    // As by a process that is elected, and dies.
     let lookup = Request::Lookup { key: "graced:1", lease: SECOND, refresh: 50 * SECOND };
     let elected = cache.store().ask(Verb::Get, &lookup, &cache.budget()).unwrap();
     assert!(matches!(elected, Reply::Found(item) if item.token == Token::Won));

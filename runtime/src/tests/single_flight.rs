@@ -1,10 +1,11 @@
-//! Memoized functions called by many at once, who share one computation.
+//! Memoized functions called by many threads and tasks at once, which share one
+//! computation.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ async fn yielding(cache: &Cache, n: u32, body: impl AsyncFnOnce() -> Answer) -> 
     body().await
 }
 
-/// Waits until so many callers wait for one who computes.
+/// Waits until so many callers wait for the one that computes.
 fn awaited(cache: &Cache, key: &str, callers: usize) {
     until("callers to wait", || (cache.flights().waiting(key) == callers).then_some(()));
 }
@@ -120,8 +121,6 @@ fn when_a_result_is_not_kept_the_others_go_on_at_once() {
         // An error, and a value that `store_if` does not want.
         for (n, result) in [(1, Err(())), (2, Ok(0))] {
             let computed = AtomicU32::new(0);
-            // All of the others compute at the same time, or none gets here.
-            let together = Barrier::new(8);
             thread::scope(|scope| {
                 let leads = || {
                     unkept(&cache, n, || {
@@ -129,16 +128,18 @@ fn when_a_result_is_not_kept_the_others_go_on_at_once() {
                         result
                     })
                 };
-                scope.spawn(leads);
+                let leader = scope.spawn(leads);
                 until("the leader", || (cache.flights().len() == 1).then_some(()));
                 let follows = || {
                     unkept(&cache, n, || {
-                        together.wait();
                         computed.fetch_add(1, Ordering::Relaxed);
+                        let all = || (computed.load(Ordering::Relaxed) == 8).then_some(());
+                        until("all of the others to compute at the same time", all);
                         result
                     })
                 };
                 let others: Vec<_> = (0..8).map(|_| scope.spawn(follows)).collect();
+                assert_eq!(leader.join().unwrap(), result);
                 others.into_iter().for_each(|other| assert_eq!(other.join().unwrap(), result));
             });
             assert_eq!(computed.load(Ordering::Relaxed), 8);
@@ -159,7 +160,7 @@ async fn polls(count: u32) {
 }
 
 #[test]
-fn a_call_dropped_at_any_poll_strands_nobody() {
+fn a_call_dropped_at_any_poll_strands_no_other() {
     let (_server, caches) = caches();
     let runtime = runtime();
     for (which, cache) in caches.iter().enumerate() {
@@ -234,27 +235,28 @@ async fn deep(cache: &Cache, n: u32, depth: u32) -> u32 {
 }
 
 #[test]
-fn who_asks_for_what_it_is_computing_computes_it() {
+fn a_computation_that_asks_for_itself_computes() {
     let (_server, caches) = caches();
     for cache in caches {
         let begun = Instant::now();
         assert_eq!(even(&cache, 1, 9), 1);
         assert_eq!(runtime().block_on(deep(&cache, 1, 5)), 1);
-        // Had anything been waited for, it had been for longer.
+        // Waiting for itself would have taken longer.
         assert!(begun.elapsed() < Duration::from_secs(4));
         assert_eq!(cache.flights().len(), 0);
     }
 }
 
 #[test]
-fn two_who_would_wait_for_each_other_compute() {
+fn two_computations_that_would_wait_for_each_other_compute() {
     let (_server, caches) = caches();
     for cache in caches {
         let begun = Instant::now();
-        let both = Barrier::new(2);
+        let computing = AtomicU32::new(0);
         let ask = |mine: u32, other: u32| {
             let body = || {
-                both.wait();
+                computing.fetch_add(1, Ordering::Relaxed);
+                until("both to compute", || (computing.load(Ordering::Relaxed) == 2).then_some(()));
                 let Answer(of_other) = blocking(&cache, other, || Answer(other));
                 Answer(mine + of_other)
             };
@@ -274,9 +276,18 @@ fn two_who_would_wait_for_each_other_compute() {
 #[test]
 fn a_child_that_waits_for_its_parent_computes_in_the_end() {
     let cache = Cache::embedded();
-    let parent = blocking(&cache, 41, || {
-        thread::scope(|scope| scope.spawn(|| blocking(&cache, 41, || Answer(41))).join().unwrap())
+    let (done, ended) = mpsc::channel();
+    let calls = cache.clone();
+    // Left behind if it waits for ever.
+    thread::spawn(move || {
+        let child = || thread::scope(|scope| scope.spawn(|| blocking(&calls, 41, || Answer(42))).join().unwrap());
+        let parent = blocking(&calls, 41, || {
+            let Answer(of_child) = child();
+            Answer(of_child - 1)
+        });
+        done.send(parent).expect("the test waits");
     });
+    let parent = ended.recv_timeout(Duration::from_secs(20)).expect("the child has computed");
     assert_eq!(parent, Answer(41));
     assert_eq!(cache.flights().len(), 0);
 }
@@ -287,7 +298,7 @@ fn changing(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
 }
 
 #[test]
-fn who_comes_after_a_delete_does_not_wait_for_what_began_before() {
+fn a_caller_after_a_delete_does_not_wait_for_what_began_before() {
     let (server, caches) = caches();
     // The delete by this process, and by another one.
     for (cache, other) in [(&caches[0], &caches[0]), (&caches[1], &caches[1]), (&caches[1], &server.cache())] {
@@ -306,7 +317,7 @@ fn who_comes_after_a_delete_does_not_wait_for_what_began_before() {
 }
 
 #[test]
-fn who_comes_in_the_middle_of_a_computation_elsewhere_waits_for_its_end() {
+fn callers_in_the_middle_of_a_computation_get_its_value_also_in_another_process() {
     let server = Memcached::start();
     let (here, elsewhere) = (server.cache(), server.cache());
     thread::scope(|scope| {
@@ -317,12 +328,13 @@ fn who_comes_in_the_middle_of_a_computation_elsewhere_waits_for_its_end() {
             })
         });
         until("the leader", || (here.flights().len() == 1).then_some(()));
+        let mut callers = Vec::new();
         for pause in [0, 300, 600] {
             thread::sleep(Duration::from_millis(pause));
-            let callers =
-                [&here, &elsewhere].map(|cache| scope.spawn(|| blocking(cache, 51, || panic!("one computes"))));
-            drop(callers);
+            let call = |cache| scope.spawn(move || blocking(cache, 51, || panic!("one computes")));
+            callers.extend([&here, &elsewhere].map(call));
         }
+        callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), Answer(51)));
         assert_eq!(leader.join().unwrap(), Answer(51));
     });
     assert_eq!(here.flights().len() + elsewhere.flights().len(), 0);
@@ -339,7 +351,7 @@ fn alone(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
 }
 
 #[test]
-fn who_shares_with_whom_is_for_the_attribute_to_say() {
+fn the_attribute_says_which_callers_share_a_computation() {
     let server = Memcached::start();
     let (here, elsewhere) = (server.cache(), server.cache());
     let begun = Instant::now();
