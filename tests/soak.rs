@@ -33,8 +33,8 @@ const TASKS: u64 = 16;
 const KEYS: u64 = 48;
 /// For all that a call says to servers.
 const BUDGET: Duration = Duration::from_millis(50);
-/// Behind a call that has computed, or all would be calls that ask nobody
-/// because the servers are out.
+/// Behind a call that has computed, or all would be calls that ask no server
+/// because all of them are out.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Of the replies of each server, every fault hits so many of a thousand: of
 /// the first one, a third is spoilt, so that it is out most of the time.

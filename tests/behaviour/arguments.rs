@@ -1,5 +1,4 @@
-//! Whatever parameters a function has, its key sees them and its body gets
-//! them.
+//! The key sees every parameter of a function, and the body gets it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +39,7 @@ fn sixteen(
 }
 
 #[test]
-fn no_and_sixteen_arguments() {
+fn a_key_has_none_of_no_arguments_and_all_of_sixteen() {
     assert_eq!((none(), none()), (7, 7));
     assert_eq!(none_entry().key(), "arguments:none");
     let call = || sixteen(1, 2, 3, 4, 5, 6, -7, -8, -9, -10, -11, -12, true, 'n', "o:o".into(), Duration::from_secs(1));
@@ -57,7 +56,7 @@ fn borrowed(a: &str, b: &[u8], c: &Path, d: Option<&u32>, e: Cow<'_, str>, f: &&
 }
 
 #[test]
-fn borrowed_arguments() {
+fn a_key_has_borrowed_arguments_as_it_has_owned_ones() {
     let call = || borrowed("a", &[1, 2], Path::new("/x"), Some(&1), Cow::Borrowed("cow"), &"ff");
     assert_eq!((call(), call()), (11, 11));
     let entry = borrowed_entry("a", &[1, 2], Path::new("/x"), None, Cow::Owned("cow".into()), &"ff");
@@ -97,7 +96,7 @@ fn area(shape: &(impl Area + KeyPart)) -> u32 {
 }
 
 #[test]
-fn unnamed_types_are_told_apart() {
+fn unnamed_types_have_entries_of_their_own() {
     let owned = String::from("abc");
     assert_eq!((as_ref("abc"), as_ref(owned)), (3, 3));
     assert!(as_ref_entry("abc").key().starts_with("arguments:as_ref:abc;"));
@@ -127,8 +126,9 @@ fn mutable(mut n: Vec<u8>) -> Vec<u8> {
     n
 }
 
-#[memcached(key = "arguments:unread:<n>")]
-fn unread(n: u8, _: &str, _unused: String) -> u8 {
+#[memcached(key = "arguments:unread:<n>", cache = cache, skip(cache, computed))]
+fn unread(cache: &Cache, computed: &AtomicU32, n: u8, _: &str, _unused: String) -> u8 {
+    computed.fetch_add(1, Ordering::Relaxed);
     n
 }
 
@@ -136,7 +136,10 @@ fn unread(n: u8, _: &str, _unused: String) -> u8 {
 fn the_key_sees_the_argument_as_it_came_and_not_what_is_not_read() {
     assert_eq!((mutable(vec![1]), mutable(vec![1])), (vec![1, 9], vec![1, 9]));
     assert_eq!(mutable_entry(vec![1]).get().unwrap(), Some(vec![1, 9]));
-    assert_eq!((unread(1, "a", "b".into()), unread(1, "c", "d".into())), (1, 1));
+    let (cache, computed) = (Cache::embedded(), AtomicU32::new(0));
+    let call = |one: &str, other: &str| unread(&cache, &computed, 1, one, other.into());
+    assert_eq!((call("a", "b"), call("c", "d")), (1, 1));
+    assert_eq!(computed.load(Ordering::Relaxed), 1, "the second call was a hit");
 }
 
 #[memcached(key = "arguments:named:<key>:<ttl>:<result>:<cache>:<span>", entry = named_entry)]
@@ -177,7 +180,7 @@ fn nowhere() -> ThisTypeDoesNotExist {}
 fn nowhere() -> ThisTypeDoesNotExist {}
 
 #[test]
-fn what_is_configured_away_is_away() {
+fn a_parameter_that_is_configured_away_is_in_no_key() {
     assert_eq!((conditional(1, 2), conditional(1, 3), conditional(1, 2)), (3, 4, 3));
     assert_eq!((conditional_without_a_key(1, 2), conditional_without_a_key(1, 3)), (3, 4));
 }
@@ -220,7 +223,7 @@ impl Counter {
 }
 
 #[tokio::test]
-async fn every_kind_of_self() {
+async fn a_method_computes_once_with_every_kind_of_self() {
     let counter = Counter { id: 1, calls: Arc::default() };
     for _ in 0..2 {
         counter.clone().by_value();
@@ -292,7 +295,7 @@ impl Scaled for High {
 }
 
 #[test]
-fn types_that_no_argument_shows_are_told_apart_also_under_a_written_key() {
+fn types_that_no_argument_shows_have_entries_of_their_own_also_under_a_written_key() {
     let cache = Cache::embedded();
     let low = Repository::<Low> { factor: 1, marker: std::marker::PhantomData };
     let high = Repository::<High> { factor: 1, marker: std::marker::PhantomData };
@@ -364,16 +367,19 @@ fn derived_parts_are_in_keys() {
     assert_eq!(derived(Request::ById(7), BTreeMap::new()), 7);
 }
 
-#[memcached(key = "arguments:maps:<a>:<b>")]
+#[memcached(key = "arguments:maps:<a>:<b>", entry = maps_entry)]
 fn maps(a: HashMap<u8, u8>, b: (u8, (u8, [u8; 2]))) -> usize {
     a.len() + usize::from(b.0)
 }
 
 #[test]
-fn collections_and_nested_tuples() {
+fn a_map_has_one_key_whatever_its_order() {
     let a: HashMap<u8, u8> = (0..50).map(|n| (n, n)).collect();
     let b: HashMap<u8, u8> = (0..50).rev().map(|n| (n, n)).collect();
-    assert_eq!(maps(a, (1, (2, [3, 4]))), maps(b, (1, (2, [3, 4]))));
+    let keys = [&a, &b].map(|map| maps_entry(map.clone(), (1, (2, [3, 4]))).key().to_owned());
+    assert_eq!(keys[0], keys[1]);
+    assert!(keys[0].starts_with("arguments:maps:{0=0,10=10,11=11,"), "{}", keys[0]);
+    assert_eq!((maps(a, (1, (2, [3, 4]))), maps(b, (1, (2, [3, 4])))), (51, 51));
 }
 
 macro_rules! memoized {
@@ -391,7 +397,7 @@ memoized!(generated_in_text, generated_in_text_entry, number: u64, "5m", "argume
 const DAY: Duration = Duration::from_hours(24);
 
 #[test]
-fn functions_made_by_a_macro() {
+fn a_function_made_by_a_macro_is_cached() {
     // `Duration` times a number, in the order that there is.
     assert_eq!((generated(1), generated(1)), (2, 2));
     assert_eq!(generated_entry(1).key(), "arguments:generated:1");
@@ -401,7 +407,7 @@ fn functions_made_by_a_macro() {
 }
 
 #[test]
-fn functions_in_functions_and_pointers_to_them() {
+fn a_function_within_a_function_can_be_pointed_to() {
     fn outer(n: u64) -> u64 {
         #[memcached(key = "arguments:inner:<n>")]
         fn inner(n: u64) -> u64 {

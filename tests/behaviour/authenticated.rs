@@ -1,4 +1,4 @@
-//! With a secret, nobody who can write to the servers can forge a value.
+//! With a secret, a program that can write to the servers cannot forge a value.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -43,7 +43,7 @@ const PLAIN: u32 = 0x6D63_0000;
 const SIGNED: u32 = 0x6D63_0100;
 
 #[test]
-fn who_has_the_secret_shares_values_of_all_kinds() {
+fn caches_with_the_same_secret_share_values_of_all_kinds() {
     let server = Memcached::start();
     let (one, other) = (with_secret(&server, &[7; 32]), with_secret(&server, &[7; 32]));
     assert_eq!(computed(|| (signed(&one, 1), none(&one, 1))), 2);
@@ -56,7 +56,7 @@ fn who_has_the_secret_shares_values_of_all_kinds() {
 }
 
 #[test]
-fn a_value_that_is_not_signed_so_is_not_used() {
+fn a_value_without_the_secrets_signature_is_not_used() {
     let server = Memcached::start();
     let (plain, mine, theirs) = (server.cache(), with_secret(&server, &[7; 32]), with_secret(&server, &[8; 32]));
     let stored_by = |cache: &Cache, id| {
@@ -88,7 +88,7 @@ fn a_value_that_is_not_signed_so_is_not_used() {
     }
     server.store("signed:1", SIGNED, &own);
     assert_eq!(computed(|| signed(&mine, 1)), 0, "as it was, it is a hit");
-    assert_eq!(computed(|| signed(&plain, 1)), 1, "and not for who has no secret");
+    assert_eq!(computed(|| signed(&plain, 1)), 1, "but not for a cache without a secret");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn long(cache: &Cache, id: u32) -> String {
 }
 
 #[test]
-fn nor_do_they_where_values_are_compressed() {
+fn processes_with_two_secrets_do_not_overwrite_each_others_compressed_values() {
     let server = Memcached::start();
     let caches = [[7; 32], [8; 32]].map(|secret| {
         let builder = Cache::builder().servers(server.address()).timeout(Duration::from_secs(2));

@@ -1,4 +1,4 @@
-//! Whatever a body does, it does it as without the attribute.
+//! A body does what it would do without the attribute.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ fn control(n: i32) -> Result<i32, std::num::ParseIntError> {
 }
 
 #[test]
-fn early_returns_question_marks_and_labels() {
+fn a_body_may_return_early_fail_and_leave_labelled_loops() {
     for _ in 0..2 {
         assert_eq!(control(0), Ok(-1));
         assert_eq!(control(10), Ok(13));
@@ -61,7 +61,7 @@ async fn async_control(n: i32) -> Result<Option<String>, Box<dyn std::error::Err
 }
 
 #[tokio::test]
-async fn async_bodies_with_returns_of_their_own() {
+async fn an_async_body_may_return_early_and_fail_within_a_block() {
     for _ in 0..2 {
         assert_eq!(async_control(3).await.unwrap(), Some("3".into()));
         assert_eq!(async_control(0).await.unwrap(), None);
@@ -93,18 +93,18 @@ macro_rules! comes_back {
 }
 
 comes_back! {
-    a_vector: Vec<u8> = vec![1, 2, 3];
-    an_empty_vector: Vec<String> = Vec::new();
-    a_map: HashMap<String, Vec<u8>> = HashMap::from([("a".into(), vec![1]), ("b".into(), vec![])]);
-    a_tuple: (u8, String, [i64; 3]) = (1, "two".into(), [3, -4, 5]);
-    a_unit_struct: Unit = Unit;
-    an_unclonable_struct: Unclonable = Unclonable("once".into());
-    a_nested_option: Option<Option<u8>> = Some(None);
-    a_shared_string: Arc<String> = Arc::new("shared".into());
-    a_boxed_slice: Box<[u16]> = Box::new([1, 2]);
-    a_cow: std::borrow::Cow<'static, str> = "text".into();
-    a_result_of_an_option: Result<Option<u8>, String> = Ok(Some(1));
-    a_large_vector: Vec<u8> = vec![0; 100_000];
+    a_vector_comes_back: Vec<u8> = vec![1, 2, 3];
+    an_empty_vector_comes_back: Vec<String> = Vec::new();
+    a_map_comes_back: HashMap<String, Vec<u8>> = HashMap::from([("a".into(), vec![1]), ("b".into(), vec![])]);
+    a_tuple_comes_back: (u8, String, [i64; 3]) = (1, "two".into(), [3, -4, 5]);
+    a_unit_struct_comes_back: Unit = Unit;
+    an_unclonable_struct_comes_back: Unclonable = Unclonable("once".into());
+    a_nested_option_comes_back: Option<Option<u8>> = Some(None);
+    a_shared_string_comes_back: Arc<String> = Arc::new("shared".into());
+    a_boxed_slice_comes_back: Box<[u16]> = Box::new([1, 2]);
+    a_cow_comes_back: std::borrow::Cow<'static, str> = "text".into();
+    a_result_of_an_option_comes_back: Result<Option<u8>, String> = Ok(Some(1));
+    a_large_vector_comes_back: Vec<u8> = vec![0; 100_000];
 }
 
 mod own {
@@ -128,7 +128,7 @@ fn own_result(cache: &Cache, n: u8) -> own::Result<own::Maybe<u8>> {
 }
 
 #[test]
-fn aliases_of_result_and_option() {
+fn aliases_of_result_and_option_are_what_they_stand_for() {
     let cache = Cache::embedded();
     for _ in 0..2 {
         assert_eq!(own_result(&cache, 0), Err(own::Failure("zero")));
@@ -196,7 +196,7 @@ fn assert_send<T: Send>(value: T) -> T {
 }
 
 #[tokio::test]
-async fn every_kind_of_async_function() {
+async fn every_kind_of_async_function_gives_its_value() {
     let shop = Shop { id: 1 };
     for _ in 0..2 {
         assert_eq!(assert_send(shop.native(1)).await, 2);
@@ -228,7 +228,7 @@ async fn local(n: u8) -> usize {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn bodies_that_must_stay_on_their_thread() {
+async fn a_body_may_have_to_stay_on_its_thread() {
     assert_eq!((local(1).await, local(1).await), (1, 1));
 }
 
@@ -264,7 +264,7 @@ async fn attributes_of_others_keep_working() {
 }
 
 #[test]
-fn a_crate_of_another_edition_under_another_name() {
+fn a_crate_of_another_edition_may_know_memocached_by_another_name() {
     let shop = elsewhere::Shop { tenant: "a".into(), cache: Cache::embedded() };
     assert_eq!(shop.price("x", 0.1, false).unwrap().cents, 100);
     assert_eq!(shop.price("x", 0.1, true).unwrap().cents, 100, "a hit, since urgency is not in the key");

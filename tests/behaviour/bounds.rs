@@ -24,7 +24,7 @@ async fn triple_awaited(cache: &Cache, n: u64) -> u64 {
     n * 3
 }
 
-/// Has tests run in a process of their own, in which they are `role`.
+/// One test in a process of its own, in which it plays `role`.
 fn child(test: &str, role: &str, address: &str) -> std::process::Command {
     let mut command = again(&format!("behaviour::bounds::{test}"), role);
     command.env("BOUNDS_SERVERS", address);
@@ -37,7 +37,7 @@ fn servers() -> String {
 }
 
 #[test]
-fn nobody_is_asked_before_the_first_call() {
+fn no_server_is_asked_before_the_first_call() {
     let server = Memcached::start();
     let before = server.stat("total_connections");
     let servers = format!("{} 127.0.0.1:1 192.0.2.1 no-such-host.invalid", server.address());
@@ -69,7 +69,8 @@ fn each_of_many_callers_waits_once_for_a_server_that_stops() {
             });
         }
     });
-    // Those who were waiting when the third gave up, and a machine's hiccups.
+    // The callers that were waiting when the third gave up, and a machine's
+    // hiccups.
     assert!(slow.load(Ordering::Relaxed) <= 32 + 32, "{slow:?} of 6400 calls were slow");
     server.thaw();
     let healed = Instant::now();
@@ -172,7 +173,7 @@ async fn a_runtime_of_one_thread_goes_on_while_a_server_says_nothing() {
     for caller in callers {
         caller.await.unwrap();
     }
-    // Nobody who blocked the thread would have done so for less than this.
+    // A caller that blocked the thread would have done so for longer.
     assert!(longest < LIMIT / 2, "nothing happened for {longest:?}");
 }
 

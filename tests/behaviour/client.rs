@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use memocached::codec::{Bincode, Json, Text};
-use memocached::{CasOutcome, ErrorKind, Protocol, RawItem, Ttl, Versioned};
+use memocached::{CasOutcome, ErrorKind, PerNode, Protocol, RawItem, Ttl, Versioned};
 
 use crate::support::client::{AnyClient, MINUTE, Setup, names};
 use crate::support::memcached::Memcached;
@@ -236,6 +236,8 @@ fn each_server_is_asked_about_itself() {
         let addresses = servers.each_ref().map(Memcached::address).to_vec();
         let of = |stats: Vec<(String, _)>| stats.into_iter().map(|(server, _)| server).collect::<Vec<_>>();
         assert_eq!(of(client.stats().into_iter().collect()), addresses);
+        let lengths = [client.stats_of("settings").len(), client.stats_of("items").len(), client.version().len()];
+        assert_eq!(lengths, [2; 3]);
         for (n, (_, counters)) in client.stats().into_iter().enumerate() {
             assert_eq!(counters.unwrap()["pid"], servers[n].stat("pid").to_string());
         }
@@ -246,12 +248,13 @@ fn each_server_is_asked_about_itself() {
         for (_, version) in client.version() {
             assert!(version.unwrap().starts_with("1."));
         }
-        client.set_many((0..20).map(|n| (format!("k{n}"), n)).collect(), MINUTE);
-        assert!(client.flush_all(Duration::from_secs(60 * 86_400)).into_iter().all(|(_, done)| done.is_ok()));
+        assert!(client.set_many((0..20).map(|n| (format!("k{n}"), n)).collect(), MINUTE).is_empty());
+        let both_done = |outcomes: PerNode<()>| outcomes.len() == 2 && outcomes.iter().all(|(_, done)| done.is_ok());
+        assert!(both_done(client.flush_all(Duration::from_secs(60 * 86_400))));
         assert_eq!(client.get::<u64>("k1").unwrap(), Some(1), "not for two months");
-        assert!(client.flush_all(Duration::ZERO).into_iter().all(|(_, done)| done.is_ok()));
+        assert!(both_done(client.flush_all(Duration::ZERO)));
         assert_eq!(client.get_many::<u64>(&(0..20).map(|n| format!("k{n}")).collect::<Vec<_>>()).values.len(), 0);
-        assert!(client.cache_memlimit(32).into_iter().all(|(_, done)| done.is_ok()));
+        assert!(both_done(client.cache_memlimit(32)));
         assert!(servers.iter().all(|server| server.stat("limit_maxbytes") == 32 << 20));
     }
     for client in Setup::embedded().both() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use memocached::{AsyncClient, ErrorKind, Protocol};
 
 use crate::support::client::{MINUTE, Setup};
-use crate::support::memcached::Memcached;
+use crate::support::memcached::{Memcached, until};
 
 const ROUNDS: usize = 200;
 
@@ -42,7 +42,7 @@ fn a_call_that_timed_out_leaves_no_reply_for_the_next() {
         let mut timeouts = 0;
         for n in 0..ROUNDS / 2 {
             // Opened before the server stops.
-            while client.get::<String>(key(n)).is_err() {}
+            until("a connection", || client.get::<String>(key(n)).ok());
             server[0].freeze();
             let error = match n % 4 {
                 0 => client.get::<String>(key(n)).err(),

@@ -48,8 +48,8 @@ fn assert_failed(failed: Failures, expected: &HashSet<String>, kinds: &[ErrorKin
     assert_eq!(failed.symmetric_difference(expected).count(), 0, "{} of {}", failed.len(), expected.len());
 }
 
-/// Has a client read, write and delete everything while the keys of one server
-/// cannot be had.
+/// Asserts that a client reads, writes and deletes everything but the keys of one
+/// server, which cannot be had.
 fn assert_only_these_fail(client: &AnyClient, lost: &HashSet<String>, kinds: &[ErrorKind]) {
     let many = within_bound("reading", || client.get_many::<String>(&keys()));
     assert_failed(many.failed, lost, kinds);
@@ -62,6 +62,7 @@ fn assert_only_these_fail(client: &AnyClient, lost: &HashSet<String>, kinds: &[E
     let missing: Vec<_> = keys().into_iter().map(|key| key + "?").collect();
     let failed = within_bound("deleting", || client.delete_many(&missing));
     assert!(failed.iter().all(|(_, error)| kinds.contains(&error.kind())));
+    assert!((1..KEYS).contains(&failed.len()), "{} of {KEYS}", failed.len());
 }
 
 #[test]

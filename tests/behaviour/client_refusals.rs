@@ -1,5 +1,5 @@
-//! What cannot be done is told by an error of the right kind, and costs neither
-//! the connection nor anybody's data.
+//! What cannot be done is an error of the right kind, and costs neither the
+//! connection nor any data.
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ fn a_call_to_several_servers_has_a_span_for_each_below_it() {
 }
 
 #[test]
-fn the_part_that_failed_is_told_and_so_is_the_call() {
+fn the_spans_of_the_part_that_failed_and_of_the_call_have_its_error() {
     let mut servers = [(); 3].map(|()| Memcached::start());
     servers[0].kill();
     for client in Setup::on(&servers).both() {
@@ -71,7 +71,7 @@ fn the_part_that_failed_is_told_and_so_is_the_call() {
 }
 
 #[test]
-fn a_call_that_asks_nobody_has_a_span() {
+fn a_call_that_asks_no_server_has_a_span() {
     for client in Setup::embedded().both() {
         let recording = Recording::begin();
         client.set_as("k", memocached::codec::Json, &f64::NAN, MINUTE).unwrap_err();

@@ -17,7 +17,7 @@ use opentelemetry_sdk::metrics::{
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::support::client::{AnyClient, MINUTE, Setup, names};
-use crate::support::memcached::Memcached;
+use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, output, role};
 use crate::support::recording::{Recording, attribute};
 
@@ -28,8 +28,8 @@ enum Asks {
     One,
     /// Several, as parts of one exchange.
     Several,
-    /// None.
-    Nobody,
+    /// No server.
+    None,
 }
 
 /// A verb, what it asks, its status for a key that is there and for one that
@@ -71,8 +71,8 @@ const VERBS: [Row; 24] = [
     ("version", Asks::Several, "", "", |client, _| first(client.version())),
     ("flush_all", Asks::Several, "", "", |client, _| first(client.flush_all(Duration::from_secs(1_000)))),
     ("cache_memlimit", Asks::Several, "", "", |client, _| first(client.cache_memlimit(64))),
-    ("quit", Asks::Nobody, "", "", |client, _| (client.quit(), None).1),
-    ("close", Asks::Nobody, "", "", |client, _| (client.close(), None).1),
+    ("quit", Asks::None, "", "", |client, _| (client.quit(), None).1),
+    ("close", Asks::None, "", "", |client, _| (client.close(), None).1),
 ];
 
 fn takes_a_key(row: &Row) -> bool {
@@ -132,8 +132,8 @@ impl Observer {
         (self.records(), self.recording.take())
     }
 
-    /// Asserts that a call is told as it should be: with this `error.type` and
-    /// this status.
+    /// Asserts that a call is recorded as it should be: with this `error.type`
+    /// and this status.
     fn assert(&self, row: &Row, place: &str, error: Option<&str>, status: &str, call: impl FnOnce()) {
         let (verb, asks) = (row.0, row.1);
         let (added, spans) = self.observe(call);
@@ -235,8 +235,8 @@ fn alone(test: &str, text: impl FnOnce(Observer)) {
 }
 
 #[test]
-fn a_call_that_is_answered_is_told_once() {
-    alone("a_call_that_is_answered_is_told_once", |observer| {
+fn a_call_that_is_answered_is_recorded_once() {
+    alone("a_call_that_is_answered_is_recorded_once", |observer| {
         let server = [Memcached::start()];
         for (setup, place) in [(Setup::on(&server), server[0].address()), (Setup::embedded(), "embedded".to_owned())] {
             for row @ (verb, _, hit, miss, call) in &VERBS {
@@ -256,8 +256,8 @@ fn a_call_that_is_answered_is_told_once() {
 }
 
 #[test]
-fn a_call_that_fails_is_told_once() {
-    alone("a_call_that_fails_is_told_once", |observer| {
+fn a_call_that_fails_is_recorded_once() {
+    alone("a_call_that_fails_is_recorded_once", |observer| {
         let mut dead = Memcached::start();
         dead.kill();
         let answers = [
@@ -274,12 +274,12 @@ fn a_call_that_fails_is_told_once() {
         for (error, place) in &answers {
             let timeout = Duration::from_millis(if *error == "timeout" { 200 } else { 10_000 });
             let setup = Setup { servers: place.clone(), timeout, ..Setup::embedded() };
-            for row in VERBS.iter().filter(|row| row.1 != Asks::Nobody) {
+            for row in VERBS.iter().filter(|row| row.1 != Asks::None) {
                 for client in setup.both() {
                     println!("{} at {error}", row.0);
                     if *error == "timeout" {
                         // So that no time is lost in connecting.
-                        observer.observe(|| while client.get::<u64>("warm-up").is_err() {});
+                        observer.observe(|| _ = until("a connection", || client.get::<u64>("warm-up").ok()));
                     }
                     observer.assert(row, place, Some(error), "", || assert_eq!(row.4(&client, "k"), Some(*error)));
                     if *error == "connect" {
@@ -297,12 +297,12 @@ fn a_call_that_fails_is_told_once() {
 }
 
 #[test]
-fn a_call_that_is_given_up_is_told_once() {
-    alone("a_call_that_is_given_up_is_told_once", |observer| {
+fn a_call_that_is_given_up_is_recorded_once() {
+    alone("a_call_that_is_given_up_is_recorded_once", |observer| {
         let place = scripted("VA 1000");
         let setup = Setup { servers: place.clone(), ..Setup::embedded() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        for row in VERBS.iter().filter(|row| row.1 != Asks::Nobody) {
+        for row in VERBS.iter().filter(|row| row.1 != Asks::None) {
             let client = setup.on_tokio();
             let future = || futures(&client).into_iter().find(|(verb, _)| *verb == row.0).unwrap().1;
             let poll = |future: &mut Call<'_>| future.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -60,7 +60,9 @@ fn a_namespace_leaves_keys_where_they_are() {
     for n in 0..50 {
         assert_eq!((value(&bare, n), value(&named, n)), (n + 1, n + 1));
         let holds = |key: String| servers.each_ref().map(|server| server.stored(&key).is_some());
-        assert_eq!(holds(format!("fib:{n}")), holds(format!("shop:fib:{n}")), "fib:{n}");
+        let held = holds(format!("fib:{n}"));
+        assert_eq!(held.iter().filter(|held| **held).count(), 1, "fib:{n}");
+        assert_eq!(held, holds(format!("shop:fib:{n}")), "fib:{n}");
     }
 }
 

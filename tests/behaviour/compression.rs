@@ -34,12 +34,12 @@ fn long_values_are_stored_compressed_and_come_back() {
     }
     assert!(server.stored("compression:text:100").unwrap().len() > 100);
     let plain = Cache::builder().servers(server.address()).timeout(MINUTE).build().unwrap();
-    assert_eq!(text(&plain, 10_000).len(), 10_000, "also for who compresses nothing");
+    assert_eq!(text(&plain, 10_000).len(), 10_000, "also for a cache that compresses nothing");
     assert_eq!(server.stat("cmd_set"), 3);
 }
 
 #[test]
-fn what_is_put_beside_a_compressed_value_does_not_vanish_in_silence() {
+fn what_is_appended_to_a_compressed_value_is_an_error_and_not_lost_in_silence() {
     let server = Memcached::start();
     let client = Client::builder().servers(server.address()).compress(100).timeout(MINUTE).build().unwrap();
     client.set("a", &"x".repeat(1_000), MINUTE).unwrap();

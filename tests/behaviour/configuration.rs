@@ -61,13 +61,13 @@ fn a_cache_switched_off_opens_no_connection() {
 }
 
 #[test]
-fn a_variable_that_does_nothing_is_told_once() {
+fn a_variable_that_does_nothing_is_reported_once() {
     if call_if_child() {
         // Clients read the environment too.
         let _ = (memocached::Client::from_env().unwrap(), memocached::Cache::from_env().unwrap());
         return;
     }
-    let test = "a_variable_that_does_nothing_is_told_once";
+    let test = "a_variable_that_does_nothing_is_reported_once";
     let said = in_environment(test, &[("MEMCACHED_SERVER", "s3cret"), ("MEMCACHED_PORT", "tcp://10.0.0.1:11211")]);
     let told = "memocached: the variable MEMCACHED_SERVER has no effect; did you mean MEMCACHED_SERVERS?";
     assert_eq!(said.matches(told).count(), 1, "{said}");

@@ -138,7 +138,7 @@ fn a_server_is_not_asked_what_it_speaks_where_that_has_been_said() {
 }
 
 #[test]
-fn with_leases_the_first_of_two_calls_stores_and_without_too() {
+fn with_leases_only_one_of_two_calls_stores_and_without_both_do() {
     let server = Memcached::start();
     for protocol in [Protocol::Auto, Protocol::Ascii] {
         Client::of(&server.cache()).delete("dialects:7").unwrap();
@@ -153,7 +153,7 @@ fn with_leases_the_first_of_two_calls_stores_and_without_too() {
 }
 
 #[test]
-fn a_server_without_leases_is_told_of_once_as_a_warning() {
+fn a_server_without_leases_is_reported_once_as_a_warning() {
     let server = Memcached::start();
     let old = format!("127.0.0.1:{}", older::before(&server, 0));
     for (address, protocol) in [(server.address(), Protocol::Ascii), (old, Protocol::Auto)] {
@@ -179,7 +179,7 @@ fn a_server_without_leases_is_told_of_once_as_a_warning() {
 }
 
 #[test]
-fn a_modern_server_is_not_warned_of() {
+fn a_modern_server_causes_no_warning() {
     let (server, recording) = (Memcached::start(), Recording::begin());
     value(&server.cache(), 1, || {});
     let spans = recording.spans();
@@ -187,7 +187,7 @@ fn a_modern_server_is_not_warned_of() {
 }
 
 #[test]
-fn an_older_server_refuses_who_insists_on_the_meta_protocol() {
+fn an_older_server_refuses_a_client_that_insists_on_the_meta_protocol() {
     let server = Memcached::start();
     let address = format!("127.0.0.1:{}", older::before(&server, 0));
     for error in refusals(&of(&address).protocol(Protocol::Meta)) {
@@ -302,5 +302,9 @@ fn a_proxy_that_has_lost_a_server_serves_the_keys_of_the_other() {
         assert!(failed.iter().all(|(_, error)| error.kind() == ErrorKind::Server), "{failed:?}");
         assert_eq!(servers[1 - lost].stat("curr_items"), 40 - failed.len() as u64);
         assert!((1..40).contains(&failed.len()), "{}", failed.len());
+        let is_lost = |key: &String| failed.iter().any(|(lost, _)| lost == key);
+        for key in keys.iter().filter(|key| !is_lost(key)) {
+            assert_eq!(Client::of(&cache).get::<u64>(key).unwrap(), Some(1), "{key}");
+        }
     }
 }

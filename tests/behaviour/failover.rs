@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use memocached::{AsyncClient, Build, Builder, Cache, CasOutcome, Client, Failover, memcached};
 
+use crate::support::asking::eventually;
 use crate::support::memcached::{Memcached, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -90,7 +91,7 @@ fn keys_of_a_server_that_is_out_go_to_another() {
 }
 
 #[test]
-fn what_a_server_kept_while_it_was_out_is_not_served_whoever_has_overwritten_it() {
+fn what_another_client_overwrote_while_a_server_was_out_is_not_served() {
     let pair = Pair::start();
     let (client, another) = (pair.client(), pair.client());
     client.set(&pair.keys[7], &5, MINUTE).unwrap();
@@ -125,14 +126,16 @@ fn what_a_server_kept_while_it_was_out_is_not_served_whoever_has_overwritten_it(
 }
 
 #[tokio::test]
-async fn async_clients_are_not_served_it_either() {
+async fn async_clients_are_not_served_what_a_server_kept_while_it_was_out() {
     let pair = Pair::start();
     let (client, blocking) = (pair.build(AsyncClient::builder()), pair.client());
     pair.first.freeze();
     let first = (pair.first.address(), false);
-    while !client.nodes().contains(&first) {
+    eventually("the server to be left alone", async || {
         let _ = client.get::<String>(&pair.keys[0]).await;
-    }
+        client.nodes().contains(&first).then_some(())
+    })
+    .await;
     client.set(&pair.keys[0], "new", MINUTE).await.unwrap();
     assert_eq!(client.get::<String>(&pair.keys[0]).await.unwrap().as_deref(), Some("new"));
     let found = client.get_many::<String>(&pair.keys).await;
@@ -185,7 +188,7 @@ fn the_other_servers_own_keys_are_served_throughout() {
 }
 
 #[test]
-fn a_restart_that_nobody_notices_makes_nothing_old() {
+fn a_restart_that_goes_unnoticed_makes_no_value_old() {
     let mut pair = Pair::start();
     let client = pair.client();
     pair.lose_first(&[&client]);

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use memocached::{Cache, memcached};
 use serde::{Deserialize, Serialize};
 
+use crate::support::asking::PATIENCE;
 use crate::support::damage::with_each_bit_flipped;
 use crate::support::memcached::Memcached;
 
@@ -17,8 +18,9 @@ struct Page {
     next: Option<u64>,
 }
 
+/// Long enough to be compressed.
 fn page(id: u32) -> Page {
-    Page { id, words: vec!["some".into(), "words".into()], next: Some(id.into()) }
+    Page { id, words: vec!["word".into(); 20], next: Some(id.into()) }
 }
 
 thread_local! {
@@ -45,7 +47,7 @@ fn another_type(cache: &Cache, id: u32) -> Vec<u32> {
     vec![id]
 }
 
-/// What anybody who can reach the server may do.
+/// What a program that can reach the server may do.
 struct Intruder(BufReader<TcpStream>);
 
 impl Intruder {
@@ -132,18 +134,23 @@ fn a_value_in_another_place_is_not_taken_for_the_one_there() {
 #[test]
 fn damage_to_a_compressed_value_never_changes_it() {
     let server = Memcached::start();
-    let cache = Cache::builder().servers(server.address()).compress(64).build().unwrap();
+    let cache = Cache::builder().servers(server.address()).compress(64).timeout(PATIENCE).build().unwrap();
     let mut intruder = Intruder::at(&server);
     for (codec, function) in CODECS {
         assert_eq!(server.command("flush_all"), "OK");
         function(&cache, 1);
         let stored = server.stored("integrity:1").expect("stored");
+        assert_eq!(server.command("mg integrity:1 f"), format!("HD f{COMPRESSED}"), "{codec}");
         for (bit, flipped) in with_each_bit_flipped(&stored) {
-            intruder.store("integrity:1", FLAGS | 8, &flipped);
+            intruder.store("integrity:1", COMPRESSED, &flipped);
             assert_eq!(function(&cache, 1), page(1), "{codec}, bit {bit}");
         }
+        intruder.store("integrity:1", COMPRESSED, &stored);
+        let before = COMPUTED.get();
+        assert_eq!((function(&cache, 1), COMPUTED.get()), (page(1), before), "{codec}: as it was, it is a hit");
     }
 }
 
-/// Those of this crate's values.
+/// Those of this crate's values, as they are and compressed.
 const FLAGS: u32 = 0x6D63_0000;
+const COMPRESSED: u32 = FLAGS | 8;

@@ -91,7 +91,7 @@ fn collected(provider: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> 
 fn calls_are_counted_from_before_the_provider_and_once_however_often_it_is_enabled() {
     let mut server = Memcached::start();
     let cache = server.cache();
-    // A miss and a hit nobody listens to yet.
+    // A miss and a hit without a listener.
     assert_eq!([(); 2].map(|()| square(&cache, 1)), [1; 2]);
 
     let (first, exporter) = provider();

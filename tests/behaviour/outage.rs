@@ -1,5 +1,6 @@
 //! A broken server changes no result and costs a bounded time.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use memocached::{Cache, ErrorKind, memcached};
@@ -12,8 +13,9 @@ fn double(cache: &Cache, n: u64, during: impl FnOnce()) -> u64 {
     n * 2
 }
 
-#[memcached(key = "outage:async_double:<n>", ttl = 60, cache = cache, skip(cache))]
-async fn async_double(cache: &Cache, n: u64) -> u64 {
+#[memcached(key = "outage:async_double:<n>", ttl = 60, cache = cache, skip(cache, computed))]
+async fn async_double(cache: &Cache, n: u64, computed: &Cell<u32>) -> u64 {
+    computed.set(computed.get() + 1);
     n * 2
 }
 
@@ -85,15 +87,17 @@ fn a_restart_between_two_calls_is_not_noticed() {
 #[tokio::test]
 async fn a_cancelled_call_leaves_no_reply_for_the_next() {
     let server = Memcached::start();
-    let cache = Cache::builder().servers(server.address()).pool_size(1).build().unwrap();
-    assert_eq!(async_double(&cache, 1).await, 2);
+    let cache = Cache::builder().servers(server.address()).pool_size(1).timeout(BOUND).build().unwrap();
+    let computed = Cell::new(0);
+    assert_eq!(async_double(&cache, 1, &computed).await, 2);
     for n in 2..100 {
         // Polled once: the request is written, the reply is not yet read.
-        let mut call = Box::pin(async_double(&cache, n));
+        let mut call = Box::pin(async_double(&cache, n, &computed));
         let polled = std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context).is_ready()));
-        let _ = polled.await;
+        assert!(!polled.await);
         drop(call);
-        assert_eq!(async_double(&cache, n - 1).await, (n - 1) * 2);
+        // Another's reply would be no hit.
+        assert_eq!((async_double(&cache, 1, &computed).await, computed.get()), (2, 1), "behind call {n}");
     }
 }
 

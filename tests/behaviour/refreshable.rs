@@ -146,9 +146,10 @@ struct Failure(u8);
     single_flight = off,
     codec = json,
     cache = &cache,
-    skip(cache)
+    skip(cache, count)
 )]
-async fn negative(cache: Cache, n: u8) -> Result<Option<u8>, Failure> {
+async fn negative(cache: Cache, count: Count, n: u8) -> Result<Option<u8>, Failure> {
+    next(&count);
     match n {
         0 => Err(Failure(n)),
         n => Ok((n > 1).then_some(n)),
@@ -156,7 +157,7 @@ async fn negative(cache: Cache, n: u8) -> Result<Option<u8>, Failure> {
 }
 
 #[tokio::test]
-async fn functions_that_own_their_data() {
+async fn functions_that_own_their_data_compute_once() {
     let (cache, count) = (Cache::embedded(), Count::default());
     let both = || (cache.clone(), Arc::clone(&count));
     for _ in 0..2 {
@@ -187,7 +188,7 @@ async fn functions_that_own_their_data() {
 }
 
 #[tokio::test]
-async fn functions_that_do_not() {
+async fn functions_that_borrow_or_stay_on_their_thread_compute_once() {
     let (cache, count) = (Cache::embedded(), Count::default());
     let both = || (cache.clone(), Arc::clone(&count));
     let calls = Cell::new(0);
@@ -227,10 +228,11 @@ fn durations_may_be_read_from_arguments() {
 
 #[tokio::test]
 async fn absences_and_errors_come_back_as_they_were() {
-    let cache = Cache::embedded();
+    let (cache, count) = (Cache::embedded(), Count::default());
     for _ in 0..2 {
-        assert_eq!(negative(cache.clone(), 0).await, Err(Failure(0)));
-        assert_eq!(negative(cache.clone(), 1).await, Ok(None));
-        assert_eq!(negative(cache.clone(), 2).await, Ok(Some(2)));
+        for (n, expected) in [(0, Err(Failure(0))), (1, Ok(None)), (2, Ok(Some(2)))] {
+            assert_eq!(negative(cache.clone(), Arc::clone(&count), n).await, expected);
+        }
     }
+    assert_eq!(count.load(Ordering::Relaxed), 3, "the second time, all were hits");
 }

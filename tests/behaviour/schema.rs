@@ -207,15 +207,15 @@ fn a_type_that_has_changed_between_two_programs_is_a_miss_either_way() {
             program.env("MEMCACHED_TIMEOUT", "10s").env("MEMCACHED_CONNECT_TIMEOUT", "10s");
             program.env("MEMCACHED_SERVERS", server.address()).env("MEMCACHED_CODEC", codec);
             let printed = output(program.env("MEMCACHED_NAMESPACE", format!("{codec}.{namespace}")));
-            printed
-                .lines()
-                .filter_map(|line| line.split_once("told ").map(|told| told.1.to_owned()))
-                .collect::<Vec<_>>()
+            let told = printed.lines().filter_map(|line| line.split_once("told ").map(|told| told.1.to_owned()));
+            let told: Vec<_> = told.collect();
+            assert_eq!(told.len(), 16, "{printed}");
+            told
         };
         for (first, second) in [("before", "after"), ("after", "before")] {
             assert!(program(first, first).iter().all(|line| line.ends_with(": miss absent")));
             let same = program(first, first);
-            assert!(same.len() == 16 && same.iter().all(|line| line.ends_with(": hit ")), "{codec}: {same:#?}");
+            assert!(same.iter().all(|line| line.ends_with(": hit ")), "{codec}: {same:#?}");
             let other = program(first, second);
             assert!(other.iter().all(|line| line.ends_with(": miss schema")), "{codec}, {first} first: {other:#?}");
         }

@@ -1,4 +1,4 @@
-//! What arguments, values, servers and settings say in confidence is not told.
+//! What arguments, values, servers and settings say in confidence is not shown.
 
 use std::error::Error as _;
 use std::fmt::{Debug, Write as _};
@@ -19,7 +19,7 @@ use crate::support::asking::wait_for;
 use crate::support::memcached::Memcached;
 use crate::support::process::{again, output, role};
 
-/// In all that is told in confidence, with what a terminal would obey.
+/// In everything that is confidential, with what a terminal would obey.
 const CANARY: &str = "CANARY\u{1b}[31m\r\nCANARY\u{7}";
 
 /// All that is said to `tracing`, at every level and by every crate.
@@ -198,8 +198,8 @@ const ANSWERS: [&str; 8] = [
 ];
 
 #[test]
-fn what_is_told_in_confidence_is_nowhere_to_be_seen() {
-    const TEST: &str = "behaviour::secrets::what_is_told_in_confidence_is_nowhere_to_be_seen";
+fn secrets_appear_in_no_span_event_error_setting_or_metric() {
+    const TEST: &str = "behaviour::secrets::secrets_appear_in_no_span_event_error_setting_or_metric";
     if role().is_none() {
         output(&mut again(TEST, "child"));
         return;
@@ -232,9 +232,7 @@ fn what_is_told_in_confidence_is_nowhere_to_be_seen() {
         found.iter().for_each(&mut show);
     }
     for servers in ["memcache://user:CANARY@127.0.0.1:1", "user:CANARY@host", "tcp://CANARY@127.0.0.1:x"] {
-        if let Err(error) = builder().servers(servers).build() {
-            show(&error);
-        }
+        show(&builder().servers(servers).build().unwrap_err());
     }
     for password in ["CANARY CANARY", "CANARY\r\n"] {
         show(&builder().credentials("user", password).build().unwrap_err());

@@ -1,5 +1,5 @@
 //! Every way to a server: by name, by address, through a socket, through TLS,
-//! with a password. And who is not let in, or not trusted.
+//! with a password. And peers that are refused, or not trusted.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn a_server_is_found_by_name() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_an_error_that_repeats_it() {
+fn a_name_without_an_address_is_an_error_that_repeats_it() {
     let errors = refusals(&of("no-such-host.invalid"));
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Connect);
@@ -119,8 +119,8 @@ fn only_tls(mut sent: &[u8]) -> Vec<u8> {
 
 const HANDSHAKE: u8 = 22;
 
-/// Why there is a refusal to ask this server, of which not a word in plain
-/// text is sent, and no command.
+/// Asserts that clients refuse to ask this server: not a word in plain text is
+/// sent, and no command.
 fn distrusted(server: &Memcached, authority: &str) {
     let tap = Tap::before(server.port);
     let servers = format!("tls://localhost:{}", tap.port);
@@ -133,19 +133,19 @@ fn distrusted(server: &Memcached, authority: &str) {
 }
 
 #[test]
-fn a_server_certified_by_another_authority_is_told_nothing() {
+fn a_server_certified_by_another_authority_hears_no_command() {
     let (authority, other) = (Authority::new(), Authority::new());
     distrusted(&behind_tls(&authority, &["localhost"], Until::Later, &[]), &other.file());
 }
 
 #[test]
-fn a_server_whose_certificate_has_expired_is_told_nothing() {
+fn a_server_whose_certificate_has_expired_hears_no_command() {
     let authority = Authority::new();
     distrusted(&behind_tls(&authority, &["localhost"], Until::LongAgo, &[]), &authority.file());
 }
 
 #[test]
-fn a_server_certified_under_another_name_is_told_nothing() {
+fn a_server_certified_under_another_name_hears_no_command() {
     let authority = Authority::new();
     distrusted(&behind_tls(&authority, &["elsewhere.example", "127.0.0.1"], Until::Later, &[]), &authority.file());
 }
@@ -185,7 +185,7 @@ fn the_systems_authorities_do_not_vouch_for_a_servers_own() {
 }
 
 #[test]
-fn a_server_that_wants_tls_gives_an_error_to_who_speaks_plainly() {
+fn a_server_that_wants_tls_is_an_error_without_it() {
     let authority = Authority::new();
     let server = behind_tls(&authority, &["localhost"], Until::Later, &[]);
     // It waits for more of a greeting than clients without TLS have to say.
@@ -213,14 +213,14 @@ fn a_server_that_wants_a_certificate_is_shown_one_or_is_not_asked() {
     }
 }
 
-/// memcached that lets in who says this.
+/// memcached that lets in clients with these passwords.
 fn behind_password(folder: &Folder, arguments: &[&str]) -> Memcached {
     let file = folder.write("users", "joe:c0rrect\nann:other\n");
     Memcached::on("127.0.0.1", &[&["-Y", &file], arguments].concat())
 }
 
 #[test]
-fn who_knows_the_password_is_served() {
+fn a_client_with_the_password_is_served() {
     let folder = Folder::new();
     let server = behind_password(&folder, &[]);
     for protocol in [memocached::Protocol::Auto, memocached::Protocol::Meta, memocached::Protocol::Ascii] {
@@ -231,7 +231,7 @@ fn who_knows_the_password_is_served() {
 }
 
 #[test]
-fn who_does_not_know_the_password_is_told_so_and_it_is_not_repeated() {
+fn a_client_with_a_wrong_password_is_refused_and_it_is_not_repeated() {
     let folder = Folder::new();
     let server = behind_password(&folder, &[]);
     let builder = of(&server.address());
@@ -241,7 +241,7 @@ fn who_does_not_know_the_password_is_told_so_and_it_is_not_repeated() {
         builder.clone().protocol(memocached::Protocol::Meta),
         builder.clone().credentials("joe", "wr0ng"),
         builder.clone().credentials("joe", "wr0ng").protocol(memocached::Protocol::Ascii),
-        builder.credentials("nobody", "wr0ng"),
+        builder.credentials("eve", "wr0ng"),
     ] {
         let errors = refusals(&builder);
         assert_eq!(kinds(&errors), [ErrorKind::Unauthenticated; 2], "{builder:?}");
@@ -256,7 +256,7 @@ fn who_does_not_know_the_password_is_told_so_and_it_is_not_repeated() {
 }
 
 #[test]
-fn storing_without_a_password_is_told_as_such() {
+fn storing_without_a_password_is_unauthenticated() {
     let folder = Folder::new();
     let server = behind_password(&folder, &[]);
     // The server takes a `set` for the password.

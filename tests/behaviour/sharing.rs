@@ -44,7 +44,7 @@ fn cube(n: u64) -> u64 {
 fn functions_use_the_cache_that_was_installed_last() {
     if role().is_none() {
         let test = "behaviour::sharing::functions_use_the_cache_that_was_installed_last";
-        // Nobody listens there: what is not installed is not asked.
+        // There is no listener: what is not installed is not asked.
         output(again(test, "child").env("MEMCACHED_SERVERS", "127.0.0.1:1"));
         return;
     }
@@ -93,7 +93,7 @@ fn kept_as_written(cache: &Cache, n: u64) -> u64 {
 }
 
 #[test]
-fn the_server_is_told_the_ttl_in_each_of_its_forms() {
+fn the_server_gets_the_ttl_in_each_of_its_forms() {
     let server = Memcached::start();
     let cache = server.cache();
     let ttl = |key: &str| server.command(&format!("mg {key} t"))[4..].parse::<i64>().unwrap();

@@ -17,6 +17,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::support::asking::eventually;
 use crate::support::memcached::Memcached;
 use crate::support::process::{again, output, role};
 use crate::support::receiver::{Receiver, all};
@@ -136,9 +137,9 @@ fn square(cache: &Cache, n: u64) -> u64 {
 }
 
 #[test]
-fn a_miss_and_a_hit() {
+fn a_miss_and_a_hit_tell_what_they_did() {
     let server = Memcached::start();
-    let Some(trace) = traced("a_miss_and_a_hit", &[&server], |servers| {
+    let Some(trace) = traced("a_miss_and_a_hit_tell_what_they_did", &[&server], |servers| {
         let cache = cache(&servers[0]);
         info_span!("outer").in_scope(|| (square(&cache, 4), square(&cache, 4)));
     }) else {
@@ -285,15 +286,11 @@ fn leads_and_waits(leader: &Cache, other: &Cache, waited: impl Fn() -> bool) {
     on_tokio(async {
         let leads = call(leader).instrument(info_span!("leads"));
         let waits = async {
-            while !began.load(Ordering::Relaxed) {
-                tokio::task::yield_now().await;
-            }
+            eventually("the leader", async || began.load(Ordering::Relaxed).then_some(())).await;
             call(other).instrument(info_span!("waits")).await
         };
         let opens = async {
-            while !waited() {
-                tokio::task::yield_now().await;
-            }
+            eventually("the other to wait", async || waited().then_some(())).await;
             gate.notify_one();
         };
         tokio::join!(leads, waits, opens);
@@ -301,9 +298,9 @@ fn leads_and_waits(leader: &Cache, other: &Cache, waited: impl Fn() -> bool) {
 }
 
 #[test]
-fn who_waits_in_the_same_process_is_linked_to_the_leader() {
+fn a_call_that_waits_in_the_same_process_is_linked_to_the_leader() {
     let server = Memcached::start();
-    let Some(trace) = traced("who_waits_in_the_same_process_is_linked_to_the_leader", &[&server], |servers| {
+    let Some(trace) = traced("a_call_that_waits_in_the_same_process_is_linked_to_the_leader", &[&server], |servers| {
         let cache = cache(&servers[0]);
         leads_and_waits(&cache, &cache, || WAITS.load(Ordering::Relaxed) > 0);
     }) else {
@@ -322,11 +319,13 @@ fn who_waits_in_the_same_process_is_linked_to_the_leader() {
 }
 
 #[test]
-fn who_waits_for_another_process_asks_below_the_time_it_waits() {
+fn a_call_that_waits_for_another_process_has_its_questions_below_its_wait() {
     let server = Memcached::start();
-    let Some(trace) = traced("who_waits_for_another_process_asks_below_the_time_it_waits", &[&server], |servers| {
-        leads_and_waits(&cache(&servers[0]), &cache(&servers[0]), || LOOKUPS_SINCE.load(Ordering::Relaxed) > 1);
-    }) else {
+    let Some(trace) =
+        traced("a_call_that_waits_for_another_process_has_its_questions_below_its_wait", &[&server], |servers| {
+            leads_and_waits(&cache(&servers[0]), &cache(&servers[0]), || LOOKUPS_SINCE.load(Ordering::Relaxed) > 1);
+        })
+    else {
         return;
     };
     let get = format!("get {}", server.address());
@@ -351,9 +350,11 @@ fn a_refresh_behind_a_call_is_linked_to_it_and_no_child() {
             entry.invalidate().await.unwrap();
             call().instrument(info_span!("outer")).await;
             gate.notify_one();
-            while entry.get().await.unwrap() != Some(2) {
+            eventually("a new value", async || {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+                (entry.get().await.unwrap() == Some(2)).then_some(())
+            })
+            .await;
         });
     }) else {
         return;
@@ -372,12 +373,14 @@ fn a_refresh_behind_a_call_is_linked_to_it_and_no_child() {
 }
 
 #[test]
-fn what_was_survived_is_the_servers_error_and_not_the_functions() {
+fn an_error_that_was_survived_is_the_servers_and_not_the_functions() {
     let mut server = Memcached::start();
     server.kill();
-    let Some(trace) = traced("what_was_survived_is_the_servers_error_and_not_the_functions", &[&server], |servers| {
-        assert_eq!(square(&cache(&servers[0]), 4), 16);
-    }) else {
+    let Some(trace) =
+        traced("an_error_that_was_survived_is_the_servers_and_not_the_functions", &[&server], |servers| {
+            assert_eq!(square(&cache(&servers[0]), 4), 16);
+        })
+    else {
         return;
     };
     let site = trace.one("square");

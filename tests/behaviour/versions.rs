@@ -1,5 +1,5 @@
-//! Two versions of a program run at once, with a type each for what they keep
-//! under the same keys.
+//! Two versions of a program run at once, each with a type of its own for what
+//! they keep under the same keys.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -102,25 +102,25 @@ fn two_programs_that_alternate_compute_each_value_once_each() {
 
 /// On caches of their own, as in two processes.
 #[test]
-fn a_thousand_calls_in_turn_are_hits_with_one_request_more_for_who_came_second() {
+fn a_thousand_calls_in_turn_are_hits_with_one_more_request_for_the_second_version() {
     let server = Memcached::start();
     let (first, second) = (server.cache(), server.cache());
     let mut computed = [0; 2];
     for call in 0..1_000 {
-        old::user(&first, call % 10, || computed[0] += 1);
-        new::user(&second, call % 10, || computed[1] += 1);
+        assert_eq!(old::user(&first, call % 10, || computed[0] += 1).id, call % 10);
+        assert_eq!(new::user(&second, call % 10, || computed[1] += 1).name, "x");
     }
     assert_eq!(computed, [10, 10]);
     assert_eq!(server.stat("cmd_set"), 20);
     let before = server.stat("cmd_get");
     old::user(&first, 1, hit);
-    assert_eq!(server.stat("cmd_get") - before, 1, "who came first asks once");
+    assert_eq!(server.stat("cmd_get") - before, 1, "the first version asks once");
     new::user(&second, 1, hit);
     assert_eq!(server.stat("cmd_get") - before, 3);
 }
 
 #[test]
-fn a_third_version_has_a_place_of_its_own() {
+fn a_third_version_has_a_value_of_its_own() {
     let server = Memcached::start();
     for cache in [server.cache(), Cache::embedded()] {
         let mut computed = 0;
@@ -153,12 +153,12 @@ fn what_either_version_deletes_or_puts_is_gone_for_both() {
         fill();
         assert!(old::user_entry(&cache, 7).delete().unwrap());
         assert_eq!(new::user_entry(&cache, 7).get().unwrap(), None);
-        both_compute("a delete by who came first");
+        both_compute("a delete by the first version");
         assert!(old::user_entry(&cache, 7).delete().unwrap());
         fill();
         assert!(new::user_entry(&cache, 7).delete().unwrap());
         assert_eq!(old::user_entry(&cache, 7).get().unwrap(), None);
-        both_compute("a delete by who came second");
+        both_compute("a delete by the second version");
         assert!(new::user_entry(&cache, 7).invalidate().unwrap());
         both_compute("an invalidation");
 
@@ -195,7 +195,7 @@ fn an_invalidated_value_is_computed_anew_by_both_behind_its_time() {
 }
 
 #[test]
-fn a_value_computed_aside_before_a_delete_is_no_hit_after_it() {
+fn the_second_versions_value_from_before_a_delete_is_no_hit_after_it() {
     let server = Memcached::start();
     let embedded = Cache::embedded();
     for (theirs, cache) in [(server.cache(), server.cache()), (embedded.clone(), embedded)] {
@@ -212,7 +212,7 @@ fn a_value_computed_aside_before_a_delete_is_no_hit_after_it() {
 }
 
 #[test]
-fn who_asks_after_a_delete_is_not_given_what_was_begun_before_it() {
+fn a_call_after_a_delete_does_not_get_what_was_begun_before_it() {
     let server = Memcached::start();
     let (theirs, cache) = (server.cache(), server.cache());
     let mut computed = 0;
@@ -230,22 +230,24 @@ fn who_asks_after_a_delete_is_not_given_what_was_begun_before_it() {
 }
 
 #[test]
-fn who_asks_meanwhile_waits_for_the_one_that_computes_aside() {
+fn a_call_waits_for_another_that_computes_the_second_versions_value() {
     let server = Memcached::start();
     let (cache, elsewhere) = (server.cache(), server.cache());
     old::user(&cache, 6, || {});
     std::thread::scope(|scope| {
-        new::user(&cache, 6, || {
+        let mut others = Vec::new();
+        let computed = new::user(&cache, 6, || {
             let before = server.stat("cmd_get");
-            scope.spawn(|| new::user(&cache, 6, hit));
-            scope.spawn(|| new::user(&elsewhere, 6, hit));
+            others.extend([&cache, &elsewhere].map(|cache| scope.spawn(move || new::user(cache, 6, hit))));
             until("both to ask in both places", || (server.stat("cmd_get") >= before + 4).then_some(()));
         });
+        assert_eq!(computed.name, "x");
+        others.into_iter().for_each(|other| assert_eq!(other.join().unwrap(), computed));
     });
 }
 
 #[test]
-fn what_is_aside_is_kept_in_this_process_too() {
+fn the_second_versions_value_is_kept_near_too() {
     let server = Memcached::start();
     let (theirs, cache) = (server.cache(), server.cache());
     old::near(&theirs, 1, || {});
@@ -257,7 +259,7 @@ fn what_is_aside_is_kept_in_this_process_too() {
 }
 
 #[tokio::test]
-async fn async_functions_have_their_places_aside_too() {
+async fn async_functions_of_two_versions_compute_once_each() {
     let server = Memcached::start();
     for cache in [server.cache(), Cache::embedded()] {
         let mut computed = 0;

@@ -1,7 +1,7 @@
 //! Every way of asking a server: both clients, and a memoized function.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memocached::{AsyncClient, Builder, Cache, Client, Error, memcached};
 
@@ -20,13 +20,26 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
+/// Waits for something that other tasks or another process see to, as
+/// [`until`](super::memcached::until) does.
+pub(crate) async fn eventually<T>(what: &str, mut happened: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = happened().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[memcached(key = "asking:memoized:<n>", ttl = 60, cache = cache, skip(cache, computed))]
 fn memoized(cache: &Cache, computed: &Cell<u32>, n: u32) -> u32 {
     computed.set(computed.get() + 1);
     n + 1
 }
 
-/// Asks in every way, and has to be answered.
+/// Asks in every way, and asserts that each is answered.
 pub(crate) fn is_served(cache: &Cache) {
     let client = Client::of(cache);
     client.delete("asking:memoized:1").unwrap();
@@ -44,8 +57,8 @@ pub(crate) fn is_served(cache: &Cache) {
     assert_eq!(computed.get(), 1, "cached");
 }
 
-/// Asks with each client, the first that the servers hear of it; neither may
-/// be answered. A memoized function computes.
+/// The errors of each client's first question. A memoized function computes all
+/// the same.
 pub(crate) fn refusals(builder: &Builder<Cache>) -> [Error; 2] {
     let cache = || builder.clone().build().unwrap();
     let blocking = Client::of(&cache()).get::<String>("asking:blocking").unwrap_err();

@@ -6,7 +6,7 @@ use rcgen::{
 
 use super::folder::Folder;
 
-/// An authority that nobody trusts unless told to.
+/// An authority that no system trusts by itself.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: Folder,
@@ -38,7 +38,7 @@ impl Authority {
         self.folder.write("authority.pem", &self.issuer.pem())
     }
 
-    /// Certifies that somebody has these names.
+    /// Certifies that the holder of the key has these names.
     pub(crate) fn certify(&self, names: &[&str], until: Until) -> Certified {
         let mut params = params(names, names[0]);
         if matches!(until, Until::LongAgo) {

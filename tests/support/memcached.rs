@@ -27,8 +27,8 @@ impl Memcached {
         server
     }
 
-    /// As [`Memcached::start`], on this address and with further arguments. The
-    /// server listens; what it answers, and to whom, is for them to say.
+    /// Starts a server on this address with further arguments, and waits until it
+    /// listens; these arguments say which clients it answers.
     pub(crate) fn on(address: &str, arguments: &[&str]) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +109,7 @@ impl Memcached {
         line.and_then(|number| number.trim().parse().ok()).expect("a number")
     }
 
-    /// Stops the server in its tracks; its sockets stay open.
+    /// Stops the server where it is; its sockets stay open.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
         // Its threads stop a moment after they are told to.
@@ -174,7 +174,7 @@ pub(crate) fn until<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T
 
 fn command(address: &str, port: &str) -> Command {
     let mut command = Command::new("memcached");
-    // The user counts only for root, whom memcached otherwise refuses.
+    // The user counts only for root, as which memcached otherwise does not run.
     command.args(["-p", port, "-l", address, "-U", "0", "-u", "root", "-m", "64"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command

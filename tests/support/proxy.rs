@@ -35,7 +35,7 @@ pub(crate) enum Form {
     Before(&'static [u8]),
     /// Behind it.
     After(&'static [u8]),
-    /// The reply that somebody got before, on this connection or another.
+    /// The reply before it, on this connection or another.
     Swapped,
     /// A value said to be so many bytes longer than it is, or shorter.
     Lying(i64),
@@ -120,14 +120,14 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Has faults happen as the script says, from the next reply on.
+    /// Inflicts faults as the script says, from the next reply on.
     pub(crate) fn follow(&self, script: impl Fn(u64) -> Option<Fault> + Send + Sync + 'static) {
         let mut place = self.state.script.write().unwrap_or_else(PoisonError::into_inner);
         self.state.replies.store(0, Ordering::SeqCst);
         *place = Arc::new(script);
     }
 
-    /// Has this happen to all replies but the first ones.
+    /// Inflicts this fault on all replies but the first ones.
     pub(crate) fn inflict(&self, fault: Fault, spared: u64) {
         self.follow(move |reply| (reply >= spared).then_some(fault));
     }
@@ -145,7 +145,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.is_over.store(true, Ordering::SeqCst);
-        // Has it look. Behind this, the port refuses connections.
+        // Wakes the listener. Behind this, the port refuses connections.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         let _ = self.listening.take().map(JoinHandle::join);
     }

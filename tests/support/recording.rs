@@ -21,7 +21,7 @@ impl Recording {
     /// Begins to record what this thread does.
     pub(crate) fn begin() -> Self {
         // A callsite that another thread is the first to reach just now could
-        // be taken for one nobody ever listens to, unless somebody may always.
+        // be switched off for good, unless a subscriber may always listen.
         static UNDECIDED: Once = Once::new();
         UNDECIDED.call_once(|| {
             let undecided = Registry::default().with(dynamic_filter_fn(|_, _| false));

@@ -23,7 +23,7 @@ use crate::support::proxy::{Fault, Form, Proxy};
 use crate::support::recording::{Recording, attribute, events};
 use crate::support::verbs::{About, VERBS, Verb};
 
-/// The limit of those who are told, and of those who wait in vain.
+/// The limits of callers that get an answer, and of those that wait in vain.
 const QUICK: Duration = Duration::from_secs(10);
 const IMPATIENT: Duration = Duration::from_millis(120);
 /// No call takes as long, on however busy a machine; one that waits for each

@@ -1,4 +1,4 @@
-//! Every fault, among many callers who share connections: nobody gets what is
+//! Every fault, among many callers that share connections: none gets what is
 //! another's.
 
 use std::sync::Mutex;
@@ -30,7 +30,7 @@ async fn visit(client: &AsyncClient, number: usize) -> Result<bool, Error> {
     stored.map(|()| found.is_some())
 }
 
-/// Has all visit at once; how many found their own.
+/// How many found their own, where all visit at once.
 async fn visits(client: &AsyncClient) -> usize {
     let visits = (0..TASKS).map(|number| {
         let client = client.clone();
@@ -48,17 +48,17 @@ fn survives(row: &'static Row, protocol: Protocol, proxy: &Proxy) {
     let client = AsyncClient::builder().servers(proxy.address()).protocol(protocol).pool_size(2);
     let client = client.timeout(Duration::from_millis(timeout)).retry_after(Duration::from_millis(5)).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(visits(&client));
+    until("each to find its own", || (runtime.block_on(visits(&client)) == TASKS).then_some(()));
     proxy.follow(|reply| (reply % ODDS == ODDS - 1).then_some(row.fault));
     for _ in 0..3 {
         runtime.block_on(visits(&client));
     }
     proxy.heal();
-    until("everybody to find their own", || (runtime.block_on(visits(&client)) == TASKS).then_some(()));
+    until("each to find its own", || (runtime.block_on(visits(&client)) == TASKS).then_some(()));
 }
 
 #[test]
-fn whatever_goes_wrong_in_a_crowd_nobody_gets_what_is_anothers() {
+fn whatever_goes_wrong_in_a_crowd_no_caller_gets_what_is_anothers() {
     // Where bytes are lost within a stream, what follows may by chance end as a
     // value does. TCP does not lose any; and only functions' values have a
     // checksum.

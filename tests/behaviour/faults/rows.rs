@@ -80,7 +80,7 @@ pub(super) const ROWS: [Row; 66] = [
     form(Form::Lying(-1), Then::GoOn, PROTOCOL),
     form(Form::Lying(1 << 29), Then::GoOn, Broken(Timeout)),
     form(Form::Lying(1 << 40), Then::GoOn, PROTOCOL),
-    // Who is no memcached at all.
+    // A peer that is no memcached at all.
     form(Form::Other(HTTP), Then::Close, PROTOCOL),
     form(Form::Other(TLS), Then::Close, Broken(Io)),
     form(Form::Other(BINARY), Then::Close, Broken(Io)),

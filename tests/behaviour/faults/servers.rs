@@ -135,7 +135,7 @@ fn fails(
     }
 }
 
-/// A port where nobody listens, until somebody does.
+/// A port without a listener, until there is one.
 struct Refused {
     server: Memcached,
     port: u16,
@@ -197,12 +197,12 @@ impl Outage for Killed {
 
 #[test]
 fn a_server_that_is_killed_breaks_writes_and_refuses_reads() {
-    // What only reads has been asked again, and has found nobody there.
+    // What only reads has been asked again, where there was no listener.
     let kind = |verb: &Verb| if verb.effect == Effect::None { ErrorKind::Connect } else { ErrorKind::Io };
     all_fail(|| Killed(Refused::new()), 2, kind);
 }
 
-/// A process that is stopped before anybody connects, or afterwards.
+/// A process that is stopped before clients connect, or afterwards.
 struct Frozen(Memcached, Connected);
 
 #[derive(Clone, Copy, PartialEq)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memocached::{Cache, Client, ErrorKind};
 
 use crate::support::certificates::{Authority, Until};
-use crate::support::memcached::Memcached;
+use crate::support::memcached::{Memcached, until};
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// Much longer, and much shorter than the bytes take.
@@ -76,7 +76,7 @@ fn bytes_that_come_one_by_one_through_tls_do_not_begin_the_limit_anew() {
 
     let client = Client::of(&cache(LIMIT));
     // The machine may be busy with the handshake.
-    while client.get::<Vec<u8>>("key").is_err() {}
+    until("a connection", || client.get::<Vec<u8>>("key").ok());
     is_slow.store(true, Ordering::SeqCst);
     gives_up_in_time(&client);
     // Now it is the handshake that takes so long.
