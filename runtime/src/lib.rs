@@ -73,7 +73,8 @@ pub use call::mode::{Mode, with_mode, with_mode_async};
 pub use call::site::{SiteInfo, sites};
 #[cfg(feature = "tokio")]
 pub use client::AsyncClient;
-pub use client::{CasOutcome, Client, Failures, Many, PerNode, Versioned};
+pub use client::Client;
+pub use client::outcome::{CasOutcome, Failures, Many, PerNode, Versioned};
 pub use codec::{Codec, Framing};
 pub use config::builder::{Build, Builder};
 pub use error::{Error, ErrorKind};

@@ -1,127 +1,24 @@
-//! What a client's verbs send, and what they make of the replies, without I/O:
-//! names to keys, keys to nodes, and back.
+//! The work of several keys: names to keys, keys to nodes, and replies back to
+//! names.
+//!
+//! Asks nothing: it says what to ask, and takes the replies.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cache::backend::Backend;
-use crate::client::{Failures, Many};
-use crate::codec::Codec;
+use crate::client::namespace::Prefix;
+use crate::client::outcome::{Failures, Many};
 use crate::error::Error;
 use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::store::{Places, Store};
 use crate::value::flags;
-use crate::value::item::{RawItem, ToItem};
-
-/// What stands in front of each key: the namespace and, where that can be
-/// flushed, its generation.
-#[derive(Clone, Debug)]
-pub(crate) struct Prefix<'a> {
-    pub(crate) text: Cow<'a, str>,
-    /// Bytes from which on values are compressed.
-    pub(crate) compress: Option<usize>,
-}
-
-impl Backend {
-    pub(crate) fn prefixed<'a>(&self, text: impl Into<Cow<'a, str>>) -> Prefix<'a> {
-        Prefix { text: text.into(), compress: self.settings().compress }
-    }
-}
-
-impl Prefix<'_> {
-    /// A key as the servers know it.
-    pub(crate) fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.text.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.text, name].concat()) }
-    }
-
-    pub(crate) fn store_item<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized), ttl: Ttl) -> StoreItem<'a> {
-        let (value, flags) = self.stored(value);
-        StoreItem { key: self.key(name), value, flags, ttl }
-    }
-
-    /// Bytes to put beside others, which must stay as they are.
-    pub(crate) fn fragment<'a>(&self, name: &'a str, value: &'a (impl ToItem + ?Sized)) -> StoreItem<'a> {
-        let (value, flags) = value.to_item();
-        StoreItem { key: self.key(name), value, flags, ttl: Ttl::Forever }
-    }
-
-    fn stored<'a>(&self, value: &'a (impl ToItem + ?Sized)) -> (Cow<'a, [u8]>, u32) {
-        let (value, flags) = value.to_item();
-        flags::compressed(value, flags, self.compress)
-    }
-
-    pub(crate) fn lookups(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Lookups {
-        let (places, names) = (store.places(), names.into_iter());
-        let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
-        let mut lookups = Lookups { prefix: self.text.clone().into_owned(), plan, ..Lookups::default() };
-        for name in names {
-            lookups.len += 1;
-            let key = self.key(name.as_ref());
-            match check_key(&key) {
-                Ok(()) => lookups.plan.add(places.of(&key), &key),
-                Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
-            }
-        }
-        lookups
-    }
-
-    pub(crate) fn stores<K: AsRef<str>, V: ToItem>(
-        &self,
-        store: &Store,
-        items: impl IntoIterator<Item = (K, V)>,
-        ttl: Ttl,
-    ) -> Batch {
-        let places = store.places();
-        let mut batch = Batch::new(Some(ttl));
-        for (name, value) in items {
-            let (value, flags) = self.stored(&value);
-            batch.add(&places, self, name.as_ref(), value.into_owned(), flags);
-        }
-        batch
-    }
-
-    pub(crate) fn deletes(&self, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Batch {
-        let places = store.places();
-        let mut batch = Batch::new(None);
-        for name in names {
-            batch.add(&places, self, name.as_ref(), Vec::new(), 0);
-        }
-        batch
-    }
-}
-
-/// Every name, with the same error.
-pub(crate) fn all_failed(names: impl IntoIterator<Item = impl AsRef<str>>, error: &Error) -> Failures {
-    names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect()
-}
-
-/// A value on its way to a key.
-pub(crate) struct StoreItem<'a> {
-    key: Cow<'a, str>,
-    value: Cow<'a, [u8]>,
-    flags: u32,
-    ttl: Ttl,
-}
-
-impl StoreItem<'_> {
-    pub(crate) fn request(&self, how: Write, guard: Guard) -> Request<'_> {
-        let StoreItem { key, value, flags, ttl } = self;
-        Request::Store { key, value, flags: *flags, ttl: *ttl, how, guard }
-    }
-}
-
-/// The bare bytes of a value in a codec, with the flags that other programs
-/// know them by.
-pub(crate) fn encode<T, C: Codec<T>>(codec: &C, value: &T) -> Result<RawItem, Error> {
-    let mut bytes = Vec::new();
-    codec.encode(value, &mut bytes)?;
-    Ok(RawItem { bytes, flags: codec.flags() })
-}
+use crate::value::item::ToItem;
 
 /// Several keys that are asked for at once.
 #[derive(Default)]
 pub(crate) struct Lookups {
-    prefix: String,
+    /// How many bytes of each key are not its name.
+    prefix: usize,
     len: usize,
     plan: Plan,
     /// One list for each reply.
@@ -172,6 +69,22 @@ impl Plan {
 }
 
 impl Lookups {
+    /// Keys that cannot be used fail at once.
+    pub(crate) fn new(prefix: &Prefix<'_>, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let (places, names) = (store.places(), names.into_iter());
+        let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
+        let mut lookups = Lookups { prefix: prefix.len(), plan, ..Lookups::default() };
+        for name in names {
+            lookups.len += 1;
+            let key = prefix.key(name.as_ref());
+            match check_key(&key) {
+                Ok(()) => lookups.plan.add(places.of(&key), &key),
+                Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
+            }
+        }
+        lookups
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -224,7 +137,7 @@ impl Lookups {
     }
 
     fn failed(&mut self, key: &str, error: Error) {
-        self.failed.push((key[self.prefix.len()..].to_owned(), error));
+        self.failed.push((key[self.prefix..].to_owned(), error));
     }
 
     pub(crate) fn error(&self) -> Option<&Error> {
@@ -237,7 +150,7 @@ impl Lookups {
         let mut values = HashMap::with_capacity(found.iter().map(Items::len).sum());
         for items in found {
             items.for_each(|key, item| {
-                let name = key[prefix.len()..].to_owned();
+                let name = key[prefix..].to_owned();
                 match read(item) {
                     Ok(value) => drop(values.insert(name, value)),
                     Err(error) => failed.push((name, error)),
@@ -265,6 +178,37 @@ struct Part {
 }
 
 impl Batch {
+    /// Writes these values.
+    pub(crate) fn stores<K: AsRef<str>, V: ToItem>(
+        prefix: &Prefix<'_>,
+        backend: &Backend,
+        items: impl IntoIterator<Item = (K, V)>,
+        ttl: Ttl,
+    ) -> Self {
+        let places = backend.store().places();
+        let mut batch = Batch::new(Some(ttl));
+        for (name, value) in items {
+            let (value, flags) = value.to_item();
+            let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
+            batch.add(&places, prefix, name.as_ref(), value.into_owned(), flags);
+        }
+        batch
+    }
+
+    /// Removes these values.
+    pub(crate) fn deletes(
+        prefix: &Prefix<'_>,
+        store: &Store,
+        names: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        let places = store.places();
+        let mut batch = Batch::new(None);
+        for name in names {
+            batch.add(&places, prefix, name.as_ref(), Vec::new(), 0);
+        }
+        batch
+    }
+
     fn new(ttl: Option<Ttl>) -> Self {
         Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
     }

@@ -1,0 +1,96 @@
+//! What a client does with one key, as a request says it.
+//!
+//! Knows the key's name only when the request is made.
+
+use std::borrow::Cow;
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::exchange::{Direction, Guard, Request, Ttl, Verb, Write};
+use crate::telemetry::exchange::Exchange;
+use crate::value::flags;
+use crate::value::item::{RawItem, ToItem};
+
+/// What is done with one key.
+#[derive(Clone, Debug)]
+pub(crate) enum Act<'a> {
+    Peek,
+    GetAndTouch(Ttl),
+    Store(Storing<'a>),
+    Delete,
+    Count(Direction, u64),
+    Touch(Ttl),
+}
+
+/// A value on its way, and how it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Storing<'a> {
+    value: Cow<'a, [u8]>,
+    flags: u32,
+    ttl: Ttl,
+    how: Write,
+    guard: Guard,
+}
+
+impl<'a> Act<'a> {
+    /// Writes a value.
+    pub(crate) fn store(value: &'a (impl ToItem + ?Sized), ttl: Ttl, how: Write, guard: Guard) -> Self {
+        let (value, flags) = value.to_item();
+        Act::Store(Storing { value, flags, ttl, how, guard })
+    }
+
+    /// Puts bytes beside others, whose ttl stays as it is.
+    pub(crate) fn extend(value: &'a (impl ToItem + ?Sized), how: Write) -> Self {
+        Act::store(value, Ttl::Forever, how, Guard::None)
+    }
+
+    /// Compresses a value of at least `threshold` bytes; what is put beside
+    /// other bytes stays as it is.
+    pub(crate) fn compressed(self, threshold: Option<usize>) -> Self {
+        match self {
+            Act::Store(Storing { value, flags, ttl, how: how @ (Write::Set | Write::Add | Write::Replace), guard }) => {
+                let (value, flags) = flags::compressed(value, flags, threshold);
+                Act::Store(Storing { value, flags, ttl, how, guard })
+            }
+            act => act,
+        }
+    }
+
+    /// The request that does it.
+    pub(crate) fn request<'r>(&'r self, key: &'r str) -> Request<'r> {
+        match self {
+            Act::Peek => Request::Peek { key },
+            Act::GetAndTouch(ttl) => Request::GetAndTouch { key, ttl: *ttl },
+            Act::Store(Storing { value, flags, ttl, how, guard }) => {
+                Request::Store { key, value, flags: *flags, ttl: *ttl, how: *how, guard: *guard }
+            }
+            Act::Delete => Request::Delete { key, guard: Guard::None },
+            Act::Count(direction, by) => Request::Count { key, by: *by, direction: *direction },
+            Act::Touch(ttl) => Request::Touch { key, ttl: *ttl },
+        }
+    }
+}
+
+/// The bare bytes of a value in a codec, with the flags that other programs
+/// know them by.
+///
+/// # Errors
+///
+/// If the codec has no form for the value, which is told as a failed `set`.
+pub(crate) fn encoded<T, C: Codec<T>>(codec: &C, value: &T) -> Result<RawItem, Error> {
+    let mut bytes = Vec::new();
+    match codec.encode(value, &mut bytes) {
+        Ok(()) => Ok(RawItem { bytes, flags: codec.flags() }),
+        Err(error) => {
+            Exchange::with_several(Verb::Set, None).end_all(Some(&error));
+            Err(error)
+        }
+    }
+}
+
+/// Asks for one group of counters. No group has an unprintable name, so one is
+/// asked for that the server does not know.
+pub(crate) fn stats(group: &str) -> Request<'_> {
+    let group = if group.bytes().all(|byte| byte.is_ascii_graphic()) { group } else { "unknown" };
+    Request::Stats { group }
+}

@@ -1,0 +1,119 @@
+//! What stands in front of a client's keys: the namespace and, where that can
+//! be flushed, its generation.
+//!
+//! Says what to ask the server that keeps the generation; does not ask it.
+
+use std::borrow::Cow;
+
+use crate::cache::generation::{Generation, another};
+use crate::client::act::Act;
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Guard, Outcome, Reply, Ttl, Verb, Write};
+
+/// The beginning of every key.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix<'a>(Cow<'a, str>);
+
+impl<'a> Prefix<'a> {
+    pub(crate) fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        Prefix(text.into())
+    }
+
+    /// A key as the servers know it.
+    pub(crate) fn key<'k>(&self, name: &'k str) -> Cow<'k, str> {
+        if self.0.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.0, name].concat()) }
+    }
+
+    /// How many bytes of a key are not its name.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Finds out a namespace's generation, or gives it one.
+pub(crate) struct Settling<'a> {
+    generation: &'a Generation,
+    key: String,
+    /// The generation, if there is none yet.
+    number: u64,
+    step: Step,
+}
+
+enum Step {
+    Read,
+    Add,
+    /// Another client has added one first.
+    ReadAgain,
+}
+
+impl<'a> Settling<'a> {
+    pub(crate) fn new(generation: &'a Generation) -> Self {
+        Settling { generation, key: generation.key(), number: another(), step: Step::Read }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What to ask next about the [key](Self::key).
+    pub(crate) fn question(&self) -> (Verb, Act<'_>) {
+        match self.step {
+            Step::Read | Step::ReadAgain => (Verb::Get, Act::Peek),
+            Step::Add => (Verb::Add, Act::store(&self.number, Ttl::Forever, Write::Add, Guard::None)),
+        }
+    }
+
+    /// Takes the answer; gives the prefix unless there is more to ask.
+    ///
+    /// # Errors
+    ///
+    /// If the generation cannot be found out.
+    pub(crate) fn answered(&mut self, outcome: Outcome) -> Result<Option<Prefix<'a>>, Error> {
+        let number = match self.step {
+            Step::Read => self.generation.read(outcome)?,
+            Step::Add => (outcome? == Reply::Done).then_some(self.number),
+            Step::ReadAgain => Some(self.generation.read(outcome)?.ok_or_else(unsettled)?),
+        };
+        self.step = if let Step::Read = self.step { Step::Add } else { Step::ReadAgain };
+        Ok(number.map(|number| Prefix::new(self.generation.learn(number))))
+    }
+}
+
+/// Gives a namespace another generation.
+pub(crate) struct Flush<'a> {
+    generation: &'a Generation,
+    key: String,
+    number: u64,
+}
+
+impl<'a> Flush<'a> {
+    /// # Errors
+    ///
+    /// If the namespace has no generation.
+    pub(crate) fn new(generation: Option<&'a Generation>) -> Result<Self, Error> {
+        let generation = generation.ok_or_else(not_flushable)?;
+        Ok(Flush { generation, key: generation.key(), number: another() })
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn act(&self) -> Act<'_> {
+        Act::store(&self.number, Ttl::Forever, Write::Set, Guard::None)
+    }
+
+    /// Takes the new generation for this client's own.
+    pub(crate) fn done(self) {
+        self.generation.learn(self.number);
+    }
+}
+
+fn not_flushable() -> Error {
+    let message = "the namespace cannot be flushed: build the client with `flushable_namespace`";
+    Error::new(ErrorKind::Configuration, message)
+}
+
+fn unsettled() -> Error {
+    Error::new(ErrorKind::Server, "the namespace's generation is gone as soon as it is stored")
+}
