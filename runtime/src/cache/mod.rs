@@ -1,6 +1,7 @@
 //! The handle of a cache that memoized functions use.
 
 pub(crate) mod backend;
+mod builder;
 pub(crate) mod generation;
 pub(crate) mod global;
 pub(crate) mod near;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use crate::cache::backend::Backend;
 use crate::cache::near::Near;
-use crate::call::freshness::Jitter;
 use crate::codec::Standard;
-use crate::config::builder::Builder;
-use crate::config::{Record, Settings};
+use crate::config::builder::sealed::{Checked, FromSettings};
+use crate::config::builder::{Build, Builder};
+use crate::config::jitter::Jitter;
+use crate::config::{Settings, Shown};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 use crate::random::Random;
@@ -152,11 +154,19 @@ impl Cache {
     }
 
     pub(crate) fn records_keys(&self) -> bool {
-        self.backend.settings().record != Record::Nothing
+        self.backend.settings().record != Shown::Nothing
     }
 
     pub(crate) fn records_values(&self) -> bool {
-        self.backend.settings().record == Record::Values
+        self.backend.settings().record == Shown::Values
+    }
+}
+
+impl Build for Cache {}
+
+impl FromSettings for Cache {
+    fn from_settings(Checked(settings): Checked) -> Result<Self, Error> {
+        Cache::new(settings)
     }
 }
 

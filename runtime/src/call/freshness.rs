@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::config::jitter::Jitter;
 use crate::exchange::{Item, Ttl};
 
 /// What a site has chosen for one call.
@@ -53,22 +54,6 @@ pub(crate) enum Age {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The largest share by which a ttl is shortened, in percent, so that values
-/// stored together do not expire together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Jitter(pub(crate) u8);
-
-impl Jitter {
-    /// A value keeps at least half of the time that was asked for.
-    pub(crate) const MOST: u8 = 50;
-}
-
-impl Default for Jitter {
-    fn default() -> Self {
-        Jitter(10)
-    }
-}
 
 impl Freshness {
     pub(crate) fn of(ttl: Ttl) -> Self {

@@ -23,7 +23,8 @@ use crate::client::caller::Caller;
 use crate::client::outcome::{CasOutcome, Failures, Many, PerNode, Versioned};
 use crate::codec::Codec;
 use crate::config::Settings;
-use crate::config::builder::{Build, Builder, Sealed};
+use crate::config::builder::sealed::{Checked, FromSettings};
+use crate::config::builder::{Build, Builder};
 use crate::error::Error;
 use crate::exchange::{Direction, Guard, Request, Ttl, Verb, Write};
 use crate::value::item::{FromItem, ToItem};
@@ -87,7 +88,7 @@ macro_rules! client {
             /// If a variable has a value that cannot be used; the error names
             /// it.
             pub fn from_env() -> Result<Self, Error> {
-                Self::from_settings(Sealed(Settings::from_env()?))
+                Self::from_settings(Checked(Settings::from_env()?))
             }
 
             /// Begins with the defaults that an empty environment means.
@@ -429,9 +430,11 @@ macro_rules! client {
             }
         }
 
-        impl Build for $client {
-            fn from_settings(settings: Sealed) -> Result<Self, Error> {
-                Ok($client($caller::new(Backend::new(settings.0)?)))
+        impl Build for $client {}
+
+        impl FromSettings for $client {
+            fn from_settings(Checked(settings): Checked) -> Result<Self, Error> {
+                Ok($client($caller::new(Backend::new(settings)?)))
             }
         }
 

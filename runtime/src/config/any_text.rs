@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::environment::{VARIABLES, strange};
-use super::{LARGEST_NEAR, LONGEST_CREDENTIAL, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Secret, Settings};
-use crate::call::freshness::Jitter;
+use super::{LARGEST_NEAR, LONGEST_CREDENTIAL, Password, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Settings};
+use crate::config::jitter::Jitter;
 use crate::error::ErrorKind;
 use crate::exchange::Ttl;
 use crate::server::Server;
@@ -49,7 +49,7 @@ fn within_bounds(settings: &Settings) {
     assert!(settings.username.as_deref().is_none_or(|name| printable(name) && name.len() <= LONGEST_CREDENTIAL));
     // The password is sent behind the user's name, and a line's end behind it.
     let ends = |c: char| c == ' ' || c.is_control();
-    let password = settings.password.as_ref().map(Secret::text);
+    let password = settings.password.as_ref().map(Password::text);
     assert!(password.is_none_or(|text| !text.contains(ends) && text.len() <= LONGEST_CREDENTIAL));
     for server in &settings.servers {
         let again: Server = server.to_string().parse().expect("what is shown can be written");

@@ -3,19 +3,15 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::cache::Cache;
-use crate::call::freshness::Jitter;
 #[cfg(feature = "memcache")]
 use crate::cluster::discovery::Discovery;
-use crate::codec::Standard;
 use crate::config::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Settings};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::Ttl;
 #[cfg(feature = "memcache")]
 use crate::server::Server;
 use crate::server::{Distribution, Failover, Protocol};
 
-/// Builds a [`Cache`], a [`Client`](crate::Client) or an
+/// Builds a [`Cache`](crate::Cache), a [`Client`](crate::Client) or an
 /// [`AsyncClient`](crate::AsyncClient); begins with the defaults that an empty
 /// environment means.
 ///
@@ -42,20 +38,20 @@ pub struct Builder<T> {
     target: PhantomData<T>,
 }
 
-/// What a [`Builder`] can build.
-pub trait Build: Sized {
-    #[doc(hidden)]
-    fn from_settings(settings: Sealed) -> Result<Self, Error>;
-}
+/// What a [`Builder`] can build: a cache or a client, and nothing else.
+pub trait Build: sealed::FromSettings {}
 
-/// Settings that nobody outside of the crate can make.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Sealed(pub(crate) Settings);
+/// Keeps [`Build`] to this crate.
+pub(crate) mod sealed {
+    use crate::config::Settings;
+    use crate::error::Error;
 
-impl Build for Cache {
-    fn from_settings(settings: Sealed) -> Result<Self, Error> {
-        Cache::new(settings.0)
+    /// Settings, which other crates cannot make.
+    #[derive(Debug)]
+    pub struct Checked(pub(crate) Settings);
+
+    pub trait FromSettings: Sized {
+        fn from_settings(settings: Checked) -> Result<Self, Error>;
     }
 }
 
@@ -212,63 +208,20 @@ impl<T: Build> Builder<T> {
     /// If a setting cannot be used; the error says which and why.
     pub fn build(self) -> Result<T, Error> {
         let settings = self.settings.map_err(|message| Error::new(ErrorKind::Configuration, message))?;
-        T::from_settings(Sealed(settings))
+        T::from_settings(sealed::Checked(settings))
     }
 
-    fn positive(self, name: &str, duration: Duration, set: impl FnOnce(&mut Settings)) -> Self {
+    /// Sets a duration, which must not be zero.
+    pub(crate) fn positive(self, name: &str, duration: Duration, set: impl FnOnce(&mut Settings)) -> Self {
         self.with(|settings| {
             set(settings);
             if duration.is_zero() { Err(format!("{name} must be more than zero")) } else { Ok(()) }
         })
     }
 
-    fn with(self, set: impl FnOnce(&mut Settings) -> Result<(), String>) -> Self {
+    /// Sets something unless there has been a mistake.
+    pub(crate) fn with(self, set: impl FnOnce(&mut Settings) -> Result<(), String>) -> Self {
         let set = |mut settings| set(&mut settings).map(|()| settings);
         Builder { settings: self.settings.and_then(set), target: PhantomData }
-    }
-}
-
-impl Builder<Cache> {
-    /// By how many percent of their ttl values end earlier at most, by chance,
-    /// so that what was stored together does not end together: 10 unless told
-    /// otherwise, at most 50; 0 has all end at their time. Whole seconds are
-    /// kept, rounded up, so that short ttls stay as they are.
-    pub fn jitter(self, percent: u8) -> Self {
-        self.with(|settings| {
-            settings.jitter = Jitter(percent);
-            if percent > Jitter::MOST {
-                Err(format!("jitter must be at most {} percent", Jitter::MOST))
-            } else {
-                Ok(())
-            }
-        })
-    }
-
-    /// How long values are kept where the attribute has no `ttl`.
-    pub fn ttl(self, ttl: Duration) -> Self {
-        self.positive("ttl", ttl, |settings| settings.ttl = Ttl::For(ttl))
-    }
-
-    /// Signs what is stored with this secret, of at least 32 bytes, and takes
-    /// nothing else for a value: who can write to the servers but does not know
-    /// it can forge none. All who are to share values need the same.
-    /// `codec = text`, whose bytes are for other programs, is not signed.
-    #[cfg(feature = "authenticated")]
-    pub fn auth_key(self, secret: impl AsRef<[u8]>) -> Self {
-        self.with(|settings| {
-            let secret = crate::value::signature::Secret::new(secret.as_ref());
-            settings.auth_key = Some(secret.ok_or("auth_key must have at least 32 bytes")?);
-            Ok(())
-        })
-    }
-
-    /// The codec where the attribute names none: `bincode`, `postcard` or
-    /// `json`, as far as the features are enabled.
-    pub fn codec(self, name: impl AsRef<str>) -> Self {
-        self.with(|settings| {
-            let unknown = || format!("{:?} is no codec; accepted: {}", name.as_ref(), Standard::FORM);
-            settings.codec = Some(Standard::named(name.as_ref()).ok_or_else(unknown)?);
-            Ok(())
-        })
     }
 }

@@ -109,9 +109,9 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Enabled, Record};
+    use super::super::{Enabled, Shown};
     use super::*;
-    use crate::call::freshness::Jitter;
+    use crate::config::jitter::Jitter;
     use crate::exchange::Ttl;
     use crate::server::Distribution;
 
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(read("MEMCACHED_ENABLED", "false").unwrap().enabled, Enabled::None);
         let without = ["fib", "shop::user"].map(str::to_owned).to_vec();
         assert_eq!(read("MEMCACHED_ENABLED", "-fib, -shop::user").unwrap().enabled, Enabled::Without(without));
-        assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Record::Keys);
-        assert_eq!(read("MEMCACHED_RECORD", "values").unwrap().record, Record::Values);
+        assert_eq!(read("MEMCACHED_RECORD", "keys").unwrap().record, Shown::Keys);
+        assert_eq!(read("MEMCACHED_RECORD", "values").unwrap().record, Shown::Values);
     }
 
     #[test]

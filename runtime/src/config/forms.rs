@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Enabled, Record};
-use crate::call::freshness::Jitter;
+use super::{Enabled, Shown};
+use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
 use crate::server::{Distribution, Failover, Protocol};
 
@@ -54,7 +54,7 @@ impl Accepted for Failover {
     const FORM: &'static str = "`none` or `next`";
 }
 
-impl Accepted for Record {
+impl Accepted for Shown {
     const FORM: &'static str = "`none`, `keys` or `values`";
 }
 
@@ -165,11 +165,11 @@ pub(super) fn failover(text: &str) -> Option<Failover> {
     }
 }
 
-pub(super) fn record(text: &str) -> Option<Record> {
+pub(super) fn record(text: &str) -> Option<Shown> {
     match text {
-        "none" => Some(Record::Nothing),
-        "keys" => Some(Record::Keys),
-        "values" => Some(Record::Values),
+        "none" => Some(Shown::Nothing),
+        "keys" => Some(Shown::Keys),
+        "values" => Some(Shown::Values),
         _ => None,
     }
 }

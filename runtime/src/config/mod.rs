@@ -6,16 +6,17 @@ pub(crate) mod any_text;
 pub(crate) mod builder;
 mod environment;
 mod forms;
+pub(crate) mod jitter;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::call::freshness::Jitter;
 #[cfg(feature = "memcache")]
 use crate::cluster::Plan;
 #[cfg(feature = "memcache")]
 use crate::cluster::discovery::Discovery;
 use crate::codec::Standard;
+use crate::config::jitter::Jitter;
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
@@ -26,7 +27,7 @@ use crate::net::tls::Tls;
 #[cfg(feature = "memcache")]
 use crate::node::breaker::Pauses;
 use crate::server::{Distribution, Failover, Protocol, Server};
-use crate::value::signature;
+use crate::value::signature::Secret;
 
 pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
 
@@ -59,29 +60,29 @@ pub(crate) struct Settings {
     pub(crate) codec: Option<Standard>,
     pub(crate) protocol: Protocol,
     pub(crate) username: Option<String>,
-    pub(crate) password: Option<Secret>,
+    pub(crate) password: Option<Password>,
     /// Files in PEM: authorities to trust in place of the system's, and a
     /// certificate to show with its key.
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_cert: Option<String>,
     pub(crate) tls_key: Option<String>,
     pub(crate) enabled: Enabled,
-    pub(crate) record: Record,
+    pub(crate) record: Shown,
     /// What stored values are signed with.
-    pub(crate) auth_key: Option<signature::Secret>,
+    pub(crate) auth_key: Option<Secret>,
 }
 
 /// Text that is not shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
+pub(crate) struct Password(String);
 
-impl Secret {
+impl Password {
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(not shown)")
     }
@@ -98,7 +99,7 @@ pub(crate) enum Enabled {
 
 /// What spans may show beside the key's template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Record {
+pub(crate) enum Shown {
     Nothing,
     Keys,
     /// And keys.
@@ -131,7 +132,7 @@ impl Default for Settings {
             tls_cert: None,
             tls_key: None,
             enabled: Enabled::All,
-            record: Record::Nothing,
+            record: Shown::Nothing,
             auth_key: None,
         }
     }
@@ -208,7 +209,7 @@ impl Settings {
         if text.is_empty() || text.len() > LONGEST_CREDENTIAL || text.chars().any(|c| c.is_control() || c == ' ') {
             return Err("a password of up to 250 bytes without spaces and control characters".into());
         }
-        self.password = Some(Secret(text.to_owned()));
+        self.password = Some(Password(text.to_owned()));
         Ok(())
     }
 
