@@ -147,8 +147,46 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_not_set() {
+        let default = format!("{:?}", Settings::default());
         for (name, _) in VARIABLES {
-            assert!(read(name, " ").is_ok(), "{name}");
+            assert_eq!(format!("{:?}", read(name, " ").unwrap()), default, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_variable_changes_a_setting() {
+        let samples = [
+            ("SERVERS", "a"),
+            ("DISTRIBUTION", "modula"),
+            ("FAILOVER", "next"),
+            ("NAMESPACE", "shop"),
+            ("TTL", "7m"),
+            ("JITTER", "25%"),
+            ("TIMEOUT", "7s"),
+            ("CONNECT_TIMEOUT", "7s"),
+            ("POOL_SIZE", "7"),
+            ("NEAR_SIZE", "7MiB"),
+            ("COMPRESS", "7KiB"),
+            ("CODEC", "json"),
+            ("PROTOCOL", "ascii"),
+            ("USERNAME", "joe"),
+            ("PASSWORD", "s3cret"),
+            ("TLS_CA", "/ca.pem"),
+            ("TLS_CERT", "/cert.pem"),
+            ("TLS_KEY", "/key.pem"),
+            ("ENABLED", "false"),
+            ("RECORD", "keys"),
+            ("AUTH_KEY", "ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8="),
+        ];
+        let names = samples.map(|(name, _)| format!("MEMCACHED_{name}"));
+        assert_eq!(names, VARIABLES.map(|(name, _)| name));
+        let default = format!("{:?}", Settings::default());
+        for (name, (_, value)) in names.iter().zip(samples) {
+            match read(name, value) {
+                Ok(settings) => assert_ne!(format!("{settings:?}"), default, "{name}"),
+                // What is not built in cannot be set.
+                Err(error) => assert!(error.to_string().contains("built without its feature"), "{error}"),
+            }
         }
     }
 

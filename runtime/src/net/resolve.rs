@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_once_and_then_known() {
+    fn a_name_that_was_looked_up_is_known_without_waiting() {
         let addresses = Addresses::of("localhost", 1);
         let found = addresses.get(Duration::from_secs(20)).unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback()), "{found:?}");

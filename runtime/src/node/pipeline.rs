@@ -465,9 +465,12 @@ mod tests {
         let waiting = peek(&queue);
         server.write_all(b"EN\r\nEN\r\n").await.unwrap();
         assert_eq!(waiting.await, Ok(Ok(Ok(Reply::Missing(crate::exchange::Grant::Free)))));
-        while !queue.is_closed() {
-            tokio::task::yield_now().await;
-        }
+        let closed = async {
+            while !queue.is_closed() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(MINUTE, closed).await.expect("it ends");
     }
 
     #[tokio::test(start_paused = true)]
