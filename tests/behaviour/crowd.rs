@@ -8,6 +8,7 @@ use memocached::{AsyncClient, Error, Protocol, Ttl};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
+use crate::support::asking::PATIENCE;
 use crate::support::memcached::{Memcached, until};
 
 const TASKS: u64 = 96;
@@ -54,7 +55,7 @@ async fn visits(client: &AsyncClient) -> usize {
 fn a_crowd_has_no_more_connections_than_it_may() {
     let server = Memcached::start();
     let before = server.stat("total_connections");
-    let client = client(&server, Duration::from_secs(20), Protocol::Auto);
+    let client = client(&server, PATIENCE, Protocol::Auto);
     let runtime = runtime();
     for _ in 0..20 {
         assert_eq!(runtime.block_on(visits(&client)), TASKS as usize);
@@ -63,16 +64,23 @@ fn a_crowd_has_no_more_connections_than_it_may() {
     assert!(server.stat("total_connections") - before <= 2 + 1);
 }
 
-/// Callers come and go while `disturb` runs; then each finds its own value.
-fn in_turmoil(server: &mut Memcached, protocol: Protocol, disturb: impl FnOnce(&mut Memcached)) {
-    let client = client(server, Duration::from_millis(100), protocol);
+/// Visits that found what they stored, and visits that were given up.
+#[derive(Default)]
+struct Visits {
+    found: AtomicU64,
+    left: AtomicU64,
+}
+
+/// Callers come and go while `disturb` runs, until some have found their own
+/// value and some have left; then each finds its own.
+fn in_turmoil(server: &mut Memcached, client: &AsyncClient, disturb: impl FnOnce(&mut Memcached)) {
     let runtime = runtime();
-    let over = Arc::new(AtomicBool::new(false));
+    let (over, all) = (Arc::new(AtomicBool::new(false)), Arc::<Visits>::default());
     let visitors: Vec<_> = (0..TASKS)
         .map(|number| {
-            let (client, over) = (client.clone(), Arc::clone(&over));
+            let (client, over, all) = (client.clone(), Arc::clone(&over), Arc::clone(&all));
             runtime.spawn(async move {
-                let (mut dice, mut found, mut left) = (number, 0, 0);
+                let mut dice = number;
                 while !over.load(Ordering::Relaxed) {
                     let visitor = client.clone();
                     let visit = tokio::spawn(async move { visit(&visitor, number).await });
@@ -82,42 +90,46 @@ fn in_turmoil(server: &mut Memcached, protocol: Protocol, disturb: impl FnOnce(&
                         sleep(Duration::from_micros(dice >> 54)).await;
                         visit.abort();
                     }
-                    let ended = visit.await;
-                    match ended {
-                        Ok(visited) => found += usize::from(visited.unwrap_or(false)),
+                    match visit.await {
+                        Ok(Ok(true)) => _ = all.found.fetch_add(1, Ordering::Relaxed),
+                        Ok(_) => {}
                         Err(error) => {
                             assert!(error.is_cancelled(), "a visitor panicked");
-                            left += 1;
+                            all.left.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                     // While the circuit is open, there is nothing to wait for.
                     sleep(Duration::from_micros(dice >> 56)).await;
                 }
-                (found, left)
             })
         })
         .collect();
     disturb(server);
+    until("some to find their own and some to leave", || {
+        let some = |count: &AtomicU64| count.load(Ordering::Relaxed) > 0;
+        (some(&all.found) && some(&all.left)).then_some(())
+    });
     over.store(true, Ordering::Relaxed);
-    let (mut found, mut left) = (0, 0);
     for visitor in visitors {
-        let (of_this, left_by_this) = runtime.block_on(visitor).expect("no visitor panics");
-        (found, left) = (found + of_this, left + left_by_this);
+        runtime.block_on(visitor).expect("no visitor panics");
     }
-    assert!(found > 0 && left > 0, "{found} found their own, {left} left");
-    until("each to find its own", || (runtime.block_on(visits(&client)) == TASKS as usize).then_some(()));
+    until("each to find its own", || (runtime.block_on(visits(client)) == TASKS as usize).then_some(()));
 }
 
 #[test]
 fn callers_that_leave_pass_their_replies_to_no_other() {
     for protocol in [Protocol::Meta, Protocol::Ascii] {
-        in_turmoil(&mut Memcached::start(), protocol, |_| std::thread::sleep(Duration::from_millis(400)));
+        let mut server = Memcached::start();
+        let client = client(&server, PATIENCE, protocol);
+        in_turmoil(&mut server, &client, |_| std::thread::sleep(Duration::from_millis(400)));
     }
 }
 
 #[test]
 fn a_server_that_stops_and_goes_on_gives_each_caller_its_own() {
-    in_turmoil(&mut Memcached::start(), Protocol::Auto, |server| {
+    let mut server = Memcached::start();
+    let client = client(&server, Duration::from_millis(100), Protocol::Auto);
+    in_turmoil(&mut server, &client, |server| {
         for pause in [5, 30, 150, 60, 300] {
             std::thread::sleep(Duration::from_millis(100));
             server.freeze();
@@ -129,7 +141,9 @@ fn a_server_that_stops_and_goes_on_gives_each_caller_its_own() {
 
 #[test]
 fn a_server_that_is_killed_and_restarted_gives_each_caller_its_own() {
-    in_turmoil(&mut Memcached::start(), Protocol::Auto, |server| {
+    let mut server = Memcached::start();
+    let client = client(&server, PATIENCE, Protocol::Auto);
+    in_turmoil(&mut server, &client, |server| {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(100));
             server.kill();
@@ -141,7 +155,7 @@ fn a_server_that_is_killed_and_restarted_gives_each_caller_its_own() {
 #[test]
 fn each_runtime_has_a_connection_of_its_own() {
     let server = Memcached::start();
-    let client = client(&server, Duration::from_secs(20), Protocol::Auto);
+    let client = client(&server, PATIENCE, Protocol::Auto);
     let lasting = runtime();
     let found = AtomicU64::new(0);
     std::thread::scope(|scope| {

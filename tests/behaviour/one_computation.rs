@@ -148,7 +148,7 @@ fn where_the_winner_is_killed_the_next_takes_over() {
     std::thread::sleep(Duration::from_secs(4));
     let mut others = ["threads 50 4 100", "tasks 50 4 100"].map(callers);
     others.iter_mut().for_each(Callers::start);
-    let waited = Duration::from_secs(1);
+    let waited = Duration::from_millis(300);
     std::thread::sleep(waited);
     let begun = Instant::now();
     winner.child.kill().unwrap();

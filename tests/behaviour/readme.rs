@@ -1,6 +1,6 @@
 //! What the README shows is what happens.
 
-use crate::support::process::{example, output};
+use crate::support::process::{example, fibonacci};
 
 const README: &str = include_str!("../../README.md");
 
@@ -17,7 +17,7 @@ fn lasting(text: &str) -> Vec<String> {
 #[test]
 fn the_examples_output_is_the_real_one() {
     let shown = README.split("$ cargo run --example fibonacci\n").nth(1).and_then(|rest| rest.split("```").next());
-    assert_eq!(lasting(&output(&mut example("fibonacci"))), lasting(shown.unwrap()));
+    assert_eq!(lasting(&fibonacci(&mut example("fibonacci"))), lasting(shown.unwrap()));
 }
 
 #[test]
