@@ -77,6 +77,7 @@ pub use client::Client;
 pub use client::outcome::{CasOutcome, Failures, Many, PerNode, Versioned};
 pub use codec::{Codec, Framing};
 pub use config::builder::{Build, Builder};
+pub use config::choices::Shown;
 pub use error::{Error, ErrorKind};
 pub use exchange::Ttl;
 pub use key::{Bits, KeyPart, KeyWriter};

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Standard;
+use crate::config::Enabled;
 use crate::config::builder::Builder;
+use crate::config::choices::Shown;
 use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
 
 impl Builder<Cache> {
     /// By how many percent of their ttl values end earlier at most, by chance,
     /// so that what was stored together does not end together: 10 unless told
-    /// otherwise, at most 50; 0 has all end at their time. Whole seconds are
+    /// otherwise, at most 50; with 0, all end at their time. Whole seconds are
     /// kept, rounded up, so that short ttls stay as they are.
     pub fn jitter(self, percent: u8) -> Self {
         self.with(|settings| {
@@ -26,9 +28,40 @@ impl Builder<Cache> {
         })
     }
 
-    /// How long values are kept where the attribute has no `ttl`.
-    pub fn ttl(self, ttl: Duration) -> Self {
-        self.positive("ttl", ttl, |settings| settings.ttl = Ttl::For(ttl))
+    /// How long values are kept where the attribute has no `ttl`: a
+    /// `Duration`, or [`Ttl::Forever`].
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        let ttl = ttl.into();
+        self.with(|settings| {
+            settings.ttl = ttl;
+            if ttl == Ttl::For(Duration::ZERO) { Err("ttl must be more than zero".into()) } else { Ok(()) }
+        })
+    }
+
+    /// Whether functions are cached; without it they compute each time.
+    pub fn enabled(self, enabled: bool) -> Self {
+        self.with(|settings| {
+            settings.enabled = if enabled { Enabled::All } else { Enabled::None };
+            Ok(())
+        })
+    }
+
+    /// Caches all functions but these, each given by its `name`, its path or
+    /// the last segment of that.
+    pub fn disabled_functions(self, functions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with(|settings| {
+            settings.enabled = Enabled::Without(functions.into_iter().map(Into::into).collect());
+            Ok(())
+        })
+    }
+
+    /// What spans show beside the key's template; [`Shown::Nothing`] unless
+    /// told otherwise.
+    pub fn record(self, shown: Shown) -> Self {
+        self.with(|settings| {
+            settings.record = shown;
+            Ok(())
+        })
     }
 
     /// Signs what is stored with this secret, of at least 32 bytes, and takes

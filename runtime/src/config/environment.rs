@@ -6,9 +6,7 @@
 use std::sync::Once;
 
 use super::Settings;
-use super::forms::{
-    assign, bytes, compress, distribution, enabled, failover, jitter, limit, positive, protocol, record, ttl,
-};
+use super::forms::{assign, assign_some, bytes, compress, enabled, jitter, limit, positive, ttl};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
@@ -18,10 +16,11 @@ use crate::value::signature::Secret;
 /// Sets one thing from text, or says what is accepted.
 pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
-pub(super) const VARIABLES: [(&str, Setter); 21] = [
+pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_SERVERS", Settings::set_servers),
-    ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, distribution(text))),
-    ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, failover(text))),
+    ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, text.parse().ok())),
+    ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, text.parse().ok())),
+    ("MEMCACHED_RETRY_AFTER", |settings, text| assign_some(&mut settings.retry_after, limit(text))),
     ("MEMCACHED_NAMESPACE", Settings::set_namespace),
     ("MEMCACHED_TTL", |settings, text| assign(&mut settings.ttl, ttl(text))),
     ("MEMCACHED_JITTER", |settings, text| assign(&mut settings.jitter, jitter(text))),
@@ -30,22 +29,16 @@ pub(super) const VARIABLES: [(&str, Setter); 21] = [
     ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
     ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
     ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
-    ("MEMCACHED_CODEC", |settings, text| {
-        settings.codec = Some(Standard::named(text).ok_or(Standard::FORM)?);
-        Ok(())
-    }),
-    ("MEMCACHED_PROTOCOL", |settings, text| assign(&mut settings.protocol, protocol(text))),
+    ("MEMCACHED_CODEC", |settings, text| assign_some(&mut settings.codec, Standard::named(text))),
+    ("MEMCACHED_PROTOCOL", |settings, text| assign(&mut settings.protocol, text.parse().ok())),
     ("MEMCACHED_USERNAME", Settings::set_username),
     ("MEMCACHED_PASSWORD", Settings::set_password),
     ("MEMCACHED_TLS_CA", |settings, text| set_path(&mut settings.tls_ca, text)),
     ("MEMCACHED_TLS_CERT", |settings, text| set_path(&mut settings.tls_cert, text)),
     ("MEMCACHED_TLS_KEY", |settings, text| set_path(&mut settings.tls_key, text)),
     ("MEMCACHED_ENABLED", |settings, text| assign(&mut settings.enabled, enabled(text))),
-    ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, record(text))),
-    ("MEMCACHED_AUTH_KEY", |settings, text| {
-        settings.auth_key = Some(Secret::from_text(text).ok_or(Secret::FORM)?);
-        Ok(())
-    }),
+    ("MEMCACHED_RECORD", |settings, text| assign(&mut settings.record, text.parse().ok())),
+    ("MEMCACHED_AUTH_KEY", |settings, text| assign_some(&mut settings.auth_key, Secret::from_text(text))),
 ];
 
 impl Settings {
@@ -59,7 +52,7 @@ impl Settings {
     }
 
     /// Reads the variables through `lookup`; an empty one counts as not set.
-    pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub(crate) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let mut settings = Settings::default();
         for (name, set) in VARIABLES {
             let Some(text) = lookup(name).filter(|text| !text.trim().is_empty()) else { continue };
@@ -79,12 +72,17 @@ fn set_path(place: &mut Option<String>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The names of all variables.
+pub(crate) fn names() -> Vec<&'static str> {
+    VARIABLES.iter().map(|(name, _)| *name).collect()
+}
+
 /// What to say about a variable whose name looks like one of ours and is none.
 pub(super) fn strange(name: &str) -> Option<String> {
     let ours = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"));
     // Kubernetes and Docker set these where a service is called `memcached`.
     let theirs = ["MEMCACHED_SERVICE_", "MEMCACHED_PORT_"].iter().any(|start| name.starts_with(start));
-    let known = VARIABLES.map(|(known, _)| known);
+    let known = names();
     if !ours || theirs || name == "MEMCACHED_PORT" || known.contains(&name) {
         return None;
     }
@@ -109,7 +107,8 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Enabled, Shown};
+    use super::super::Enabled;
+    use super::super::choices::Shown;
     use super::*;
     use crate::config::jitter::Jitter;
     use crate::exchange::Ttl;
@@ -125,6 +124,7 @@ mod tests {
         assert_eq!(read("MEMCACHED_DISTRIBUTION", "ketama").unwrap().distribution, Distribution::Ketama);
         assert_eq!(read("MEMCACHED_DISTRIBUTION", "rendezvous").unwrap().distribution, Distribution::Rendezvous);
         assert_eq!(read("MEMCACHED_DISTRIBUTION", "modula").unwrap().distribution, Distribution::Modula);
+        assert_eq!(read("MEMCACHED_RETRY_AFTER", "10s").unwrap().retry_after, Some(Duration::from_secs(10)));
         assert_eq!(read("MEMCACHED_NAMESPACE", "shop").unwrap().namespace, "shop");
         assert_eq!(read("MEMCACHED_TTL", "5m").unwrap().ttl, Ttl::For(Duration::from_secs(300)));
         assert_eq!(read("MEMCACHED_TTL", "forever").unwrap().ttl, Ttl::Forever);
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_used_is_named_with_what_is_accepted() {
         let long = "x".repeat(251);
-        let cases: [(&str, &str, &[&str]); 18] = [
+        let cases: &[(&str, &str, &[&str])] = &[
             (
                 "SERVERS",
                 "a list of `host`",
@@ -219,6 +219,7 @@ mod tests {
             ),
             ("DISTRIBUTION", "`ketama`, `rendezvous` or `modula`", &["Ketama", "consistent", "ketama,modula"]),
             ("FAILOVER", "`none` or `next`", &["true", "NEXT"]),
+            ("RETRY_AFTER", "a duration such as `300`", &["0", "off", "25h"]),
             ("NAMESPACE", "up to 100 printable ASCII", &["my shop", "schön", &long[..101], "a\tb"]),
             (
                 "TTL",
@@ -246,7 +247,7 @@ mod tests {
         let mut values = 0;
         for (name, accepted, wrong) in cases {
             let name = format!("MEMCACHED_{name}");
-            for value in wrong {
+            for value in *wrong {
                 values += 1;
                 let error = read(&name, value).expect_err(value);
                 assert_eq!(error.kind(), ErrorKind::Configuration);

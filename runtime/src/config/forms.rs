@@ -1,15 +1,24 @@
 //! What settings are written like.
+//!
+//! Those that are one of a few words are in `choices`.
 
 use std::time::Duration;
 
-use super::{Enabled, Shown};
+use super::Enabled;
+use crate::codec::Standard;
 use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
-use crate::server::{Distribution, Failover, Protocol};
+use crate::value::signature::Secret;
 
 /// Sets a place to a value that could be read, or says what is accepted.
 pub(super) fn assign<T: Accepted>(place: &mut T, value: Option<T>) -> Result<(), String> {
     *place = value.ok_or(T::FORM)?;
+    Ok(())
+}
+
+/// Sets a place that may be empty.
+pub(super) fn assign_some<T: Accepted>(place: &mut Option<T>, value: Option<T>) -> Result<(), String> {
+    *place = Some(value.ok_or(T::FORM)?);
     Ok(())
 }
 
@@ -38,24 +47,16 @@ impl Accepted for u64 {
     const FORM: &'static str = "a number of bytes such as `67108864`, `64MiB` or `1GiB`, from 2MiB to 64GiB";
 }
 
-impl Accepted for Distribution {
-    const FORM: &'static str = "`ketama`, `rendezvous` or `modula`";
+impl Accepted for Standard {
+    const FORM: &'static str = Standard::FORM;
+}
+
+impl Accepted for Secret {
+    const FORM: &'static str = Secret::FORM;
 }
 
 impl Accepted for Enabled {
     const FORM: &'static str = "`true`, `false`, or functions to switch off such as `-fib,-user`";
-}
-
-impl Accepted for Protocol {
-    const FORM: &'static str = "`auto`, `meta` or `ascii`";
-}
-
-impl Accepted for Failover {
-    const FORM: &'static str = "`none` or `next`";
-}
-
-impl Accepted for Shown {
-    const FORM: &'static str = "`none`, `keys` or `values`";
 }
 
 impl Accepted for Ttl {
@@ -136,40 +137,5 @@ pub(super) fn enabled(text: &str) -> Option<Enabled> {
             let names = list.split(',').map(|name| name.trim().strip_prefix('-').filter(|name| !name.is_empty()));
             names.map(|name| name.map(str::to_owned)).collect::<Option<_>>().map(Enabled::Without)
         }
-    }
-}
-
-pub(super) fn distribution(text: &str) -> Option<Distribution> {
-    match text {
-        "ketama" => Some(Distribution::Ketama),
-        "rendezvous" => Some(Distribution::Rendezvous),
-        "modula" => Some(Distribution::Modula),
-        _ => None,
-    }
-}
-
-pub(super) fn protocol(text: &str) -> Option<Protocol> {
-    match text {
-        "auto" => Some(Protocol::Auto),
-        "meta" => Some(Protocol::Meta),
-        "ascii" => Some(Protocol::Ascii),
-        _ => None,
-    }
-}
-
-pub(super) fn failover(text: &str) -> Option<Failover> {
-    match text {
-        "none" => Some(Failover::None),
-        "next" => Some(Failover::Next),
-        _ => None,
-    }
-}
-
-pub(super) fn record(text: &str) -> Option<Shown> {
-    match text {
-        "none" => Some(Shown::Nothing),
-        "keys" => Some(Shown::Keys),
-        "values" => Some(Shown::Values),
-        _ => None,
     }
 }

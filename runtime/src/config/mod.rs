@@ -4,7 +4,8 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod any_text;
 pub(crate) mod builder;
-mod environment;
+pub(crate) mod choices;
+pub(crate) mod environment;
 mod forms;
 pub(crate) mod jitter;
 
@@ -16,6 +17,7 @@ use crate::cluster::Plan;
 #[cfg(feature = "memcache")]
 use crate::cluster::discovery::Discovery;
 use crate::codec::Standard;
+use crate::config::choices::Shown;
 use crate::config::jitter::Jitter;
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
@@ -95,15 +97,6 @@ pub(crate) enum Enabled {
     None,
     /// All but these, by name or by the last segment of the path.
     Without(Vec<String>),
-}
-
-/// What spans may show beside the key's template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    Nothing,
-    Keys,
-    /// And keys.
-    Values,
 }
 
 impl Default for Settings {

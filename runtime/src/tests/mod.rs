@@ -4,6 +4,8 @@
 pub mod any_input;
 #[cfg(test)]
 mod freshness;
+#[cfg(all(test, feature = "bincode", feature = "memcache"))]
+mod settings;
 #[cfg(test)]
 pub(crate) mod shuttle_locks;
 #[cfg(all(test, feature = "memcache", feature = "tokio"))]
