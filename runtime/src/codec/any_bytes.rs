@@ -1,5 +1,6 @@
-//! What holds of any bytes that an envelope vouches for, for property tests and
-//! fuzz targets.
+//! Checks that hold for arbitrary bytes given to a codec.
+//!
+//! Property tests and fuzz targets call them; this file generates no input.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Standard;
 
-/// A bit of everything that serde knows.
+/// Covers most of serde's data model.
 #[derive(Serialize, Deserialize)]
 enum Anything {
     Nothing,
@@ -20,8 +21,8 @@ enum Anything {
     Beside(Box<Anything>, Result<u8, String>),
 }
 
-/// Panics if these bytes are read as a value that comes back as another once it
-/// has been stored; the first byte chooses what they are to be.
+/// Panics if the bytes decode to a value that changes when it is encoded and
+/// decoded again. The first byte chooses the type.
 pub(crate) fn any_bytes(codec: Standard, bytes: &[u8]) {
     let [first, bytes @ ..] = bytes else { return };
     match first % 6 {
@@ -38,9 +39,12 @@ fn comes_back<T: Serialize + DeserializeOwned>(codec: Standard, bytes: &[u8]) {
         let mut out = Vec::new();
         codec.encode(value, &mut out).is_ok().then_some(out)
     };
-    // What has no form in this codec, as a float that is no number, is not stored.
+    // A value the codec cannot represent, such as NaN in JSON, is never stored.
     let Some(once) = codec.decode(bytes).ok().and_then(|value| stored(&value)) else { return };
-    let back = codec.decode(&once).expect("what has been stored can be read");
-    let again = stored(&back).expect("what has been read can be stored");
-    assert!(super::round_trip::same(&codec.decode(&again).expect("as before"), &back), "{once:?} became {again:?}");
+    let back = codec.decode(&once).expect("an encoded value decodes");
+    let again = stored(&back).expect("a decoded value encodes");
+    assert!(
+        super::round_trip::same(&codec.decode(&again).expect("an encoded value decodes"), &back),
+        "{once:?} became {again:?}"
+    );
 }

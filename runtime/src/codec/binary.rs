@@ -1,4 +1,6 @@
-//! Bytes of bincode, read within limits.
+//! The bincode format, decoded within limits of memory and stack.
+//!
+//! Whether a value survives a round trip is checked by the codec, not here.
 
 use bincode::config::standard;
 use bincode::de::read::{BorrowReader, Reader, SliceReader};
@@ -8,14 +10,14 @@ use bincode::serde::{BorrowCompat, encode_into_std_write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::depth::{Depth, Shallow, TOO_DEEP};
+use super::depth::{Depth, ShallowWriter, TOO_DEEP};
 use super::schema;
 use crate::error::{Error, ErrorKind};
 
-const NO_SUCH_VALUE: &str = "the bytes are no value of this type";
+const NOT_A_VALUE: &str = "the bytes do not encode a value of this type";
 
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode_into_std_write(value, &mut Shallow::new(out), standard()).map(drop).map_err(Error::encode)
+    encode_into_std_write(value, &mut ShallowWriter::new(out), standard()).map(drop).map_err(Error::encode)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
@@ -24,43 +26,45 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let BorrowCompat(value) = BorrowCompat::<T>::borrow_decode(&mut decoder).map_err(refused)?;
     match decoder.reader().peek_read(1) {
         None => Ok(value),
-        Some(_) => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
+        Some(_) => Err(Error::new(ErrorKind::Decode, "bytes are left over after the value")),
     }
 }
 
-/// What a type says of the bytes it refuses may quote them.
+/// Drops messages that may quote the bytes: a type's own `Deserialize` writes them.
 fn refused(error: DecodeError) -> Error {
     match error {
         DecodeError::UnexpectedEnd { .. }
         | DecodeError::LimitExceeded
         | DecodeError::Utf8 { .. }
         | DecodeError::Other(_) => Error::decode(error),
-        _ => Error::new(ErrorKind::Decode, NO_SUCH_VALUE),
+        _ => Error::new(ErrorKind::Decode, NOT_A_VALUE),
     }
 }
 
-/// Without a limit a few bytes that claim a huge length abort the process.
-/// bincode's is part of a type, and with several of them all that decodes a
-/// value would be compiled several times. So there is one, the largest, and
-/// what these bytes may not claim is claimed beforehand.
+/// Returns a decoder that may allocate at most 16 bytes per input byte.
+///
+/// Without a limit, a few bytes that claim a huge length abort the process.
+/// bincode's limit is a const parameter, so one limit per length would compile
+/// the decoding code several times. Instead the limit is the largest one, and
+/// everything beyond the input's share is claimed up front.
 #[inline]
 fn decoder(bytes: &[u8]) -> Result<impl BorrowDecoder<'_, Context = ()>, DecodeError> {
-    // A byte can stand for a `u128`, of which bincode claims all 16.
+    // One byte can encode a `u128`, for which bincode claims all 16.
     let room = bytes.len().saturating_mul(16);
-    let mut decoder = DecoderImpl::new(Shallows::new(bytes), standard().with_limit::<{ usize::MAX }>(), ());
+    let mut decoder = DecoderImpl::new(ShallowReader::new(bytes), standard().with_limit::<{ usize::MAX }>(), ());
     decoder.claim_bytes_read(usize::MAX - room)?;
     Ok(decoder)
 }
 
-/// Bytes to be read, as far as is not too deep.
-struct Shallows<'a> {
+/// Reads bytes, and fails once the stack is too deep.
+struct ShallowReader<'a> {
     bytes: SliceReader<'a>,
     depth: Depth,
 }
 
-impl<'a> Shallows<'a> {
+impl<'a> ShallowReader<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Shallows { bytes: SliceReader::new(bytes), depth: Depth::here() }
+        ShallowReader { bytes: SliceReader::new(bytes), depth: Depth::here() }
     }
 
     #[inline]
@@ -69,14 +73,14 @@ impl<'a> Shallows<'a> {
     }
 }
 
-impl Reader for Shallows<'_> {
+impl Reader for ShallowReader<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
         self.check()?;
         self.bytes.read(bytes)
     }
 
-    // Who gets nothing here reads.
+    // A decoder that gets `None` here calls `read`, which returns the error.
     #[inline]
     fn peek_read(&mut self, n: usize) -> Option<&[u8]> {
         self.check().ok()?;
@@ -89,7 +93,7 @@ impl Reader for Shallows<'_> {
     }
 }
 
-impl<'a> BorrowReader<'a> for Shallows<'a> {
+impl<'a> BorrowReader<'a> for ShallowReader<'a> {
     #[inline]
     fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         self.check()?;

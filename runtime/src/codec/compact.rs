@@ -1,43 +1,45 @@
-//! Bytes of postcard, read within limits.
+//! The postcard format, decoded within limits of memory and stack.
+//!
+//! Whether a value survives a round trip is checked by the codec, not here.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use postcard::de_flavors::{Flavor, Slice};
 
-use super::depth::{Depth, Shallow};
+use super::depth::{Depth, ShallowWriter};
 use super::schema;
 use crate::error::{Error, ErrorKind};
 
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    postcard::to_io(value, Shallow::new(out)).map(drop).map_err(Error::encode)
+    postcard::to_io(value, ShallowWriter::new(out)).map(drop).map_err(Error::encode)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     schema::refuse_weightless::<T>()?;
-    let shallows = Shallows { bytes: Slice::new(bytes), depth: Depth::here() };
-    let mut decoder = postcard::Deserializer::from_flavor(shallows);
+    let reader = ShallowReader { bytes: Slice::new(bytes), depth: Depth::here() };
+    let mut decoder = postcard::Deserializer::from_flavor(reader);
     let value = T::deserialize(&mut decoder).map_err(Error::decode)?;
     match decoder.finalize().map_err(Error::decode)? {
         [] => Ok(value),
-        _ => Err(Error::new(ErrorKind::Decode, "bytes are left over behind the value")),
+        _ => Err(Error::new(ErrorKind::Decode, "bytes are left over after the value")),
     }
 }
 
-/// Bytes to be read, as far as is not too deep.
-struct Shallows<'a> {
+/// Reads bytes, and fails once the stack is too deep.
+struct ShallowReader<'a> {
     bytes: Slice<'a>,
     depth: Depth,
 }
 
-impl Shallows<'_> {
+impl ShallowReader<'_> {
     #[inline]
     fn check(&self) -> postcard::Result<()> {
         if self.depth.is_too_deep() { Err(postcard::Error::SerdeDeCustom) } else { Ok(()) }
     }
 }
 
-impl<'a> Flavor<'a> for Shallows<'a> {
+impl<'a> Flavor<'a> for ShallowReader<'a> {
     type Remainder = &'a [u8];
     type Source = &'a [u8];
 

@@ -1,51 +1,54 @@
-//! How deep in itself a value may be, for its encoding and decoding to fit on
-//! any stack.
+//! The limit on how deeply a value may nest, so that encoding and decoding it
+//! fit on any stack.
 //!
-//! What descends reads or writes a byte at each level, so the depth is looked
-//! at there, by how far the stack has come.
+//! Recursion reads or writes at least a byte at each level, so readers and
+//! writers check there how far the stack has grown. What the bytes mean is up
+//! to the formats.
 
 use std::hint::black_box;
 use std::io;
 
-/// Bytes of stack: a spawned thread has two million.
+/// In bytes of stack; a spawned thread has two million.
 const DEEPEST: usize = 256 << 10;
 
-pub(super) const TOO_DEEP: &str = "the value is too deep in itself";
+pub(super) const TOO_DEEP: &str = "the value is nested too deeply";
 
-/// Where on the stack it all began.
+/// The stack address at which encoding or decoding began.
 #[derive(Clone, Copy)]
 pub(super) struct Depth(usize);
 
 impl Depth {
+    /// Starts measuring from the caller's stack frame.
     pub(super) fn here() -> Self {
-        Depth(place())
+        Depth(stack_address())
     }
 
+    /// Whether the stack has grown past the limit.
     #[inline]
     pub(super) fn is_too_deep(self) -> bool {
-        self.0.abs_diff(place()) > DEEPEST
+        self.0.abs_diff(stack_address()) > DEEPEST
     }
 }
 
 #[inline]
-fn place() -> usize {
+fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(black_box(&here)).addr()
 }
 
-/// Bytes to be written to, as far as is not too deep.
-pub(super) struct Shallow<'a> {
+/// Appends bytes to a vector, and fails once the stack is too deep.
+pub(super) struct ShallowWriter<'a> {
     out: &'a mut Vec<u8>,
     depth: Depth,
 }
 
-impl<'a> Shallow<'a> {
+impl<'a> ShallowWriter<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Shallow { out, depth: Depth::here() }
+        ShallowWriter { out, depth: Depth::here() }
     }
 }
 
-impl io::Write for Shallow<'_> {
+impl io::Write for ShallowWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.depth.is_too_deep() {
             return Err(io::Error::other(TOO_DEEP));

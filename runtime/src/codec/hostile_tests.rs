@@ -1,5 +1,7 @@
-//! Bytes made to exhaust memory, stack or time: each codec refuses them, with
-//! half a gibibyte of address space and in bounded time.
+//! Tests with bytes crafted to exhaust memory, stack or time.
+//!
+//! Each codec must refuse them within half a gibibyte of address space and in
+//! bounded time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::Command;
@@ -25,7 +27,7 @@ struct List {
     next: Option<Box<List>>,
 }
 
-/// Whether these bytes are refused, whatever they are taken for.
+/// Whether the bytes are refused by every type of the list.
 fn is_refused(codec: Standard, bytes: &[u8]) -> bool {
     fn refuses<T: Serialize + serde::de::DeserializeOwned>(codec: Standard, bytes: &[u8]) -> bool {
         let refused = codec.boxed::<T>().decode(bytes).is_err();
@@ -49,7 +51,7 @@ fn is_refused(codec: Standard, bytes: &[u8]) -> bool {
         & refuses::<List>(codec, bytes)
 }
 
-/// A length of 2^63 - 1, or of the most that is left, in each codec's form.
+/// Huge lengths of 64 and of 32 bits, in each binary codec's encoding.
 const HUGE: [&[u8]; 4] = [
     &[0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
     &[0xfc, 0xff, 0xff, 0xff, 0x7f],
@@ -61,12 +63,12 @@ fn bombs() -> Vec<Vec<u8>> {
     const MEBIBYTE: usize = 1 << 20;
     let mut bombs: Vec<Vec<u8>> = HUGE.iter().map(|huge| huge.to_vec()).collect();
     for huge in HUGE {
-        // With something behind it, and as elements of one another.
+        // Followed by other bytes, and nested in one another.
         bombs.push([huge, &[0; 64]].concat());
         bombs.push([&[0xfb, 0xff, 0xff][..], &huge.repeat(1_000)].concat());
         bombs.push(huge.repeat(MEBIBYTE / huge.len()));
     }
-    // Deep nesting: a branch in a branch, a pair of a pair, an item and a next.
+    // Deep nesting: branches in branches, pairs in pairs, links of a list.
     bombs.push(vec![0; MEBIBYTE]);
     bombs.push([1, 1].repeat(MEBIBYTE / 2));
     bombs.push(b"[".repeat(MEBIBYTE));
@@ -98,19 +100,19 @@ fn bombs_are_refused_in_little_memory_and_time() {
         }
     }
     println!("slowest: {slowest:?} for thirteen types");
-    assert!(refused, "something was taken for a value");
+    assert!(refused, "a bomb was decoded as a value");
     assert!(slowest < Duration::from_secs(20), "{slowest:?}");
 }
 
 #[test]
-fn a_value_too_deep_is_not_encoded_and_one_that_is_not_comes_back() {
+fn only_a_value_nested_too_deeply_is_refused() {
     let deep = |levels: usize| (0..levels).fold(Tree::Leaf, |tree, _| Tree::Branch(Box::new(tree)));
     for codec in [Standard::Bincode, Standard::Postcard, Standard::Json] {
         let codec = codec.boxed::<Tree>();
         let mut bytes = Vec::new();
-        codec.encode(&deep(60), &mut bytes).expect("sixty levels are no trouble");
+        codec.encode(&deep(60), &mut bytes).expect("sixty levels fit");
         assert_eq!(codec.decode(&bytes).unwrap(), deep(60));
-        // To drop it is not to overflow the stack either.
+        // Few enough levels that dropping the value does not overflow the stack.
         assert!(codec.encode(&deep(10_000), &mut Vec::new()).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Values ↔ bytes. The only place that names a serializer.
+//! Codecs: values to bytes and back. Only this folder names a serializer.
 //!
-//! A codec trusts its input no further than not to crash: whether the bytes
-//! are this type's at all is vouched for by the envelope.
+//! A codec must survive any input, but it does not decide whether the bytes
+//! belong to the type: the envelope vouches for that.
 
 #[cfg(all(any(test, fuzzing), feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) mod any_bytes;
@@ -32,10 +32,10 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::standard::Standard;
 use crate::error::{Error, ErrorKind};
 
-/// Turns values of type `T` into bytes and back.
+/// Encodes values of type `T` as bytes and decodes them.
 ///
-/// The attribute's argument `codec = path` takes the path of a value of a type
-/// that implements this, such as a unit struct.
+/// The attribute's argument `codec = path` takes the path of a value whose type
+/// implements this trait, such as a unit struct.
 ///
 /// ```
 /// use memocached::{Codec, Error, memcached};
@@ -69,82 +69,88 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be stored with the codec `{Self}`",
-    label = "the codec `{Self}` has no form for this",
-    note = "for most codecs: `#[derive(serde::Serialize, serde::Deserialize)]`, and no borrowed data"
+    label = "the codec `{Self}` cannot encode this type",
+    note = "most codecs need `#[derive(serde::Serialize, serde::Deserialize)]` and no borrowed data"
 )]
 pub trait Codec<T>: Send + Sync {
-    /// Names the format in front of a stored value. Numbers below 64 are this
-    /// crate's.
+    /// Identifies the format in the envelope of a stored value. Numbers below 64
+    /// are reserved for this crate.
     fn id(&self) -> u8;
 
-    /// Appends the bytes of `value` to `out`.
+    /// Appends the encoded `value` to `out`, leaving the bytes already there alone.
     ///
     /// # Errors
     ///
-    /// If the value has no form in this format.
+    /// Returns an error, such as one of [`Error::encode`], if the format cannot
+    /// represent the value. A memoized function then returns the value without
+    /// storing it.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error>;
 
-    /// Reads a value from exactly these bytes; anything left over is an error.
+    /// Decodes a value from exactly these bytes, without those of the envelope.
     ///
     /// # Errors
     ///
-    /// If the bytes are no value of this type.
+    /// Returns an error, such as one of [`Error::decode`], if the bytes do not
+    /// encode a value of this type, or if bytes are left over after it.
     fn decode(&self, bytes: &[u8]) -> Result<T, Error>;
 
-    /// Whether anything vouches for the bytes in a memoized function's entry.
+    /// Chooses whether a memoized function stores its values in an envelope.
     fn framing(&self) -> Framing {
         Framing::Envelope
     }
 
-    /// What bare bytes are marked with, for other programs: 0 for bytes, 16 for
-    /// text.
+    /// Returns memcached's client flags for a bare value, by which other programs
+    /// tell its format: 0 for bytes, 16 for text.
     fn flags(&self) -> u32 {
         0
     }
 
-    /// The structure that a value must have been written with.
+    /// Returns the fingerprint of the type's structure; a value stored with
+    /// another fingerprint is a miss.
     #[doc(hidden)]
     fn schema(&self) -> u64 {
         0
     }
 }
 
-/// How encoded bytes are stored.
+/// The form in which encoded bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// In an envelope that says whose value it is: anything else is a miss.
+    /// In an envelope that names the key, type, version and codec. A value whose
+    /// envelope does not match is a miss.
     Envelope,
-    /// As they are, with the codec's flags, for programs that know nothing of
-    /// this crate. Bytes with flags of another kind are a miss; nothing else
-    /// is checked.
+    /// Unchanged, with the codec's flags, for programs that do not use this
+    /// crate. A value with other flags is a miss; nothing else is checked.
     Bare,
 }
 
-/// Bincode 2: compact and fast; the default.
+/// Bincode 2, compact and fast; the default.
 #[cfg(feature = "bincode")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bincode;
 
-/// Postcard 1: as compact, with a specified format.
+/// Postcard 1, as compact as bincode, with a published specification.
 #[cfg(feature = "postcard")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 
-/// JSON: readable, and good for types that need a self-describing format.
+/// JSON, readable and suited to types that need a self-describing format.
 ///
-/// `Some(None)` and floats that are no number have no form in it, so they are
-/// not stored.
+/// It cannot represent `Some(None)`, `NaN` or infinities, so these are not
+/// stored.
 #[cfg(feature = "json")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// Exactly the bytes of `Display`, read by `FromStr`, without an envelope: what
-/// programs in other languages store and read.
+/// Plain text without an envelope, as programs in other languages store it.
+///
+/// A value is written by its `Display` and read by its `FromStr`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
 
-/// The flags of text and of none, in the Python clients and libmemcached's.
+/// The client flags of text and of bytes, as Python clients and libmemcached set
+/// them.
 const TEXT: u32 = 16;
 const BYTES: u32 = 0;
 
@@ -179,7 +185,7 @@ macro_rules! serde_codec {
 }
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
-const UNFAITHFUL: &str = "the value would come back as another one; does its type use serde's `untagged`, `flatten`, \
+const UNFAITHFUL: &str = "the value decodes to a different one; does its type use serde's `untagged`, `flatten`, \
                           `tag` or `skip_serializing_if`?";
 
 #[cfg(feature = "bincode")]
@@ -201,7 +207,7 @@ impl<T: Display + FromStr> Codec<T> for Text {
 
     fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
         let text = std::str::from_utf8(bytes).map_err(Error::decode)?;
-        text.parse().map_err(|_| Error::new(ErrorKind::Decode, "the text is no such value"))
+        text.parse().map_err(|_| Error::new(ErrorKind::Decode, "the text does not parse as a value of this type"))
     }
 
     fn framing(&self) -> Framing {
@@ -249,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn few_bytes_cannot_claim_much() {
-        // The length 60 in front of one byte: memory for it is not even asked for.
+    fn few_bytes_cannot_claim_much_memory() {
+        // Length 60, then a single byte: no memory is even requested for it.
         let decoded: Result<String, _> = Bincode.decode(&[60, b'a']);
         let refused = std::error::Error::source(&decoded.unwrap_err()).unwrap().to_string();
         assert_eq!(refused, bincode::error::DecodeError::LimitExceeded.to_string());
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn long_sequences_of_small_values_come_back() {
+    fn long_sequences_of_small_values_survive_a_round_trip() {
         for length in [1_000, 4_095, 4_096, 65_536, 1_000_000] {
             let numbers = vec![1_u128; length];
             let texts = vec!["x".to_owned(); length];
@@ -278,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_come_back_as_another_is_refused() {
+    fn a_value_that_decodes_to_a_different_one_is_refused() {
         #[derive(Serialize, serde::Deserialize)]
         struct Page {
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_comes_back(value in any::<(u64, String, Option<Vec<i32>>)>(), float in -1e300_f64..1e300) {
+        fn a_value_survives_a_round_trip(value in any::<(u64, String, Option<Vec<i32>>)>(), float in -1e300_f64..1e300) {
             for codec in ALL {
                 prop_assert_eq!(&round_trip(&*codec.boxed(), &value), &value);
                 prop_assert_eq!(round_trip(&*codec.boxed(), &float).to_bits(), float.to_bits());
@@ -307,7 +313,7 @@ mod tests {
         }
 
         #[test]
-        fn binary_codecs_keep_what_json_cannot(float in any::<f64>(), nested in any::<Option<Option<u8>>>()) {
+        fn binary_codecs_keep_values_that_json_cannot(float in any::<f64>(), nested in any::<Option<Option<u8>>>()) {
             for codec in [Standard::Bincode, Standard::Postcard] {
                 prop_assert_eq!(round_trip(&*codec.boxed(), &float).to_bits(), float.to_bits());
                 prop_assert_eq!(round_trip(&*codec.boxed(), &nested), nested);

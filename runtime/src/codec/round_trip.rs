@@ -1,11 +1,11 @@
-//! Whether a value comes back from a codec as it went in.
+//! Checks that a value survives a round trip through a codec.
 //!
 //! Some of serde's attributes (`skip_serializing_if`, `untagged`, `flatten`)
-//! and some values (`Some(None)` in JSON) are read back as something else
-//! without an error. So a value is stored only if what the bytes decode to
-//! serializes as the value itself does. Both are reduced to a digest of the
-//! calls that their `Serialize` makes; elements of sequences and maps count
-//! without their order, since sets and maps have none.
+//! and some values (`Some(None)` in JSON) decode to a different value without
+//! an error. So a value is stored only if the decoded copy serializes exactly
+//! like the original. Each is reduced to a digest of the calls that its
+//! `Serialize` makes; the order of elements in sequences and maps is ignored,
+//! since sets and maps have none. This file never sees the encoded bytes.
 
 use std::fmt::{self, Display};
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser::{self, Serializer};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Whether both serialize alike.
+/// Whether both values serialize alike.
 pub(super) fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((digest(a), digest(b)), (Ok(a), Ok(b)) if a == b)
 }
@@ -24,13 +24,13 @@ fn digest<T: Serialize + ?Sized>(value: &T) -> Digested {
 
 type Digested = Result<u64, Refused>;
 
-/// The value's own `Serialize` refused.
+/// The value's own `Serialize` failed.
 #[derive(Debug)]
 pub(super) struct Refused;
 
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value refuses to be serialized")
+        f.write_str("the value cannot be serialized")
     }
 }
 
@@ -42,7 +42,7 @@ impl ser::Error for Refused {
     }
 }
 
-/// Each method gives the digest of what it was called with.
+/// A serializer whose methods return a digest of their arguments.
 struct Digest;
 
 fn leaf(kind: u64, bytes: &[u8]) -> Digested {
@@ -179,13 +179,13 @@ enum Order {
     Free,
 }
 
-/// The digest of several parts.
+/// Combines the digests of several parts into one.
 struct Parts {
     kind: u64,
     order: Order,
     sum: u64,
     count: u64,
-    /// A map's key, until its value comes.
+    /// The digest of a map's key, until its value follows.
     key: u64,
 }
 
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_has_another_digest() {
+    fn different_values_have_different_digests() {
         assert!(!same(&Some(None::<u8>), &None));
         assert!(!same(&f64::NAN, &0.0));
         assert!(!same(&(1_u8, 2_u8), &(2_u8, 1_u8)));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_and_maps_have_no_order() {
+    fn the_order_of_sets_and_maps_is_ignored() {
         let numbers = 0..1_000;
         let set = || numbers.clone().collect::<HashSet<u32>>();
         let map = || numbers.clone().map(|n| (n, n)).collect::<HashMap<u32, u32>>();

@@ -1,4 +1,6 @@
-//! Which of this crate's codecs a cache is configured with.
+//! The choice of a cache's codec among those of this crate.
+//!
+//! A function's own codec, `codec = path`, does not come through here.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,10 +28,10 @@ pub enum Standard {
 }
 
 impl Standard {
-    /// The names that can be configured.
-    pub(crate) const FORM: &'static str = "`bincode`, `postcard` or `json`, as far as the features are enabled";
+    /// The names that the configuration accepts.
+    pub(crate) const FORM: &'static str = "`bincode`, `postcard` or `json`, if the feature of that name is enabled";
 
-    /// The codec itself, for values of type `T`.
+    /// Returns the codec itself, for values of type `T`.
     pub(crate) fn boxed<T: Serialize + DeserializeOwned>(self) -> Box<dyn Codec<T>> {
         match self {
             #[cfg(feature = "bincode")]
@@ -41,7 +43,7 @@ impl Standard {
         }
     }
 
-    /// The codec called `name`, if it is built in.
+    /// Finds the codec called `name`, if its feature is enabled.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             #[cfg(feature = "bincode")]

@@ -1,10 +1,10 @@
 //! The structural fingerprint of a value's type.
 //!
-//! Binary codecs read a changed struct without complaint: swapped fields, a
-//! dropped one, `u32` become `i32`. The fingerprint in the envelope turns such
-//! values into misses. It is made from what the type's own `Deserialize` asks
-//! for when it is run on made-up data (see `trace`): names and order of fields,
-//! primitive kinds, nesting, enum variants.
+//! Binary codecs decode a changed struct without complaint: swapped fields, a
+//! dropped field, a `u32` that became an `i32`. The fingerprint in the envelope
+//! turns such values into misses. It hashes what the type's own `Deserialize`
+//! asks for when it is run on made-up data: names and order of fields,
+//! primitive types, nesting, enum variants. `trace` collects that.
 
 mod trace;
 
@@ -23,64 +23,65 @@ use crate::sync::lock;
 const REMEMBERED: usize = 64;
 
 thread_local! {
-    /// What this thread has asked for, each in the place that its address says.
+    /// This thread's cache of traced types, indexed by address.
     static KNOWN: [Cell<(usize, Known)>; REMEMBERED] = const { [const { Cell::new((0, NOTHING)) }; REMEMBERED] };
 }
 
-/// What any thread has found out.
+/// All traced types of the process, by address.
 static FOUND: Mutex<BTreeMap<usize, Known>> = Mutex::new(BTreeMap::new());
 
-/// What is kept of a type's structure.
+/// The facts kept about a traced type.
 #[derive(Clone, Copy)]
 struct Known {
     fingerprint: u64,
+    /// See [`trace::Structure::weightless`].
     weightless: bool,
 }
 
-/// Of the address 0, where nothing is.
+/// Marks an empty slot, with address 0, which no type has.
 const NOTHING: Known = Known { fingerprint: 0, weightless: true };
 
-/// The fingerprint of `T`, traced once.
+/// Returns the fingerprint of `T`, which is traced only once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
     known(Type::of::<T>()).fingerprint
 }
 
-/// Whether each element of a sequence in `T` takes at least a byte, so that
-/// there are no more of them than bytes.
+/// Whether each element of every sequence in `T` takes at least a byte, so that
+/// a sequence cannot have more elements than there are bytes.
 pub(crate) fn is_bounded<T: DeserializeOwned>() -> bool {
     !known(Type::of::<T>()).weightless
 }
 
-/// A few bytes could claim that there are any number of what takes none, and
-/// that many would be read.
+/// Refuses types with sequences of elements that take no bytes: a few damaged
+/// bytes could claim any number of them, and decoding would never end.
 #[cfg(any(feature = "bincode", feature = "postcard"))]
 pub(super) fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
     if is_bounded::<T>() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Decode, "there is a sequence in it of what takes no bytes, such as `Vec<()>`"))
+    Err(Error::new(ErrorKind::Decode, "the type has a sequence whose elements take no bytes, such as `Vec<()>`"))
 }
 
 fn known(of: &'static Type) -> Known {
-    // The address stands for the type: it is there without a `'static` bound,
-    // and where two types share one address, they have one name, and the
-    // compiler found their tracing to be the same code.
+    // The address identifies the type without a `'static` bound. If two types
+    // share an address, they share a name, and the compiler has found the code
+    // that traces them to be the same.
     let address = std::ptr::from_ref(of).addr();
-    KNOWN.with(|places| {
-        let place = &places[address / size_of::<Type>() % REMEMBERED];
-        if let (remembered, known) = place.get()
+    KNOWN.with(|slots| {
+        let slot = &slots[address / size_of::<Type>() % REMEMBERED];
+        if let (remembered, known) = slot.get()
             && remembered == address
         {
             return known;
         }
-        // Nothing is locked while the type's own code runs.
+        // No lock is held while the type's own code runs.
         let found = lock(&FOUND).get(&address).copied();
         let known = found.unwrap_or_else(|| {
             let known = traced(of);
             lock(&FOUND).insert(address, known);
             known
         });
-        place.set((address, known));
+        slot.set((address, known));
         known
     })
 }
@@ -89,7 +90,7 @@ fn traced(of: &Type) -> Known {
     let structure = catch_unwind(AssertUnwindSafe(|| trace::structure(of))).unwrap_or_default();
     let fingerprint = match structure.complete {
         true => xxh3_64(structure.text.as_bytes()),
-        // Some of it is not known, so at least the name must be the same.
+        // Part of the structure is unknown, so the name must match as well.
         false => xxh3_64(format!("{} {}", (of.name)(), structure.text).as_bytes()),
     };
     Known { fingerprint, weightless: structure.weightless }
@@ -206,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn values_that_refuse_a_zero_do_not_end_the_trace() {
+    fn types_that_refuse_zero_are_traced_to_the_end() {
         assert!(is_complete::<(NonZero<u8>, char, std::net::IpAddr, std::time::Duration)>());
         assert_ne!(fingerprint::<(NonZero<u8>, u32)>(), fingerprint::<(NonZero<u8>, i32)>());
     }
 
     #[test]
-    fn a_type_that_cannot_be_traced_is_known_by_its_name() {
+    fn a_type_that_cannot_be_traced_is_identified_by_its_name() {
         struct Refuses;
         impl<'de> Deserialize<'de> for Refuses {
             fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_of_what_takes_no_bytes_are_told() {
+    fn sequences_whose_elements_take_no_bytes_are_detected() {
         #[derive(PartialEq, Eq, Hash, Deserialize)]
         struct Unit;
         #[derive(Deserialize)]
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_without_an_end_is_given_up() {
+    fn tracing_gives_up_on_an_endless_type() {
         #[derive(Deserialize)]
         struct Endless {
             inner: Box<Endless>,

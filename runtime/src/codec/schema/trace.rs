@@ -1,10 +1,11 @@
-//! Runs a type's `Deserialize` on made-up data and writes down what it asks for.
+//! Runs a type's `Deserialize` on made-up data and records what it asks for.
 //!
-//! A run follows one variant of each enum, so there are as many runs as it
-//! takes to have followed all of them. A value that is refused (a zero where
-//! none is allowed) is replaced by the next sample, and the run begins again.
-//! Inside a type that contains itself, options and sequences are left empty and
-//! enums take a variant that is known to end.
+//! A run follows one variant of each enum, so runs are repeated until every
+//! variant has been followed. A value that the type refuses, such as zero for a
+//! `NonZero`, is replaced by the next sample, and the run starts over. Inside a
+//! type that contains itself, options and sequences stay empty, and enums take
+//! a variant that is known to terminate. Hashing the record is the parent's
+//! task.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -14,27 +15,26 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-/// What could be found out about a type.
+/// The record of a type's structure.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Structure {
     pub(super) text: String,
-    /// Whether that is all there is to it.
+    /// Whether the text covers the whole type.
     pub(super) complete: bool,
-    /// Whether there are sequences in it whose elements may take no bytes: the
-    /// length of one says nothing about the bytes behind it.
+    /// Whether the type has a sequence whose elements may take no bytes, so that
+    /// its length is not bounded by the bytes that follow.
     pub(super) weightless: bool,
 }
 
-/// Types nested deeper than this are given up; it keeps the stack bounded.
+/// Tracing gives up on types nested deeper than this, which bounds the stack.
 const DEEPEST: usize = 48;
-/// Runs for one type, however many variants and refused samples it has.
+/// The most runs for one type, however many variants and refused samples it has.
 const MOST_RUNS: usize = 2_000;
 
-/// What tracing needs of a type: as little as can be, since it is compiled for
-/// each.
+/// The part of tracing that is compiled for each type; as small as possible.
 pub(super) struct Type {
     pub(super) name: fn() -> &'static str,
-    /// Whether a run through the type came to its end.
+    /// Runs through the type once; whether the run reached its end.
     ends: fn(&mut Tracer) -> bool,
 }
 
@@ -44,7 +44,7 @@ impl Type {
     }
 }
 
-/// The structure of a type.
+/// Traces the structure of a type.
 pub(super) fn structure(of: &Type) -> Structure {
     let mut tracer = Tracer::default();
     let mut runs = BTreeMap::new();
@@ -53,13 +53,13 @@ pub(super) fn structure(of: &Type) -> Structure {
         let ended = (of.ends)(&mut tracer);
         let text = std::mem::take(&mut tracer.text);
         if ended {
-            // One line for each way through the type, whenever it was found.
+            // One line per path; sorted, so the order of the runs is ignored.
             runs.insert(text, ());
             if tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
                 return Structure { text: lines(runs), complete: true, weightless: tracer.weightless };
             }
         } else if !tracer.try_next_sample() {
-            // What has been asked for until here is the same each time.
+            // Every run ends here, so the record up to this point is stable.
             runs.insert(text, ());
             break;
         }
@@ -74,24 +74,25 @@ fn lines(runs: BTreeMap<String, ()>) -> String {
 #[derive(Default)]
 struct Tracer {
     text: String,
-    /// The named types around the place that is being traced.
+    /// The named types around the value being traced.
     around: Vec<&'static str>,
     depth: usize,
-    /// By the names of their visitors' types, which no two enums share.
+    /// By the type names of their visitors, which no two enums share.
     enums: BTreeMap<&'static str, Variants>,
-    /// Which sample to give at each place where a value was asked for.
+    /// Which sample to give for each value that the type asks for, in order.
     samples: Vec<usize>,
+    /// How many samples this run has given.
     given: usize,
     run: usize,
-    /// How often something has been asked for that takes bytes.
+    /// How often the type has asked for something that takes bytes.
     taken: u64,
     weightless: bool,
 }
 
-/// What is known about an enum's variants.
+/// The progress on an enum's variants.
 #[derive(Default)]
 struct Variants {
-    /// For each whether it has been entered, and left with a value.
+    /// For each variant: whether it has been entered, and left with a value.
     state: Vec<(bool, bool)>,
 }
 
@@ -101,7 +102,7 @@ impl Variants {
     }
 }
 
-/// A refusal, or the end of what can be traced.
+/// The type refused a sample or cannot be traced further.
 #[derive(Debug)]
 struct Stopped;
 
@@ -130,14 +131,15 @@ impl Tracer {
         self.run = run;
     }
 
-    /// The last value given was refused: the next run gives another there.
+    /// Replaces the last sample, which was refused, by the next one for the next
+    /// run; false if there is none.
     fn try_next_sample(&mut self) -> bool {
-        // Places behind it may be others next time.
+        // Another sample may lead to other values after this one.
         self.samples.truncate(self.given);
         match self.samples.last_mut() {
             Some(sample) if *sample + 1 < SAMPLES => {
                 *sample += 1;
-                // Variants entered on the way have to be entered again.
+                // Variants entered but not left must be entered again.
                 for variants in self.enums.values_mut() {
                     variants.state.iter_mut().for_each(|(entered, left)| *entered &= *left);
                 }
@@ -151,14 +153,13 @@ impl Tracer {
         let _ = write!(self.text, "{kind} ");
     }
 
-    /// As [`Tracer::note`], for what takes bytes: a value, or what says which
-    /// or how many there are.
+    /// Notes something that takes bytes: a value, a variant's number or a length.
     fn take(&mut self, kind: &str) {
         self.taken += 1;
         self.note(kind);
     }
 
-    /// The number of the sample for the value asked for now.
+    /// Notes a value and returns the number of the sample to give for it.
     fn sample(&mut self, kind: &str) -> usize {
         self.take(kind);
         if self.samples.len() == self.given {
@@ -168,7 +169,7 @@ impl Tracer {
         self.samples[self.given - 1]
     }
 
-    /// Whether the place is inside a type that is inside itself.
+    /// Whether the value is inside a type that contains itself.
     fn is_recurring(&self) -> bool {
         let (last, before) = match self.around.split_last() {
             Some(split) => split,
@@ -205,7 +206,7 @@ impl Tracer {
         self.depth -= 1;
     }
 
-    /// The variant to follow.
+    /// Chooses the variant to follow.
     fn choose(&mut self, visitor: &'static str, count: usize) -> Traced<usize> {
         let (recurring, run) = (self.is_recurring(), self.run);
         let variants = self.enums.entry(visitor).or_default();
@@ -215,7 +216,7 @@ impl Tracer {
             (Some(unseen), []) => unseen,
             (Some(unseen), _) if !recurring => unseen,
             (_, [_, ..]) if recurring => ending[0],
-            // In turn, since what is unseen may be behind any of them.
+            // In turn, since unseen variants may be behind any of them.
             (_, [_, ..]) => ending[run % ending.len()],
             (None, []) => return Err(Stopped),
         };
@@ -224,10 +225,10 @@ impl Tracer {
     }
 }
 
-/// How many samples there are of the kind that has most.
+/// The number of samples of the type that has the most.
 const SAMPLES: usize = TEXTS.len();
 
-/// Texts that types with a format of their own may accept.
+/// Texts that types with their own textual format may accept.
 const TEXTS: [&str; 10] = [
     "",
     "a",
@@ -241,6 +242,7 @@ const TEXTS: [&str; 10] = [
     "http://localhost/",
 ];
 
+/// Lengths of byte strings that types may accept.
 const BYTES: [usize; 5] = [0, 16, 32, 4, 1];
 
 macro_rules! numbers {
@@ -263,7 +265,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         deserialize_u128 visit_u128 u128 deserialize_f32 visit_f32 f32 deserialize_f64 visit_f64 f64
     }
 
-    /// What comes depends on the data, of which there is none.
+    /// Stops: the structure depends on the data, of which there is none.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Traced<V::Value> {
         self.note("any");
         // No other sample would help.
@@ -349,7 +351,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Traced<V::Value> {
-        // All names before any value: they count even if a value is refused.
+        // All names before any value, so that they count even if one is refused.
         self.note(&format!("{name}{fields:?}"));
         self.within(name, |tracer| visitor.visit_seq(Items::fixed(tracer, fields.len())))
     }
@@ -386,13 +388,13 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 }
 
-/// So many elements, or entries.
+/// The elements of a sequence, or the entries of a map.
 struct Items<'a> {
     tracer: &'a mut Tracer,
     left: usize,
-    /// What had been taken before the last of them.
+    /// [`Tracer::taken`] before the last element.
     since: u64,
-    /// How many there are is part of the type.
+    /// Whether the type fixes their number.
     fixed: bool,
 }
 
@@ -401,6 +403,7 @@ impl<'a> Items<'a> {
         Items { tracer, left, since: 0, fixed: true }
     }
 
+    /// Checks whether the last element took any bytes.
     fn weigh(&mut self) {
         self.tracer.weightless |= !self.fixed && self.tracer.taken == self.since;
     }
@@ -444,7 +447,7 @@ impl<'de> MapAccess<'de> for Items<'_> {
     }
 }
 
-/// The variant with this number.
+/// Gives the chosen variant to an enum's visitor.
 struct Variant<'a> {
     tracer: &'a mut Tracer,
     chosen: usize,
