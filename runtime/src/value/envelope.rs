@@ -1,7 +1,8 @@
-//! The header in front of a stored value, which says whose value it is.
+//! The header in front of a stored value, which identifies the key, type and
+//! version that the value belongs to.
 //!
-//! Opening an envelope is the one check between stored bytes and a decoded
-//! value; what the payload means is the codec's business.
+//! Opening an envelope is the only check between stored bytes and a decoded
+//! value. What the payload means is left to the codec.
 //!
 //! ```text
 //!  0  2  magic           E7 6D
@@ -18,7 +19,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-/// Stored with each value, so that no other client takes it for text.
+/// The flags of an enveloped value, which keep other clients from reading it as text.
 pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
 
 const MAGIC: [u8; 2] = [0xE7, 0x6D];
@@ -26,7 +27,7 @@ const FORMAT: u8 = 1;
 const CHECKSUM: std::ops::Range<usize> = 36..44;
 const HEADER: usize = 44;
 
-/// Whose value it is; all of it must match for a value to be used.
+/// What a value was stored for. Every field must match before the value is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) codec: u8,
@@ -34,34 +35,35 @@ pub(crate) struct Identity {
     pub(crate) key: u128,
 }
 
-/// A value whose identity and integrity are proven.
+/// The contents of an envelope whose identity and integrity have been verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contents<'a> {
     pub(crate) payload: &'a [u8],
-    /// What it took to compute, in nanoseconds.
+    /// The time the value took to compute, in nanoseconds.
     pub(crate) cost: u64,
 }
 
 impl Identity {
-    /// Tells one version's values of a key from another's.
+    /// Returns a number that distinguishes this version's values of a key from
+    /// another version's.
     pub(crate) fn mark(&self) -> u64 {
         xxh3_64_with_seed(&[self.codec], self.schema)
     }
 }
 
-/// Why bytes are not this call's value.
+/// The reason why stored bytes are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Written by another program.
     Foreign,
-    /// The value of another version of this one: another type, `version`, codec
-    /// or format. This version goes by this mark.
+    /// Written by a version of this program with another type, `version`, codec
+    /// or format. The mark is that of the version that reads.
     OtherVersion { mark: u64 },
-    /// Damaged, or another key's value.
+    /// Damaged, or stored for another key.
     Corrupt,
 }
 
-/// An empty envelope for the payload to be appended to; then [`seal`] it.
+/// Begins an envelope. The caller appends the payload and then [`seal`]s it.
 pub(crate) fn begin(identity: Identity) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + 64);
     bytes.extend_from_slice(&MAGIC);
@@ -73,14 +75,15 @@ pub(crate) fn begin(identity: Identity) -> Vec<u8> {
     bytes
 }
 
-/// Closes an envelope that was begun with [`begin`].
+/// Completes an envelope from [`begin`] with its cost and checksum.
 pub(crate) fn seal(bytes: &mut [u8], cost: u64) {
     bytes[28..36].copy_from_slice(&cost.to_le_bytes());
     let checksum = checksum(bytes);
     bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// The contents, if these bytes are `expected`'s value and whole.
+/// Verifies that the bytes are intact and belong to `expected`, and returns their
+/// contents.
 pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Refusal> {
     if bytes.len() < HEADER || bytes[..2] != MAGIC {
         return Err(Refusal::Foreign);
@@ -106,15 +109,15 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
 }
 
-/// Codec, schema and cost of an envelope that has been sealed or opened in this
-/// process.
+/// Reads codec, schema and cost of an envelope that this process has already
+/// sealed or verified.
 #[inline]
 pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, u64)> {
     let is_one = bytes.len() >= HEADER && bytes[..2] == MAGIC && bytes[2] == FORMAT;
     is_one.then(|| (bytes[3], u64_at(bytes, 4), u64_at(bytes, 28)))
 }
 
-/// What is in an envelope, whosever it is.
+/// Returns an envelope's payload without verifying it.
 pub(crate) fn payload(bytes: &[u8]) -> &[u8] {
     bytes.get(HEADER..).unwrap_or_default()
 }
@@ -143,28 +146,28 @@ fn sealed(identity: Identity, payload: &[u8], cost: u64) -> Vec<u8> {
     bytes
 }
 
-/// Panics if bytes are opened that sealing would not give, or if damage goes
-/// unseen; the first of the bytes say where it is done.
+/// Panics if bytes that were never sealed open, or if damage goes undetected. The
+/// first two bytes choose where the damage is done.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn any_bytes(bytes: &[u8]) {
-    const WHOSE: std::ops::Range<usize> = 0..28;
+    const IDENTITY: std::ops::Range<usize> = 0..28;
     let mut with_checksum = bytes.to_vec();
     with_checksum.resize(bytes.len().max(HEADER), 0);
-    let cost = u64_at(&with_checksum, WHOSE.end);
+    let cost = u64_at(&with_checksum, IDENTITY.end);
     seal(&mut with_checksum, cost);
-    let is_mine = with_checksum[WHOSE] == begin(MINE)[WHOSE];
+    let is_mine = with_checksum[IDENTITY] == begin(MINE)[IDENTITY];
     assert_eq!(open(&with_checksum, MINE).is_ok(), is_mine);
     assert_eq!(open(bytes, MINE).is_ok(), is_mine && with_checksum == bytes);
 
     let [first, second, payload @ ..] = bytes else { return };
-    let place = usize::from(u16::from_le_bytes([*first, *second]));
+    let choice = usize::from(u16::from_le_bytes([*first, *second]));
     let whole = sealed(MINE, payload, cost);
     assert_eq!(open(&whole, MINE), Ok(Contents { payload, cost }));
     let mut flipped = whole.clone();
-    flipped[place / 8 % whole.len()] ^= 1 << (place % 8);
+    flipped[choice / 8 % whole.len()] ^= 1 << (choice % 8);
     assert!(open(&flipped, MINE).is_err());
-    let (some, rest) = whole.split_at(place % whole.len());
-    assert!(open(some, MINE).is_err());
+    let (start, rest) = whole.split_at(choice % whole.len());
+    assert!(open(start, MINE).is_err());
     assert!(open(&[&whole, rest].concat(), MINE).is_err());
 }
 
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_went_in_comes_out() {
+    fn a_sealed_envelope_opens_with_its_contents() {
         let bytes = sealed(MINE, b"value", 42);
         assert_eq!(open(&bytes, MINE), Ok(Contents { payload: b"value", cost: 42 }));
         assert_eq!(open(&sealed(MINE, b"", 0), MINE), Ok(Contents { payload: b"", cost: 0 }));
@@ -199,32 +202,32 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bytes_and_damaged_ones_are_told_apart() {
+    fn foreign_and_damaged_bytes_are_told_apart() {
         let bytes = sealed(MINE, b"value", 42);
-        let changed = |place: usize| {
+        let changed = |index: usize| {
             let mut changed = bytes.clone();
-            changed[place] ^= 1;
+            changed[index] ^= 1;
             open(&changed, MINE).unwrap_err()
         };
-        for place in [0, 1] {
-            assert_eq!(changed(place), Refusal::Foreign);
+        for index in [0, 1] {
+            assert_eq!(changed(index), Refusal::Foreign);
         }
-        for place in [3, 4, 12, 28, CHECKSUM.start, HEADER] {
-            assert_eq!(changed(place), Refusal::Corrupt);
+        for index in [3, 4, 12, 28, CHECKSUM.start, HEADER] {
+            assert_eq!(changed(index), Refusal::Corrupt);
         }
         assert_eq!(open(&bytes[..HEADER - 1], MINE), Err(Refusal::Foreign));
         assert_eq!(open(&bytes[..HEADER], MINE), Err(Refusal::Corrupt));
     }
 
     #[test]
-    fn only_of_a_whole_header_of_this_format_something_is_told() {
+    fn only_a_whole_header_of_this_format_is_trusted() {
         let bytes = sealed(MINE, b"value", 42);
         assert_eq!((trusted(&bytes), payload(&bytes)), (Some((1, 7, 42)), &b"value"[..]));
         assert_eq!((trusted(&bytes[..HEADER]), payload(&bytes[..HEADER])), (Some((1, 7, 42)), &b""[..]));
         assert_eq!((trusted(&bytes[..HEADER - 1]), payload(&bytes[..HEADER - 1])), (None, &b""[..]));
-        for place in 0..3 {
+        for index in 0..3 {
             let mut other = bytes.clone();
-            other[place] ^= 1;
+            other[index] ^= 1;
             assert_eq!(trusted(&other), None);
         }
     }
@@ -246,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_are_refused_that_sealing_does_not_give(
+        fn bytes_that_were_never_sealed_are_refused(
             bytes in any::<Vec<u8>>(),
             (start, tail) in (0..=HEADER, any::<Vec<u8>>()),
         ) {

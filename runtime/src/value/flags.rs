@@ -1,8 +1,8 @@
-//! What clients in other languages say of their bytes by flags.
+//! The flags by which clients in other languages describe their bytes.
 //!
-//! The flags are those of pymemcache and of libmemcached's users: 0 for bytes,
-//! 2 for integers, 16 for text; and 8 beside another for what is compressed
-//! with zlib. 1 is for objects of Python's, which nobody else can read.
+//! They are those of pymemcache and of clients built on libmemcached: 0 for
+//! bytes, 2 for integers, 16 for text, and 8 in addition for bytes compressed
+//! with zlib. 1 marks pickled objects, which only Python can read.
 
 use std::borrow::Cow;
 
@@ -10,17 +10,17 @@ use crate::error::Error;
 
 pub(crate) const BYTES: u32 = 0;
 pub(crate) const INTEGER: u32 = 2;
-/// Integers too, in the days of Python 2.
+/// Also an integer: a `long` of Python 2.
 pub(crate) const LONG: u32 = 4;
 const COMPRESSED: u32 = 8;
 pub(crate) const TEXT: u32 = 16;
 
-/// Flags but for compression.
+/// Strips the flag for compression.
 pub(crate) fn kind(flags: u32) -> u32 {
     flags & !COMPRESSED
 }
 
-/// Bytes and flags without compression.
+/// Decompresses the bytes if their flags say that they are compressed.
 pub(crate) fn uncompressed(bytes: Cow<'_, [u8]>, flags: u32) -> Result<(Cow<'_, [u8]>, u32), Error> {
     match flags & COMPRESSED {
         0 => Ok((bytes, flags)),
@@ -28,8 +28,7 @@ pub(crate) fn uncompressed(bytes: Cow<'_, [u8]>, flags: u32) -> Result<(Cow<'_, 
     }
 }
 
-/// Bytes and flags as they are to be stored: compressed from `threshold` bytes
-/// on, where that makes them fewer.
+/// Compresses bytes from the length `threshold` on, if that makes them shorter.
 pub(crate) fn compressed(bytes: Cow<'_, [u8]>, flags: u32, threshold: Option<usize>) -> (Cow<'_, [u8]>, u32) {
     if threshold.is_none_or(|threshold| bytes.len() < threshold) || flags & COMPRESSED != 0 {
         return (bytes, flags);
@@ -40,25 +39,25 @@ pub(crate) fn compressed(bytes: Cow<'_, [u8]>, flags: u32, threshold: Option<usi
     }
 }
 
-/// The bytes for a codec that marks its own with `own`; bytes that are not said
-/// to be anything else will do as well.
+/// Returns the bytes for a codec whose own flags are `own`, decompressed. The
+/// flags of bytes and integers are accepted as well.
 pub(crate) fn bare(bytes: &[u8], flags: u32, own: u32) -> Result<Cow<'_, [u8]>, Error> {
     if flags == own {
         return Ok(Cow::Borrowed(bytes));
     }
     match uncompressed(Cow::Borrowed(bytes), flags)? {
         (bytes, flags) if flags == own || matches!(flags, BYTES | INTEGER | LONG) => Ok(bytes),
-        (_, flags) => Err(Error::decode(format!("flags {flags} are not those of this codec's values"))),
+        (_, flags) => Err(Error::decode(format!("this codec cannot read values with flags {flags}"))),
     }
 }
 
-/// No more than the largest items of servers that are set up to hold large
-/// ones.
+/// The longest value to decompress: as long as items on servers configured for
+/// large ones.
 #[cfg(feature = "memcache")]
 const LARGEST: usize = 128 << 20;
 
-/// All of the bytes and no more are compressed: what was appended to them later
-/// makes them unreadable, and not shorter than they are.
+/// Decompresses a zlib stream that ends exactly where the bytes do. Bytes appended
+/// to a compressed value make it unreadable, rather than being dropped silently.
 #[cfg(feature = "memcache")]
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     use miniz_oxide::inflate::stream::{InflateState, inflate};
@@ -72,11 +71,11 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         read += step.bytes_consumed;
         written += step.bytes_written;
         let is_full = written == out.len() && written < LARGEST;
-        let goes_on = step.bytes_consumed + step.bytes_written > 0;
+        let has_advanced = step.bytes_consumed + step.bytes_written > 0;
         match step.status {
             Ok(MZStatus::StreamEnd) if read == bytes.len() => break,
             Ok(MZStatus::Ok) | Err(MZError::Buf) if is_full => out.resize((2 * written).min(LARGEST), 0),
-            Ok(MZStatus::Ok) if goes_on && written < LARGEST => {}
+            Ok(MZStatus::Ok) if has_advanced && written < LARGEST => {}
             _ => return Err(Error::decode("the compressed bytes are damaged or too long")),
         }
     }
@@ -84,7 +83,7 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// zlib's own default between speed and size.
+/// Compresses at zlib's default level.
 #[cfg(feature = "memcache")]
 fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6))
@@ -100,17 +99,18 @@ fn inflate(_: &[u8]) -> Result<Vec<u8>, Error> {
     Err(Error::decode("compressed values need memocached's feature `memcache`"))
 }
 
-/// Panics if compressed bytes are read in part, or as what they are not.
+/// Panics if a truncated or extended stream is read, or if bytes do not survive
+/// compression.
 #[cfg(all(any(test, fuzzing), feature = "memcache"))]
 pub(crate) fn any_bytes(bytes: &[u8]) {
-    // The bytes themselves, and what has them inside.
+    // The bytes taken for a stream, and a stream that contains them.
     for (compressed, plain) in [(bytes.to_vec(), None), (deflate(bytes).expect("compressed"), Some(bytes))] {
         let read = |bytes: &[u8]| inflate(bytes).ok();
         let Some(whole) = read(&compressed) else {
             assert_eq!(plain, None);
             continue;
         };
-        // A byte stands for four copies of 258 at most.
+        // One compressed byte stands for at most four runs of 258 bytes.
         assert!(plain.is_none_or(|plain| plain == whole) && whole.len() <= compressed.len() * 1_032);
         let end = whole.len() % compressed.len();
         assert_eq!(read(&compressed[..end]), None);
@@ -127,18 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_reads_its_own_and_what_is_not_said_to_be_anything_else() {
+    fn a_codec_reads_its_own_flags_and_those_of_bytes_and_integers() {
         for flags in [TEXT, BYTES, INTEGER, LONG] {
             assert_eq!(read(b"5", flags, TEXT).as_deref(), Some(&b"5"[..]));
         }
-        assert_eq!(read(b"I5\n.", 1, TEXT), None, "an object of Python's");
+        assert_eq!(read(b"I5\n.", 1, TEXT), None, "a pickled object");
         assert_eq!(read(b"5", TEXT, BYTES), None);
-        assert_eq!(read(b"5", 9, 9).as_deref(), Some(&b"5"[..]), "its own flags mean what it says");
+        assert_eq!(read(b"5", 9, 9).as_deref(), Some(&b"5"[..]), "a codec chooses the meaning of its own flags");
     }
 
     #[cfg(feature = "memcache")]
     #[test]
-    fn compressed_bytes_are_what_they_were_before() {
+    fn compressed_bytes_are_read_whole_or_not_at_all() {
         let compressed = miniz_oxide::deflate::compress_to_vec_zlib(&[b'x'; 1000], 6);
         assert_eq!(read(&compressed, TEXT | COMPRESSED, TEXT), Some(vec![b'x'; 1000]));
         assert_eq!(read(&compressed, 1 | COMPRESSED, TEXT), None);
@@ -149,7 +149,7 @@ mod tests {
 
     #[cfg(feature = "memcache")]
     #[test]
-    fn any_bytes_come_back_and_only_what_gets_shorter_is_compressed() {
+    fn bytes_come_back_and_are_compressed_only_if_that_shortens_them() {
         for length in [0, 1, 63, 64, 1_000, 1_000_000] {
             let bytes = vec![b'x'; length];
             let (stored, flags) = compressed(Cow::Borrowed(&bytes), TEXT, Some(64));

@@ -1,5 +1,6 @@
-//! A value as it is stored: its bytes, what marks them, and who vouches for
-//! them.
+//! A value as it is stored: its bytes, their flags and their signature.
+//!
+//! Nothing here moves bytes to a server or decides whether to store them.
 
 pub(crate) mod envelope;
 pub(crate) mod flags;

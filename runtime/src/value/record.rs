@@ -1,4 +1,6 @@
-//! A value as it is stored for one key: codec and framing together.
+//! A value's stored form for one key: codec, framing, compression and signature.
+//!
+//! It performs no I/O and knows nothing of a value's time to live.
 
 use std::borrow::Cow;
 
@@ -11,47 +13,49 @@ use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::value::flags;
 use crate::value::signature::{self, SIGNED, Secret, Signing};
 
-/// How values of one type are stored for one key.
+/// The stored form of one type's values under one key.
 pub(crate) struct Form<V> {
     codec: Box<dyn Codec<V>>,
     frame: Frame,
-    /// Bytes from which on they are compressed.
+    /// The length in bytes from which on a value is compressed.
     compress: Option<usize>,
-    /// Bare bytes have no place for a signature.
+    /// `None` without a secret, and for bare bytes, which have no room for a
+    /// signature.
     signing: Option<Signing>,
 }
 
-/// What a cache does to all values that have an envelope.
+/// A cache's settings for all values that it stores.
 #[derive(Clone, Copy)]
 pub(crate) struct Wrapping<'a> {
-    /// Bytes from which on they are compressed.
+    /// The length in bytes from which on a value is compressed.
     pub(crate) compress: Option<usize>,
-    /// What they are signed with.
+    /// The secret that enveloped values are signed with.
     pub(crate) secret: Option<&'a Secret>,
 }
 
-/// What is stored of a value.
+/// A value as it is stored.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
-    /// What the bytes are marked with.
+    /// The item flags that describe the bytes.
     pub(crate) flags: u32,
 }
 
-/// A value that was found.
+/// A value read from stored bytes.
 #[derive(Debug)]
 pub(crate) struct Found<V> {
     pub(crate) value: V,
-    /// What it took to compute, in nanoseconds.
+    /// The time the value took to compute, in nanoseconds.
     pub(crate) cost: u64,
 }
 
 impl<V> Form<V> {
+    /// Builds the form of values under this key.
     pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, wrapping: Wrapping<'_>) -> Self {
         let Wrapping { compress, secret } = wrapping;
         let frame = match codec.framing() {
             Framing::Envelope => {
-                // Those with a secret, with another and without are versions.
+                // Unsigned values and those of another secret count as other versions.
                 let signed = secret.map_or(0, Secret::number);
                 let schema = schema(codec.schema(), key.owner(), version) ^ signed;
                 Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
@@ -62,18 +66,19 @@ impl<V> Form<V> {
         Form { codec, frame, compress, signing }
     }
 
-    /// What to store.
+    /// Encodes, frames, compresses and signs a value.
     pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
         self.pack_as(self.frame, &*self.codec, value, cost)
     }
 
-    /// The value in stored bytes, if they are this form's.
+    /// Verifies and decodes stored bytes of this form.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
         self.unpack_as(self.frame, &*self.codec, bytes, flags)
     }
 
-    /// What to store of something else under the same key. The tag tells it
-    /// from values and from other things; `None` if there is no place for one.
+    /// Packs a record other than a value for the same key. The tag distinguishes
+    /// it from values and from other such records. `None` if the framing has no
+    /// room for a tag.
     pub(crate) fn pack_beside<W>(
         &self,
         tag: u64,
@@ -85,7 +90,7 @@ impl<V> Form<V> {
         Some(self.pack_as(frame, codec, value, cost))
     }
 
-    /// What [`Form::pack_beside`] has stored with this tag.
+    /// Unpacks a record that [`Form::pack_beside`] packed with this tag.
     pub(crate) fn unpack_beside<W>(
         &self,
         tag: u64,
@@ -114,15 +119,15 @@ impl<V> Form<V> {
     }
 }
 
-/// Records that this process has packed or unpacked before, for the same key.
+/// Shortcuts for a record that this process has already packed or unpacked for the
+/// same key.
 impl Record {
-    /// Whether it is an envelope as it is: neither bare nor compressed or signed.
+    /// Whether the bytes are an envelope that is neither compressed nor signed.
     pub(crate) fn is_plain(&self) -> bool {
         self.flags == CLIENT_FLAGS
     }
 
-    /// What it took to compute, if this is a plain value of this type and
-    /// version.
+    /// Returns the cost, if this is a plain value of this type and version.
     pub(crate) fn cost_of<V>(&self, codec: &dyn Codec<V>, owner: u64, version: u32) -> Option<u64> {
         if codec.framing() != Framing::Envelope {
             return None;
@@ -131,23 +136,23 @@ impl Record {
         (id == codec.id() && found == schema(codec.schema(), owner, version)).then_some(cost)
     }
 
-    /// The value, if it is one.
+    /// Decodes the payload of a plain value.
     pub(crate) fn decoded<V>(&self, codec: &dyn Codec<V>) -> Option<V> {
         codec.decode(envelope::payload(&self.bytes)).ok()
     }
 }
 
-/// A form without the type: what stands around the bytes of a value.
+/// The part of a form that does not depend on the type: what surrounds the payload.
 #[derive(Clone, Copy)]
 enum Frame {
-    /// Whose values these are: one key's, of one type, version and codec.
+    /// A header that identifies the key, type, version and codec.
     Envelope(Identity),
-    /// The bytes are marked, and nothing more.
+    /// The payload alone, described only by its flags.
     Bare { flags: u32 },
 }
 
 impl Frame {
-    /// The frame of something else under the same key.
+    /// Derives the frame of a tagged record under the same key.
     fn beside<W>(self, tag: u64, codec: &dyn Codec<W>) -> Option<Frame> {
         let (Frame::Envelope(own), Framing::Envelope) = (self, codec.framing()) else { return None };
         let schema = xxh3_64_with_seed(&codec.schema().to_le_bytes(), own.schema ^ tag);
@@ -170,8 +175,8 @@ impl Frame {
         }
     }
 
-    /// The bytes without their signature. Nothing else is done with bytes
-    /// before theirs is found to be good.
+    /// Verifies the signature and strips it. This comes before anything else reads
+    /// the bytes.
     fn verified<'a>(self, signing: Option<&Signing>, bytes: &'a [u8], flags: u32) -> Result<&'a [u8], Refusal> {
         let Frame::Envelope(identity) = self else { return Ok(bytes) };
         let other_version = Err(Refusal::OtherVersion { mark: identity.mark() });
@@ -184,7 +189,7 @@ impl Frame {
         }
     }
 
-    /// The value's own bytes, and what it took to compute in nanoseconds.
+    /// Returns the payload and its cost in nanoseconds.
     fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
         match self {
             Frame::Envelope(identity) => {
@@ -208,8 +213,8 @@ impl Frame {
     }
 }
 
-/// What is stored of a value, for people to read: its first bytes, as text if
-/// that is what they are, or else in hexadecimal digits.
+/// Renders the first bytes of a stored value for people: as text if it is text,
+/// otherwise in hexadecimal digits.
 pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
     const MOST: usize = 256;
     let signature = if flags::kind(flags) == SIGNED_FLAGS { signature::LENGTH } else { 0 };
@@ -230,8 +235,8 @@ pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
 
 const SIGNED_FLAGS: u32 = CLIENT_FLAGS | SIGNED;
 
-/// What a value must have in common with those that are read for it: its type's
-/// structure, the type it is a method's of, the function's version.
+/// Fingerprints what writer and reader must agree on: the structure of the value's
+/// type, the type that owns the method, and the function's version.
 #[inline]
 fn schema(structure: u64, owner: u64, version: u32) -> u64 {
     let both = u128::from(structure) | u128::from(owner) << 64;

@@ -1,10 +1,9 @@
-//! Signatures on stored values: who can write to the servers but does not know
-//! the secret can make none.
+//! Signatures on stored values, which an attacker who can write to the servers
+//! cannot forge without the secret.
 //!
-//! A signature is HMAC-SHA-256 over the full key, the flags and all bytes that
-//! are stored, and stands behind them, with the secret's number in front of it.
-//! It does not tell old values from new ones: who can write can put back what
-//! was there before.
+//! A signature is HMAC-SHA-256 over the full key, the flags and the stored bytes.
+//! It is appended to those bytes, after the secret's number. It does not prevent
+//! replay: an attacker can put an older value of the same key back.
 
 #[cfg(feature = "authenticated")]
 mod secret;
@@ -14,8 +13,8 @@ mod secret;
 
 pub(crate) use secret::{Secret, Signing};
 
-/// What is signed is marked with this, among the flags of this crate's values.
+/// The flag that marks a value of this crate as signed.
 pub(crate) const SIGNED: u32 = 0x100;
 
-/// How many bytes both have.
+/// The length in bytes of the secret's number and the signature together.
 pub(crate) const LENGTH: usize = 8 + 32;

@@ -1,14 +1,17 @@
-//! Stands in for the secret where the feature is off: there is none to be had.
+//! Stands in for the secret while the feature `authenticated` is off. Its types
+//! have no values.
 
 use crate::key::Key;
 
+/// A secret, of which there is none.
 #[derive(Clone, Debug)]
 pub(crate) enum Secret {}
 
+/// A signer, of which there is none.
 pub(crate) enum Signing {}
 
 impl Secret {
-    pub(crate) const FORM: &str = "nothing, for memocached was built without its feature `authenticated`";
+    pub(crate) const FORM: &str = "nothing: memocached was built without its feature `authenticated`";
 
     pub(crate) fn from_text(_: &str) -> Option<Self> {
         None

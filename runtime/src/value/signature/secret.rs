@@ -1,4 +1,4 @@
-//! The secret, and what it signs and verifies.
+//! The secret, and the signatures made and verified with it.
 
 use std::fmt;
 
@@ -7,20 +7,21 @@ use hmac::{Hmac, KeyInit, Mac};
 use super::{LENGTH, SIGNED};
 use crate::key::{Key, Sha256};
 
-/// The secret that those who share values have in common.
+/// The secret of all processes that share signed values.
 #[derive(Clone)]
 pub(crate) struct Secret {
     mac: Hmac<Sha256>,
-    /// Tells it from other secrets, and nothing about it.
+    /// Distinguishes this secret from others without revealing it.
     number: u64,
 }
 
-/// Of SHA-256; a shorter secret could be found by trying.
+/// The output length of SHA-256. A shorter secret could be found by trial and error.
 const SHORTEST: usize = 32;
 
 impl Secret {
     pub(crate) const FORM: &str = "a secret of at least 32 bytes, in hexadecimal digits or base64";
 
+    /// Takes these bytes as the secret, unless they are too short.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < SHORTEST {
             return None;
@@ -31,6 +32,7 @@ impl Secret {
         Some(Secret { mac, number })
     }
 
+    /// Reads a secret in hexadecimal digits or base64.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         Self::new(&hexadecimal(text).or_else(|| base64(text))?)
     }
@@ -39,7 +41,7 @@ impl Secret {
         self.number
     }
 
-    /// For values of this key.
+    /// Returns the signer for values of this key.
     pub(crate) fn signing(&self, key: &Key) -> Signing {
         let mut mac = self.mac.clone();
         let (text, start) = key.full();
@@ -56,14 +58,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Signs values of one key.
+/// Signs and verifies the values of one key.
 pub(crate) struct Signing {
     mac: Hmac<Sha256>,
     number: u64,
 }
 
 impl Signing {
-    /// Signed bytes, and the flags that say so.
+    /// Appends the signature to the bytes and adds the flag for it.
     pub(crate) fn sign(&self, mut bytes: Vec<u8>, flags: u32) -> (Vec<u8>, u32) {
         let flags = flags | SIGNED;
         let signature = self.over(&bytes, flags).finalize().into_bytes();
@@ -72,13 +74,13 @@ impl Signing {
         (bytes, flags)
     }
 
-    /// Whether they are said to be signed with another secret.
+    /// Whether the bytes claim to be signed with another secret.
     pub(crate) fn is_of_another(&self, bytes: &[u8]) -> bool {
         split(bytes).is_some_and(|(_, number, _)| number != self.number)
     }
 
-    /// The bytes in front of their signature, if that is good. How long
-    /// that takes does not tell where a bad one is wrong.
+    /// Verifies the signature and returns the bytes in front of it. The time this
+    /// takes does not reveal which part of a bad signature is wrong.
     pub(crate) fn verified<'a>(&self, bytes: &'a [u8], flags: u32) -> Option<&'a [u8]> {
         let (bytes, _, signature) = split(bytes)?;
         self.over(bytes, flags).verify_slice(signature).ok()?;
@@ -93,13 +95,14 @@ impl Signing {
     }
 }
 
-/// What is signed, the secret's number, and the signature.
+/// Splits stored bytes into the signed bytes, the secret's number and the signature.
 fn split(bytes: &[u8]) -> Option<(&[u8], u64, &[u8])> {
-    let (bytes, behind) = bytes.split_at_checked(bytes.len().checked_sub(LENGTH)?)?;
-    let (number, signature) = behind.split_first_chunk()?;
+    let (bytes, trailer) = bytes.split_at_checked(bytes.len().checked_sub(LENGTH)?)?;
+    let (number, signature) = trailer.split_first_chunk()?;
     Some((bytes, u64::from_le_bytes(*number), signature))
 }
 
+/// Decodes pairs of hexadecimal digits.
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
@@ -107,7 +110,7 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// With either alphabet, padded or not.
+/// Decodes base64 in either alphabet, padded or not.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=').as_bytes();
     let mut bytes = Vec::with_capacity(text.len());
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_read_in_either_form_and_not_if_it_is_short() {
+    fn a_secret_is_read_in_either_form_and_refused_if_it_is_short() {
         let bytes: Vec<u8> = (0..33).map(|byte| byte * 7 + 3).collect();
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hexadecimal(&digits).as_ref(), Some(&bytes));
