@@ -1,4 +1,5 @@
-//! What expansions of the attribute name, and nothing else may.
+//! The items that expansions of the attribute name. They are not part of the public
+//! API.
 
 pub use std::boxed::Box;
 
@@ -9,8 +10,8 @@ pub use crate::call::shapes::{self, Probe};
 pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::{Memo, Ready, ready};
 
-/// Stands for a value in code that is never reached.
+/// Stands in for a value in unreachable code.
 #[must_use]
 pub fn never<T>() -> T {
-    unreachable!("only there for its type")
+    unreachable!("this call is only there for its type")
 }

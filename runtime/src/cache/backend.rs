@@ -1,5 +1,7 @@
-//! A store with the settings that it is used under: what a cache and a client
-//! share.
+//! What a cache and a client have in common: a store, its settings and the state
+//! around it.
+//!
+//! It holds these parts together and decides nothing about a call.
 
 use std::sync::Arc;
 
@@ -17,14 +19,14 @@ use crate::store::embedded::Embedded;
 use crate::time::budget::{Budget, Limits};
 use crate::time::clock::Clock;
 
-/// A clone is another handle of the same store.
+/// A handle to a store and its settings. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Backend(Arc<Inner>);
 
 struct Inner {
     store: Arc<Store>,
     settings: Settings,
-    /// The namespace as keys have it in front.
+    /// The namespace as it stands in front of keys.
     prefix: String,
     generation: Option<Generation>,
     near: Near,
@@ -34,12 +36,12 @@ struct Inner {
 }
 
 impl Backend {
-    /// Connects to nothing yet.
+    /// Builds a backend without connecting to anything.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         Self::at(settings, &Clock::system())
     }
 
-    /// As [`Backend::new`], by this clock.
+    /// Builds a backend that tells the time by this clock.
     pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Self, Error> {
         let store = Arc::new(store(&settings, clock)?);
         let prefix = prefix(&settings.namespace).concat();
@@ -57,22 +59,22 @@ impl Backend {
         &self.0.settings
     }
 
-    /// What keys have in front, unless there is a generation.
+    /// Returns the prefix of keys in a namespace without a generation.
     pub(crate) fn prefix(&self) -> &str {
         &self.0.prefix
     }
 
-    /// Of the namespace, if it can be flushed.
+    /// Returns the namespace's generation, if the namespace can be flushed.
     pub(crate) fn generation(&self) -> Option<&Generation> {
         self.0.generation.as_ref()
     }
 
-    /// Values kept in this process in front of the store.
+    /// Returns the near tier: values kept in this process, in front of the store.
     pub(crate) fn near(&self) -> &Near {
         &self.0.near
     }
 
-    /// What callers in this process are computing now.
+    /// Returns the computations under way in this process.
     pub(crate) fn flights(&self) -> &Flights<Lease> {
         &self.0.flights
     }
@@ -85,12 +87,12 @@ impl Backend {
         &self.0.random
     }
 
-    /// The time that one call may spend on I/O.
+    /// Returns the limits of the time that one call may spend on I/O.
     pub(crate) fn limits(&self) -> Limits {
         Limits { total: self.0.settings.timeout, connect: self.0.settings.connect_timeout }
     }
 
-    /// A budget for one call.
+    /// Returns a fresh budget for one call.
     pub(crate) fn budget(&self) -> Budget {
         self.limits().budget()
     }

@@ -1,9 +1,8 @@
-//! The generation of a namespace that can be flushed: a number in memcached
-//! that stands in front of each key, so that another number makes all keys new.
+//! The generation of a namespace that can be flushed: a number, kept in
+//! memcached, that is part of every key. Replacing it flushes the namespace.
 //!
-//! Asked for once a second at most. It is random, so that a number that was
-//! lost (evicted, or its server restarted) is not followed by one that has been
-//! there before.
+//! A process reads it at most once a second. The numbers are random, so that one
+//! lost to an eviction or a restart is not followed by one that was used before.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
@@ -14,10 +13,10 @@ use crate::exchange::{Item, Outcome, Reply};
 use crate::sync::lock;
 use crate::value::item::{FromItem, RawItem};
 
-/// How long a number is used without asking.
+/// How long a number is used before it is read again.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// One namespace's.
+/// The generation of one namespace, as far as this process knows it.
 #[derive(Debug)]
 pub(crate) struct Generation {
     namespace: String,
@@ -29,31 +28,31 @@ impl Generation {
         Generation { namespace: namespace.to_owned(), known: Mutex::default() }
     }
 
-    /// Where the number is kept. No other key looks like this: behind the
-    /// namespace, they begin with digits.
+    /// Returns the key that holds the number. It collides with no other key:
+    /// all others have digits after the namespace.
     pub(crate) fn key(&self) -> String {
         format!("{}:@generation", self.namespace)
     }
 
-    /// What stands in front of keys, if the number was asked for lately.
+    /// Returns the prefix of keys, if the number was read recently.
     pub(crate) fn fresh(&self) -> Option<String> {
         let known = *lock(&self.known);
         known.filter(|(_, since)| since.elapsed() < FRESH).map(|(number, _)| self.prefix(number))
     }
 
-    /// Takes note of the number.
+    /// Remembers the number and returns the prefix of keys.
     pub(crate) fn learn(&self, number: u64) -> String {
         *lock(&self.known) = Some((number, Instant::now()));
         self.prefix(number)
     }
 
-    /// The number in a reply, or `None` if there is none yet. While it cannot
-    /// be asked for, the last one known is as good: to change it takes the same
-    /// server.
+    /// Reads the number from a reply; `None` if there is none yet. While its server
+    /// does not answer, the last known number remains valid, because changing it
+    /// takes the same server.
     ///
     /// # Errors
     ///
-    /// If none is known, or what is stored is no number.
+    /// If no number is known, or if the stored value is not a number.
     pub(crate) fn read(&self, outcome: Outcome) -> Result<Option<u64>, Error> {
         match outcome {
             Ok(Reply::Found(item)) => number(item).map(Some),
@@ -69,10 +68,11 @@ impl Generation {
 
 fn number(item: Item) -> Result<u64, Error> {
     let number = u64::from_item(RawItem::from(item));
-    number.map_err(|error| Error::new(ErrorKind::Decode, "the namespace's generation is no number").with_source(error))
+    number
+        .map_err(|error| Error::new(ErrorKind::Decode, "the namespace's generation is not a number").with_source(error))
 }
 
-/// A number that has not been there before.
+/// Draws a number that has not been used before.
 pub(crate) fn another() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

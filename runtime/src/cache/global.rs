@@ -1,5 +1,7 @@
 //! The process-wide cache: configured by the environment on first use, or
 //! installed by the program.
+//!
+//! Reading the environment is left to `config`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, RwLock};
@@ -8,33 +10,33 @@ use crate::cache::Cache;
 use crate::sync::{read, write};
 use crate::telemetry;
 
-/// The first one, which is there for as long as the process, so that calls can
-/// do with a reference to it. `None` if nothing can be cached.
+/// The first cache, which lives as long as the process, so that calls can borrow
+/// it. `None` if it could not be configured.
 static FIRST: OnceLock<Option<Cache>> = OnceLock::new();
 
-/// What has taken its place, if anything has.
+/// The cache that replaced the first one, if any.
 static LATER: RwLock<Option<Cache>> = RwLock::new(None);
 static IS_REPLACED: AtomicBool = AtomicBool::new(false);
 
-/// Makes `cache` the one that functions use from now on, unless they name
-/// another with `cache = …`.
+/// Makes functions use `cache` from now on, unless they name another with
+/// `cache = …`.
 ///
-/// Install it before the first call: the first cache that a process has, be it
-/// installed or configured by the environment, is there to the end. When
-/// another takes its place, it keeps its connections and values, and its
-/// servers stay in the metrics.
+/// Install it before the first call. The first cache of a process, whether
+/// installed or configured by the environment, lives until the process ends. If
+/// another cache replaces it, it keeps its connections and values, and its servers
+/// stay in the metrics.
 pub fn install(cache: Cache) {
     if let Err(later) = FIRST.set(Some(cache)) {
         let replaced = std::mem::replace(&mut *write(&LATER), later);
         IS_REPLACED.store(true, Ordering::Release);
-        // With nothing locked, as it may have connections to close.
+        // Dropped after the lock is released: it may have connections to close.
         drop(replaced);
     }
 }
 
-/// The process-wide cache; in `room` unless it is there for as long as the
-/// process. A configuration that cannot be used is told once, and functions
-/// compute from then on.
+/// Returns the process-wide cache, borrowed from `room` if it has been replaced. A
+/// configuration that cannot be used is reported once; functions then compute
+/// without a cache.
 #[inline]
 pub(crate) fn cache(room: &mut Option<Cache>) -> Option<&Cache> {
     if IS_REPLACED.load(Ordering::Acquire) {

@@ -1,4 +1,6 @@
-//! The handle of a cache that memoized functions use.
+//! The cache that memoized functions use: a backend with a codec for its values.
+//!
+//! It gives access to its parts. What a call does with them is decided in `call`.
 
 pub(crate) mod backend;
 mod builder;
@@ -32,8 +34,8 @@ use crate::value::record::Wrapping;
 /// A cache that memoized functions keep their results in.
 ///
 /// Most programs never name one: functions use the process-wide cache, which
-/// the environment configures on first use. A clone is another handle of the
-/// same cache.
+/// the environment configures on first use. Clones are handles to the same
+/// cache.
 ///
 /// ```
 /// use memocached::{Cache, memcached};
@@ -53,13 +55,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache from the environment variables `MEMCACHED_*`.
+    /// Creates a cache from the environment variables `MEMCACHED_*`.
     ///
-    /// Nothing is connected to before the first use.
+    /// It connects to no server before the first use.
     ///
     /// # Errors
     ///
-    /// If a variable has a value that cannot be used; the error names it.
+    /// If a variable has a value that cannot be used. The error names the variable.
     pub fn from_env() -> Result<Cache, Error> {
         let settings = Settings::from_env()?;
         if settings.servers.is_empty() {
@@ -68,12 +70,12 @@ impl Cache {
         Cache::new(settings)
     }
 
-    /// Begins with the defaults that an empty environment means.
+    /// Returns a builder that starts with the defaults of an empty environment.
     pub fn builder() -> Builder<Cache> {
         Builder::new()
     }
 
-    /// A cache in this process, private to its owner.
+    /// Creates a cache inside this process, shared by nothing but its clones.
     ///
     /// # Panics
     ///
@@ -87,7 +89,7 @@ impl Cache {
         Self::at(settings, &Clock::system())
     }
 
-    /// As [`Cache::new`], by this clock.
+    /// Creates a cache that tells the time by this clock.
     pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Cache, Error> {
         let codec = settings.codec.ok_or_else(|| {
             let message = "there is no codec: enable memocached's feature `bincode`, or choose another that is enabled";
@@ -144,6 +146,7 @@ impl Cache {
         self.backend.budget()
     }
 
+    /// Whether the calls of this site use the cache.
     #[inline]
     pub(crate) fn caches(&self, site: &str) -> bool {
         self.backend.settings().enabled.includes(site)

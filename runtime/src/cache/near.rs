@@ -1,7 +1,8 @@
-//! Values kept in this process in front of memcached, each for a short time.
+//! The near tier: values kept in this process, in front of memcached, each for a
+//! short time.
 //!
-//! Bounded by bytes. What another process changes is noticed when that time is
-//! over, what this one changes at once.
+//! It is bounded by bytes. A change made by this process shows at once, one made
+//! by another process only after that time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::value::record::Record;
 /// The near tier of one cache.
 pub(crate) struct Near {
     items: Bounded<NearItem>,
-    /// How often values under keys of a stripe have been forgotten.
+    /// How often a key of each stripe has been forgotten.
     forgotten: [Mutex<u64>; STRIPES],
     clock: Clock,
 }
@@ -28,11 +29,11 @@ struct NearItem {
     expires: Tick,
 }
 
-/// What a record is.
+/// The kind of result that a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
     Value,
-    /// That there is no value, or an error.
+    /// The absence of a value, or an error.
     Nothing,
 }
 
@@ -42,23 +43,23 @@ impl Weighed for NearItem {
     }
 }
 
-/// The state of things before a value was looked for or computed.
+/// The state of a key before its value was looked up or computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Since(u64);
 
 impl Near {
-    /// A tier that holds about `capacity` bytes.
+    /// Creates a tier that holds about `capacity` bytes.
     pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
         let forgotten = std::array::from_fn(|_| Mutex::new(0));
         Near { items: Bounded::new(capacity), forgotten, clock }
     }
 
-    /// What is kept, by the time on the clock.
+    /// Returns the record under this key, unless its time is over.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
         Some(self.current(key)?.record)
     }
 
-    /// A value that is kept, as it is: see [`Record::is_plain`].
+    /// Returns the record under this key if it is a [plain](Record::is_plain) value.
     #[inline]
     pub(crate) fn find_plain(&self, key: &str) -> Option<Arc<Record>> {
         let NearItem { record, holds, .. } = self.current(key)?;
@@ -70,12 +71,12 @@ impl Near {
         self.items.get(key).filter(|item| self.clock.tick() < item.expires)
     }
 
-    /// To be asked for before the value is.
+    /// Returns the state for [`Near::keep`], to be taken before the value is looked up.
     pub(crate) fn since(&self, key: &str) -> Since {
         Since(*lock(self.stripe(key)))
     }
 
-    /// Keeps a value, unless its key has been forgotten since.
+    /// Keeps a record for `time`, unless its key has been forgotten since.
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
         let expires = self.clock.tick().saturating_add(time.into());
         let forgotten = lock(self.stripe(key));
@@ -84,7 +85,8 @@ impl Near {
         }
     }
 
-    /// Keeps no value under this key, nor one that is being looked for now.
+    /// Drops the record under this key, and prevents lookups already under way from
+    /// keeping one.
     pub(crate) fn forget(&self, key: &str) {
         let mut forgotten = lock(self.stripe(key));
         *forgotten += 1;
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_ends_with_its_time() {
+    fn a_value_expires_with_its_time() {
         let (near, clock) = near();
         near.keep("k", record(b"v"), Holds::Value, SECOND, near.since("k"));
         clock.advance(Duration::from_millis(999));
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_for_before_a_key_was_forgotten_is_not_kept() {
+    fn a_value_looked_up_before_its_key_was_forgotten_is_not_kept() {
         let (near, _) = near();
         let since = near.since("k");
         near.forget("k");
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_keys_take_no_more_than_the_capacity() {
+    fn many_keys_take_no_more_than_the_capacity() {
         let (near, _) = near();
         for i in 0..1_000_000 {
             let key = format!("key:{i}");

@@ -1,8 +1,8 @@
-//! A store in this process with memcached's semantics: the default where no
-//! servers are configured, and what tests of memoized functions run on.
+//! A store in this process with memcached's semantics: the default when no servers
+//! are configured, and the store for tests of memoized functions.
 //!
-//! Bounded by bytes, with real expiry, CAS numbers and
-//! leases. It shares nothing with other processes and performs no I/O.
+//! It is bounded by bytes and has real expiry, CAS numbers and leases. It shares
+//! nothing with other processes and performs no I/O.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,25 +16,26 @@ use crate::time::clock::Clock;
 
 const STRIPES: usize = 64;
 
-/// The store.
+/// The embedded store.
 #[derive(Debug)]
 pub(crate) struct Embedded {
     items: Bounded<Slot>,
-    /// Writers of one key take turns; the map itself takes care of readers.
+    /// Locks that serialize the writers of a key. Readers rely on the map's own.
     stripes: [Mutex<()>; STRIPES],
     next_cas: AtomicU64,
     clock: Clock,
 }
 
+/// An item, or a lease without a value.
 #[derive(Clone, Debug)]
 struct Slot {
-    /// `None` marks a lease that is out: somebody is computing.
+    /// `None` while the holder of a lease computes.
     value: Option<Arc<[u8]>>,
     flags: u32,
     cas: u64,
     expires: Option<Instant>,
     stale: bool,
-    /// Somebody has been told to write it anew.
+    /// A caller has won it and may store.
     taken: bool,
 }
 
@@ -45,7 +46,7 @@ impl Weighed for Slot {
 }
 
 impl Embedded {
-    /// A store that holds about `capacity` bytes.
+    /// Creates a store that holds about `capacity` bytes.
     pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
         Embedded {
             items: Bounded::new(capacity),
@@ -55,13 +56,14 @@ impl Embedded {
         }
     }
 
+    /// Answers a request as memcached would.
     pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
         request.check()?;
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
             Request::PeekMany { keys } => {
-                // As in the classic protocol, which knows nothing of staleness.
+                // As in the classic protocol, which has no stale items.
                 let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
                     Reply::Found(item) => Some((key, item)),
                     _ => None,
@@ -74,7 +76,7 @@ impl Embedded {
             },
             Request::Touch { key, ttl } => {
                 let touched = self.touch(key, ttl);
-                // To memcached, a touch is a read.
+                // memcached counts a touch as a read.
                 self.find(key);
                 touched
             }
@@ -84,9 +86,9 @@ impl Embedded {
                     (RENEWED, []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
                     _ => Slot { flags, ..Slot::new(Some(value.into()), expires) },
                 };
-                self.in_turn(key, |there| self.store(key, slot, how, guard, there))
+                self.locked(key, |current| self.store(key, slot, how, guard, current))
             }
-            Request::Delete { key, guard } => self.in_turn(key, |there| match guarded(there.as_ref(), guard) {
+            Request::Delete { key, guard } => self.locked(key, |current| match guarded(current.as_ref(), guard) {
                 Ok(()) => {
                     self.items.remove(key);
                     Reply::Done
@@ -94,10 +96,10 @@ impl Embedded {
                 Err(refused) => refused,
             }),
             Request::Invalidate { key, guard, ttl } => {
-                self.in_turn(key, |there| self.invalidate(key, guard, ttl, there))
+                self.locked(key, |current| self.invalidate(key, guard, ttl, current))
             }
             Request::Count { key, by, direction } => {
-                self.in_turn(key, |there| self.count(key, by, direction, there).unwrap_or(Reply::NotStored))
+                self.locked(key, |current| self.count(key, by, direction, current).unwrap_or(Reply::NotStored))
             }
             Request::Stats { .. } => Reply::Counters(vec![
                 ("curr_items".into(), self.items.len().to_string()),
@@ -110,23 +112,24 @@ impl Embedded {
                 Reply::Done
             }
             Request::Servers | Request::FlushAll { .. } | Request::MemoryLimit { .. } => {
-                let message = format!("the embedded store has no {} of this kind", request.verb().as_str());
+                let message = format!("the embedded store does not support this kind of `{}`", request.verb().as_str());
                 return Err(Error::new(ErrorKind::Rejected, message));
             }
         })
         .and_then(|reply| match (request, reply) {
             (Request::Count { .. }, Reply::NotStored) => {
-                Err(Error::new(ErrorKind::NotANumber, "the embedded store holds something that is no number (count)"))
+                Err(Error::new(ErrorKind::NotANumber, "the embedded store holds a value that is not a number (count)"))
             }
             (_, reply) => Ok(reply),
         })
     }
 
-    /// A reader takes the right to write a stale item anew, as in memcached.
+    /// Reads an item. As in memcached, the first reader of a stale item wins it and
+    /// may refresh it.
     fn find(&self, key: &str) -> Option<Reply> {
         let slot = self.live(key)?;
         if slot.stale && !slot.taken {
-            return Some(self.in_turn(key, |there| match self.take(key, there, Duration::ZERO) {
+            return Some(self.locked(key, |current| match self.take(key, current, Duration::ZERO) {
                 Some(slot) => self.found(slot, Token::Won).unwrap_or(Reply::Missing(Grant::Free)),
                 None => self.live(key).and_then(|slot| self.found_as_is(slot)).unwrap_or(Reply::Missing(Grant::Free)),
             }));
@@ -140,26 +143,26 @@ impl Embedded {
     }
 
     fn found(&self, slot: Slot, token: Token) -> Option<Reply> {
-        // Rounded up, as memcached does.
+        // Rounded up, as in memcached.
         let left = self.time_left(&slot).and_then(|left| Ttl::For(left).seconds());
         let Slot { value, flags, cas, stale, .. } = slot;
         Some(Reply::Found(Item { value: value?.to_vec(), flags, cas, seconds_left: left, stale, token }))
     }
 
     fn look_up(&self, key: &str, lease: Duration, refresh: Duration) -> Reply {
-        // Most lookups find something that is fresh, and need not take turns.
+        // Most lookups find a fresh item and need no lock.
         if let Some(slot) = self.live(key)
             && !self.is_due(&slot, refresh)
             && let Some(reply) = self.found_as_is(slot)
         {
             return reply;
         }
-        self.in_turn(key, |there| {
-            if let Some(slot) = self.take(key, there.clone(), refresh) {
+        self.locked(key, |current| {
+            if let Some(slot) = self.take(key, current.clone(), refresh) {
                 let won = Grant::Won(slot.cas);
                 return self.found(slot, Token::Won).unwrap_or(Reply::Missing(won));
             }
-            match there {
+            match current {
                 Some(slot) => {
                     let lost = Grant::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
@@ -172,14 +175,15 @@ impl Embedded {
         })
     }
 
-    /// The slot, if it is to be written anew and nobody has been told to.
-    fn take(&self, key: &str, there: Option<Slot>, refresh: Duration) -> Option<Slot> {
-        let slot = there.filter(|slot| self.is_due(slot, refresh))?;
+    /// Takes the slot for this caller, if it is due for a refresh.
+    fn take(&self, key: &str, current: Option<Slot>, refresh: Duration) -> Option<Slot> {
+        let slot = current.filter(|slot| self.is_due(slot, refresh))?;
         let taken = Slot { taken: true, ..slot };
         self.items.insert(key, taken.clone());
         Some(taken)
     }
 
+    /// Whether the slot needs a refresh that no caller has taken on.
     fn is_due(&self, slot: &Slot, refresh: Duration) -> bool {
         let left = || self.time_left(slot).and_then(|left| Ttl::For(left).seconds());
         !slot.taken && (slot.stale || left().is_some_and(|left| left < refresh.as_secs()))
@@ -189,8 +193,8 @@ impl Embedded {
         slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()))
     }
 
-    fn invalidate(&self, key: &str, guard: Guard, ttl: Option<Duration>, there: Option<Slot>) -> Reply {
-        match (guarded(there.as_ref(), guard), there) {
+    fn invalidate(&self, key: &str, guard: Guard, ttl: Option<Duration>, current: Option<Slot>) -> Reply {
+        match (guarded(current.as_ref(), guard), current) {
             (Ok(()), Some(slot)) => {
                 let expires = ttl.map_or(slot.expires, |ttl| self.expiry(Ttl::For(ttl)));
                 self.put(key, Slot { expires, stale: true, taken: false, ..slot });
@@ -202,7 +206,7 @@ impl Embedded {
     }
 
     fn touch(&self, key: &str, ttl: Ttl) -> Reply {
-        self.in_turn(key, |there| match there {
+        self.locked(key, |current| match current {
             Some(slot) => {
                 self.items.insert(key, Slot { expires: self.expiry(ttl), ..slot });
                 Reply::Done
@@ -211,50 +215,50 @@ impl Embedded {
         })
     }
 
-    fn store(&self, key: &str, mut slot: Slot, how: Write, guard: Guard, there: Option<Slot>) -> Reply {
-        match (guarded(there.as_ref(), guard), guard) {
+    fn store(&self, key: &str, mut slot: Slot, how: Write, guard: Guard, current: Option<Slot>) -> Reply {
+        match (guarded(current.as_ref(), guard), guard) {
             (Ok(()), _) | (Err(Reply::Absent), Guard::None) => {}
-            // As memcached does: nothing there to compare with.
+            // As in memcached: without an item, there is no number to compare.
             (Err(refused), _) => return refused,
         }
-        match (how, there) {
+        match (how, current) {
             (Write::Set, _) | (Write::Add, None) | (Write::Replace, Some(_)) => {}
             (Write::Add, Some(_)) | (Write::Replace | Write::Append | Write::Prepend, None) => return Reply::NotStored,
-            (Write::Append | Write::Prepend, Some(there)) => {
-                let (old, new) = (there.value.clone().unwrap_or_default(), slot.value.unwrap_or_default());
+            (Write::Append | Write::Prepend, Some(current)) => {
+                let (old, new) = (current.value.clone().unwrap_or_default(), slot.value.unwrap_or_default());
                 if check_size(key.len() + old.len() + new.len()).is_err() {
                     return Reply::NotStored;
                 }
                 let parts = if how == Write::Append { [&*old, &*new] } else { [&*new, &*old] };
-                // Flags and ttl stay, and no more, as in memcached.
-                slot = Slot { flags: there.flags, ..Slot::new(Some(parts.concat().into()), there.expires) };
+                // As in memcached, the old flags and ttl stay, and nothing else.
+                slot = Slot { flags: current.flags, ..Slot::new(Some(parts.concat().into()), current.expires) };
             }
         }
         self.put(key, slot);
         Reply::Done
     }
 
-    /// As memcached does: up wraps around, down stops at zero.
-    fn count(&self, key: &str, by: u64, direction: Direction, there: Option<Slot>) -> Option<Reply> {
-        let Some(slot) = there else { return Some(Reply::Absent) };
+    /// Counts as memcached does: up wraps around, down stops at zero.
+    fn count(&self, key: &str, by: u64, direction: Direction, current: Option<Slot>) -> Option<Reply> {
+        let Some(slot) = current else { return Some(Reply::Absent) };
         let value = slot.value.as_deref()?;
         let (old, width) = (number(value)?, value.len());
         let new = match direction {
             Direction::Up => old.wrapping_add(by),
             Direction::Down => old.saturating_sub(by),
         };
-        // In place, so that a number that gets shorter leaves spaces.
+        // memcached overwrites the digits, so a number that gets shorter leaves spaces.
         let text = format!("{new:<width$}");
-        // One that does not fit in place is a new item to memcached.
+        // In memcached, a number that gets longer makes a new item.
         let (stale, taken) = if text.len() > width { (false, false) } else { (slot.stale, slot.taken) };
         self.put(key, Slot { value: Some(text.into_bytes().into()), stale, taken, ..slot });
         Some(Reply::Number(new))
     }
 
-    /// Runs a write in its key's turn, with what is there. A lease is there
-    /// too, and has no value.
-    fn in_turn(&self, key: &str, write: impl FnOnce(Option<Slot>) -> Reply) -> Reply {
-        let _turn = lock(self.stripe(key));
+    /// Runs a write under its key's lock, with the current slot, which may be a
+    /// lease without a value.
+    fn locked(&self, key: &str, write: impl FnOnce(Option<Slot>) -> Reply) -> Reply {
+        let _held = lock(self.stripe(key));
         write(self.live(key))
     }
 
@@ -269,7 +273,7 @@ impl Embedded {
     }
 
     fn expiry(&self, ttl: Ttl) -> Option<Instant> {
-        // A ttl too long for the clock is as good as none.
+        // A ttl too long for the clock never ends.
         ttl.seconds().and_then(|seconds| self.clock.now().checked_add(Duration::from_secs(seconds)))
     }
 
@@ -279,23 +283,23 @@ impl Embedded {
 }
 
 impl Slot {
-    /// One that is fresh, with a number to come.
+    /// Creates a fresh slot, which gets its number from [`Embedded::put`].
     fn new(value: Option<Arc<[u8]>>, expires: Option<Instant>) -> Self {
         Slot { value, flags: 0, cas: 0, expires, stale: false, taken: false }
     }
 }
 
-/// Whether what is there is what the guard asks for.
-fn guarded(there: Option<&Slot>, guard: Guard) -> Result<(), Reply> {
-    match (there, guard) {
+/// Checks the current slot against the guard. The error is the reply.
+fn guarded(current: Option<&Slot>, guard: Guard) -> Result<(), Reply> {
+    match (current, guard) {
         (None, _) => Err(Reply::Absent),
         (Some(item), Guard::Unchanged(cas)) if item.cas != cas => Err(Reply::Changed),
         (Some(_), _) => Ok(()),
     }
 }
 
-/// A decimal number as memcached reads one: what follows it behind a space or
-/// a zero byte makes no difference.
+/// Parses a decimal number as memcached does, ignoring everything after a space or
+/// a zero byte.
 fn number(bytes: &[u8]) -> Option<u64> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b);
     let start = bytes.iter().position(|byte| !ends(byte) || *byte == 0)?;
@@ -342,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_has_one_winner_who_may_store() {
+    fn a_miss_has_one_winner_that_may_store() {
         let (store, _) = store();
         let cas = won(lookup(&store));
         assert!(matches!(lookup(&store), Reply::Missing(Grant::Lost { .. })));
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_ends_with_its_ttl_and_a_lease_with_its_time() {
+    fn an_item_expires_with_its_ttl_and_a_lease_with_its_time() {
         let (store, clock) = store();
         won(lookup(&store));
         clock.advance(LEASE);
@@ -391,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_item_is_kept_however_the_store_is_divided() {
+    fn the_largest_item_fits_whatever_the_capacity() {
         for capacity in [2 << 20, 64 << 20, 1 << 30] {
             let store = Embedded::new(capacity, Clock::manual());
             let value = vec![0; 1_000_000];
