@@ -1,4 +1,6 @@
-#![doc = include_str!("../README.md")]
+// The README is the workspace's here, and the package's own once packaged.
+#![doc = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", env!("CARGO_PKG_README")))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "bincode", feature = "memcache", feature = "tokio")),
