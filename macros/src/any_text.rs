@@ -1,12 +1,14 @@
-//! What holds of any text, for property tests and fuzz targets: each function
-//! panics where it does not.
+//! What holds for any input, shared by property tests and fuzz targets.
+//!
+//! Each function panics if it does not hold; where input comes from is up to
+//! the caller.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::template::{Format, Piece, parse, terminator};
 
-/// A template is refused, or leaves nothing to check: keys can be written along
-/// it, and read back.
+/// Checks that a template is refused, or that keys made from it can be told
+/// apart.
 pub fn template(text: &str) {
     let Ok(pieces) = parse(text) else { return };
     assert!(!pieces.is_empty(), "{text:?}");
@@ -27,7 +29,7 @@ pub fn template(text: &str) {
             assert!(terminator(between).is_some(), "{text:?}");
         }
     }
-    // Apart from spaces, all of it has been read.
+    // Apart from spaces, the pieces are the whole text.
     let written: String = pieces.iter().map(written).collect();
     let solid = |text: &str| text.split_whitespace().collect::<String>();
     assert_eq!(solid(&written), solid(text));
@@ -49,8 +51,8 @@ fn written(piece: &Piece) -> String {
     }
 }
 
-/// The macros give something for what stands below the first `#[memcached(…)]`
-/// of a source file, or for the whole file if there is none.
+/// Checks both macros on the item below the first `#[memcached(…)]` of a source
+/// file, or on the whole file if there is none.
 pub fn attribute(source: &str) {
     let Ok(tokens) = source.parse::<TokenStream>() else { return };
     let mut arguments = TokenStream::new();
@@ -70,7 +72,7 @@ pub fn attribute(source: &str) {
     holds(arguments, item);
 }
 
-/// What stands in the parentheses of `memcached(…)`.
+/// Returns what is in the parentheses of `memcached(…)`.
 fn given(attribute: TokenStream) -> Option<TokenStream> {
     let mut tokens = attribute.into_iter();
     let is_ours = matches!(tokens.next(), Some(TokenTree::Ident(name)) if name == "memcached");
@@ -80,15 +82,14 @@ fn given(attribute: TokenStream) -> Option<TokenStream> {
     }
 }
 
-/// Up to the first braces, with them.
+/// Takes the tokens up to the end of the first braces.
 fn first_item(tokens: impl Iterator<Item = TokenTree>) -> TokenStream {
     let is_end = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
     let mut ended = false;
     tokens.take_while(|token| !std::mem::replace(&mut ended, is_end(token))).collect()
 }
 
-/// Of what parses as a function, the output has the function in it, among items
-/// that parse.
+/// Checks that the output for a function parses and contains that function.
 pub(crate) fn holds(arguments: TokenStream, item: TokenStream) {
     let function = syn::parse2::<syn::ItemFn>(item.clone());
     let output = crate::memoize(arguments, item);
@@ -100,7 +101,7 @@ pub(crate) fn holds(arguments: TokenStream, item: TokenStream) {
     assert!(kept, "{output}");
 }
 
-/// What parses as a type derives something that parses.
+/// Checks that the implementation derived for a type parses.
 pub(crate) fn derived(item: TokenStream) {
     if let Ok(input) = syn::parse2(item) {
         let output = crate::derive::derive(&input);

@@ -1,6 +1,6 @@
-//! The attribute's arguments as the user wrote them: tokens → [`Spec`].
+//! Reads the attribute's arguments: tokens → [`Spec`].
 //!
-//! Accepted spellings, in the order of [`ARGUMENTS`]:
+//! Accepted spellings, in the order of [`Argument::ALL`]:
 //!
 //! ```text
 //! key = "text:<placeholder>"      skip(a, self)          ttl = duration | forever
@@ -12,87 +12,31 @@
 //! cache = expression              crate = path
 //! ```
 //!
-//! A duration is `300`, `"5m"` or an expression (`duration`). What durations
-//! mean together is in `freshness`.
-//!
-//! Rules that need the function's signature too are in `plan`.
+//! How a duration is written is in `duration`. Rules about several arguments are
+//! in `freshness`, those that need the function's signature too in `plan`.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
+use syn::spanned::Spanned;
 use syn::{Expr, Ident, Lit, LitStr, Path, Token};
 
+use crate::argument::Argument;
 use crate::duration::{self, Period};
 use crate::errors::Errors;
-use crate::freshness::{Freshness, RefreshAhead, Ttl};
-use crate::nearest::nearest;
+use crate::nearest::{listed, quoted, unknown};
+use crate::spec::{Codec, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
 
-pub(crate) const ARGUMENTS: [&str; 18] = [
-    "key",
-    "skip",
-    "ttl",
-    "grace",
-    "refresh_ahead",
-    "cache_none",
-    "cache_err",
-    "store_if",
-    "when",
-    "near",
-    "single_flight",
-    "on_error",
-    "codec",
-    "version",
-    "name",
-    "entry",
-    "cache",
-    "crate",
+/// The runtime's codecs by the names that a user writes.
+const CODECS: &[(&str, Standard)] = &[
+    ("bincode", Standard::Bincode),
+    ("postcard", Standard::Postcard),
+    ("json", Standard::Json),
+    ("text", Standard::Text),
 ];
 
-/// What the user wrote, with its spans.
-#[derive(Default)]
-pub(crate) struct Spec {
-    pub(crate) key: Option<LitStr>,
-    pub(crate) skip: Vec<Ident>,
-    pub(crate) freshness: Freshness,
-    pub(crate) cache_none: Option<Period>,
-    pub(crate) cache_err: Option<Period>,
-    pub(crate) store_if: Option<Expr>,
-    pub(crate) when: Option<Expr>,
-    pub(crate) single_flight: Option<SingleFlight>,
-    pub(crate) on_error: Option<OnError>,
-    pub(crate) codec: Option<Codec>,
-    pub(crate) version: Option<u32>,
-    pub(crate) name: Option<LitStr>,
-    pub(crate) entry: Option<Ident>,
-    pub(crate) cache: Option<Expr>,
-    pub(crate) krate: Option<Path>,
-}
-
-/// Who computes a value at the same time.
-pub(crate) enum SingleFlight {
-    /// One of all that share the servers.
-    Lease,
-    /// One in each process.
-    Local,
-    /// Whoever asks.
-    Off,
-}
-
-/// What trouble with the cache does to the caller.
-pub(crate) enum OnError {
-    Bypass,
-    Propagate,
-}
-
-/// What values are stored as.
-pub(crate) enum Codec {
-    /// One of the runtime's, by the name of its type.
-    Named(Ident),
-    Path(Path),
-}
-
-/// Reads all arguments; a mistake in one does not hide those in the next.
+/// Reads all arguments; a mistake in one does not hide mistakes in the next.
 pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Spec {
     let mut spec = Spec::default();
     let mut seen = Vec::new();
@@ -113,74 +57,59 @@ pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Spec {
     spec
 }
 
-fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
+/// Reads one argument into the spec.
+fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Argument>, errors: &mut Errors) -> syn::Result<()> {
     let name = input.call(Ident::parse_any).map_err(|error| {
-        let message = format!("expected an argument: {}", list());
+        let message = format!("expected an argument: {}", listed(&Argument::names(), "or"));
         syn::Error::new(error.span(), message)
     })?;
     let text = name.to_string();
-    if !ARGUMENTS.contains(&text.as_str()) {
-        return Err(syn::Error::new_spanned(&name, unknown(&text)));
-    }
-    if seen.contains(&name) {
+    let Some(argument) = Argument::called(&text) else {
+        return Err(syn::Error::new_spanned(&name, unknown("argument", &text, &Argument::names())));
+    };
+    if seen.contains(&argument) {
         errors.push(&name, format!("`{name}` is given twice; keep one"));
     }
-    seen.push(name.clone());
-    if text == "skip" {
-        spec.skip.extend(skip(input, &name)?);
-        return Ok(());
+    seen.push(argument);
+    if argument != Argument::Skip {
+        equals(input, &name, argument)?;
     }
-    if !input.peek(Token![=]) {
-        return Err(syn::Error::new_spanned(&name, format!("`{name}` needs a value; write `{}`", example(&text))));
-    }
-    input.parse::<Token![=]>()?;
-    if input.is_empty() || input.peek(Token![,]) {
-        return Err(syn::Error::new_spanned(&name, format!("`{name}` needs a value; write `{}`", example(&text))));
-    }
-    match text.as_str() {
-        "key" => spec.key = Some(string(input, &text)?),
-        "ttl" => spec.freshness.ttl = Some(ttl(input)?),
-        "grace" => spec.freshness.grace = Some(period(input, &text)?),
-        "refresh_ahead" => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
-        "cache_none" => spec.cache_none = Some(period(input, &text)?),
-        "cache_err" => spec.cache_err = Some(period(input, &text)?),
-        "store_if" => spec.store_if = Some(closure(input)?),
-        "when" => spec.when = Some(input.parse()?),
-        "near" => spec.freshness.near = Some(period(input, &text)?),
-        "single_flight" => spec.single_flight = Some(single_flight(input)?),
-        "on_error" => spec.on_error = Some(on_error(input)?),
-        "codec" => spec.codec = Some(codec(input)?),
-        "version" => spec.version = Some(version(input)?),
-        "name" => spec.name = Some(string(input, &text)?),
-        "entry" => spec.entry = Some(entry(input)?),
-        "cache" => spec.cache = Some(input.parse()?),
-        _ => spec.krate = Some(krate(input)?),
+    value(input, &name, argument, spec)
+}
+
+/// Reads the `=` in front of a value.
+fn equals(input: ParseStream, name: &Ident, argument: Argument) -> syn::Result<()> {
+    let equals: Option<Token![=]> = input.parse()?;
+    if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
+        let message = format!("`{name}` needs a value; write `{}`", argument.example());
+        return Err(syn::Error::new_spanned(name, message));
     }
     Ok(())
 }
 
-/// How each argument is written.
-fn example(name: &str) -> &'static str {
-    match name {
-        "key" => "key = \"user:<id>\"",
-        "skip" => "skip(connection)",
-        "ttl" => "ttl = 300",
-        "grace" => "grace = \"1h\"",
-        "refresh_ahead" => "refresh_ahead = \"30s\"",
-        "cache_none" => "cache_none = 10",
-        "cache_err" => "cache_err = 10",
-        "store_if" => "store_if = |value| !value.is_empty()",
-        "when" => "when = limit < 100",
-        "near" => "near = \"1s\"",
-        "single_flight" => "single_flight = local",
-        "on_error" => "on_error = bypass",
-        "codec" => "codec = json",
-        "version" => "version = 1",
-        "name" => "name = \"users\"",
-        "entry" => "entry = user_entry",
-        "cache" => "cache = &self.cache",
-        _ => "crate = my_prelude::memocached",
+/// Reads what stands behind an argument's name.
+fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) -> syn::Result<()> {
+    match argument {
+        Argument::Key => spec.key = Some(string(input, argument)?),
+        Argument::Skip => spec.skip.extend(skip(input, name)?),
+        Argument::Ttl => spec.freshness.ttl = Some(ttl(input)?),
+        Argument::Grace => spec.freshness.grace = Some(period(input, argument)?),
+        Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
+        Argument::CacheNone => spec.cache_none = Some(period(input, argument)?),
+        Argument::CacheErr => spec.cache_err = Some(period(input, argument)?),
+        Argument::StoreIf => spec.store_if = Some(closure(input)?),
+        Argument::When => spec.when = Some(input.parse()?),
+        Argument::Near => spec.freshness.near = Some(period(input, argument)?),
+        Argument::SingleFlight => spec.single_flight = Some(single_flight(input)?),
+        Argument::OnError => spec.on_error = Some(on_error(input)?),
+        Argument::Codec => spec.codec = Some(codec(input)?),
+        Argument::Version => spec.version = Some(version(input)?),
+        Argument::Name => spec.name = Some(label(input)?),
+        Argument::Entry => spec.entry = Some(entry(input)?),
+        Argument::Cache => spec.cache = Some(input.parse()?),
+        Argument::Crate => spec.krate = Some(krate(input)?),
     }
+    Ok(())
 }
 
 fn skip(input: ParseStream, name: &Ident) -> syn::Result<Vec<Ident>> {
@@ -196,15 +125,19 @@ fn skip(input: ParseStream, name: &Ident) -> syn::Result<Vec<Ident>> {
     Ok(names.into_iter().collect())
 }
 
-fn string(input: ParseStream, name: &str) -> syn::Result<LitStr> {
-    let expr = plain(input.parse()?);
-    let text = match &expr {
-        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => text.clone(),
-        _ => {
-            return Err(syn::Error::new_spanned(expr, format!("`{name}` takes a string; write `{}`", example(name))));
+fn string(input: ParseStream, argument: Argument) -> syn::Result<LitStr> {
+    match plain(input.parse()?) {
+        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => Ok(text),
+        expr => {
+            let message = format!("`{argument}` takes a string; write `{}`", argument.example());
+            Err(syn::Error::new_spanned(expr, message))
         }
-    };
-    if name == "name" && text.value().is_empty() {
+    }
+}
+
+fn label(input: ParseStream) -> syn::Result<LitStr> {
+    let text = string(input, Argument::Name)?;
+    if text.value().is_empty() {
         return Err(syn::Error::new_spanned(text, "the name is empty; leave `name` out to use the function's path"));
     }
     Ok(text)
@@ -214,19 +147,19 @@ fn ttl(input: ParseStream) -> syn::Result<Ttl> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "forever" => Ok(Ttl::Forever),
-        _ => duration::read(expr, "ttl").map(Ttl::For),
+        _ => duration::read(expr, Argument::Ttl).map(Ttl::For),
     }
 }
 
-fn period(input: ParseStream, name: &str) -> syn::Result<Period> {
-    duration::read(plain(input.parse()?), name)
+fn period(input: ParseStream, argument: Argument) -> syn::Result<Period> {
+    duration::read(plain(input.parse()?), argument)
 }
 
 fn refresh_ahead(input: ParseStream) -> syn::Result<RefreshAhead> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "auto" => Ok(RefreshAhead::Auto(word.clone())),
-        _ => duration::read(expr, "refresh_ahead").map(RefreshAhead::Window),
+        _ => duration::read(expr, Argument::RefreshAhead).map(RefreshAhead::Window),
     }
 }
 
@@ -238,7 +171,7 @@ fn closure(input: ParseStream) -> syn::Result<Expr> {
         )),
         Expr::Closure(closure) if closure.inputs.len() != 1 => Err(syn::Error::new_spanned(
             closure,
-            "`store_if` is asked with one thing, a reference to the value; write `|value| …`",
+            "`store_if` takes a closure with one parameter, a reference to the value; write `|value| …`",
         )),
         expr => Ok(expr),
     }
@@ -265,33 +198,29 @@ fn single_flight(input: ParseStream) -> syn::Result<SingleFlight> {
 
 fn codec(input: ParseStream) -> syn::Result<Codec> {
     let expr: Expr = plain(input.parse()?);
-    let word = word(&expr).map(Ident::to_string);
-    let named = match word.as_deref() {
-        Some("bincode") => "Bincode",
-        Some("postcard") => "Postcard",
-        Some("json") => "Json",
-        Some("text") => "Text",
-        _ => return path_of_codec(expr),
-    };
-    Ok(Codec::Named(Ident::new(named, syn::spanned::Spanned::span(&expr))))
+    let standard = word(&expr).and_then(|word| CODECS.iter().find(|(name, _)| word == name));
+    match (standard, expr) {
+        (Some((_, standard)), expr) => Ok(Codec::Standard(*standard, expr.span())),
+        (None, Expr::Path(path)) => own_codec(path.path),
+        (None, expr) => {
+            let message = format!("`codec` is {}, or the path of a type that implements `Codec`", quoted(&codecs()));
+            Err(syn::Error::new_spanned(expr, message))
+        }
+    }
 }
 
-fn path_of_codec(expr: Expr) -> syn::Result<Codec> {
-    let Expr::Path(path) = expr else {
-        let message = "`codec` is `bincode`, `postcard`, `json`, `text`, or the path of a type that implements `Codec`";
-        return Err(syn::Error::new_spanned(expr, message));
-    };
-    // Types begin with a capital; anything else is a slip in a codec's name.
-    let last = path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
-    if path.path.get_ident().is_some() && last.starts_with(|c: char| c.is_ascii_lowercase()) {
-        let known = nearest(&last, &["bincode", "postcard", "json", "text"]);
-        let message = match known {
-            Some(known) => format!("unknown codec `{last}`; did you mean `{known}`?"),
-            None => format!("unknown codec `{last}`; the codecs are `bincode`, `postcard`, `json` and `text`"),
-        };
-        return Err(syn::Error::new_spanned(path, message));
+fn own_codec(path: Path) -> syn::Result<Codec> {
+    // A type begins with a capital; a lowercase word is a misspelt codec.
+    match path.get_ident().map(Ident::to_string) {
+        Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
+            Err(syn::Error::new_spanned(path, unknown("codec", &name, &codecs())))
+        }
+        _ => Ok(Codec::Path(path)),
     }
-    Ok(Codec::Path(path.path))
+}
+
+fn codecs() -> Vec<&'static str> {
+    CODECS.iter().map(|(name, _)| *name).collect()
 }
 
 fn version(input: ParseStream) -> syn::Result<u32> {
@@ -306,7 +235,7 @@ fn version(input: ParseStream) -> syn::Result<u32> {
 fn entry(input: ParseStream) -> syn::Result<Ident> {
     let expr = plain(input.parse()?);
     match &expr {
-        // A keyword such as `self` is a path, but no name.
+        // A keyword such as `self` is a path but not a name.
         Expr::Path(path) => syn::parse2(path.to_token_stream()).ok(),
         _ => None,
     }
@@ -316,14 +245,14 @@ fn entry(input: ParseStream) -> syn::Result<Ident> {
 fn krate(input: ParseStream) -> syn::Result<Path> {
     let message = "`crate` takes the path of memocached; write `crate = my_prelude::memocached`";
     let path = input.call(Path::parse_mod_style).map_err(|error| syn::Error::new(error.span(), message))?;
-    // No module is within a type.
+    // A module is never inside a type.
     match path.segments.iter().find(|segment| segment.ident == "Self") {
         Some(segment) => Err(syn::Error::new_spanned(segment, message)),
         None => Ok(path),
     }
 }
 
-/// The bare word an expression is, if it is one.
+/// Returns the bare word that an expression consists of.
 fn word(expr: &Expr) -> Option<&Ident> {
     match expr {
         Expr::Path(path) => path.path.get_ident(),
@@ -331,22 +260,11 @@ fn word(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-/// Without the invisible group around a macro's fragment.
+/// Removes the invisible group around a macro's fragment.
 fn plain(expr: Expr) -> Expr {
     match expr {
         Expr::Group(group) => plain(*group.expr),
         expr => expr,
-    }
-}
-
-fn list() -> String {
-    ARGUMENTS.map(|known| format!("`{known}`")).join(", ")
-}
-
-fn unknown(name: &str) -> String {
-    match nearest(name, &ARGUMENTS) {
-        Some(known) => format!("unknown argument `{name}`; did you mean `{known}`?"),
-        None => format!("unknown argument `{name}`; the arguments are {}", list()),
     }
 }
 

@@ -1,5 +1,7 @@
-//! `#[derive(KeyPart)]`: a value is a group of its fields, an enum's behind the
-//! variant's name.
+//! Expands `#[derive(KeyPart)]`: a value is written as a group of its fields, an
+//! enum's after the variant's name.
+//!
+//! How a group becomes text is decided in the runtime.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -8,8 +10,8 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, Index, Member, Path, Vari
 
 use crate::errors::Errors;
 
-/// The implementation; after a mistake the errors, and one that says nothing,
-/// so that what uses the type raises no errors of its own.
+/// Writes the implementation. After a mistake it writes the errors and an empty
+/// implementation, so that code that uses the type raises no errors of its own.
 pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut krate: Path = parse_quote!(::memocached);
@@ -26,7 +28,7 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
             if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms)* }) }
         }
         Data::Union(data) => {
-            let message = "a union does not say which of its fields is meant; implement `KeyPart` by hand";
+            let message = "a union does not say which of its fields is valid; implement `KeyPart` by hand";
             errors.push(data.union_token, message);
             TokenStream::new()
         }
@@ -81,8 +83,8 @@ fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
     quote!(Self::#name { #(#patterns),* } => key.variant(#text, #parts),)
 }
 
-/// An array of references to the fields, of references for those that have no
-/// size; a type that cannot be part of a key is reported where it is written.
+/// Writes an array of references to the fields. The compiler reports a field
+/// whose type cannot be part of a key where that type is written.
 fn list<'a>(fields: impl IntoIterator<Item = (&'a Field, TokenStream, TokenStream)>, krate: &Path) -> TokenStream {
     let parts: Vec<TokenStream> = fields
         .into_iter()
@@ -99,7 +101,7 @@ fn member(i: usize, field: &Field) -> Member {
     field.ident.as_ref().map_or_else(|| Member::from(Index::from(i)), |name| name.clone().into())
 }
 
-/// `#[key(crate = path)]`
+/// Reads `#[key(crate = path)]`.
 fn container(attr: &Attribute) -> syn::Result<Path> {
     let mut path = None;
     attr.parse_nested_meta(|meta| {
@@ -113,7 +115,7 @@ fn container(attr: &Attribute) -> syn::Result<Path> {
     path.ok_or_else(|| syn::Error::new_spanned(attr, "`#[key(..)]` on a type takes `crate = path`"))
 }
 
-/// `#[key(skip)]`
+/// Reads `#[key(skip)]`.
 fn is_skipped(field: &Field, errors: &mut Errors) -> bool {
     let mut skipped = false;
     for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("key")) {

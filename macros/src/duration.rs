@@ -1,24 +1,26 @@
-//! Durations as people write them in the attribute: seconds, text such as
+//! Durations as a user writes them in the attribute: seconds, text such as
 //! `"1h30m"`, or an expression.
 //!
-//! What durations mean together is in `freshness`; the environment's are read
-//! at run time.
+//! What several durations mean together is in `freshness`. Those in the
+//! environment are read by the runtime.
 
 use std::time::Duration;
 
 use quote::ToTokens;
 use syn::{Expr, Lit};
 
-/// How long something lasts.
+use crate::argument::Argument;
+
+/// A length of time.
 pub(crate) enum Period {
-    /// As a literal.
+    /// A literal, with its value.
     Fixed(Duration, Lit),
-    /// Of type `Duration`.
+    /// An expression of type `Duration`.
     Expr(Box<Expr>),
 }
 
 impl Period {
-    /// How long, if that is known already.
+    /// The length, if it is a literal.
     pub(crate) fn fixed(&self) -> Option<Duration> {
         match self {
             Period::Fixed(duration, _) => Some(*duration),
@@ -26,7 +28,7 @@ impl Period {
         }
     }
 
-    /// What is evaluated, if that is not a literal.
+    /// The expression, if it is not a literal.
     pub(crate) fn expr(&self) -> Option<&Expr> {
         match self {
             Period::Fixed(..) => None,
@@ -34,7 +36,7 @@ impl Period {
         }
     }
 
-    /// The tokens to point at.
+    /// The tokens that an error points at.
     pub(crate) fn written(&self) -> &dyn ToTokens {
         match self {
             Period::Fixed(_, literal) => literal,
@@ -43,15 +45,15 @@ impl Period {
     }
 }
 
-/// Reads what stands behind `name =`.
-pub(crate) fn read(expr: Expr, name: &str) -> syn::Result<Period> {
+/// Reads the value of an argument that takes a duration.
+pub(crate) fn read(expr: Expr, argument: Argument) -> syn::Result<Period> {
     let literal = match expr {
         Expr::Lit(literal) => literal.lit,
         Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
-            return Err(syn::Error::new_spanned(&expr, format!("`{name}` cannot be negative")));
+            return Err(syn::Error::new_spanned(&expr, format!("`{argument}` cannot be negative")));
         }
         Expr::Path(path) if path.path.is_ident("forever") => {
-            return Err(syn::Error::new_spanned(path, format!("only `ttl` may be `forever`; `{name}` has an end")));
+            return Err(syn::Error::new_spanned(path, format!("only `ttl` may be `forever`; `{argument}` has an end")));
         }
         expr => return Ok(Period::Expr(Box::new(expr))),
     };
@@ -60,27 +62,29 @@ pub(crate) fn read(expr: Expr, name: &str) -> syn::Result<Period> {
         Lit::Str(text) => parse(&text.value()).ok_or_else(|| {
             syn::Error::new_spanned(text, "not a duration; write for example `\"90s\"`, `\"5m\"` or `\"1h30m\"`")
         })?,
-        _ => return Err(syn::Error::new_spanned(literal, other(name))),
+        _ => return Err(syn::Error::new_spanned(literal, other(argument))),
     };
     if duration.is_zero() {
-        return Err(syn::Error::new_spanned(literal, zero(name)));
+        return Err(syn::Error::new_spanned(literal, zero(argument)));
     }
     Ok(Period::Fixed(duration, literal))
 }
 
-fn other(name: &str) -> String {
-    let word = match name {
-        "ttl" => ", `forever`",
-        "refresh_ahead" => ", `auto`",
+fn other(argument: Argument) -> String {
+    let word = match argument {
+        Argument::Ttl => ", `forever`",
+        Argument::RefreshAhead => ", `auto`",
         _ => "",
     };
     format!("not a duration; write seconds (`300`), text (`\"5m\"`){word} or a `Duration`")
 }
 
-fn zero(name: &str) -> String {
-    match name {
-        "ttl" => "a ttl of zero would make memcached keep the value for ever; write `forever` if that is meant".into(),
-        name => format!("zero is as good as no `{name}`; leave it out"),
+fn zero(argument: Argument) -> String {
+    match argument {
+        Argument::Ttl => {
+            "a ttl of zero would make memcached keep the value forever; write `forever` if that is meant".into()
+        }
+        _ => format!("a `{argument}` of zero has no effect; leave it out"),
     }
 }
 

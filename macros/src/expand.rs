@@ -1,7 +1,7 @@
-//! [`Plan`] → tokens: one static of literals, the key, and one call around
-//! the body.
+//! Writes the expansion: [`Plan`] → one static of literals, the key, and one
+//! call around the body.
 //!
-//! Nothing is decided here. Names made up here have the span `mixed_site`, so
+//! It decides nothing. Names that it introduces have the span `mixed_site`, so
 //! the user's body cannot see them.
 
 use std::time::Duration;
@@ -11,16 +11,16 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, ReturnType};
 
-use crate::attr::{Codec, OnError, SingleFlight};
 use crate::duration::Period;
 use crate::fingerprint::fingerprint;
-use crate::freshness::{Freshness, Refresh, RefreshAhead, Ttl};
+use crate::freshness::Refresh;
 use crate::func::{self, Func};
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::Kind;
+use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
 use crate::template::Format;
 
-/// The function with its cache, and the companion if one is asked for.
+/// Writes the cached function, and the companion if there is one.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let Func { attrs, vis, sig, .. } = func;
     let call = hidden("__memocached_call");
@@ -37,8 +37,8 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// The expression that addresses a call, or begins one: site, cache, freshness,
-/// who computes, key.
+/// Writes the expression that begins a call (`begin`) or only addresses it
+/// (`of`): site, cache, freshness, single flight, key.
 fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
@@ -57,7 +57,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// What of that the site's static does not know.
+/// Writes the freshness that the site's static does not contain.
 fn freshness(Freshness { ttl, grace, refresh_ahead, near }: &Freshness) -> TokenStream {
     let ttl = match ttl {
         Some(Ttl::For(Period::Expr(ttl))) => Some(quote!(.ttl(#ttl))),
@@ -89,8 +89,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The call with what of its result is stored, how, and when. All of it has the
-/// return type's place: a type that cannot be stored is reported there.
+/// Writes the call with how and when its result is stored. All tokens have the
+/// return type's span, so a type that cannot be stored is reported there.
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.returns.output;
@@ -120,8 +120,8 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     }
 }
 
-/// The body in place, and what runs it. Where the function returns a future,
-/// the call begins when that is polled.
+/// Writes the body inside the call that runs it. If the function returns a future, the
+/// call begins when the future is first polled.
 fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let body = &func.body;
@@ -162,8 +162,8 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
     }
 }
 
-/// A reference to the static that describes the function: literals, and nothing
-/// else. The block keeps its name from the author's expressions.
+/// Writes a reference to the static that describes the function. The block hides
+/// the static's name from the user's expressions.
 fn site(plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let function = function_name(func);
@@ -202,14 +202,14 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
         Step::Function => {
             let name = function_name(func);
             let version = format!("#{:08x}", fingerprint(func));
-            // A function without `self` may stand inside another.
+            // A function without `self` may be nested in another.
             let place = match func.sig.receiver() {
                 Some(_) => quote!(None),
                 None => quote!(Some((::core::module_path!(), ::core::line!(), ::core::column!()))),
             };
             quote!(#key.function(&|| (), #name, ::core::option::Option::#place); #key.literal(#version);)
         }
-        // Its type counts although its name may say that it is not read.
+        // Its type counts even if its name says that it is not read.
         Step::TypeOf(name, cfgs) => {
             quote!(#(#cfgs)* #[allow(clippy::used_underscore_binding)] #key.type_of(&#name);)
         }
@@ -232,7 +232,7 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
     }
 }
 
-/// `fn name(the parameters of the key) -> Entry<…>`.
+/// Writes `fn name(the parameters of the key) -> Entry<…>`.
 fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.returns.output;
@@ -246,7 +246,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     quote! {
         #(#attrs)*
         #[doc = #about]
-        // Patterns also bind what the key does not read, and may bind it as `mut`.
+        // Patterns may also bind names that the key does not read, or bind them as `mut`.
         #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
         #[must_use]
         #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
@@ -255,7 +255,7 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     }
 }
 
-/// What stands for the site's codec, and the type of that.
+/// Writes the site's codec as a value and as a type.
 fn choice(plan: &Plan) -> (TokenStream, TokenStream) {
     let krate = &plan.krate;
     match &plan.codec {
@@ -270,8 +270,21 @@ fn choice(plan: &Plan) -> (TokenStream, TokenStream) {
 fn codec_path(codec: &Codec, plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     match codec {
-        Codec::Named(name) => quote!(#krate::codec::#name),
+        Codec::Standard(standard, span) => {
+            let name = Ident::new(type_name(*standard), *span);
+            quote!(#krate::codec::#name)
+        }
         Codec::Path(path) => path.to_token_stream(),
+    }
+}
+
+/// Names the runtime's type of a codec.
+fn type_name(standard: Standard) -> &'static str {
+    match standard {
+        Standard::Bincode => "Bincode",
+        Standard::Postcard => "Postcard",
+        Standard::Json => "Json",
+        Standard::Text => "Text",
     }
 }
 
@@ -284,7 +297,7 @@ fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// Where `tokens` are, for a token of the expansion's own.
+/// Returns the place of `tokens` for a token of the expansion's own.
 fn at(tokens: &impl Spanned) -> Span {
     Span::mixed_site().located_at(tokens.span())
 }

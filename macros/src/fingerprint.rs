@@ -1,14 +1,14 @@
-//! A function's own text as a number, for keys without an author: functions of
-//! one path that do different things must not share entries.
+//! Hashes a function's source, for keys that the user left to the attribute:
+//! functions with the same path but different code must not share entries.
 //!
-//! Spacing and comments do not count. FNV-1a, 32 bits.
+//! Spacing and comments do not count. The hash is FNV-1a with 32 bits.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 
 use crate::func::Func;
 
-/// Over signature and body.
+/// Hashes the signature and the body.
 pub(crate) fn fingerprint(func: &Func) -> u32 {
     let mut hash = 0x811c_9dc5;
     tokens(func.sig.to_token_stream(), &mut hash);

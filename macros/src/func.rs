@@ -1,15 +1,14 @@
 //! The annotated function: its signature parsed, its body kept as raw tokens.
 //!
-//! Behind its own attributes the body is never looked into as syntax, so
-//! whatever the user writes there is reported by the compiler exactly as without
-//! the attribute.
+//! Apart from its inner attributes the body is never parsed, so the compiler
+//! reports mistakes in it exactly as it does without the attribute.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{AttrStyle, Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
 
-/// A function as the attribute sees it.
+/// A function with its body unparsed.
 pub(crate) struct Func {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
@@ -17,7 +16,7 @@ pub(crate) struct Func {
     pub(crate) body: Group,
 }
 
-/// A parameter as far as keys care: the names it binds and its own tokens.
+/// A parameter: the names it binds and its own tokens.
 pub(crate) struct Param<'a> {
     pub(crate) arg: &'a FnArg,
     pub(crate) names: Vec<Ident>,
@@ -41,18 +40,18 @@ impl Parse for Func {
     }
 }
 
-/// Says what it is instead, unless it is a function with a mistake of its own.
+/// Reports an item that is not a function; a mistake in a function stays as it is.
 fn not_a_function(start: ParseStream, error: syn::Error) -> syn::Error {
     if start.cursor().token_stream().into_iter().take(5).any(|token| token.to_string() == "fn") {
         return error;
     }
     match start.parse::<TokenTree>() {
-        Ok(token) => syn::Error::new_spanned(token, "`#[memcached]` goes on a function; this is none"),
+        Ok(token) => syn::Error::new_spanned(token, "`#[memcached]` goes on a function, and this is not one"),
         Err(_) => error,
     }
 }
 
-/// The braces, without the invisible group around a macro's fragment.
+/// Returns the braces without the invisible group around a macro's fragment.
 fn body(token: TokenTree) -> Option<Group> {
     let TokenTree::Group(group) = token else { return None };
     match group.delimiter() {
@@ -62,8 +61,8 @@ fn body(token: TokenTree) -> Option<Group> {
     }
 }
 
-/// Takes the attributes at the start of the body out of it. They are about the
-/// function, and not allowed on the expression that its body becomes.
+/// Takes the inner attributes out of the body. They apply to the function and
+/// are not allowed on the expression that the body becomes.
 fn split_inner(input: ParseStream, body: &mut Group) -> syn::Result<Vec<Attribute>> {
     let inside;
     syn::braced!(inside in input);
@@ -77,7 +76,7 @@ fn split_inner(input: ParseStream, body: &mut Group) -> syn::Result<Vec<Attribut
 }
 
 impl Func {
-    /// The parameters with the names their patterns bind; `self` binds `self`.
+    /// Returns the parameters with the names that their patterns bind; `self` binds `self`.
     pub(crate) fn params(&self) -> impl Iterator<Item = Param<'_>> {
         self.sig.inputs.iter().map(|arg| {
             let mut names = Vec::new();
@@ -89,13 +88,14 @@ impl Func {
         })
     }
 
-    /// Whether the body could read `name`: only then must a key know it.
+    /// Says whether the body could read `name`; only then does the key need it.
     pub(crate) fn body_names(&self, name: &Ident) -> bool {
         mentions(self.body.stream(), name)
     }
 }
 
 impl Param<'_> {
+    /// Returns the attributes on the parameter.
     pub(crate) fn attrs(&self) -> &[Attribute] {
         match self.arg {
             FnArg::Receiver(receiver) => &receiver.attrs,
@@ -104,7 +104,7 @@ impl Param<'_> {
     }
 }
 
-/// The attributes that decide whether something is there at all.
+/// Selects the attributes that decide whether an item is compiled at all.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
 }
@@ -130,7 +130,7 @@ fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
     }
 }
 
-/// Whether these tokens could read `name`.
+/// Says whether these tokens could read `name`.
 pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut rest = &tokens[..];
@@ -154,8 +154,8 @@ pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     false
 }
 
-/// What follows `let name = name;`, which `#[async_trait]` writes for every
-/// parameter and which reads nothing by itself.
+/// Returns what follows `let name = name;`. `#[async_trait]` writes that for
+/// every parameter, and it does not count as reading one.
 fn behind_rebinding<'a>(tokens: &'a [TokenTree], name: &Ident) -> Option<&'a [TokenTree]> {
     let [TokenTree::Ident(keyword), tail @ ..] = tokens else { return None };
     let tail = match tail {

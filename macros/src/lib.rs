@@ -10,6 +10,7 @@ use quote::ToTokens;
 
 #[cfg(any(test, fuzzing))]
 pub mod any_text;
+mod argument;
 mod attr;
 mod derive;
 mod duration;
@@ -22,6 +23,7 @@ mod nearest;
 mod owned;
 mod plan;
 mod returns;
+mod spec;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,20 @@
-//! Whether a call owns all it works on, so that its body may be run to its end
-//! when the caller is gone.
+//! Decides whether a call owns all its data, so that its body may run to the
+//! end after the caller is gone.
 //!
-//! Decided by how types are written, since there are no types yet. Doubt means
-//! no: then the body runs in place, which is always right. Not seen are
-//! lifetimes that are left out (`Guard` for `Guard<'_>`, an error in an
-//! `async fn`) and the type parameters of an `impl` around; the compiler
-//! reports what they borrow.
+//! It judges by how types are written, since a macro sees no types. Doubt means
+//! no: the body then runs in place, which is always right. It does not see
+//! elided lifetimes (`Guard` for `Guard<'_>`, an error in an `async fn`) or the
+//! type parameters of a surrounding `impl`; the compiler reports what those
+//! borrow.
 
 use syn::punctuated::Punctuated;
 use syn::{FnArg, GenericArgument, Lifetime, PathArguments, ReturnType, Token, Type, TypeParamBound};
 
 use crate::func::Func;
 
-/// Whether nothing that this function takes or gives is borrowed, or could be.
+/// Says whether all that this function takes and returns is certainly owned.
 ///
-/// `self` could always be: nobody knows here what type that is.
+/// `self` is not: its type is unknown here and may borrow.
 pub(crate) fn owns_its_data(func: &Func, output: &Type) -> bool {
     let is_owned_argument = |arg: &FnArg| match arg {
         FnArg::Receiver(_) => false,
@@ -25,7 +25,7 @@ pub(crate) fn owns_its_data(func: &Func, output: &Type) -> bool {
         && is_owned(output)
 }
 
-/// Whether a type is written as one that holds no borrowed data.
+/// Says whether a type, as it is written, holds no borrowed data.
 pub(crate) fn is_owned(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_owned(&group.elem),
@@ -35,8 +35,8 @@ pub(crate) fn is_owned(ty: &Type) -> bool {
         Type::Tuple(tuple) => tuple.elems.iter().all(is_owned),
         Type::Reference(reference) => reference.lifetime.as_ref().is_some_and(is_static) && is_owned(&reference.elem),
         Type::Path(path) => path.qself.as_ref().is_none_or(|qself| is_owned(&qself.ty)) && is_owned_path(&path.path),
-        // Without a lifetime, an object is `'static` where no reference is
-        // around it; an unnamed type may be anything.
+        // A trait object without a lifetime is `'static` unless a reference
+        // surrounds it; an `impl Trait` without one may borrow.
         Type::TraitObject(object) => are_owned(&object.bounds) && sends(&object.bounds),
         Type::ImplTrait(unnamed) => {
             let is_static = |bound: &TypeParamBound| matches!(bound, TypeParamBound::Lifetime(_));
@@ -77,7 +77,7 @@ fn is_owned_argument(argument: &GenericArgument) -> bool {
     }
 }
 
-/// Whether no bound speaks of anything borrowed.
+/// Says whether no bound mentions borrowed data.
 pub(crate) fn are_owned(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
     bounds.iter().all(|bound| match bound {
         TypeParamBound::Trait(bound) => is_owned_path(&bound.path),
@@ -86,7 +86,7 @@ pub(crate) fn are_owned(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool 
     })
 }
 
-/// Whether `Send` is among these bounds.
+/// Says whether `Send` is among these bounds.
 pub(crate) fn sends(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
     bounds.iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Send"),

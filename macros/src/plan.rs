@@ -1,7 +1,7 @@
-//! Everything decided: [`Spec`] and [`Func`] → [`Plan`].
+//! Decides what the expansion does: [`Spec`] and [`Func`] → [`Plan`].
 //!
-//! Every rule that needs both the arguments and the signature stands here;
-//! `expand` only writes down what a plan says.
+//! Every rule that needs both the arguments and the signature is here. `expand`
+//! only writes what a plan says.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -9,20 +9,20 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, FnArg, GenericParam, Ident, Type};
 
-use crate::attr::{Codec, OnError, SingleFlight, Spec};
 use crate::duration::Period;
 use crate::errors::Errors;
-use crate::freshness::{self, Freshness, Refresh};
+use crate::freshness::{self, Refresh};
 use crate::func::{self, Func, Param};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
+use crate::spec::{Codec, Freshness, OnError, SingleFlight, Spec};
 use crate::template::{self, Format, Piece};
 
 /// What the expansion does, with nothing left to check.
 pub(crate) struct Plan {
-    /// The label in spans and metrics: given, or the function's path.
+    /// The label in spans and metrics; without one, the function's path.
     pub(crate) name: Option<String>,
-    /// The template as shown in telemetry.
+    /// The template that telemetry shows.
     pub(crate) template: Template,
     pub(crate) key: Vec<Step>,
     pub(crate) freshness: Freshness,
@@ -41,49 +41,51 @@ pub(crate) struct Plan {
     pub(crate) refresh: Refresh,
 }
 
-/// The function that gives a call's entry.
+/// The function that returns a call's entry.
 pub(crate) struct Companion {
     pub(crate) name: Ident,
     pub(crate) params: Vec<FnArg>,
 }
 
-/// The written form of the key.
+/// The template as text.
 pub(crate) enum Template {
-    /// The author's words.
+    /// The user's own.
     Given(String),
-    /// The function's path, and this behind it.
+    /// The function's path followed by this.
     Path(String),
 }
 
 /// One step of writing a key.
 pub(crate) enum Step {
-    /// The function's full path, `Self` and the generics of its type included.
+    /// The function's full path, with `Self` and its generics.
     Function,
-    /// The type of a parameter that is `impl Trait`, and whether that is there.
+    /// The type of an `impl Trait` parameter, and the parameter's `cfg`s.
     TypeOf(Ident, Vec<Attribute>),
+    /// Text of the template.
     Literal(String),
-    /// The value of a parameter, or of something reached from one.
+    /// The value of a parameter, or a field or method of one.
     Value(Value),
     /// A type parameter's name.
     Type(Ident),
     /// A const parameter's value.
     Const(Ident),
-    /// What tells the types apart that share this method.
+    /// What tells apart the types that share this method.
     Owner,
 }
 
-/// A placeholder with what the signature says about it.
+/// A placeholder together with what the signature says about it.
 pub(crate) struct Value {
     pub(crate) expr: Expr,
     pub(crate) format: Format,
-    /// The byte its text must not contain, if that is not escaped anyway.
+    /// The byte that the value must escape, besides those that it always does.
     pub(crate) terminator: Option<u8>,
-    /// Whether the parameter is there at all.
+    /// The parameter's `cfg`s.
     pub(crate) cfgs: Vec<Attribute>,
     /// Where a type that cannot be part of a key is reported.
     pub(crate) span: Span,
 }
 
+/// Applies every rule; without a plan there is at least one mistake in `errors`.
 pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan> {
     check_signature(func, errors);
     freshness::check(&spec, errors);
@@ -155,13 +157,14 @@ fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors
     }
 }
 
-/// `; did you mean …?` for a misspelt parameter.
+/// Suggests a parameter for a misspelt name.
 fn meant(name: &Ident, params: &[Param]) -> String {
     let names: Vec<String> = params.iter().flat_map(|param| &param.names).map(Ident::to_string).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
+/// The template and the steps that write the key.
 type Key = (Template, Vec<Step>);
 
 fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) -> Option<Key> {
@@ -189,12 +192,12 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
         };
         if let Some(step) = find(&generics, &written) {
             if source != &written.to_string() || format != Format::Part {
-                errors.push(literal, format!("`{written}` is a generic parameter; write `<{written}>` and no more"));
+                errors.push(literal, format!("`{written}` is a generic parameter; write just `<{written}>`"));
             }
             key.push(step);
         } else if let Some((param, name)) = bound(params, &written) {
             let whole = matches!(expr, Expr::Path(_));
-            // The parameter's own span, so that macro hygiene finds it.
+            // With the parameter's own span, so that hygiene resolves it.
             *root(&mut expr)? = name.clone();
             let span = if whole { type_span(param) } else { literal.span() };
             let cfgs = func::cfgs(param.attrs()).cloned().collect();
@@ -205,7 +208,7 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
             errors.push(literal, format!("`<{source}>` names no parameter of `{function}`{}", meant(&written, params)));
         }
         if spec.skip.contains(&written) {
-            errors.push(literal, format!("`{written}` is in the key and skipped; decide for one"));
+            errors.push(literal, format!("`{written}` is both in the key and skipped; keep one"));
         }
         roots.push(written);
     }
@@ -220,19 +223,19 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
     if !spec.skip.iter().any(|name| name == "Self") {
         key.push(Step::Owner);
     }
-    // What a wrong placeholder was meant to name would be reported as missing.
+    // The parameter that a wrong placeholder meant would be reported as missing.
     if !unclear {
         check_complete(&roots, &spec.skip, func, params, errors);
     }
     Some((Template::Given(text), key))
 }
 
-/// A placeholder's expression and the name it starts at.
+/// Parses a placeholder into its expression and the name at its root.
 fn placeholder(source: &str, literal: &syn::LitStr, errors: &mut Errors) -> Option<(Expr, Ident)> {
     let parsed = syn::LitStr::new(source, literal.span()).parse::<Expr>().ok();
     let found = parsed.and_then(|mut expr| root(&mut expr).cloned().map(|root| (expr, root)));
     if found.is_none() {
-        errors.push(literal, format!("`<{source}>` is no parameter, field or method call, as in `<user.id>`"));
+        errors.push(literal, format!("`<{source}>` is not a parameter, field or method call such as `<user.id>`"));
     }
     found
 }
@@ -246,12 +249,13 @@ fn root(expr: &mut Expr) -> Option<&mut Ident> {
     }
 }
 
-/// The parameter that binds `name`, and the name as it is bound.
+/// Finds the parameter that binds `name`, and the name as it is bound.
 fn bound<'a>(params: &'a [Param<'a>], name: &Ident) -> Option<(&'a Param<'a>, &'a Ident)> {
     params.iter().find_map(|param| param.names.iter().find(|bound| *bound == name).map(|name| (param, name)))
 }
 
-/// The type of a plain parameter; a pattern's names have no type of their own.
+/// Returns the place of a parameter's type, or of its pattern: the names in a
+/// pattern have no written types.
 fn type_span(param: &Param) -> Span {
     match param.arg {
         FnArg::Typed(typed) if matches!(*typed.pat, syn::Pat::Ident(_)) => typed.ty.span(),
@@ -260,9 +264,10 @@ fn type_span(param: &Param) -> Span {
     }
 }
 
-/// Every parameter is in the key, skipped, or cannot be observed.
+/// Reports parameters that the body could read but that are neither in the key
+/// nor skipped.
 fn check_complete(roots: &[Ident], skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors) {
-    // A mutable reference has a mistake of its own.
+    // A mutable reference is reported by `check_mutable_references`.
     for param in params.iter().filter(|param| !is_mutable_reference(param.arg)) {
         for name in param.names.iter().filter(|name| !roots.contains(name) && !skip.contains(name)) {
             if is_observable(name, func) {
@@ -281,6 +286,7 @@ fn is_observable(name: &Ident, func: &Func) -> bool {
     !name.unraw().to_string().starts_with('_') || func.body_names(name)
 }
 
+/// Reports mutable references: a hit would not write through them.
 fn check_mutable_references(skip: &[Ident], params: &[Param], errors: &mut Errors) {
     for param in params.iter().filter(|param| is_mutable_reference(param.arg)) {
         if param.names.iter().any(|name| skip.contains(name)) {
@@ -306,7 +312,7 @@ fn is_mutable_reference(arg: &FnArg) -> bool {
     }
 }
 
-/// `&mut T`, or one in a `Pin`.
+/// Says whether a type is `&mut T`, or a `Pin` of one.
 fn is_mutable(ty: &Type) -> bool {
     match returns::plain(ty) {
         Type::Reference(reference) => reference.mutability.is_some(),
@@ -319,7 +325,8 @@ fn is_mutable(ty: &Type) -> bool {
     }
 }
 
-/// Without a `key`: the function's path, then every parameter that counts.
+/// Makes the key of a function without `key`: its path, then every parameter
+/// that the body could read.
 fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     let mut shown = String::new();
     let mut key = vec![Step::Function];
@@ -342,7 +349,7 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     (Template::Path(shown), key)
 }
 
-/// A companion takes what the key and the expressions of its address read.
+/// Plans the companion; it takes what the key, the cache and the durations read.
 fn companion(name: Ident, spec: &Spec, key: &[Step], params: &[Param]) -> Companion {
     let exprs = spec.freshness.exprs().chain(&spec.cache);
     let others: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
@@ -359,7 +366,7 @@ fn reads(step: &Step, name: &Ident) -> bool {
     }
 }
 
-/// A type or const parameter and the step that writes it.
+/// A type or const parameter, and what makes the step that writes it.
 type Generic = (Ident, fn(Ident) -> Step);
 
 fn generics(func: &Func) -> Vec<Generic> {
@@ -373,7 +380,7 @@ fn generics(func: &Func) -> Vec<Generic> {
         .collect()
 }
 
-/// The types of parameters that are `impl Trait`, which have no name to skip.
+/// Makes the steps for the types of `impl Trait` parameters, which have no name.
 fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<Item = Step> {
     let anonymous = params.iter().filter(|param| match param.arg {
         FnArg::Typed(typed) => matches!(referred(&typed.ty), Type::ImplTrait(_)),
@@ -385,7 +392,7 @@ fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<It
     })
 }
 
-/// `T` of `&T`.
+/// Returns `T` of `&T`.
 fn referred(ty: &Type) -> &Type {
     match returns::plain(ty) {
         Type::Reference(reference) => referred(&reference.elem),

@@ -1,4 +1,6 @@
-//! What a function returns, as far as it decides how the body is run.
+//! Reads the return type: what is cached, and how the body runs.
+//!
+//! Whether that type can be stored is left to the compiler.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -9,30 +11,30 @@ use crate::errors::Errors;
 use crate::func::Func;
 use crate::owned;
 
-/// How the body is run, and the type of what it gives.
+/// How the body runs, and what it yields.
 pub(crate) struct Returns {
     pub(crate) kind: Kind,
-    /// What is cached, or holds what is cached.
+    /// The type that is cached, or the `Result` or `Option` around it.
     pub(crate) output: Type,
-    /// Whether the future is declared as one that may move to another thread
-    /// and borrows nothing. Of an `async fn`, the compiler finds out.
+    /// Whether the future is declared as `Send` and as borrowing nothing. For
+    /// an `async fn` the compiler checks that.
     pub(crate) is_free: bool,
 }
 
-/// How the body is run.
+/// What the body is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It is a block.
+    /// A block.
     Blocking,
-    /// It is the block of an `async fn`.
+    /// The block of an `async fn`.
     Async,
-    /// It makes a future of a type without a name.
+    /// A block that returns an `impl Future`.
     Future,
-    /// It makes a boxed future, as under `#[async_trait]`.
+    /// A block that returns a boxed future, as under `#[async_trait]`.
     BoxedFuture,
 }
 
-/// Finds out, or says why nothing can be cached.
+/// Reads the return type, or reports why its values cannot be cached.
 pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
     let ReturnType::Type(_, declared) = &func.sig.output else {
         let message = "a function that returns nothing has nothing to cache; remove `#[memcached]`";
@@ -57,6 +59,7 @@ pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
     Some(Returns { kind, output: output.clone(), is_free })
 }
 
+/// Says why values of this type cannot be cached, if that is plain to see.
 fn uncacheable(output: &Type) -> Option<&'static str> {
     Some(match output {
         Type::Tuple(tuple) if tuple.elems.is_empty() => {
@@ -74,7 +77,7 @@ fn uncacheable(output: &Type) -> Option<&'static str> {
     })
 }
 
-/// Whether there is a `&` anywhere in a type.
+/// Says whether a type contains a `&`.
 fn borrows(ty: TokenStream) -> bool {
     ty.into_iter().any(|token| match token {
         TokenTree::Punct(punct) => punct.as_char() == '&',
@@ -83,7 +86,7 @@ fn borrows(ty: TokenStream) -> bool {
     })
 }
 
-/// `T` of `impl Future<Output = T> + …`, and whether that is free.
+/// Finds `T` in `impl Future<Output = T> + …`, and whether the future is free.
 fn future(ty: &Type) -> Option<(&Type, bool)> {
     match ty {
         Type::ImplTrait(ty) => Some((output_of(&ty.bounds)?, is_free(&ty.bounds))),
@@ -91,10 +94,10 @@ fn future(ty: &Type) -> Option<(&Type, bool)> {
     }
 }
 
-/// `T` of `Pin<Box<dyn Future<Output = T> + …>>` or `BoxFuture<'_, T>`, and
-/// whether that is free.
+/// Finds `T` in `Pin<Box<dyn Future<Output = T> + …>>` or `BoxFuture<'_, T>`,
+/// and whether the future is free.
 ///
-/// By name, since what is inside has to be known before there are types.
+/// It goes by name, since a macro sees no types.
 fn boxed_future(ty: &Type) -> Option<(&Type, bool)> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;
@@ -114,7 +117,7 @@ fn is_free(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
     owned::are_owned(bounds) && owned::sends(bounds)
 }
 
-/// The type argument of `Name<'a, T>`.
+/// Returns `T` of `Name<'a, T>`.
 pub(crate) fn argument(segment: &PathSegment) -> Option<&Type> {
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
     arguments.args.iter().find_map(|argument| match argument {
@@ -123,7 +126,7 @@ pub(crate) fn argument(segment: &PathSegment) -> Option<&Type> {
     })
 }
 
-/// `T` of `Future<Output = T>` among these bounds.
+/// Finds `T` of `Future<Output = T>` among these bounds.
 fn output_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<&Type> {
     bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };
@@ -136,7 +139,7 @@ fn output_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<&Type> {
     })
 }
 
-/// Without parentheses and the invisible group around a macro's fragment.
+/// Removes parentheses and the invisible group around a macro's fragment.
 pub(crate) fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),

@@ -1,13 +1,16 @@
-//! The key grammar: text with `<placeholders>`, as pure strings.
+//! The grammar of key templates: text with `<placeholders>`.
 //!
-//! What a placeholder's expression means is decided in `plan`, not here.
+//! It works on strings; what a placeholder's expression means is decided in
+//! `plan`.
 
 use std::fmt;
+
+use crate::nearest::unknown;
 
 /// A piece of a key template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Text that stands in the key as it is.
+    /// Text that is in the key as it stands.
     Literal(String),
     /// `<expr>` or `<expr:format>`.
     Placeholder { expr: String, format: Format },
@@ -16,22 +19,23 @@ pub(crate) enum Piece {
 /// How a placeholder's value becomes text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Through the trait `KeyPart`.
+    /// By the trait `KeyPart`.
     Part,
-    /// Through `Display`.
+    /// By `Display`.
     Display,
-    /// Through `Debug`.
+    /// By `Debug`.
     Debug,
-    /// Through `Hash`, 128 bits.
+    /// As a hash of 128 bits, by `Hash`.
     Hash,
-    /// The bit pattern of a float.
+    /// As the bit pattern of a float.
     Bits,
 }
 
-const FORMATS: [(&str, Format); 4] =
-    [("display", Format::Display), ("debug", Format::Debug), ("hash", Format::Hash), ("bits", Format::Bits)];
+/// The formats by the names that a user writes; without one it is [`Format::Part`].
+const FORMATS: &[(&str, Format)] =
+    &[("display", Format::Display), ("debug", Format::Debug), ("hash", Format::Hash), ("bits", Format::Bits)];
 
-/// What is wrong with a template, told to the person who wrote it.
+/// What is wrong with a template; its `Display` is the compiler error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mistake {
     Empty,
@@ -53,7 +57,8 @@ impl fmt::Display for Mistake {
                 write!(f, "{c:?} cannot stand in a key; use printable ASCII without spaces")
             }
             Mistake::UnknownFormat(name) => {
-                write!(f, "unknown format `{name}`; the formats are `display`, `debug`, `hash` and `bits`")
+                let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
+                f.write_str(&unknown("format", name, &names))
             }
             Mistake::Adjacent(a, b) => {
                 write!(f, "`<{a}>` and `<{b}>` touch, so different values could give one key; write `<{a}>:<{b}>`")
@@ -100,22 +105,22 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Piece>, Mistake> {
     Ok(pieces)
 }
 
-/// The byte after which a reader of the key knows that the value before
-/// `literal` has ended: it must be escaped inside that value.
+/// Finds the byte of `literal` that ends the value in front of it, which
+/// escapes that byte.
 ///
-/// `~` and `&` are left out because they stand in front of and between pieces
-/// of one value, hex digits and `%` because escapes are made of them.
+/// `~` and `&` do not qualify because they mark the pieces of a single value,
+/// hexadecimal digits and `%` because escapes are made of them.
 pub(crate) fn terminator(literal: &str) -> Option<u8> {
     literal.bytes().find(|b| b.is_ascii_punctuation() && !b"~&%".contains(b))
 }
 
-/// The `>` that ends a placeholder; `->` and nested brackets do not occur in it.
+/// Finds the `>` that ends a placeholder; its expression cannot contain one.
 fn placeholder_end(text: &str) -> Option<usize> {
     text.find('>')
 }
 
 fn placeholder(inner: &str) -> Result<Piece, Mistake> {
-    // A path (`T::ID`) has no single colon, a format is behind the last one.
+    // A path such as `T::ID` has no single colon; a format follows the last one.
     let (expr, format) = match inner.rsplit_once(':') {
         Some((expr, name)) if !expr.ends_with(':') => (expr, format_of(name.trim())?),
         _ => (inner, Format::Part),

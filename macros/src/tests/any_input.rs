@@ -13,7 +13,7 @@ use proptest::sample::{Select, select};
 use quote::quote;
 
 use crate::any_text::{derived, holds};
-use crate::attr::ARGUMENTS;
+use crate::argument::Argument;
 
 const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ auto
     ¦ lease ¦ local ¦ off ¦ bypass ¦ propagate ¦ json ¦ main ¦ memocached ¦ Pin ¦ Box ¦ Future ¦ Output ¦ BoxFuture ¦ fn ¦ async ¦ await ¦ const ¦ unsafe ¦ extern
@@ -24,36 +24,37 @@ const LITERALS: &str = r##"0 ¦ 1 ¦ 300 ¦ 0x1f ¦ 1u8 ¦ -1 ¦ 4294967296 ¦ 3
     ¦ -1.5f64 ¦ 'a' ¦ '<' ¦ b'x' ¦ b"<n>" ¦ c"<n>" ¦ "" ¦ "5m" ¦ "18446744073709551615w" ¦ "f:<n>" ¦ "<a>:<n>" ¦ "<"
     ¦ "<self.a.0>" ¦ "<n:bits>/<T>" ¦ "<<<n.a()>>" ¦ "<>" ¦ "é" ¦ r#"<r#n>"# ¦ "<n>"suffix"##;
 
-/// Each argument with what may stand behind it.
-const GIVEN: [(&str, &str); ARGUMENTS.len()] = [
-    ("key =", r#""f" ¦ "f:<_n>" ¦ "<_n.a()>/<_a.0:bits>" ¦ "<T>:<_n>;<r#in>" ¦ "<self.a>,<n>""#),
-    ("skip", "() ¦ (self) ¦ (n, T) ¦ (Self, r#in,)"),
-    (
-        "ttl =",
-        r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} }"#,
-    ),
-    ("grace =", r#"300 ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#),
-    ("refresh_ahead =", r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#),
-    ("cache_none =", r#"1 ¦ "500ms" ¦ n"#),
-    ("cache_err =", r#"1 ¦ "500ms" ¦ A::B"#),
-    ("store_if =", "|v| v > &0 ¦ move |v: &u8| -> bool { true } ¦ for<'a> |v: &'a u8| true ¦ a::b ¦ async |v| v"),
-    (
-        "when =",
-        "n < 100 && *a ¦ (n) ¦ { n } ¦ return ¦ n? ¦ n as u64 << 3 ¦ |v| |w| v ¦ m!(n, <) ¦ a = b ¦ a..=b ¦ !-n",
-    ),
-    ("near =", r#"1 ¦ "500ms" ¦ DAY * 2 ¦ if n { a } else { b }"#),
-    ("single_flight =", "lease ¦ local ¦ off"),
-    ("on_error =", "bypass ¦ propagate"),
-    ("codec =", "bincode ¦ postcard ¦ json ¦ text ¦ a::Packed<u8> ¦ <T as Coded>::Codec"),
-    ("version =", "0 ¦ 4294967295 ¦ 0x1f"),
-    ("name =", r##""users" ¦ "<é>" ¦ r#"""#"##),
-    ("entry =", "companion ¦ r#in ¦ é"),
-    (
-        "cache =",
-        "&self.a ¦ n ¦ &raw const n ¦ S { n, ..b }.a ¦ unsafe { n } ¦ async move { n }.await ¦ n.a::<T>().0.0[1]",
-    ),
-    ("crate =", "a ¦ ::a::b ¦ crate::a ¦ super ¦ self"),
-];
+/// What may stand behind an argument's name.
+fn values(argument: Argument) -> &'static str {
+    match argument {
+        Argument::Key => r#""f" ¦ "f:<_n>" ¦ "<_n.a()>/<_a.0:bits>" ¦ "<T>:<_n>;<r#in>" ¦ "<self.a>,<n>""#,
+        Argument::Skip => "() ¦ (self) ¦ (n, T) ¦ (Self, r#in,)",
+        Argument::Ttl => {
+            r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} }"#
+        }
+        Argument::Grace => r#"300 ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#,
+        Argument::RefreshAhead => r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#,
+        Argument::CacheNone => r#"1 ¦ "500ms" ¦ n"#,
+        Argument::CacheErr => r#"1 ¦ "500ms" ¦ A::B"#,
+        Argument::StoreIf => {
+            "|v| v > &0 ¦ move |v: &u8| -> bool { true } ¦ for<'a> |v: &'a u8| true ¦ a::b ¦ async |v| v"
+        }
+        Argument::When => {
+            "n < 100 && *a ¦ (n) ¦ { n } ¦ return ¦ n? ¦ n as u64 << 3 ¦ |v| |w| v ¦ m!(n, <) ¦ a = b ¦ a..=b ¦ !-n"
+        }
+        Argument::Near => r#"1 ¦ "500ms" ¦ DAY * 2 ¦ if n { a } else { b }"#,
+        Argument::SingleFlight => "lease ¦ local ¦ off",
+        Argument::OnError => "bypass ¦ propagate",
+        Argument::Codec => "bincode ¦ postcard ¦ json ¦ text ¦ a::Packed<u8> ¦ <T as Coded>::Codec",
+        Argument::Version => "0 ¦ 4294967295 ¦ 0x1f",
+        Argument::Name => r##""users" ¦ "<é>" ¦ r#"""#"##,
+        Argument::Entry => "companion ¦ r#in ¦ é",
+        Argument::Cache => {
+            "&self.a ¦ n ¦ &raw const n ¦ S { n, ..b }.a ¦ unsafe { n } ¦ async move { n }.await ¦ n.a::<T>().0.0[1]"
+        }
+        Argument::Crate => "a ¦ ::a::b ¦ crate::a ¦ super ¦ self",
+    }
+}
 
 /// What may not stand behind some arguments, or behind any.
 const ODD_VALUES: &str = r##"-1 ¦ 0 ¦ 1.5 ¦ 1u8 ¦ 99999999999999999999999 ¦ "0s" ¦ "" ¦ "<m>" ¦ "<1 + 1>" ¦ b"x" ¦ 'x' ¦ jsn
@@ -149,7 +150,7 @@ fn tokens() -> impl Strategy<Value = TokenStream> {
 }
 
 fn token() -> impl Strategy<Value = TokenTree> {
-    let word = prop_oneof![one_of(WORDS), select(&ARGUMENTS[..])].prop_map(|word| match word.strip_prefix("r#") {
+    let word = prop_oneof![one_of(WORDS), select(Argument::names())].prop_map(|word| match word.strip_prefix("r#") {
         Some(raw) => Ident::new_raw(raw, Span::call_site()).into(),
         None => Ident::new(word, Span::call_site()).into(),
     });
@@ -177,15 +178,19 @@ fn function() -> impl Strategy<Value = String> {
 
 /// Most of these are right by themselves, if not for every function.
 fn arguments() -> impl Strategy<Value = String> {
-    let given =
-        GIVEN.map(|(name, values)| weighted(0.2, one_of(values).prop_map(move |value| format!("{name} {value}"))));
-    let name = prop_oneof![select(&ARGUMENTS[..]), one_of(WORDS)];
+    let given: Vec<_> = Argument::ALL.iter().map(|argument| weighted(0.2, given(*argument))).collect();
+    let name = prop_oneof![select(Argument::names()), one_of(WORDS)];
     let odd = (name, one_of("= ¦ = ¦ = ¦ () ¦ ¦ =="), one_of(ODD_VALUES));
     let odd = odd.prop_map(|(name, joint, value)| format!("{name} {joint} {value}"));
     (given, weighted(0.2, odd), mostly(",", ",, ¦ ; ¦ ¦ =>")).prop_map(|(given, odd, separator)| {
         let all: Vec<String> = given.into_iter().flatten().chain(odd).collect();
         all.join(separator)
     })
+}
+
+fn given(argument: Argument) -> impl Strategy<Value = String> {
+    let joint = if argument == Argument::Skip { "" } else { " = " };
+    one_of(values(argument)).prop_map(move |value| format!("{argument}{joint}{value}"))
 }
 
 fn type_definition() -> impl Strategy<Value = String> {

@@ -174,7 +174,7 @@ fn mistakes_are_told_at_once() {
         quote! { union U { a: u8, b: i8 } },
         expect![[r#"
             ::core::compile_error! {
-                "a union does not say which of its fields is meant; implement `KeyPart` by hand"
+                "a union does not say which of its fields is valid; implement `KeyPart` by hand"
             }
             #[automatically_derived]
             impl ::memocached::KeyPart for U {

@@ -101,7 +101,7 @@ fn what_is_no_function_stays_what_it_is() {
         },
         expect![[r#"
             ::core::compile_error! {
-                "`#[memcached]` goes on a function; this is none"
+                "`#[memcached]` goes on a function, and this is not one"
             }
             struct S {
                 n: u8,
@@ -137,10 +137,10 @@ fn durations_that_are_none_and_durations_that_do_not_fit_together() {
                 "`single_flight` is `lease`, `local` or `off`"
             }
             ::core::compile_error! {
-                "a value that is kept for ever never gets old; leave `grace` out, or give a `ttl`"
+                "a value that is kept forever never gets old; leave `grace` out, or give a `ttl`"
             }
             ::core::compile_error! {
-                "a value that is kept for ever never gets old; leave `refresh_ahead` out, or give a `ttl`"
+                "a value that is kept forever never gets old; leave `refresh_ahead` out, or give a `ttl`"
             }
             ::core::compile_error! {
                 "`codec = text` stores the bytes of a value and nothing else, so it cannot store `None`; take another codec, or leave `cache_none` out"
@@ -170,10 +170,10 @@ fn durations_that_are_none_and_durations_that_do_not_fit_together() {
                 "only `ttl` may be `forever`; `grace` has an end"
             }
             ::core::compile_error! {
-                "zero is as good as no `cache_none`; leave it out"
+                "a `cache_none` of zero has no effect; leave it out"
             }
             ::core::compile_error! {
-                "zero is as good as no `near`; leave it out"
+                "a `near` of zero has no effect; leave it out"
             }
             ::core::compile_error! {
                 "`single_flight` needs a value; write `single_flight = local`"

@@ -1,0 +1,114 @@
+//! What the attribute's arguments can say: [`Spec`] and the types of its parts.
+//!
+//! `attr` reads them; what they mean together is judged in `freshness` and
+//! `plan`.
+
+use proc_macro2::Span;
+use syn::{Expr, Ident, LitStr, Path};
+
+use crate::duration::Period;
+
+/// The arguments as the user wrote them, with their spans.
+#[derive(Default)]
+pub(crate) struct Spec {
+    pub(crate) key: Option<LitStr>,
+    pub(crate) skip: Vec<Ident>,
+    pub(crate) freshness: Freshness,
+    pub(crate) cache_none: Option<Period>,
+    pub(crate) cache_err: Option<Period>,
+    pub(crate) store_if: Option<Expr>,
+    pub(crate) when: Option<Expr>,
+    pub(crate) single_flight: Option<SingleFlight>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) codec: Option<Codec>,
+    pub(crate) version: Option<u32>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) entry: Option<Ident>,
+    pub(crate) cache: Option<Expr>,
+    pub(crate) krate: Option<Path>,
+}
+
+/// How long a value is used, and in which state.
+#[derive(Default)]
+pub(crate) struct Freshness {
+    pub(crate) ttl: Option<Ttl>,
+    /// How long after its ttl a value may be served.
+    pub(crate) grace: Option<Period>,
+    pub(crate) refresh_ahead: Option<RefreshAhead>,
+    /// How long this process keeps a copy.
+    pub(crate) near: Option<Period>,
+}
+
+/// How long a value is fresh.
+pub(crate) enum Ttl {
+    /// For a limited time.
+    For(Period),
+    /// Without an end.
+    Forever,
+}
+
+/// When a value is refreshed before its ttl is over.
+pub(crate) enum RefreshAhead {
+    /// In the last part of the ttl.
+    Window(Period),
+    /// The earlier, the longer the function takes; with the word `auto`.
+    Auto(Ident),
+}
+
+/// Which callers wait while one of them computes.
+pub(crate) enum SingleFlight {
+    /// All that share the servers.
+    Lease,
+    /// Those in the same process.
+    Local,
+    /// None: every caller computes.
+    Off,
+}
+
+/// What a call does when the cache fails.
+pub(crate) enum OnError {
+    /// Computes.
+    Bypass,
+    /// Returns the error.
+    Propagate,
+}
+
+/// How values become bytes.
+pub(crate) enum Codec {
+    /// A codec of the runtime's, with the place of its name.
+    Standard(Standard, Span),
+    /// The user's own.
+    Path(Path),
+}
+
+/// A codec that the runtime brings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standard {
+    Bincode,
+    Postcard,
+    Json,
+    Text,
+}
+
+impl Freshness {
+    /// The expressions that are evaluated on each call.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        let ttl = match &self.ttl {
+            Some(Ttl::For(ttl)) => Some(ttl),
+            _ => None,
+        };
+        let window = match &self.refresh_ahead {
+            Some(RefreshAhead::Window(window)) => Some(window),
+            _ => None,
+        };
+        let periods = [ttl, window, self.grace.as_ref(), self.near.as_ref()];
+        periods.into_iter().flatten().filter_map(Period::expr)
+    }
+}
+
+impl Codec {
+    /// Whether the stored bytes are the value's text and nothing else.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self, Codec::Standard(Standard::Text, _))
+    }
+}
