@@ -1,4 +1,7 @@
 //! The span of a memoized call and the events in it.
+//!
+//! The methods report what has happened; deciding what happens next is left to
+//! `call`.
 
 use std::time::{Duration, Instant};
 
@@ -35,17 +38,17 @@ fields! {
 pub(crate) enum MissReason {
     /// There was no value.
     Absent,
-    /// There was a value, and its time is over.
+    /// There was a value past its time.
     Expired,
     /// There was a value of another type, version or codec.
     Schema,
-    /// There were bytes that could not be decoded, or damaged ones.
+    /// The stored bytes were damaged or could not be decoded.
     DecodeError,
-    /// The cache could not be asked.
+    /// The cache was unavailable.
     Unavailable,
-    /// There was a value, and the caller wanted a new one.
+    /// There was a fresh value, but a new one was due or asked for.
     Refresh,
-    /// The cache was not to be asked.
+    /// The cache was bypassed.
     Bypass,
 }
 
@@ -75,7 +78,7 @@ impl MissReason {
     }
 }
 
-/// What telemetry keeps for one site.
+/// The telemetry of one site.
 #[derive(Debug)]
 pub(crate) struct SiteTelemetry {
     span: &'static NamedSpan,
@@ -101,6 +104,7 @@ impl SiteTelemetry {
         SiteTelemetry { span, template, computations: Kept::none(), sizes: Kept::none(), stats: Stats::of(name) }
     }
 
+    /// Opens the span of a call.
     pub(crate) fn open(&'static self) -> CallSpan {
         self.begin(NamedSpan::open)
     }
@@ -121,20 +125,20 @@ impl SiteTelemetry {
         );
     }
 
-    /// A value was at hand in this process, which is only counted; `cost` is
-    /// what it took to compute, in nanoseconds.
+    /// Counts a hit in the near tier, which opens no span. The value took `cost`
+    /// nanoseconds to compute.
     pub(crate) fn near_hit(&self, cost: u64) {
         self.stats.count(CacheResult::Hit);
         self.stats.save(cost);
     }
 }
 
-/// A value that a call has found and that is to be computed anew.
+/// A value that a call found and that is due for a refresh.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
     pub(crate) reason: MissReason,
     pub(crate) size: usize,
-    /// What it took to compute, in nanoseconds.
+    /// The time the value took to compute, in nanoseconds.
     pub(crate) cost: u64,
 }
 
@@ -142,7 +146,7 @@ pub(crate) struct Due {
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpan {
     span: Span,
-    /// If a hit's time is to be taken.
+    /// Set if a hit is to be timed.
     started: Option<Instant>,
     ttl: Option<Ttl>,
     site: &'static SiteTelemetry,
@@ -150,8 +154,8 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// The span of computing this call's value anew, after the call: it is
-    /// linked to the call's, and no child of it.
+    /// Opens the span of a refresh that continues after this call. It is linked to
+    /// the call's span and not a child of it.
     #[cfg(feature = "tokio")]
     pub(crate) fn refresh(&self) -> CallSpan {
         let refresh = self.site.begin(NamedSpan::open_root);
@@ -160,19 +164,19 @@ impl CallSpan {
         refresh
     }
 
-    /// What tells the span to others, as long as it is open.
+    /// Returns the id by which other spans can link to this one while it is open.
     pub(crate) fn id(&self) -> Option<u64> {
         self.span.id().map(|id| id.into_u64())
     }
 
-    /// Links the span to that of the call whose value it waits for.
+    /// Links this span to that of the call whose value it waits for.
     pub(crate) fn follows(&self, leader: Option<u64>) {
         if let Some(leader) = leader {
             self.span.follows_from(tracing::Id::from_u64(leader));
         }
     }
 
-    /// Begins to wait for another call.
+    /// Opens the span of waiting for another call.
     pub(crate) fn wait(&self) -> Wait {
         if self.span.is_disabled() {
             return Wait::none();
@@ -185,7 +189,7 @@ impl CallSpan {
         self.span.enter()
     }
 
-    /// The cache is not asked.
+    /// Reports that the cache is bypassed.
     pub(crate) fn bypassed(&self) {
         let _entered = self.span.enter();
         self.miss(MissReason::Bypass);
@@ -197,13 +201,14 @@ impl CallSpan {
         tracing::Instrument::instrument(call, self.span.clone())
     }
 
-    /// Begins the function's own body.
+    /// Opens the span of the function's own body, and times it.
     pub(crate) fn computing(&self) -> Computing<'_> {
         let (span, started) = (compute_span(), Instant::now());
         Computing { call: self, started, span: span.entered() }
     }
 
-    /// As [`CallSpan::computing`], for a body that is a future.
+    /// Runs an async body in its own span. Returns its result and its cost in
+    /// nanoseconds.
     #[cfg(feature = "tokio")]
     pub(crate) async fn compute_async<F: Future>(&self, body: F) -> (F::Output, u64) {
         let (span, started) = (compute_span(), Instant::now());
@@ -211,59 +216,61 @@ impl CallSpan {
         (returned, self.computed(started))
     }
 
-    /// The longest that this function has taken in this process, if it has
-    /// computed at all.
+    /// Returns about how long this function takes at worst in this process; `None`
+    /// before it has computed.
     pub(crate) fn longest_computation(&self) -> Option<Duration> {
         Some(self.stats.longest_nanos()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
+    /// Runs `write` in the span of rendering the key.
     pub(crate) fn serialize_key<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.span.is_disabled() {
             return write();
         }
-        // The call's span is not current yet: to have it so costs more.
+        // The call's span is not entered yet: entering it costs more than naming it.
         tracing::span!(target: TARGET, parent: &self.span, Level::DEBUG, spans::SERIALIZE_KEY).in_scope(write)
     }
 
+    /// Runs `read` in the span of decoding a value.
     pub(crate) fn try_deserialize<T>(&self, read: impl FnOnce() -> T) -> T {
         tracing::span!(target: TARGET, Level::DEBUG, spans::TRY_DESERIALIZE).in_scope(read)
     }
 
+    /// Runs `write` in the span of encoding a value.
     pub(crate) fn serialize_value<T>(&self, write: impl FnOnce() -> T) -> T {
         tracing::span!(target: TARGET, Level::DEBUG, spans::SERIALIZE_VALUE).in_scope(write)
     }
 
-    /// The concrete key, where the operator asked for it.
+    /// Records the concrete key, for operators who asked for it.
     pub(crate) fn key(&self, key: &str) {
         self.span.record(attributes::KEY, key);
     }
 
-    /// What is stored of the value, where the operator asked for it.
+    /// Records the first bytes of the value, for operators who asked for them.
     pub(crate) fn value(&self, value: &str) {
         self.span.record(attributes::VALUE, value);
     }
 
-    /// Told with how the call ends.
+    /// Sets the ttl, which is recorded when the call ends.
     pub(crate) fn ttl(&mut self, ttl: Ttl) {
         self.ttl = Some(ttl);
     }
 
-    /// A value was found; `cost` is what it took to compute, in nanoseconds.
+    /// Reports a hit on a value that took `cost` nanoseconds to compute.
     pub(crate) fn hit(&self, size: usize, cost: u64) {
         self.found(CacheResult::Hit, size);
         self.saved(cost);
         tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, { attributes::HIT } = true, "Cache hit");
     }
 
-    /// A value was found whose time is over, and is served all the same.
+    /// Reports that a value past its ttl is served.
     pub(crate) fn stale(&self, size: usize, cost: u64) {
         self.found(CacheResult::Stale, size);
         self.saved(cost);
         tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, { attributes::STALE } = true, "Cache stale");
     }
 
-    /// A value was found, which this call serves while it is computed anew
-    /// behind it.
+    /// Reports that a value is served and refreshed in the background.
     #[cfg(feature = "tokio")]
     pub(crate) fn serves(&self, due: &Due) {
         match due.reason {
@@ -272,18 +279,18 @@ impl CallSpan {
         }
     }
 
-    /// A value was found, which this call computes anew. How that ends is told
+    /// Reports that this call refreshes the value it found. The outcome is reported
     /// by [`CallSpan::renewed`] or [`CallSpan::stale_on_error`].
     pub(crate) fn renews(&self, due: &Due) {
         missed(due.reason);
     }
 
-    /// There is a new value for one that was found.
+    /// Reports that a refresh by this call has succeeded.
     pub(crate) fn renewed(&self) {
         self.finish(CacheResult::Miss, None);
     }
 
-    /// Computing has failed, and a stale value is served in its place.
+    /// Reports that computing failed and a stale value is served instead.
     pub(crate) fn stale_on_error(&self) {
         self.finish(CacheResult::Stale, None);
         tracing::event!(
@@ -296,12 +303,12 @@ impl CallSpan {
         );
     }
 
-    /// Computing anew has failed behind a value that was served.
+    /// Reports that a refresh in the background failed.
     pub(crate) fn refresh_failed(&self) {
         tracing::event!(name: "cache.refresh_failed", target: TARGET, Level::WARN, "Cache refresh failed");
     }
 
-    /// Another caller has computed the value in the meantime.
+    /// Reports a value that another caller computed in the meantime.
     pub(crate) fn coalesced(&self, size: usize) {
         self.found(CacheResult::Coalesced, size);
         tracing::event!(
@@ -313,18 +320,18 @@ impl CallSpan {
         );
     }
 
-    /// No value was found.
+    /// Reports a miss.
     pub(crate) fn miss(&self, reason: MissReason) {
         self.finish(reason.result(), None);
         missed(reason);
     }
 
-    /// The caller gets the cache's error.
+    /// Reports that the caller gets the cache's error.
     pub(crate) fn propagated(&self) {
         self.miss(MissReason::Unavailable);
     }
 
-    /// The cache could not answer, so the function computes.
+    /// Reports that the cache is unavailable and the function computes.
     pub(crate) fn unavailable(&self, error: &Error) {
         tracing::event!(
             name: "cache.unavailable",
@@ -335,7 +342,7 @@ impl CallSpan {
         );
     }
 
-    /// There were bytes, but no value in them.
+    /// Reports that the stored bytes could not be decoded.
     pub(crate) fn undecodable(&self) {
         tracing::event!(
             name: "cache.undecodable",
@@ -345,6 +352,7 @@ impl CallSpan {
         );
     }
 
+    /// Records a computation and returns its cost in nanoseconds.
     fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
@@ -355,6 +363,7 @@ impl CallSpan {
         nanos
     }
 
+    /// Reports that a value of this size was stored.
     pub(crate) fn stored(&self, size: usize) {
         self.site.sized(size);
         if !self.span.is_disabled() {
@@ -362,7 +371,7 @@ impl CallSpan {
         }
     }
 
-    /// A value that was meant to be stored is not.
+    /// Reports that a value could not be stored, and why.
     pub(crate) fn not_stored(&self, reason: &str) {
         tracing::event!(
             name: "cache.not_stored",
@@ -373,12 +382,12 @@ impl CallSpan {
         );
     }
 
-    /// Another call has the right to store, or took it.
+    /// Reports that storing is left to another call, which has the right to it.
     pub(crate) fn left_to_another(&self) {
         not_stored_on_purpose("another call stores");
     }
 
-    /// `store_if` said no.
+    /// Reports that `store_if` rejected the value.
     pub(crate) fn not_wanted(&self) {
         not_stored_on_purpose("store_if");
     }
@@ -395,8 +404,8 @@ impl CallSpan {
         self.finish(result, Some(size));
     }
 
-    /// All in one, since what a subscriber does is for each record and not for
-    /// each value.
+    /// Records all fields at once, because subscribers do their work once per record
+    /// and not once per field.
     fn finish(&self, result: CacheResult, size: Option<usize>) {
         self.stats.count(result);
         if self.span.is_disabled() {
@@ -416,11 +425,12 @@ impl CallSpan {
     }
 }
 
-/// The time in which a call waits for another.
+/// The span of a call that waits for another.
 #[derive(Clone, Debug)]
 pub(crate) struct Wait(Span);
 
 impl Wait {
+    /// Returns a span that is disabled.
     pub(crate) fn none() -> Self {
         Wait(Span::none())
     }
@@ -437,7 +447,8 @@ impl Wait {
     }
 }
 
-/// The function's own body, while it runs; it ends with the guard if it panics.
+/// The function's own body while it runs. If it panics, dropping this guard closes
+/// its span.
 pub(crate) struct Computing<'a> {
     call: &'a CallSpan,
     started: Instant,
@@ -445,14 +456,15 @@ pub(crate) struct Computing<'a> {
 }
 
 impl Computing<'_> {
-    /// The body has returned; gives its cost in nanoseconds.
+    /// Closes the span of a body that has returned, and returns its cost in
+    /// nanoseconds.
     pub(crate) fn end(self) -> u64 {
         let _span = self.span.exit();
         self.call.computed(self.started)
     }
 }
 
-/// That is no trouble.
+/// Reports a value that is left unstored on purpose, at level DEBUG.
 fn not_stored_on_purpose(reason: &'static str) {
     tracing::event!(
         name: "cache.not_stored",
@@ -498,7 +510,8 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    /// `tracing` wants the texts of events as literals.
+    /// `tracing` needs the texts of events as literals, so only this test ties them to
+    /// the public constants.
     #[test]
     fn the_texts_of_events_are_the_public_ones() {
         let texts = |source: &'static str| {
@@ -510,8 +523,8 @@ mod tests {
             texts
         };
         let names = include_str!("names.rs").split("pub mod events").nth(1).and_then(|rest| rest.split("\n}").next());
-        let told = texts(include_str!("call.rs"));
-        assert!(!told.is_empty());
-        assert_eq!(told, texts(names.unwrap_or_default()));
+        let reported = texts(include_str!("call.rs"));
+        assert!(!reported.is_empty());
+        assert_eq!(reported, texts(names.unwrap_or_default()));
     }
 }

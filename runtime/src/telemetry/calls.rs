@@ -1,7 +1,7 @@
-//! Calls of memcached: how many, how they ended, and how long they took.
+//! Calls to memcached: how many, how they ended, and how long they took.
 //!
-//! The counts live in this crate's own atomics and are observed, so that none is
-//! lost before the program installs its meter provider.
+//! The counts live in this crate's own atomics, so that none is lost before the
+//! program installs its meter provider. The spans of calls are in `exchange`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,47 +24,60 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    const COUNT: usize = ErrorKind::ALL.len() + 1;
-
-    /// The `error.type`.
+    /// Returns the value of `error.type`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Failure::Error(kind) => kind.as_str(),
             Failure::Cancelled => "cancelled",
         }
     }
+}
 
-    fn index(self) -> usize {
-        match self {
-            Failure::Error(kind) => kind as usize,
-            Failure::Cancelled => ErrorKind::ALL.len(),
+/// The calls of one verb, counted by how they ended.
+struct Counts {
+    succeeded: AtomicU64,
+    cancelled: AtomicU64,
+    failed: [AtomicU64; ErrorKind::ALL.len()],
+}
+
+static COUNTS: [Counts; Verb::ALL.len()] = [const { Counts::none() }; Verb::ALL.len()];
+
+impl Counts {
+    const fn none() -> Self {
+        Counts {
+            succeeded: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            failed: [const { AtomicU64::new(0) }; ErrorKind::ALL.len()],
         }
     }
 
-    fn all() -> impl Iterator<Item = Failure> {
-        ErrorKind::ALL.into_iter().map(Failure::Error).chain([Failure::Cancelled])
+    fn add(&self, failure: Option<Failure>) {
+        let count = match failure {
+            None => &self.succeeded,
+            Some(Failure::Cancelled) => &self.cancelled,
+            Some(Failure::Error(kind)) => &self.failed[kind as usize],
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns each count with the failure it is for, if any.
+    fn every(&self) -> impl Iterator<Item = (Option<Failure>, u64)> {
+        let Counts { succeeded, cancelled, failed } = self;
+        let errors = ErrorKind::ALL.into_iter().map(|kind| (Some(Failure::Error(kind)), &failed[kind as usize]));
+        let others = [(Some(Failure::Cancelled), cancelled), (None, succeeded)];
+        errors.chain(others).map(|(failure, count)| (failure, count.load(Ordering::Relaxed)))
     }
 }
 
-/// The calls of one verb.
-struct Counts {
-    succeeded: AtomicU64,
-    failed: [AtomicU64; Failure::COUNT],
-}
-
-static COUNTS: [Counts; Verb::ALL.len()] =
-    [const { Counts { succeeded: AtomicU64::new(0), failed: [const { AtomicU64::new(0) }; Failure::COUNT] } };
-        Verb::ALL.len()];
-
-/// The series of one verb's calls that succeed.
+/// The series of one verb's successful calls.
 #[derive(Debug)]
 struct Success {
     operation: Series<f64>,
     latency: Series<f64>,
 }
 
-/// The series of one node's calls that succeed, by verb: nearly all there is to
-/// record.
+/// The series of one node's successful calls, by verb. Nearly all records go to
+/// these.
 #[derive(Debug)]
 pub(super) struct Successes([Kept<Success>; Verb::ALL.len()]);
 
@@ -74,8 +87,8 @@ impl Successes {
     }
 }
 
-/// Counts and records a call. `node` gives the attributes of the node, if it was
-/// one.
+/// Counts and records a call. `node` returns the attributes of the node, if a single
+/// one was called.
 pub(super) fn ended(
     successes: &Successes,
     verb: Verb,
@@ -84,15 +97,13 @@ pub(super) fn ended(
     node: impl Fn() -> Vec<KeyValue>,
 ) {
     let seconds = took.as_secs_f64();
-    let counts = &COUNTS[verb as usize];
+    COUNTS[verb as usize].add(failure);
     if let Some(failure) = failure {
-        counts.failed[failure.index()].fetch_add(1, Ordering::Relaxed);
         return instruments::record(|instruments| {
             instruments.operation.record(seconds, &operation_attributes(node(), verb, Some(failure)));
             instruments.latency.record(seconds * 1e3, &seed_attributes(verb, Some(failure)));
         });
     }
-    counts.succeeded.fetch_add(1, Ordering::Relaxed);
     successes.0[verb as usize].with(
         |instruments| Success {
             operation: Series::of(&instruments.operation, operation_attributes(node(), verb, None)),
@@ -105,7 +116,7 @@ pub(super) fn ended(
     );
 }
 
-/// Shows the counts to this meter.
+/// Exposes the counts to this meter.
 pub(super) fn observe(meter: &Meter) {
     meter
         .u64_observable_counter(metrics::CLIENT_CALLS)
@@ -113,10 +124,7 @@ pub(super) fn observe(meter: &Meter) {
         .with_description("memcached calls by method, status and error")
         .with_callback(|observer| {
             for verb in Verb::ALL {
-                let Counts { succeeded, failed } = &COUNTS[verb as usize];
-                let failed = Failure::all().map(|failure| (Some(failure), &failed[failure.index()]));
-                for (failure, count) in failed.chain([(None, succeeded)]) {
-                    let count = count.load(Ordering::Relaxed);
+                for (failure, count) in COUNTS[verb as usize].every() {
                     if count > 0 {
                         observer.observe(count, &seed_attributes(verb, failure));
                     }

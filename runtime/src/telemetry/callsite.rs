@@ -1,8 +1,8 @@
 //! Spans whose names are known only at run time.
 //!
-//! `tracing`'s macros want a literal name, but a site's span is named after the
+//! `tracing`'s macros need a literal name, but a site's span is named after the
 //! function and a client span after verb and server. Each such name has a
-//! callsite of its own, which is made once and kept for ever.
+//! callsite of its own, which is created once and never freed.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,8 +16,8 @@ use tracing::{Level, Metadata, Span};
 
 use crate::exchange::Verb;
 
-/// Declares the fields of a kind of span: their names in one list, and a struct
-/// that gives each its value.
+/// Declares the fields of a kind of span: a list of their names, and a struct with
+/// their values in the same order.
 macro_rules! fields {
     ($(#[$doc:meta])* struct $fields:ident { $($field:ident => $name:expr,)* }) => {
         $(#[$doc])*
@@ -37,7 +37,7 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
-/// A kind of span: everything but the values.
+/// A kind of span: everything except the values of its fields.
 #[derive(Debug)]
 pub(crate) struct NamedSpan {
     metadata: OnceLock<Metadata<'static>>,
@@ -45,7 +45,7 @@ pub(crate) struct NamedSpan {
     interest: AtomicU8,
 }
 
-/// What a [`NamedSpan`] is made from.
+/// The parts of a [`NamedSpan`].
 pub(crate) struct Naming {
     pub(crate) name: &'static str,
     pub(crate) target: &'static str,
@@ -55,7 +55,7 @@ pub(crate) struct Naming {
 }
 
 impl NamedSpan {
-    /// Makes a kind of span at level INFO. It is never freed.
+    /// Creates a kind of span at level INFO. It is never freed.
     pub(crate) fn leak(naming: Naming) -> &'static Self {
         let span: &'static Self =
             Box::leak(Box::new(NamedSpan { metadata: OnceLock::new(), interest: AtomicU8::new(1) }));
@@ -78,7 +78,7 @@ impl NamedSpan {
         self.open_as(Span::new_root, values)
     }
 
-    /// Records one value for each field in a span that this has opened.
+    /// Records one value for each field in a span of this kind.
     pub(crate) fn record(&'static self, span: &Span, values: &[Option<&dyn Value>]) {
         if let Some(metadata) = self.metadata.get() {
             span.record_all(&metadata.fields().value_set_all(values));
@@ -107,7 +107,7 @@ impl NamedSpan {
     }
 }
 
-/// The kinds of spans of one node by verb, each made on first use.
+/// The kinds of spans of one node by verb, each created on first use.
 #[derive(Debug)]
 pub(crate) struct NamedSpans([OnceLock<&'static NamedSpan>; Verb::ALL.len()]);
 

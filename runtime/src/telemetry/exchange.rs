@@ -1,4 +1,6 @@
 //! The CLIENT span and the metric record of one exchange with a node.
+//!
+//! Counting and recording are left to `calls`.
 
 use std::time::{Duration, Instant};
 
@@ -38,13 +40,13 @@ static SPANS: NamedSpans = NamedSpans::none();
 static SUCCESSES: Successes = Successes::none();
 
 impl Peer {
-    /// Begins an exchange, which is told once, however it ends.
+    /// Begins an exchange, which is reported exactly once, however it ends.
     pub(crate) fn begin(&'static self, verb: Verb) -> Exchange {
         Exchange::begin(Some(self), verb, self.open(verb, "client"))
     }
 
-    /// Begins this node's part of an exchange with several, whose span is the
-    /// current one. It is not counted as a call of its own.
+    /// Begins this node's part of an exchange with several nodes, whose span is the
+    /// current one. The part is not counted as a call of its own.
     #[cfg(feature = "memcache")]
     pub(crate) fn take_part(&'static self, verb: Verb) -> NodeSpan {
         NodeSpan(self.open(verb, "internal"))
@@ -83,7 +85,7 @@ impl NodeSpan {
         tracing::Instrument::instrument(exchange, self.0.clone())
     }
 
-    /// Tells whether the node answered.
+    /// Ends the part, and records the error if there was one.
     pub(crate) fn end(self, error: Option<&Error>) {
         if let Some(error) = error {
             failed(&self.0, Failure::Error(error.kind()));
@@ -91,8 +93,8 @@ impl NodeSpan {
     }
 }
 
-/// An exchange under way. Dropped before its end, as a cancelled future is, it
-/// is told as cancelled.
+/// An exchange in progress. If it is dropped before its end, as a cancelled future
+/// is, it is reported as cancelled.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Exchange {
@@ -100,12 +102,12 @@ pub(crate) struct Exchange {
     verb: Verb,
     pub(crate) span: Span,
     pub(crate) started: Instant,
-    told: bool,
+    is_reported: bool,
 }
 
 impl Exchange {
     /// Begins an exchange about this many keys with several nodes, or with none
-    /// because the request cannot be asked.
+    /// because the request cannot be sent.
     pub(crate) fn with_several(verb: Verb, keys: Option<usize>) -> Self {
         let keys = keys.map(|keys| i64::try_from(keys).unwrap_or(i64::MAX));
         let fields = ExchangeFields {
@@ -120,7 +122,7 @@ impl Exchange {
     }
 
     fn begin(peer: Option<&'static Peer>, verb: Verb, span: Span) -> Self {
-        Exchange { peer, verb, span, started: Instant::now(), told: false }
+        Exchange { peer, verb, span, started: Instant::now(), is_reported: false }
     }
 
     /// Runs the exchange itself inside the span.
@@ -129,7 +131,7 @@ impl Exchange {
         tracing::Instrument::instrument(exchange, self.span.clone())
     }
 
-    /// Tells at which address the node was reached.
+    /// Records the address at which the node was reached.
     #[cfg(feature = "memcache")]
     pub(crate) fn reached(&self, address: impl FnOnce() -> Option<std::sync::Arc<str>>) {
         if !self.span.is_disabled()
@@ -139,25 +141,25 @@ impl Exchange {
         }
     }
 
-    /// Tells how the exchange ended, and returns how long it took.
+    /// Reports how the exchange ended, and returns how long it took.
     pub(crate) fn end(mut self, outcome: &Outcome) -> Duration {
         match outcome {
             Ok(reply) => {
                 self.span.record(attributes::DB_STATUS, status(reply));
-                self.tell(None)
+                self.report(None)
             }
-            Err(error) => self.tell(Some(Failure::Error(error.kind()))),
+            Err(error) => self.report(Some(Failure::Error(error.kind()))),
         }
     }
 
-    /// Tells how an exchange with several nodes ended: with this error, if any
-    /// part of it had one.
+    /// Reports how an exchange with several nodes ended: with this error, if any
+    /// part of it had one. Returns how long it took.
     pub(crate) fn end_all(mut self, error: Option<&Error>) -> Duration {
-        self.tell(error.map(|error| Failure::Error(error.kind())))
+        self.report(error.map(|error| Failure::Error(error.kind())))
     }
 
-    fn tell(&mut self, failure: Option<Failure>) -> Duration {
-        self.told = true;
+    fn report(&mut self, failure: Option<Failure>) -> Duration {
+        self.is_reported = true;
         if let Some(failure) = failure {
             failed(&self.span, failure);
         }
@@ -175,13 +177,13 @@ fn failed(span: &Span, failure: Failure) {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.told {
-            self.tell(Some(Failure::Cancelled));
+        if !self.is_reported {
+            self.report(Some(Failure::Cancelled));
         }
     }
 }
 
-/// The meta protocol's return code for a reply.
+/// Returns the meta protocol's return code for a reply.
 fn status(reply: &Reply) -> &'static str {
     match reply {
         Reply::Found(_) | Reply::FoundMany(_) | Reply::Number(_) => "VA",

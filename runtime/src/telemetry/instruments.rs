@@ -1,9 +1,9 @@
-//! The instruments that record at once, bound to the meter provider of the
-//! program.
+//! The histograms, bound to the program's meter provider.
 //!
-//! An instrument that is made before the program installs its provider stays
-//! silent for ever, so these exist only after
-//! [`enable_metrics_views`](crate::enable_metrics_views).
+//! An instrument created before the program installs its provider stays silent
+//! forever, so these exist only after
+//! [`enable_metrics_views`](crate::enable_metrics_views). Counters are elsewhere,
+//! beside what they count.
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::sync::{read, write};
 
 static BOUND: RwLock<Option<Instruments>> = RwLock::new(None);
 
-/// How often the instruments were bound, which is cheaper to read than the lock.
+/// How often the instruments have been bound. Reading this is cheaper than locking.
 static TIMES_BOUND: AtomicU64 = AtomicU64::new(0);
 
 /// The histograms of this crate.
@@ -31,18 +31,18 @@ pub(super) struct Instruments {
     pub(super) connection_create: Histogram<f64>,
 }
 
-/// Binds the instruments to this meter, in place of those bound before.
+/// Binds the instruments to this meter, replacing those bound before.
 pub(super) fn bind(meter: &Meter) {
     *write(&BOUND) = Some(instruments(meter));
     TIMES_BOUND.fetch_add(1, Ordering::Release);
 }
 
-/// How often the instruments were bound; 0 if never.
+/// Returns how often the instruments have been bound.
 pub(super) fn times_bound() -> u64 {
     TIMES_BOUND.load(Ordering::Acquire)
 }
 
-/// Records, if the instruments are bound.
+/// Runs `record` on the instruments, if they are bound.
 pub(super) fn record(record: impl FnOnce(&Instruments)) {
     if times_bound() > 0
         && let Some(instruments) = &*read(&BOUND)
@@ -91,8 +91,9 @@ fn instruments(meter: &Meter) -> Instruments {
     }
 }
 
-/// Milliseconds.
-pub(super) const SEED_BOUNDS: [f64; 18] = [
+/// Bucket boundaries in milliseconds: those of the Python client this crate descends
+/// from.
+pub(super) const SEED_BOUNDS: &[f64] = &[
     0.0, 5.0, 10.0, 25.0, 40.0, 50.0, 75.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 2000.0, 4000.0, 6000.0, 10000.0,
     20000.0,
 ];

@@ -1,10 +1,12 @@
 //! Durations counted in buckets, for medians without keeping samples.
+//!
+//! These serve `report`; OpenTelemetry's histograms are in `instruments`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Each power of two of nanoseconds is split in this many (as a power of two),
-/// so a quantile is at most 12.5 % off.
+/// The number of buckets for each power of two of nanoseconds, itself as a power of
+/// two. With four, a quantile is at most 12.5 % off.
 const SPLIT: u32 = 2;
 const BUCKETS: usize = 64 << SPLIT;
 
@@ -23,27 +25,29 @@ impl Latency {
         self.buckets[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The duration that half of all samples stay below; `None` without any.
+    /// Returns the median, as the middle of its bucket; `None` without samples.
     pub(crate) fn median(&self) -> Option<Duration> {
         let counts = self.buckets.each_ref().map(|count| count.load(Ordering::Relaxed));
         let total: u64 = counts.iter().sum();
         let mut seen = 0;
-        let place = counts.iter().position(|count| {
+        let bucket = counts.iter().position(|count| {
             seen += count;
             total > 0 && seen * 2 >= total
         });
-        place.map(|place| Duration::from_nanos(middle(place)))
+        bucket.map(|bucket| Duration::from_nanos(middle(bucket)))
     }
 }
 
-/// The exponent and the bits behind it, as one number.
+/// Returns the bucket of a duration: its exponent and the bits after it, as one
+/// number.
 fn bucket(nanos: u64) -> usize {
     let nanos = nanos.max(1 << SPLIT);
     let exponent = nanos.ilog2();
-    let behind = (nanos >> (exponent - SPLIT)) as usize & ((1 << SPLIT) - 1);
-    ((exponent as usize) << SPLIT) | behind
+    let fraction = (nanos >> (exponent - SPLIT)) as usize & ((1 << SPLIT) - 1);
+    ((exponent as usize) << SPLIT) | fraction
 }
 
+/// Returns the middle of a bucket in nanoseconds.
 fn middle(bucket: usize) -> u64 {
     let exponent = bucket >> SPLIT;
     let width = (1_u64 << exponent) >> SPLIT;

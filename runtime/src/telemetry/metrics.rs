@@ -1,7 +1,7 @@
-//! Shows the metrics of this crate to OpenTelemetry.
+//! Exposes this crate's metrics to OpenTelemetry.
 //!
-//! Counters live in this crate's own atomics and are observed. Histograms record
-//! from [`enable_metrics_views`] on.
+//! Counters live in this crate's own atomics and are observed from there.
+//! Histograms start with [`enable_metrics_views`].
 
 use opentelemetry::metrics::Meter;
 use opentelemetry::{KeyValue, global};
@@ -12,11 +12,11 @@ use super::nodes;
 use super::stats::{CacheResult, Stats};
 use super::{calls, instruments};
 
-/// Shows this crate's metrics to the current global meter provider.
+/// Exposes this crate's metrics to the current global meter provider.
 ///
-/// Call it after `opentelemetry::global::set_meter_provider`, and again when
-/// another provider is installed later. Calling it twice changes nothing. Counts
-/// from before the call are kept; histograms begin with it.
+/// Call it after `opentelemetry::global::set_meter_provider`, and again if another
+/// provider is installed later. Calling it twice changes nothing. Counters include
+/// what happened before the call; histograms start with it.
 pub fn enable_metrics_views() {
     let meter = global::meter("memocached");
     calls::observe(&meter);

@@ -1,8 +1,8 @@
-//! Facts → spans, events and instruments; the only module that names
-//! `tracing` and `opentelemetry`.
+//! Turns facts into spans, events and instruments. No other module names `tracing`
+//! or `opentelemetry`.
 //!
-//! Other layers report what happened by the methods of [`call::CallSpan`] and
-//! [`exchange::Exchange`]; nothing here decides anything about caching.
+//! Other layers report what happened through the methods of [`call::CallSpan`] and
+//! [`exchange::Exchange`]. Nothing here decides anything about caching.
 
 pub(crate) mod call;
 mod calls;
@@ -23,7 +23,7 @@ pub mod views;
 
 use tracing::Level;
 
-/// Tells, once for each process and reason, what an operator should know.
+/// Announces that results are kept in this process only.
 pub(crate) fn announce_embedded() {
     tracing::event!(
         target: "memocached::memo",
@@ -32,8 +32,8 @@ pub(crate) fn announce_embedded() {
     );
 }
 
-/// Tells that the process-wide cache cannot be set up. Where nobody listens to
-/// events yet, on standard error.
+/// Announces that the process-wide cache cannot be set up: as an event, or on
+/// standard error if the program has no subscriber yet.
 pub(crate) fn announce_unusable(error: &crate::Error) {
     if tracing::dispatcher::has_been_set() {
         tracing::event!(target: "memocached::memo", Level::ERROR, "nothing is cached: {error}");
@@ -42,8 +42,8 @@ pub(crate) fn announce_unusable(error: &crate::Error) {
     }
 }
 
-/// Tells that a variable does nothing. Where nobody listens to events yet, on
-/// standard error.
+/// Announces that a variable has no effect: as an event, or on standard error if the
+/// program has no subscriber yet.
 pub(crate) fn announce_strange_variable(what: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::event!(target: "memocached::memo", Level::WARN, "{what}");
@@ -52,22 +52,22 @@ pub(crate) fn announce_strange_variable(what: &str) {
     }
 }
 
-/// Tells that callers on several machines are not coordinated.
+/// Announces that callers on several machines are not coordinated.
 pub(crate) fn announce_without_leases(server: &str) {
     tracing::event!(
         target: "memocached::client",
         Level::WARN,
         server.address = server,
-        "{server} does not speak the meta protocol: without its leases, callers that miss the same key all store"
+        "{server} does not speak the meta protocol: without leases, all callers that miss the same key compute and store"
     );
 }
 
-/// Tells that a cluster's servers could not be asked for.
+/// Announces that a cluster's servers could not be discovered.
 pub(crate) fn announce_undiscovered(error: &crate::Error) {
-    tracing::event!(target: "memocached::client", Level::WARN, "auto-discovery failed, the servers stay: {error}");
+    tracing::event!(target: "memocached::client", Level::WARN, "auto-discovery failed, so the servers stay as they are: {error}");
 }
 
-/// Tells that two functions have the same key template.
+/// Announces that two functions have the same key template.
 pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str) {
     tracing::event!(
         target: "memocached::memo",
@@ -77,14 +77,14 @@ pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str
     );
 }
 
-/// Has work on another thread told to the subscriber of this one, which may be
-/// this thread's own.
+/// Makes `work` report to this thread's subscriber, even if it runs on another
+/// thread.
 pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let subscriber = tracing::dispatcher::get_default(Clone::clone);
     move || tracing::dispatcher::with_default(&subscriber, work)
 }
 
-/// Makes the span that is current now the current one of `work` as well.
+/// Runs `work` inside the span that is current now.
 #[cfg(feature = "tokio")]
 pub(crate) fn within_current<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
     tracing::Instrument::in_current_span(work)

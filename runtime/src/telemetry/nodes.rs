@@ -1,4 +1,6 @@
-//! Nodes and their connections, over all clusters of this process.
+//! The metrics of nodes and their connections, across all clusters of this process.
+//!
+//! The calls to nodes are counted in `calls`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,13 +18,14 @@ use crate::sync::lock;
 
 /// A cluster whose nodes are observed.
 pub(crate) trait Watched: Send + Sync {
+    /// Returns the current state of each node.
     fn nodes(&self) -> Vec<NodeState>;
 }
 
 /// A node as one cluster sees it.
 pub(crate) struct NodeState {
     pub(crate) peer: &'static Peer,
-    /// Whether it is asked, and not left alone after failures.
+    /// Whether it gets requests, as opposed to being left alone after failures.
     pub(crate) is_up: bool,
     pub(crate) connections: Connections,
 }
@@ -41,8 +44,8 @@ fn every() -> Vec<NodeState> {
     clusters.iter().flat_map(|cluster| cluster.nodes()).collect()
 }
 
-/// One state for each node. A node of several clusters is up if it is up for all
-/// of them.
+/// Returns one state for each node. A node of several clusters is up only if it is
+/// up for all of them.
 fn by_name() -> BTreeMap<&'static str, NodeState> {
     let mut nodes: BTreeMap<&'static str, NodeState> = BTreeMap::new();
     for node in every() {
@@ -77,6 +80,7 @@ fn pool(name: &str) -> KeyValue {
     KeyValue::new(attributes::POOL_NAME, name.to_owned())
 }
 
+/// Exposes nodes and connections to this meter.
 pub(super) fn observe(meter: &Meter) {
     observe_nodes(meter);
     observe_connections(meter);
@@ -123,11 +127,11 @@ fn observe_connections(meter: &Meter) {
         .with_unit("{timeout}")
         .with_description("Callers who waited for a connection in vain")
         .with_callback(|observer| {
-            let present = by_name();
+            let in_use = by_name();
             for peer in Peer::every() {
                 let count = peer.gave_up.load(Ordering::Relaxed);
-                // A present node is shown from zero on: a rate needs a beginning.
-                if count > 0 || present.contains_key(peer.name.as_str()) {
+                // A node in use is shown from zero on, so that rates have a starting point.
+                if count > 0 || in_use.contains_key(peer.name.as_str()) {
                     observer.observe(count, &[pool(&peer.name)]);
                 }
             }

@@ -1,4 +1,6 @@
-//! A node as telemetry knows it.
+//! A node as telemetry knows it: its name, its spans and its series.
+//!
+//! Whether a node is up is known to its cluster.
 
 use std::sync::Mutex;
 #[cfg(feature = "memcache")]
@@ -11,25 +13,25 @@ use super::callsite::NamedSpans;
 use super::names::attributes;
 use crate::sync::lock;
 
-/// A node's name and what telemetry keeps for it, which is never freed.
+/// A node's name and its telemetry, which is never freed.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: &'static str,
     pub(crate) port: Option<u16>,
     /// Address and port as people write them.
     pub(crate) name: String,
-    /// Callers that waited for a connection in vain.
+    /// The number of callers that waited for a connection in vain.
     #[cfg(feature = "memcache")]
     pub(super) gave_up: AtomicU64,
     pub(super) successes: Successes,
     pub(super) spans: NamedSpans,
 }
 
-/// All peers so far: caches come and go, the names of spans stay.
+/// All peers so far. Caches come and go, but the names of spans stay.
 static PEERS: Mutex<Vec<&'static Peer>> = Mutex::new(Vec::new());
 
 impl Peer {
-    /// The peer at this address, which is made on first use.
+    /// Returns the peer at this address, which is created on first use.
     pub(crate) fn at(address: &str, port: Option<u16>) -> &'static Peer {
         let mut peers = lock(&PEERS);
         if let Some(known) = peers.iter().find(|peer| peer.address == address && peer.port == port) {
@@ -53,13 +55,13 @@ impl Peer {
         peer
     }
 
-    /// All peers so far.
+    /// Returns all peers so far.
     #[cfg(feature = "memcache")]
     pub(super) fn every() -> Vec<&'static Peer> {
         lock(&PEERS).clone()
     }
 
-    /// Where it is, as attributes of metrics.
+    /// Returns the node's address and port as attributes of metrics.
     pub(super) fn attributes(&self) -> Vec<KeyValue> {
         let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, self.address)];
         attributes.extend(self.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));

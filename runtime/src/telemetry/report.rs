@@ -1,4 +1,6 @@
 //! The counts of each function as a table for people.
+//!
+//! Counting itself is left to `stats`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,27 +28,27 @@ pub struct Report {
 pub struct FunctionReport {
     /// The function's `name` in the attribute, or its path.
     pub name: &'static str,
-    /// Calls in all.
+    /// All calls.
     pub calls: u64,
     /// Calls answered by the cache.
     pub hits: u64,
-    /// Calls answered with a value whose time was over (`grace`).
+    /// Calls answered with a value past its ttl (`grace`).
     pub stale: u64,
     /// Calls that found no usable value.
     pub misses: u64,
-    /// Calls answered with what another caller was computing.
+    /// Calls answered with the result of another caller's computation.
     pub coalesced: u64,
-    /// Calls that the cache could not or was not to answer.
+    /// Calls that bypassed the cache, or found it unavailable.
     pub uncached: u64,
     /// Half of the hits took less than this.
     pub median_hit: Option<Duration>,
     /// Half of the computations took less than this.
     pub median_compute: Option<Duration>,
-    /// The time that hits did not have to compute again.
+    /// The computation time that hits have saved.
     pub saved: Duration,
 }
 
-/// The counts of every memoized function that has been called so far.
+/// Returns the counts of every memoized function that has been called so far.
 #[must_use]
 pub fn report() -> Report {
     Report { functions: Stats::every().into_iter().map(FunctionReport::of).collect() }
@@ -54,24 +56,38 @@ pub fn report() -> Report {
 
 impl FunctionReport {
     fn of(stats: &Stats) -> Self {
-        let [hits, stale, misses, coalesced, bypassed, errors] = CacheResult::ALL.map(|result| stats.counted(result));
-        FunctionReport {
+        let mut report = FunctionReport {
             name: stats.name,
-            calls: hits + stale + misses + coalesced + bypassed + errors,
-            hits,
-            stale,
-            misses,
-            coalesced,
-            uncached: bypassed + errors,
+            calls: 0,
+            hits: 0,
+            stale: 0,
+            misses: 0,
+            coalesced: 0,
+            uncached: 0,
             median_hit: stats.hits.median(),
             median_compute: stats.computations.median(),
             saved: Duration::from_nanos(stats.saved_nanos()),
+        };
+        for result in CacheResult::ALL {
+            let count = stats.counted(result);
+            report.calls += count;
+            *report.counter(result) += count;
+        }
+        report
+    }
+
+    /// Returns the counter that calls with this result are part of.
+    fn counter(&mut self, result: CacheResult) -> &mut u64 {
+        match result {
+            CacheResult::Hit => &mut self.hits,
+            CacheResult::Stale => &mut self.stale,
+            CacheResult::Miss => &mut self.misses,
+            CacheResult::Coalesced => &mut self.coalesced,
+            CacheResult::Bypass | CacheResult::Error => &mut self.uncached,
         }
     }
-}
 
-impl FunctionReport {
-    /// Of all calls, those answered without computing: from 0 to 1. `None`
+    /// Returns the share of calls answered without computing, from 0 to 1; `None`
     /// without calls.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a ratio for people to read")]
@@ -91,13 +107,13 @@ impl FunctionReport {
     }
 }
 
-/// Behind the function's name.
+/// The columns after the function's name.
 const COLUMNS: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
 
-/// Columns of a terminal.
+/// The width of a terminal in characters.
 const TERMINAL: usize = 80;
 
-/// As wide as a terminal at most.
+/// Prints a table that is at most as wide as a terminal.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<_> = self.functions.iter().map(|row| (row.name, row.cells())).collect();
@@ -125,14 +141,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// A path without its first modules, if it is longer than this; what is still
-/// too long loses its beginning.
+/// Shortens a path to `most` characters: it loses its leading modules, and if that is
+/// not enough, its beginning.
 fn shortened(path: &str, most: usize) -> Cow<'_, str> {
     let length = path.chars().count();
     if length <= most {
         return path.into();
     }
-    let ends = path.match_indices("::").map(|(place, _)| &path[place..]);
+    let ends = path.match_indices("::").map(|(start, _)| &path[start..]);
     let end = ends.filter(|end| !end.contains('>')).find(|end| end.chars().count() < most);
     match end {
         Some(end) => format!("…{end}").into(),
@@ -149,14 +165,15 @@ fn shortened(path: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Three digits are enough to compare by.
+/// Renders a duration with three digits, which are enough to compare by.
 fn readable(duration: Duration) -> String {
-    const UNITS: [(f64, &str); 7] =
-        [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+    const SECOND: (f64, &str) = (1.0, "s");
+    const UNITS: &[(f64, &str)] =
+        &[(86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), SECOND, (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
     let seconds = duration.as_secs_f64();
-    let (unit, name) = *UNITS.iter().find(|(unit, _)| seconds >= *unit).unwrap_or(&UNITS[3]);
+    let (unit, name) = *UNITS.iter().find(|(unit, _)| seconds >= *unit).unwrap_or(&SECOND);
     let number = seconds / unit;
-    // Nothing is finer than a nanosecond.
+    // A duration has no fractions of a nanosecond.
     let digits = usize::from(number < 99.95 && name != "ns" && seconds > 0.0);
     format!("{number:.digits$}{name}")
 }
@@ -192,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_loses_modules_first() {
+    fn a_path_loses_its_leading_modules_first() {
         assert_eq!(shortened("shop::catalogue::find", 30), "shop::catalogue::find");
         assert_eq!(shortened("shop::catalogue::find", 20), "…::catalogue::find");
         assert_eq!(shortened("shop::catalogue::find", 17), "…::find");

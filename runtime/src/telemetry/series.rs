@@ -1,4 +1,6 @@
 //! A histogram with one set of attributes, kept from one record to the next.
+//!
+//! The histograms themselves are created in `instruments`.
 
 use std::sync::RwLock;
 
@@ -43,30 +45,31 @@ impl<T: Clone> Series<T> {
     }
 }
 
-/// Something made from the instruments, which is remade when they are bound anew.
+/// A value derived from the instruments, and derived again whenever they are bound.
 #[derive(Debug)]
 pub(crate) struct Kept<S>(RwLock<Option<(u64, S)>>);
 
 impl<S> Kept<S> {
+    /// Starts without a value.
     pub(crate) const fn none() -> Self {
         Kept(RwLock::new(None))
     }
 
-    /// Works with it, if the instruments are bound.
+    /// Runs `work` on the value, if the instruments are bound.
     pub(super) fn with(&self, make: impl FnOnce(&Instruments) -> S, work: impl FnOnce(&S)) {
-        let time = instruments::times_bound();
-        if time == 0 {
+        let times = instruments::times_bound();
+        if times == 0 {
             return;
         }
-        if let Some((made, kept)) = &*read(&self.0)
-            && *made == time
+        if let Some((made_at, kept)) = &*read(&self.0)
+            && *made_at == times
         {
             return work(kept);
         }
         instruments::record(|instruments| {
             let made = make(instruments);
             work(&made);
-            *write(&self.0) = Some((time, made));
+            *write(&self.0) = Some((times, made));
         });
     }
 }

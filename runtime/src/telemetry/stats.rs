@@ -1,7 +1,7 @@
-//! What has been counted for each function, from its first call on.
+//! The counts of each function, from its first call on.
 //!
-//! Plain atomics, so that nothing is lost before a meter provider is there;
-//! `metrics` shows them to OpenTelemetry, `report` to people.
+//! They are plain atomics, so that nothing is lost before a meter provider is
+//! installed. `metrics` shows them to OpenTelemetry, `report` to people.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,45 +10,47 @@ use std::sync::{Mutex, OnceLock};
 use super::latency::Latency;
 use crate::sync::lock;
 
-/// How a call ended, seen from the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CacheResult {
-    Hit,
-    /// A value was served whose time is over.
-    Stale,
-    Miss,
-    /// Another caller's computation was waited for.
-    Coalesced,
-    /// The cache was not asked: it is off, or the call has no key.
-    Bypass,
-    /// The cache was asked and could not answer.
-    Error,
-}
-
-impl CacheResult {
-    pub(crate) const ALL: [CacheResult; 6] = [
-        CacheResult::Hit,
-        CacheResult::Stale,
-        CacheResult::Miss,
-        CacheResult::Coalesced,
-        CacheResult::Bypass,
-        CacheResult::Error,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            CacheResult::Hit => "hit",
-            CacheResult::Stale => "stale",
-            CacheResult::Miss => "miss",
-            CacheResult::Coalesced => "coalesced",
-            CacheResult::Bypass => "bypass",
-            CacheResult::Error => "error",
+macro_rules! results {
+    ($($(#[$doc:meta])* $result:ident $name:literal,)*) => {
+        /// How a call ended, from the cache's point of view.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum CacheResult {
+            $($(#[$doc])* $result,)*
         }
-    }
+
+        impl CacheResult {
+            /// Every result, in the order of its declaration.
+            pub(crate) const ALL: [CacheResult; [$($name),*].len()] = [$(CacheResult::$result),*];
+
+            /// Returns the value of `cache.result`.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(CacheResult::$result => $name,)*
+                }
+            }
+        }
+    };
 }
 
+results! {
+    /// A fresh value was served.
+    Hit "hit",
+    /// A value past its ttl was served.
+    Stale "stale",
+    /// There was no usable value.
+    Miss "miss",
+    /// The call waited for another caller's computation.
+    Coalesced "coalesced",
+    /// The cache was not used: it is off, or the call has no key.
+    Bypass "bypass",
+    /// The cache was unavailable.
+    Error "error",
+}
+
+/// The number of first hits that are all timed.
 const TIMED_AT_FIRST: u64 = 100;
-/// One in so many; a prime, for calls come in rounds.
+/// The interval between timed hits after that: a prime, so that it does not fall in
+/// step with calls that repeat.
 const TIMED_LATER: u64 = 13;
 
 /// The counts of one cache name.
@@ -63,7 +65,7 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// The counts of `name`, shared by all sites that bear it.
+    /// Returns the counts of `name`, shared by all sites of that name.
     pub(crate) fn of(name: &'static str) -> &'static Stats {
         lock(all()).entry(name).or_insert_with(|| {
             Box::leak(Box::new(Stats {
@@ -77,42 +79,47 @@ impl Stats {
         })
     }
 
-    /// Everything counted so far, by name.
+    /// Returns all counts so far, by name.
     pub(crate) fn every() -> Vec<&'static Stats> {
         lock(all()).values().copied().collect()
     }
 
+    /// Counts a call.
     pub(crate) fn count(&self, result: CacheResult) {
         self.results[result as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns the number of calls with this result.
     pub(crate) fn counted(&self, result: CacheResult) -> u64 {
         self.results[result as usize].load(Ordering::Relaxed)
     }
 
-    /// Whether the next hit's time is taken: to look at the clock costs more
-    /// than all else that is counted, and a median needs no more than some.
+    /// Whether the next hit is timed. Reading the clock costs more than all other
+    /// counting, and a sample of the hits is enough for a median.
     pub(crate) fn times_next_hit(&self) -> bool {
         let hits = self.counted(CacheResult::Hit);
         hits < TIMED_AT_FIRST || hits.is_multiple_of(TIMED_LATER)
     }
 
+    /// Adds computation time that a hit has saved.
     pub(crate) fn save(&self, nanos: u64) {
         self.saved_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// Returns the computation time that hits have saved.
     pub(crate) fn saved_nanos(&self) -> u64 {
         self.saved_nanos.load(Ordering::Relaxed)
     }
 
+    /// Records a computation.
     pub(crate) fn computed(&self, nanos: u64) {
         self.computations.record(nanos);
         let before = self.longest_nanos.load(Ordering::Relaxed);
         self.longest_nanos.store(nanos.max(before - before / 8), Ordering::Relaxed);
     }
 
-    /// About the longest of this process's latest computations: an outlier is
-    /// forgotten by and by.
+    /// Returns about the longest of this process's recent computations. An outlier
+    /// fades with each one that follows.
     pub(crate) fn longest_nanos(&self) -> u64 {
         self.longest_nanos.load(Ordering::Relaxed)
     }
@@ -128,8 +135,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_hits_are_timed_and_some_of_the_later() {
-        let stats = Stats::of("the_first_hits_are_timed_and_some_of_the_later");
+    fn the_first_hits_are_timed_and_then_a_sample() {
+        let stats = Stats::of("the_first_hits_are_timed_and_then_a_sample");
         let timed = |hits| {
             let timed = |_: &u64| {
                 let timed = stats.times_next_hit();

@@ -14,24 +14,24 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, Stream};
 
 use super::names::metrics;
 
-/// Seconds, from 10 µs: memcached answers faster than the first of the usual
-/// buckets, so quantiles over those say nothing.
-const FINE: [f64; 15] =
-    [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0];
+/// Bucket boundaries in seconds, from 10 µs. memcached answers faster than the first
+/// of the usual boundaries, so quantiles from those are meaningless.
+const FINE: &[f64] =
+    &[10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0];
 
-/// What is measured in seconds.
-const SECONDS: [&str; 4] = [
+/// The histograms measured in seconds.
+const SECONDS: &[&str] = &[
     metrics::OPERATION_DURATION,
     metrics::CONNECTION_WAIT_TIME,
     metrics::CONNECTION_CREATE_TIME,
     metrics::COMPUTE_DURATION,
 ];
 
-/// Gives the durations in seconds buckets from 10 µs to 1 s.
+/// Gives durations in seconds finer buckets, from 10 µs to 1 s.
 pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
         let fine = SECONDS.contains(&instrument.name());
-        fine.then(|| histogram(&FINE)).flatten()
+        fine.then(|| histogram(FINE)).flatten()
     }
 }
 
@@ -39,11 +39,11 @@ pub fn fine_latency() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 
 /// crate descends from.
 pub fn seed() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     |instrument| {
-        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(&super::instruments::SEED_BOUNDS)).flatten()
+        (instrument.name() == metrics::CLIENT_LATENCY).then(|| histogram(super::instruments::SEED_BOUNDS)).flatten()
     }
 }
 
-/// Both.
+/// Combines [`fine_latency`] and [`seed`].
 pub fn all() -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     let (fine, seed) = (fine_latency(), seed());
     move |instrument| fine(instrument).or_else(|| seed(instrument))
