@@ -160,13 +160,13 @@ enum Start<S: Shape, I> {
 
 /// A call under way: its span, and what is around its body where something is
 /// cached.
-type Begun<S, I> = (CallSpan, Option<Box<Typed<S, I>>>);
+type Started<S, I> = (CallSpan, Option<Box<Typed<S, I>>>);
 
 /// Each body has a type of its own, so these are compiled for each function and
 /// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
-    fn begin(self) -> Result<Begun<S, I>, S::Return> {
+    fn begin(self) -> Result<Started<S, I>, S::Return> {
         let telemetry = self.site.telemetry();
         let hit = |returned, cost| {
             telemetry.near_hit(cost);

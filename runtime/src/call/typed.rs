@@ -3,7 +3,7 @@
 //! It knows the value's type and leaves every decision to the [`Machine`],
 //! which does not and so is compiled once.
 
-use super::machine::{Event, Machine, Opened, Packing, Step};
+use super::machine::{Event, Machine, Packing, Readable, Step};
 use super::negative::Negative;
 use super::policy::StoreIf;
 use super::shape::{Shape, Split};
@@ -163,11 +163,11 @@ fn unpack<S: Shape>(
     negatives: &[Negative<S>],
     bytes: &[u8],
     flags: u32,
-) -> Result<(Opened, Unpacked<S>), Refusal> {
+) -> Result<(Readable, Unpacked<S>), Refusal> {
     let refusal = match form.unpack(bytes, flags) {
-        Ok(Found { value, cost }) => return Ok((Opened { cost, negative: false }, Ok(value))),
+        Ok(Found { value, cost }) => return Ok((Readable { cost, negative: false }, Ok(value))),
         Err(refusal) => refusal,
     };
     let found = negatives.iter().find_map(|kind| kind.unpack(form, bytes, flags).ok());
-    found.map(|Found { value, cost }| (Opened { cost, negative: true }, Err(value))).ok_or(refusal)
+    found.map(|Found { value, cost }| (Readable { cost, negative: true }, Err(value))).ok_or(refusal)
 }

@@ -71,12 +71,12 @@ struct Held {
     /// The process that renews it. A forked child has only a copy.
     process: u32,
     since: Instant,
-    state: Mutex<State>,
+    state: Mutex<LeaseState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct LeaseState {
     on: On,
     /// The item's number, which a renewal changes.
     cas: u64,
@@ -107,7 +107,7 @@ impl Lease {
             key: key.to_owned(),
             process: std::process::id(),
             since: now,
-            state: Mutex::new(State { on, cas, renewed: None, phase: Phase::Held, waker: None, announced: None }),
+            state: Mutex::new(LeaseState { on, cas, renewed: None, phase: Phase::Held, waker: None, announced: None }),
             changed: Condvar::new(),
         });
         if on != On::Fresh {
@@ -195,7 +195,7 @@ impl Drop for Lease {
 
 impl Held {
     /// Whether a renewal is under way that will say when it is done.
-    fn is_renewing(&self, state: &State) -> bool {
+    fn is_renewing(&self, state: &LeaseState) -> bool {
         state.phase == Phase::Renewing && self.process == std::process::id()
     }
 

@@ -18,12 +18,12 @@ use super::locks::{Condvar, Mutex, MutexGuard, lock};
 /// what the flight lands with.
 #[derive(Debug)]
 pub(super) struct FlightState<B, L> {
-    state: Mutex<State<B, L>>,
+    state: Mutex<Shared<B, L>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<B, L> {
+struct Shared<B, L> {
     /// Callers that compute.
     leaders: usize,
     /// Put down by a leader that left, and not picked up yet.
@@ -65,7 +65,7 @@ pub(super) enum Left<B> {
 impl<B, L: Clone> FlightState<B, L> {
     /// Begins a flight with one leader, which is waited for this long.
     pub(super) fn new(patience: Duration) -> Self {
-        let state = State {
+        let state = Shared {
             leaders: 1,
             baton: None,
             landed: None,
@@ -167,17 +167,17 @@ impl<B, L: Clone> FlightState<B, L> {
         self.state().waiting
     }
 
-    fn tell(&self, state: &mut State<B, L>) {
+    fn tell(&self, state: &mut Shared<B, L>) {
         self.changed.notify_all();
         state.wakers.drain().for_each(|(_, waker)| waker.wake());
     }
 
-    fn state(&self) -> MutexGuard<'_, State<B, L>> {
+    fn state(&self) -> MutexGuard<'_, Shared<B, L>> {
         lock(&self.state)
     }
 }
 
-impl<B, L: Clone> State<B, L> {
+impl<B, L: Clone> Shared<B, L> {
     fn wakeup(&mut self, now: Instant) -> Option<Wakeup<B, L>> {
         let wakeup = if let Some(landed) = &self.landed {
             Wakeup::Landed(landed.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::freshness::SingleFlight;
 use super::found::Asked;
 use super::holder::Holder;
-use super::{Claim, Decision, Effect, Event, Machine, Open, Step, patience};
+use super::{Claim, Decision, Effect, Event, Machine, Opener, Step, patience};
 use crate::error::Error;
 use crate::exchange::{Grant, Outcome, Reply};
 use crate::singleflight::lease::{Lease, On};
@@ -21,7 +21,7 @@ impl Machine {
     /// # Errors
     ///
     /// If the cache could not be asked.
-    pub(crate) fn judge(&mut self, event: Event, open: &mut Open<'_>, span: &CallSpan) -> Result<Decision, Error> {
+    pub(crate) fn judge(&mut self, event: Event, open: &mut Opener<'_>, span: &CallSpan) -> Result<Decision, Error> {
         let decision = match event {
             Event::Reply(outcome) => self.replied(outcome, Asked::Lookup, open, span)?,
             Event::Election(outcome) => self.replied(outcome, Asked::Election, open, span)?,
@@ -38,7 +38,7 @@ impl Machine {
         &mut self,
         outcome: Outcome,
         asked: Asked,
-        open: &mut Open<'_>,
+        open: &mut Opener<'_>,
         span: &CallSpan,
     ) -> Result<Decision, Error> {
         match outcome.inspect_err(|error| span.unavailable(error))? {
@@ -107,7 +107,7 @@ impl Machine {
     }
 
     /// The wait for a flight ended.
-    fn waited(&mut self, waited: Waited<Lease>, open: &mut Open<'_>, span: &CallSpan) -> Decision {
+    fn waited(&mut self, waited: Waited<Lease>, open: &mut Opener<'_>, span: &CallSpan) -> Decision {
         match waited {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {
                 Ok(_) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::freshness::{Age, Ahead, is_early};
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
-use super::{Claim, Decision, Effect, Machine, Open, Opened, Step};
+use super::{Claim, Decision, Effect, Machine, Opener, Readable, Step};
 use crate::cache::near::Holds;
 use crate::exchange::{Item, Token};
 use crate::singleflight::lease::{LEASE, On};
@@ -26,7 +26,7 @@ pub(super) enum Asked {
 
 impl Machine {
     /// Decides about an item that was found.
-    pub(super) fn found(&mut self, item: Item, asked: Asked, open: &mut Open<'_>, span: &CallSpan) -> Decision {
+    pub(super) fn found(&mut self, item: Item, asked: Asked, open: &mut Opener<'_>, span: &CallSpan) -> Decision {
         if self.mode == Mode::Refresh {
             self.replace(&item, span);
             return self.compute(MissReason::Refresh, span);
@@ -65,7 +65,7 @@ impl Machine {
         }
     }
 
-    fn fresh(&mut self, item: Item, opened: &Opened, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
+    fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
         if item.token == Token::Won && !opened.negative {
             self.won(item.cas, On::Fresh, span);
             return due(MissReason::Refresh, &item, opened);
@@ -78,7 +78,7 @@ impl Machine {
     }
 
     /// The value may be served, and one caller refreshes it.
-    fn stale(&mut self, item: Item, opened: &Opened, span: &CallSpan) -> Decision {
+    fn stale(&mut self, item: Item, opened: &Readable, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won => {
                 self.won(item.cas, On::Stale, span);
@@ -133,7 +133,7 @@ impl Machine {
     }
 
     /// The item's age. A return value without a value has no grace.
-    fn age(&self, item: &Item, opened: &Opened) -> Age {
+    fn age(&self, item: &Item, opened: &Readable) -> Age {
         match self.freshness.age(item) {
             Age::Stale if opened.negative && !item.stale => Age::Fresh(item.seconds_left),
             Age::Stale if opened.negative => Age::Dead,
@@ -141,13 +141,13 @@ impl Machine {
         }
     }
 
-    fn is_early(&self, left: Option<u64>, opened: &Opened) -> bool {
+    fn is_early(&self, left: Option<u64>, opened: &Readable) -> bool {
         let (Ahead::Auto, Some(left), false) = (self.freshness.ahead, left, opened.negative) else { return false };
         let chance = self.cache.random().draw(self.key.wire());
         self.mode == Mode::Normal && is_early(Duration::from_nanos(opened.cost), Duration::from_secs(left), chance)
     }
 
-    fn hit(&mut self, item: Item, opened: &Opened, left: Option<u64>, span: &CallSpan) -> Decision {
+    fn hit(&mut self, item: Item, opened: &Readable, left: Option<u64>, span: &CallSpan) -> Decision {
         if self.holder.is_some() {
             span.coalesced(item.value.len());
         } else {
@@ -182,7 +182,7 @@ impl Machine {
     }
 }
 
-fn due(reason: MissReason, item: &Item, opened: &Opened) -> Decision {
+fn due(reason: MissReason, item: &Item, opened: &Readable) -> Decision {
     Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost })
 }
 

@@ -105,7 +105,7 @@ pub(crate) enum Step<R, V> {
 type Decision = Step<(), ()>;
 
 /// Stored bytes that are a return value.
-pub(crate) struct Opened {
+pub(crate) struct Readable {
     /// What it took to compute, in nanoseconds.
     pub(crate) cost: u64,
     /// A return value without a value has a time of its own.
@@ -113,7 +113,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens stored bytes with these flags.
-type Open<'a> = dyn FnMut(&[u8], u32) -> Result<Opened, Refusal> + 'a;
+type Opener<'a> = dyn FnMut(&[u8], u32) -> Result<Readable, Refusal> + 'a;
 
 /// How long a leader is waited for at least.
 const PATIENCE: Duration = Duration::from_secs(5);

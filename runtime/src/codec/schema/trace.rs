@@ -326,23 +326,23 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.take("seq");
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_seq(Items { tracer, left, since: 0, fixed: false }))
+        self.deeper(|tracer| visitor.visit_seq(Elements { tracer, left, since: 0, fixed: false }))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
         self.note(&format!("tuple-{len}"));
-        self.deeper(|tracer| visitor.visit_seq(Items::fixed(tracer, len)))
+        self.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, len)))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
         self.note(&format!("{name}-{len}"));
-        self.within(name, |tracer| visitor.visit_seq(Items::fixed(tracer, len)))
+        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, len)))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.take("map");
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_map(Items { tracer, left, since: 0, fixed: false }))
+        self.deeper(|tracer| visitor.visit_map(Elements { tracer, left, since: 0, fixed: false }))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -353,7 +353,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     ) -> Traced<V::Value> {
         // All names before any value, so that they count even if one is refused.
         self.note(&format!("{name}{fields:?}"));
-        self.within(name, |tracer| visitor.visit_seq(Items::fixed(tracer, fields.len())))
+        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, fields.len())))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -389,7 +389,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 }
 
 /// The elements of a sequence, or the entries of a map.
-struct Items<'a> {
+struct Elements<'a> {
     tracer: &'a mut Tracer,
     left: usize,
     /// [`Tracer::taken`] before the last element.
@@ -398,9 +398,9 @@ struct Items<'a> {
     fixed: bool,
 }
 
-impl<'a> Items<'a> {
+impl<'a> Elements<'a> {
     fn fixed(tracer: &'a mut Tracer, left: usize) -> Self {
-        Items { tracer, left, since: 0, fixed: true }
+        Elements { tracer, left, since: 0, fixed: true }
     }
 
     /// Checks whether the last element took any bytes.
@@ -409,7 +409,7 @@ impl<'a> Items<'a> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Items<'_> {
+impl<'de> SeqAccess<'de> for Elements<'_> {
     type Error = Stopped;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
@@ -428,7 +428,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     }
 }
 
-impl<'de> MapAccess<'de> for Items<'_> {
+impl<'de> MapAccess<'de> for Elements<'_> {
     type Error = Stopped;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
@@ -481,6 +481,6 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Traced<V::Value> {
         self.tracer.note(&format!("{fields:?}"));
-        self.tracer.deeper(|tracer| visitor.visit_seq(Items::fixed(tracer, fields.len())))
+        self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, fields.len())))
     }
 }
