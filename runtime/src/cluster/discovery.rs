@@ -10,6 +10,9 @@ use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Reply, Request, Verb};
 use crate::net::connection::Connection;
+use crate::net::endpoint::Endpoint;
+use crate::net::fault::Fault;
+use crate::node::wording::worded;
 use crate::server::Server;
 use crate::telemetry;
 use crate::time::budget::Budget;
@@ -58,15 +61,18 @@ pub(crate) fn start(cluster: Weak<Cluster>, discovery: Discovery) {
 }
 
 fn ask(cluster: &Cluster, server: &Server) -> Result<(u64, Vec<Server>), Error> {
-    let (endpoint, verb) = (cluster.endpoint(server), Verb::Stats);
+    list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))
+}
+
+/// Asks the endpoint for the version and the servers of its list.
+fn list(endpoint: &Endpoint) -> Result<(u64, Vec<Server>), Fault> {
     let deadline = Budget::new(PATIENCE, PATIENCE).deadline();
-    let mut connection = Connection::dial(&endpoint, deadline)?;
-    let ticket = connection.write(&endpoint, &Request::Servers)?;
-    connection.flush(&endpoint, verb, deadline)?;
-    let answer = connection.receive(&endpoint, ticket, verb, deadline)?;
-    match answer.map_err(|kind| endpoint.failed(verb, kind))? {
-        Reply::Text(text) => parse(&text).ok_or_else(|| endpoint.failed(verb, ErrorKind::Protocol)),
-        _ => Err(endpoint.failed(verb, ErrorKind::Protocol)),
+    let mut connection = Connection::dial(endpoint, deadline)?;
+    let ticket = connection.write(&Request::Servers)?;
+    connection.flush(deadline)?;
+    match connection.receive(ticket, deadline)?? {
+        Reply::Text(text) => parse(&text).ok_or_else(|| ErrorKind::Protocol.into()),
+        _ => Err(ErrorKind::Protocol.into()),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::exchange::{Errand, Outcome, Request, Verb};
 use crate::key::prefix;
 use crate::net::endpoint::{Access, Endpoint};
 use crate::node::breaker::Pauses;
-use crate::node::{Node, Pending, Ready};
+use crate::node::{Node, Pending, Standby};
 use crate::protocol::Dialect;
 use crate::server::{Distribution, Failover, Server};
 use crate::sync::{read, write};
@@ -249,9 +249,9 @@ impl Cluster {
                 // Who has a connection is sent to now, and read from when all
                 // have been sent to. Opening one may take its time, and
                 // sending much too, and so a thread.
-                let ready = if errand.is_long() { None } else { node.ready(deadline) };
-                begun.push(if !several || ready.is_some() {
-                    send(part, errand, node, ready, deadline).map_or_else(Begun::Over, Begun::Here)
+                let standby = if errand.is_long() { None } else { node.standby(deadline) };
+                begun.push(if !several || standby.is_some() {
+                    send(part, errand, node, standby, deadline).map_or_else(Begun::Over, Begun::Here)
                 } else {
                     elsewhere(scope, move || {
                         let sent = send(part, errand, node, None, deadline);
@@ -359,10 +359,10 @@ fn send<'a>(
     part: NodeSpan,
     errand: &'a Errand<'a>,
     node: &'a Node,
-    ready: Option<Ready<'a>>,
+    standby: Option<Standby<'a>>,
     deadline: Deadline,
 ) -> Result<BegunHere<'a>, Vec<Outcome>> {
-    match part.0.in_scope(|| node.begin(ready, &errand.requests, deadline)) {
+    match part.0.in_scope(|| node.begin(standby, &errand.requests, deadline)) {
         Ok(pending) => Ok(BegunHere { errand, part, pending: Box::new(pending) }),
         Err(error) => Err(end(part, errand, Err(error))),
     }

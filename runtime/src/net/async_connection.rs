@@ -1,8 +1,8 @@
 //! A connection on tokio: requests out, replies in.
 //!
-//! Belongs to the runtime it was opened on. A connection that has failed in
-//! any way, or whose exchange was cancelled, must not be used again; that is
-//! for `node` and `async_pool` to see to.
+//! It belongs to the runtime it was opened on. A connection that has failed in
+//! any way, or whose exchange was cancelled, must not be used again; `node` and
+//! `async_pool` see to that.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -14,64 +14,64 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Request, Verb};
+use crate::error::ErrorKind;
+use crate::exchange::Request;
 use crate::net::connection::SHORT_IDLE;
 use crate::net::endpoint::Endpoint;
-use crate::net::socket::{broken, unconnected, unresolved};
+use crate::net::fault::{Fault, Trouble};
+use crate::net::stream::AsyncSocket;
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
 use crate::server::{Address, Security};
 use crate::time::budget::Deadline;
 
-/// A stream of bytes.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
-
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
-    socket: Box<dyn Socket>,
+    socket: Box<dyn AsyncSocket>,
     pub(crate) peer: Option<SocketAddr>,
-    /// In a box, because connections are moved about.
+    /// In a box, as connections are moved about.
     session: Box<Session>,
     /// Goes off at some time before a deadline and is set again then: to set it
-    /// for each call costs more than to be woken for nothing now and then.
+    /// for each call costs more than to wake up for nothing now and then.
     timer: Pin<Box<Sleep>>,
     /// When the last exchange began.
     used: Instant,
 }
 
 impl AsyncConnection {
-    /// As the blocking connection's.
-    pub(crate) async fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Self, Error> {
+    /// Opens a connection and greets the server, as the blocking one does.
+    pub(crate) async fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Self, Fault> {
         match Self::open(endpoint, endpoint.dialect().unwrap_or(Dialect::Meta), deadline).await {
-            Err(error) if error.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
+            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
                 Self::open(endpoint, Dialect::Classic, deadline).await
             }
             opened => opened,
         }
     }
 
-    async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
-        let left = deadline.left_to_connect().ok_or_else(|| endpoint.out_of_time())?;
-        let (socket, peer) =
-            tokio::time::timeout(left, open(endpoint, left)).await.map_err(|_| endpoint.silent())??;
+    async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
+        let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
+        let opened = tokio::time::timeout(left, open(endpoint, left)).await;
+        let (socket, peer) = opened.map_err(|_| Trouble::Silent)??;
         let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
         let session = Box::new(Session::new(dialect));
         let mut connection = AsyncConnection { socket, peer, session, timer, used: deadline.begun() };
-        let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
-        connection.flush(endpoint, verb, deadline).await?;
-        for ticket in tickets {
-            let _ = connection.receive(endpoint, ticket, verb, deadline).await?;
-        }
-        connection.rest(endpoint, verb, deadline)?;
+        connection.greet(tickets, deadline).await.map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// As the blocking connection's, as far as that is known without asking the
-    /// system.
+    /// Sends the greeting and reads what the server says to it.
+    async fn greet(&mut self, tickets: Vec<Ticket>, deadline: Deadline) -> Result<(), Fault> {
+        self.flush(deadline).await?;
+        for ticket in tickets {
+            let _ = self.receive(ticket, deadline).await?;
+        }
+        self.rest(deadline)
+    }
+
+    /// Whether an idle connection still is one, as far as that is known without
+    /// asking the system.
     pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
         if !endpoint.is_at(self.peer) {
             return false;
@@ -84,53 +84,60 @@ impl AsyncConnection {
         Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(byte)).is_pending()
     }
 
-    /// Puts a request behind those that are to be sent.
-    pub(crate) fn write(&mut self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Ticket, Error> {
-        self.session.write(request).map_err(|_| endpoint.failed(request.verb(), ErrorKind::Rejected))
+    /// Appends a request to those to be sent.
+    pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Fault> {
+        Ok(self.session.write(request)?)
     }
 
     /// Sends what has been written.
-    pub(crate) async fn flush(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
+    pub(crate) async fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         if self.session.output().is_empty() {
             return Ok(());
         }
-        deadline.left().ok_or_else(|| endpoint.out_of_time())?;
+        deadline.left().ok_or(Trouble::OutOfTime)?;
         let sending = async {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
         };
-        match in_time(&mut self.timer, deadline, sending).await {
-            Some(sent) => sent.map_err(|error| broken(endpoint, verb, error))?,
-            None => return Err(endpoint.failed(verb, ErrorKind::Timeout)),
-        }
+        let sent = in_time(&mut self.timer, deadline, sending).await;
+        sent.ok_or(ErrorKind::Timeout)?.map_err(Fault::broken)?;
         self.session.sent();
         Ok(())
     }
 
+    /// Sends several requests at once.
+    pub(crate) async fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
+        let tickets = requests.iter().map(|request| self.write(request)).collect::<Result<Vec<_>, _>>()?;
+        self.flush(deadline).await?;
+        Ok(tickets)
+    }
+
     /// Reads the next reply.
-    pub(crate) async fn receive(
-        &mut self,
-        endpoint: &Endpoint,
-        ticket: Ticket,
-        verb: Verb,
-        deadline: Deadline,
-    ) -> Result<Answer, Error> {
+    pub(crate) async fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
         let receiving = async {
             loop {
-                match self.session.reply(ticket) {
-                    Ok(Some(answer)) => return Ok(answer),
-                    Ok(None) => {}
-                    Err(malformed) => return Err(endpoint.failed(verb, malformed.0)),
+                if let Some(answer) = self.session.reply(ticket)? {
+                    return Ok(answer);
                 }
                 match self.socket.read(self.session.space()).await {
-                    Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
+                    Ok(0) => return Err(ErrorKind::Io.into()),
                     Ok(bytes) => self.session.received(bytes),
-                    Err(error) => return Err(broken(endpoint, verb, error)),
+                    Err(error) => return Err(Fault::broken(error)),
                 }
             }
         };
         let received = in_time(&mut self.timer, deadline, receiving).await;
-        received.unwrap_or_else(|| Err(endpoint.failed(verb, ErrorKind::Timeout)))
+        received.unwrap_or_else(|| Err(ErrorKind::Timeout.into()))
+    }
+
+    /// Ends an exchange, after which there may be another.
+    ///
+    /// # Errors
+    ///
+    /// If there is more than the replies.
+    pub(crate) fn rest(&mut self, deadline: Deadline) -> Result<(), Fault> {
+        self.used = deadline.begun();
+        if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
     /// Says goodbye, as far as that takes no time.
@@ -139,14 +146,9 @@ impl AsyncConnection {
         let _ = Pin::new(&mut self.socket).poll_write(context, GOODBYE);
     }
 
-    pub(crate) fn into_parts(self) -> (Box<dyn Socket>, Box<Session>) {
+    /// The socket, and what has been said on it.
+    pub(crate) fn into_parts(self) -> (Box<dyn AsyncSocket>, Box<Session>) {
         (self.socket, self.session)
-    }
-
-    /// As the blocking connection's.
-    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
-        self.used = deadline.begun();
-        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
     }
 }
 
@@ -171,8 +173,8 @@ async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl 
     .await
 }
 
-/// As `socket` does.
-async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Error> {
+/// Opens a socket, as `socket` does for blocking callers.
+async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn AsyncSocket>, Option<SocketAddr>), Fault> {
     Ok(match &endpoint.server.address {
         Address::Tcp { host, security, .. } => {
             let (stream, peer) = connect(endpoint, patience).await?;
@@ -182,14 +184,15 @@ async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn Socket
             };
             (socket, Some(peer))
         }
-        Address::Unix(path) => (unix(endpoint, path).await?, None),
+        Address::Unix(path) => (unix(path).await?, None),
     })
 }
 
-async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, SocketAddr), Error> {
-    let Some(names) = &endpoint.addresses else { return Err(endpoint.refused("it has no address")) };
-    let addresses = names.get_async(patience).await.map_err(|why| unresolved(endpoint, why))?;
-    let mut last = endpoint.refused("the name has no address");
+/// Tries the server's addresses one after the other.
+async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, SocketAddr), Fault> {
+    let Some(names) = &endpoint.addresses else { return Err(Fault::unreachable("it has no address")) };
+    let addresses = names.get_async(patience).await?;
+    let mut last = Fault::unreachable("the name has no address");
     for address in addresses {
         let opened = TcpStream::connect(address).await;
         match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
@@ -197,7 +200,7 @@ async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, 
                 endpoint.reached(address);
                 return Ok((stream, address));
             }
-            Err(error) => last = unconnected(endpoint, error),
+            Err(error) => last = Fault::unconnected(error),
         }
     }
     names.doubt();
@@ -205,25 +208,25 @@ async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, 
 }
 
 #[cfg(unix)]
-async fn unix(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Socket>, Error> {
+async fn unix(path: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(unconnected(endpoint, error)),
+        Err(error) => Err(Fault::unconnected(error)),
     }
 }
 
 #[cfg(not(unix))]
-async fn unix(endpoint: &Endpoint, _: &str) -> Result<Box<dyn Socket>, Error> {
-    Err(endpoint.refused("there are no unix sockets on this system"))
+async fn unix(_: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
+    Err(Fault::unreachable("there are no unix sockets on this system"))
 }
 
 #[cfg(feature = "tls")]
-async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn Socket>, Error> {
-    let Some(tls) = &endpoint.access.tls else { return Err(endpoint.refused("TLS has not been set up")) };
-    Ok(Box::new(tls.open_async(endpoint, host, stream).await?))
+async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
+    let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
+    Ok(Box::new(tls.open_async(host, stream).await?))
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(endpoint: &Endpoint, _: &str, _: TcpStream) -> Result<Box<dyn Socket>, Error> {
-    Err(endpoint.refused("memocached was built without its feature `tls`"))
+async fn secure(_: &Endpoint, _: &str, _: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
+    Err(Fault::unreachable("memocached was built without its feature `tls`"))
 }

@@ -1,20 +1,22 @@
 //! A blocking connection: requests out, replies in, within a time limit.
 //!
-//! A connection that has failed in any way must not be used again; that is for
-//! `node` and `pool` to see to.
+//! A connection that has failed in any way must not be used again; `node` and
+//! `pool` see to that.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Request, Verb};
+use crate::error::ErrorKind;
+use crate::exchange::Request;
 use crate::net::endpoint::Endpoint;
-use crate::net::socket::{self, Socket, rounded};
+use crate::net::fault::{Fault, Trouble};
+use crate::net::socket;
+use crate::net::stream::{Socket, rounded};
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
 use crate::time::budget::Deadline;
 
-/// A connection idle for longer is looked at before it is used.
+/// A connection that has been idle for longer is checked before it is used.
 pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
 /// A connection that is ready for requests.
@@ -22,18 +24,19 @@ pub(crate) struct Connection {
     socket: Box<dyn Socket>,
     peer: Option<SocketAddr>,
     session: Session,
+    /// The time limit that the socket has been given.
     limit: Duration,
     /// When the last exchange began.
     used: Instant,
 }
 
 impl Connection {
-    /// Opens a connection and, where that is needed, says who is asking and
-    /// finds out what the server speaks.
-    pub(crate) fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<Self>, Error> {
+    /// Opens a connection and greets the server, where that is needed: names
+    /// the user, and finds out what the server speaks.
+    pub(crate) fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<Self>, Fault> {
         match Self::open(endpoint, endpoint.dialect().unwrap_or(Dialect::Meta), deadline) {
             // Proxies hang up on a command that they do not know.
-            Err(error) if error.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
+            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
                 Self::open(endpoint, Dialect::Classic, deadline)
             }
             opened => opened,
@@ -41,76 +44,79 @@ impl Connection {
         .map(Box::new)
     }
 
-    fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Error> {
+    fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect);
         let mut connection = Connection { socket, peer, session, limit: Duration::ZERO, used: deadline.begun() };
-        let verb = Verb::Version;
         let tickets = endpoint.greet(&mut connection.session)?;
-        connection.flush(endpoint, verb, deadline)?;
-        for ticket in tickets {
-            // Whatever it says, it says so in this dialect.
-            let _ = connection.receive(endpoint, ticket, verb, deadline)?;
-        }
-        connection.rest(endpoint, verb, deadline)?;
+        connection.greet(tickets, deadline).map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
         Ok(connection)
     }
 
-    /// Whether an idle connection is still one. Without numbers, what has been
-    /// said unasked would be taken for the next reply, so that is looked at
-    /// every time.
+    /// Sends the greeting and reads what the server says to it.
+    fn greet(&mut self, tickets: Vec<Ticket>, deadline: Deadline) -> Result<(), Fault> {
+        self.flush(deadline)?;
+        for ticket in tickets {
+            // Whatever it says, it says so in this dialect.
+            let _ = self.receive(ticket, deadline)?;
+        }
+        self.rest(deadline)
+    }
+
+    /// Whether an idle connection still is one. Without numbers, what the
+    /// server has said unasked would be taken for the next reply, so there the
+    /// socket is checked each time.
     pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
         let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
         let is_numbered = self.session.dialect() == Dialect::Meta;
         endpoint.is_at(self.peer) && ((is_recent && is_numbered) || self.socket.is_quiet())
     }
 
-    /// Puts a request behind those that are to be sent.
-    pub(crate) fn write(&mut self, endpoint: &Endpoint, request: &Request<'_>) -> Result<Ticket, Error> {
-        self.session.write(request).map_err(|_| endpoint.failed(request.verb(), ErrorKind::Rejected))
+    /// Appends a request to those to be sent.
+    pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Fault> {
+        Ok(self.session.write(request)?)
     }
 
     /// Sends what has been written.
-    pub(crate) fn flush(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let mut sent = 0;
         while sent < self.session.output().len() {
-            let left = deadline.left().ok_or_else(|| match sent {
-                0 => endpoint.out_of_time(),
-                _ => endpoint.failed(verb, ErrorKind::Timeout),
+            let left = deadline.left().ok_or(match sent {
+                0 => Trouble::OutOfTime,
+                _ => Trouble::Exchange(ErrorKind::Timeout),
             })?;
-            self.limit(endpoint, left, deadline)?;
+            self.limit(left, deadline)?;
             match self.socket.write(&self.session.output()[sent..]) {
-                Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
+                Ok(0) => return Err(ErrorKind::Io.into()),
                 Ok(bytes) => sent += bytes,
-                Err(error) => recover(endpoint, verb, error)?,
+                Err(error) => recover(error)?,
             }
         }
-        self.socket.flush().or_else(|error| recover(endpoint, verb, error))?;
+        self.socket.flush().or_else(recover)?;
         self.session.sent();
         Ok(())
     }
 
+    /// Sends several requests at once.
+    pub(crate) fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
+        let tickets = requests.iter().map(|request| self.write(request)).collect::<Result<Vec<_>, _>>()?;
+        self.flush(deadline)?;
+        Ok(tickets)
+    }
+
     /// Reads the next reply.
-    pub(crate) fn receive(
-        &mut self,
-        endpoint: &Endpoint,
-        ticket: Ticket,
-        verb: Verb,
-        deadline: Deadline,
-    ) -> Result<Answer, Error> {
+    pub(crate) fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
         loop {
-            match self.session.reply(ticket) {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => {}
-                Err(malformed) => return Err(endpoint.failed(verb, malformed.0)),
+            if let Some(answer) = self.session.reply(ticket)? {
+                return Ok(answer);
             }
-            let left = deadline.left().ok_or_else(|| endpoint.failed(verb, ErrorKind::Timeout))?;
-            self.limit(endpoint, left, deadline)?;
+            let left = deadline.left().ok_or(ErrorKind::Timeout)?;
+            self.limit(left, deadline)?;
             match self.socket.read(self.session.space()) {
-                Ok(0) => return Err(endpoint.failed(verb, ErrorKind::Io)),
+                Ok(0) => return Err(ErrorKind::Io.into()),
                 Ok(bytes) => self.session.received(bytes),
-                Err(error) => recover(endpoint, verb, error)?,
+                Err(error) => recover(error)?,
             }
         }
     }
@@ -119,11 +125,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If there is more than the replies: then nobody knows which of it they
+    /// If there is more than the replies: then it is open which part of it they
     /// were.
-    pub(crate) fn rest(&mut self, endpoint: &Endpoint, verb: Verb, deadline: Deadline) -> Result<(), Error> {
+    pub(crate) fn rest(&mut self, deadline: Deadline) -> Result<(), Fault> {
         self.used = deadline.begun();
-        if self.session.is_drained() { Ok(()) } else { Err(endpoint.failed(verb, ErrorKind::Protocol)) }
+        if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
     /// Says goodbye, as far as that takes no time.
@@ -131,23 +137,23 @@ impl Connection {
         let _ = self.socket.write(GOODBYE);
     }
 
-    /// Sees to it that the next call on the socket takes no longer.
-    fn limit(&mut self, endpoint: &Endpoint, left: Duration, deadline: Deadline) -> Result<(), Error> {
+    /// Limits how long the next call on the socket may take.
+    fn limit(&mut self, left: Duration, deadline: Deadline) -> Result<(), Fault> {
         self.socket.until(deadline.instant());
         let limit = rounded(left);
         if limit != self.limit {
-            self.socket.limit(limit).map_err(|error| socket::unconnected(endpoint, error))?;
+            self.socket.limit(limit).map_err(Fault::unconnected)?;
             self.limit = limit;
         }
         Ok(())
     }
 }
 
-/// An error of the socket's, unless it is none.
-fn recover(endpoint: &Endpoint, verb: Verb, error: io::Error) -> Result<(), Error> {
+/// The fault that an error of the socket's is, unless it is none.
+fn recover(error: io::Error) -> Result<(), Fault> {
     match error.kind() {
         io::ErrorKind::Interrupted => Ok(()),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(endpoint.failed(verb, ErrorKind::Timeout)),
-        _ => Err(socket::broken(endpoint, verb, error)),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(Fault::from(ErrorKind::Timeout).because(error)),
+        _ => Err(Fault::broken(error)),
     }
 }

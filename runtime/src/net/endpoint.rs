@@ -1,4 +1,4 @@
-//! How a server is to be reached, and what it wants to know first.
+//! How a server is reached, and what it wants to be told first.
 //!
 //! Opens nothing; `connection` and `async_connection` do.
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::error::{Error, ErrorKind};
-use crate::exchange::Verb;
+use crate::net::fault::Fault;
 use crate::net::resolve::Addresses;
 use crate::protocol::{Dialect, Session, Ticket};
 use crate::server::{Address, Protocol, Security, Server};
@@ -33,7 +33,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What all servers of a cluster are reached with.
+/// How all servers of a cluster are reached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     pub(crate) protocol: Protocol,
@@ -43,11 +43,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Whether a server can be reached with this.
+    /// Accepts a server that can be reached so.
     ///
     /// # Errors
     ///
-    /// If it wants TLS and that has not been set up.
+    /// If the server wants TLS and that has not been set up.
     pub(crate) fn check(&self, server: &Server) -> Result<(), Error> {
         let Address::Tcp { security: Security::Tls, .. } = server.address else { return Ok(()) };
         #[cfg(feature = "tls")]
@@ -63,7 +63,7 @@ impl Access {
     }
 }
 
-/// A server with all it takes to open a connection to it.
+/// A server, with all it takes to open a connection to it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) server: Server,
@@ -74,6 +74,7 @@ pub(crate) struct Endpoint {
     peer: RwLock<Option<Arc<str>>>,
     /// What the server speaks, once known: 0 unknown, 1 meta, 2 classic.
     dialect: AtomicU8,
+    /// Set once the log says that it speaks the classic protocol.
     told: OnceLock<()>,
 }
 
@@ -103,7 +104,7 @@ impl Endpoint {
         read(&self.peer).clone()
     }
 
-    /// Takes note of where a connection has been opened to.
+    /// Notes where a connection has been opened to.
     pub(crate) fn reached(&self, address: SocketAddr) {
         let address = address.ip().to_string();
         if read(&self.peer).as_deref() != Some(address.as_str()) {
@@ -111,8 +112,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether a connection to there is still one to this server: its name may
-    /// have another address by now.
+    /// Whether a connection to this address is still one to this server: the
+    /// server's name may have another address by now.
     pub(crate) fn is_at(&self, peer: Option<SocketAddr>) -> bool {
         match (&self.addresses, peer) {
             (Some(addresses), Some(peer)) => addresses.include(peer),
@@ -129,15 +130,15 @@ impl Endpoint {
         }
     }
 
-    /// Writes what must come first on a connection; each ticket is for a reply
-    /// to be waited for.
-    pub(crate) fn greet(&self, session: &mut Session) -> Result<Vec<Ticket>, Error> {
+    /// Writes what must come first on a connection. Each ticket stands for a
+    /// reply to wait for.
+    pub(crate) fn greet(&self, session: &mut Session) -> Result<Vec<Ticket>, Fault> {
         let credentials = self.access.credentials.as_ref();
         let credentials = credentials.map(|known| (known.username.as_str(), known.password.as_str()));
-        session.greet(credentials, self.dialect().is_some()).map_err(|_| self.refused("it cannot be greeted"))
+        session.greet(credentials, self.dialect().is_some()).map_err(|_| Fault::unreachable("it cannot be greeted"))
     }
 
-    /// Takes note of what the server has been found to speak.
+    /// Notes what the server has been found to speak.
     pub(crate) fn speaks(&self, dialect: Dialect) {
         let number = match dialect {
             Dialect::Meta => 1,
@@ -146,48 +147,17 @@ impl Endpoint {
         self.dialect.store(number, Ordering::Relaxed);
     }
 
-    /// Has it be asked again at the next connection: after a failure it may be
-    /// another server.
+    /// Forgets what the server speaks, so that the next connection finds it out:
+    /// after a failure it may be another server.
     pub(crate) fn forget(&self) {
         if self.access.protocol == Protocol::Auto {
             self.dialect.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Whether it is known to speak the classic protocol, for the first time
-    /// that this is asked.
+    /// Whether the server is known to speak the classic protocol, and this is
+    /// the first time that the question is asked.
     pub(crate) fn is_news_that_it_is_classic(&self) -> bool {
         self.dialect() == Some(Dialect::Classic) && self.told.set(()).is_ok()
-    }
-
-    /// Says what failed where; never what a server said, which could be
-    /// anything.
-    pub(crate) fn failed(&self, verb: Verb, kind: ErrorKind) -> Error {
-        let why = match kind {
-            ErrorKind::Timeout => "gave no answer in time",
-            ErrorKind::Io => "broke the connection",
-            ErrorKind::Server => "reported an error of its own",
-            ErrorKind::Rejected => "did not accept the command",
-            ErrorKind::TooLarge => "does not take items of this size",
-            ErrorKind::NotANumber => "holds something that is no decimal number of 64 bits",
-            ErrorKind::Tls => "ended TLS, or wants another certificate",
-            ErrorKind::Unauthenticated => "did not accept user and password, or wants some",
-            _ => "answered with something else than this command's reply",
-        };
-        Error::new(kind, format!("{} {why} ({})", self.server, verb.as_str()))
-    }
-
-    /// No connection in time, or no address: it may be slow, or gone.
-    pub(crate) fn silent(&self) -> Error {
-        Error::new(ErrorKind::Timeout, format!("{} could not be connected to in time", self.server))
-    }
-
-    /// The call's own doing, not the server's.
-    pub(crate) fn out_of_time(&self) -> Error {
-        Error::new(ErrorKind::OutOfTime, format!("no time was left to ask {}", self.server))
-    }
-
-    pub(crate) fn refused(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Connect, format!("{} cannot be reached: {why}", self.server))
     }
 }

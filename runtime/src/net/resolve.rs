@@ -1,20 +1,21 @@
 //! Names to addresses, off the path of calls.
 //!
 //! The system's resolver has no time limit of its own, so names are looked up
-//! on threads that may be left behind. What was found is used until something
-//! newer is; connections to an address that a name no longer has are not used
-//! again.
+//! on threads that may be left behind. An address is used until a newer one is
+//! found. A connection to an address that its name no longer has is not used
+//! again; the pools see to that.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use crate::net::fault::{Fault, Trouble};
 use crate::sync::lock;
 
 /// Addresses older than this are looked up again at the next connection.
 const FRESH: Duration = Duration::from_secs(30);
-/// Who has looked for longer is no more, as after a fork.
+/// A lookup that has taken longer has lost its thread, as after a fork.
 const LOST: Duration = Duration::from_secs(60);
 
 /// The addresses of one host.
@@ -22,14 +23,15 @@ const LOST: Duration = Duration::from_secs(60);
 pub(crate) struct Addresses(Arc<Name>);
 
 struct Name {
-    /// Asks the system; none: the host is an address.
+    /// Asks the system. `None` if the host is an address.
     look_up: Option<LookUp>,
-    state: Mutex<State>,
+    state: Mutex<Findings>,
     changed: Condvar,
     #[cfg(feature = "tokio")]
     notify: tokio::sync::Notify,
 }
 
+/// Finds the addresses of a name.
 type LookUp = Box<dyn Fn() -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 impl fmt::Debug for Name {
@@ -38,12 +40,13 @@ impl fmt::Debug for Name {
     }
 }
 
+/// What is known of a name.
 #[derive(Debug, Default)]
-struct State {
+struct Findings {
     known: Vec<SocketAddr>,
-    /// When that was found out; none: never, or it is not to be relied on.
+    /// When they were found. `None` if they never were, or are in doubt.
     since: Option<Instant>,
-    /// When that was last tried.
+    /// When the last lookup began.
     tried: Option<Instant>,
     looking: bool,
     failure: Option<String>,
@@ -56,7 +59,17 @@ pub(crate) enum Unresolved {
     Failed(io::Error),
 }
 
+impl From<Unresolved> for Fault {
+    fn from(why: Unresolved) -> Self {
+        match why {
+            Unresolved::NotInTime => Trouble::Silent.into(),
+            Unresolved::Failed(error) => Fault::unreachable("the name could not be resolved").because(error),
+        }
+    }
+}
+
 impl Addresses {
+    /// The addresses of this host, which may be an address itself.
     pub(crate) fn of(host: &str, port: u16) -> Self {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Addresses::new(None, vec![SocketAddr::new(address, port)]);
@@ -66,8 +79,9 @@ impl Addresses {
         Addresses::new(Some(Box::new(look_up)), Vec::new())
     }
 
+    /// Addresses that are known, or that this finds.
     pub(crate) fn new(look_up: Option<LookUp>, known: Vec<SocketAddr>) -> Self {
-        let state = Mutex::new(State { known, ..State::default() });
+        let state = Mutex::new(Findings { known, ..Findings::default() });
         Addresses(Arc::new(Name {
             look_up,
             state,
@@ -82,12 +96,13 @@ impl Addresses {
         if let Some(answer) = self.ask() {
             return answer;
         }
-        let waiting = |state: &mut State| state.is_looked_for();
+        let waiting = |state: &mut Findings| state.is_looked_for();
         let state = lock(&self.0.state);
         let waited = self.0.changed.wait_timeout_while(state, patience, waiting);
         waited.unwrap_or_else(PoisonError::into_inner).0.answer().unwrap_or(Err(Unresolved::NotInTime))
     }
 
+    /// Does the same for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn get_async(&self, patience: Duration) -> Result<Vec<SocketAddr>, Unresolved> {
         let notified = self.0.notify.notified();
@@ -98,13 +113,13 @@ impl Addresses {
         lock(&self.0.state).answer().unwrap_or(Err(Unresolved::NotInTime))
     }
 
-    /// The addresses did not work: they may have changed.
+    /// Casts doubt on the addresses: none worked, so they may have changed.
     pub(crate) fn doubt(&self) {
         lock(&self.0.state).since = None;
     }
 
-    /// Whether this is still one of the addresses, as far as is known; sees to
-    /// it that this is found out again now and then.
+    /// Whether this is still one of the addresses, as far as is known. Looks
+    /// them up again now and then.
     pub(crate) fn include(&self, address: SocketAddr) -> bool {
         if self.0.look_up.is_none() {
             return true;
@@ -116,7 +131,7 @@ impl Addresses {
         state.known.is_empty() || state.known.contains(&address)
     }
 
-    /// What is known; begins to look if that is nothing, or old.
+    /// What is known. Begins a lookup if that is nothing, or old.
     fn ask(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         let mut state = lock(&self.0.state);
         let is_fresh = state.since.is_some_and(|since| since.elapsed() < FRESH);
@@ -126,8 +141,8 @@ impl Addresses {
         if state.known.is_empty() && state.is_looked_for() { None } else { state.answer() }
     }
 
-    /// Begins to look, unless somebody does.
-    fn look(&self, state: &mut State) {
+    /// Begins a lookup, unless one is under way.
+    fn look(&self, state: &mut Findings) {
         if state.is_looked_for() {
             return;
         }
@@ -144,6 +159,7 @@ impl Addresses {
 }
 
 impl Name {
+    /// Asks the system, and tells the callers who wait.
     fn look_up(&self) {
         let found = self.look_up.as_ref().map_or_else(|| Ok(Vec::new()), |look_up| look_up());
         let mut state = lock(&self.state);
@@ -162,11 +178,13 @@ impl Name {
     }
 }
 
-impl State {
+impl Findings {
+    /// Whether a lookup is under way.
     fn is_looked_for(&self) -> bool {
         self.looking && self.tried.is_none_or(|tried| tried.elapsed() < LOST)
     }
 
+    /// The addresses, or why there are none. `None` while that is open.
     fn answer(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         match (&self.known[..], &self.failure) {
             ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),

@@ -1,4 +1,7 @@
 //! TLS by rustls: what a server must prove, and what this side shows.
+//!
+//! Takes streams that are open already; `socket` and `async_connection` open
+//! them.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,11 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::error::{Error, ErrorKind};
-use crate::net::endpoint::Endpoint;
-use crate::net::socket::{Socket, rounded};
+use crate::net::fault::{Fault, Trouble};
+use crate::net::stream::{Socket, rounded};
 use crate::time::budget::Deadline;
 
-/// Trust in authorities, and perhaps a certificate of one's own.
+/// Which authorities to trust, and perhaps a certificate to show.
 #[derive(Clone)]
 pub(crate) struct Tls(Arc<ClientConfig>);
 
@@ -27,8 +30,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// If one cannot be read, has nothing of its kind in it, or if the system
-    /// has no authorities.
+    /// If a file cannot be read or has nothing of its kind in it, or if the
+    /// system has no authorities.
     pub(crate) fn new(ca: Option<&str>, own: Option<(&str, &str)>) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -52,47 +55,41 @@ impl Tls {
         Ok(Tls(Arc::new(config)))
     }
 
-    /// Speaks TLS over this connection.
-    pub(crate) fn open(
-        &self,
-        endpoint: &Endpoint,
-        host: &str,
-        deadline: Deadline,
-        stream: TcpStream,
-    ) -> Result<Box<dyn Socket>, Error> {
-        let session = ClientConnection::new(Arc::clone(&self.0), name(endpoint, host)?);
-        let mut session = session.map_err(|error| endpoint.refused("TLS cannot begin").with_source(error))?;
-        let left = deadline.left_to_connect().ok_or_else(|| endpoint.silent())?;
+    /// Speaks TLS over this stream, with the server of this name.
+    pub(crate) fn open(&self, host: &str, deadline: Deadline, stream: TcpStream) -> Result<Box<dyn Socket>, Fault> {
+        let session = ClientConnection::new(Arc::clone(&self.0), name(host)?);
+        let mut session = session.map_err(|error| Fault::unreachable("TLS cannot begin").because(error))?;
+        let left = deadline.left_to_connect().ok_or(Trouble::Silent)?;
         let mut stream = Timed { stream, until: Instant::now() + left, armed: Duration::ZERO };
         while session.is_handshaking() {
-            session.complete_io(&mut stream).map_err(|error| unsecured(endpoint, error))?;
+            session.complete_io(&mut stream).map_err(unsecured)?;
         }
         Ok(Box::new(StreamOwned::new(session, stream)))
     }
 
+    /// Does the same on tokio.
     #[cfg(feature = "tokio")]
     pub(crate) async fn open_async(
         &self,
-        endpoint: &Endpoint,
         host: &str,
         stream: tokio::net::TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Error> {
+    ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Fault> {
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
-        let opened = connector.connect(name(endpoint, host)?, stream).await;
-        opened.map_err(|error| unsecured(endpoint, error))
+        connector.connect(name(host)?, stream).await.map_err(unsecured)
     }
 }
 
-/// A stream whose reads and writes end in time all together: TLS takes many of
-/// them for one.
+/// A stream whose reads and writes share one time limit: TLS makes several of
+/// them for one of its own.
 struct Timed {
     stream: TcpStream,
     until: Instant,
-    /// The limit that the system has been told.
+    /// The limit that the system has been given.
     armed: Duration,
 }
 
 impl Timed {
+    /// Gives the system the time that is left.
     fn arm(&mut self) -> io::Result<&mut TcpStream> {
         let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
         let limit = rounded(left.ok_or(io::ErrorKind::TimedOut)?);
@@ -131,18 +128,19 @@ impl Socket for StreamOwned<ClientConnection, Timed> {
 
     fn is_quiet(&mut self) -> bool {
         let stream = &self.sock.stream;
-        // Tickets for later sessions come unasked; only an end counts.
+        // Tickets for later sessions come unasked; only a closed stream counts.
         let waits = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
         stream.set_nonblocking(false).is_ok() && !matches!(waits, Ok(0))
     }
 }
 
-/// What the certificate must be for.
-fn name(endpoint: &Endpoint, host: &str) -> Result<ServerName<'static>, Error> {
+/// The name that the certificate must be for.
+fn name(host: &str) -> Result<ServerName<'static>, Fault> {
     let name = ServerName::try_from(host.to_owned());
-    name.map_err(|error| endpoint.refused("a certificate cannot be for this name").with_source(error))
+    name.map_err(|error| Fault::unreachable("a certificate cannot be for this name").because(error))
 }
 
+/// The authorities in this file, or the system's.
 fn roots(ca: Option<&str>) -> Result<RootCertStore, Error> {
     const CA: &str = "MEMCACHED_TLS_CA";
     let mut roots = RootCertStore::empty();
@@ -164,14 +162,15 @@ fn roots(ca: Option<&str>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
+/// The certificates in a file.
 fn certificates(variable: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(Path::new(path)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
     found.map_err(|error| unusable(variable, path, "certificates", error))
 }
 
-/// A file that is not what its variable wants. What stands in it is not
-/// repeated: it may be another's key.
+/// The error for a file that is not what its variable asks for. It does not
+/// quote the file, which may hold a key.
 fn unusable(variable: &str, path: &str, wanted: &str, error: pem::Error) -> Error {
     let why = match &error {
         pem::Error::Io(error) => format!(": {error}"),
@@ -184,16 +183,18 @@ fn unusable(variable: &str, path: &str, wanted: &str, error: pem::Error) -> Erro
     }
 }
 
+/// The error for a setting that rustls does not accept.
 fn refused(message: impl Into<String>, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Configuration, message).with_source(error)
 }
 
-/// A handshake that failed. There is no falling back to plain text.
-fn unsecured(endpoint: &Endpoint, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => endpoint.silent(),
-        _ => Error::new(ErrorKind::Tls, format!("{} could not prove who it is", endpoint.server)).with_source(error),
-    }
+/// A handshake failed. There is no falling back to plain text.
+fn unsecured(error: io::Error) -> Fault {
+    let trouble = match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::Silent,
+        _ => Trouble::Unproven,
+    };
+    Fault::from(trouble).because(error)
 }
 
 impl fmt::Debug for Tls {

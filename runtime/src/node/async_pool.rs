@@ -1,8 +1,9 @@
 //! The idle connections of async callers to one node.
 //!
 //! A tokio connection belongs to the runtime that opened it, so each is kept
-//! with its runtime's id and lent to callers on that runtime only. Runtimes
-//! that have ended leave broken connections behind, which go as others come.
+//! with its runtime's id and lent to callers on that runtime only. A runtime
+//! that has ended leaves broken connections behind, which go as others come.
+//! Opens none and sends nothing.
 
 use std::sync::Mutex;
 
@@ -17,19 +18,19 @@ use crate::time::budget::Deadline;
 /// At most `limit` connections in use at once, and as many idle.
 pub(crate) struct AsyncPool {
     idle: Mutex<Vec<(Id, AsyncConnection)>>,
-    places: Semaphore,
+    permits: Semaphore,
     limit: usize,
 }
 
 /// The right to have one connection open.
 #[must_use]
-pub(crate) struct Permit<'a> {
+pub(crate) struct AsyncPermit<'a> {
     pool: &'a AsyncPool,
     runtime: Id,
-    _place: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
 }
 
-/// The runtime this is running on, if any.
+/// The runtime that the caller runs on, if any.
 pub(crate) fn runtime() -> Option<Id> {
     Handle::try_current().ok().map(|handle| handle.id())
 }
@@ -37,26 +38,27 @@ pub(crate) fn runtime() -> Option<Id> {
 impl AsyncPool {
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.max(1);
-        AsyncPool { idle: Mutex::default(), places: Semaphore::new(limit), limit }
+        AsyncPool { idle: Mutex::default(), permits: Semaphore::new(limit), limit }
     }
 
     /// A permit, if there is one.
-    pub(crate) fn try_checkout(&self, runtime: Id) -> Option<Permit<'_>> {
-        let place = self.places.try_acquire().ok()?;
-        Some(Permit { pool: self, runtime, _place: place })
+    pub(crate) fn try_checkout(&self, runtime: Id) -> Option<AsyncPermit<'_>> {
+        let permit = self.permits.try_acquire().ok()?;
+        Some(AsyncPermit { pool: self, runtime, _permit: permit })
     }
 
     /// Waits for a permit, but no longer than until the deadline.
-    pub(crate) async fn checkout(&self, runtime: Id, deadline: Deadline) -> Option<Permit<'_>> {
-        let place = tokio::time::timeout_at(deadline.instant().into(), self.places.acquire()).await.ok()?.ok()?;
-        Some(Permit { pool: self, runtime, _place: place })
+    pub(crate) async fn checkout(&self, runtime: Id, deadline: Deadline) -> Option<AsyncPermit<'_>> {
+        let permit = tokio::time::timeout_at(deadline.instant().into(), self.permits.acquire()).await.ok()?.ok()?;
+        Some(AsyncPermit { pool: self, runtime, _permit: permit })
     }
 
     /// How many connections are in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.limit - self.places.available_permits()
+        self.limit - self.permits.available_permits()
     }
 
+    /// The connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         Connections { idle: lock(&self.idle).len(), used: self.in_use() }
     }
@@ -72,13 +74,13 @@ impl AsyncPool {
     }
 }
 
-impl Permit<'_> {
-    /// An idle connection of this runtime's: the one used last, which is the
-    /// one most likely to be alive.
+impl AsyncPermit<'_> {
+    /// An idle connection of this runtime's: the one used last, which is most
+    /// likely to be alive.
     pub(crate) fn idle(&self) -> Option<AsyncConnection> {
         let mut idle = lock(&self.pool.idle);
-        let place = idle.iter().rposition(|(owner, _)| *owner == self.runtime)?;
-        Some(idle.remove(place).1)
+        let position = idle.iter().rposition(|(owner, _)| *owner == self.runtime)?;
+        Some(idle.remove(position).1)
     }
 
     /// Gives a connection back after a complete exchange.

@@ -21,7 +21,9 @@ use tokio::time::Sleep;
 
 use crate::error::ErrorKind;
 use crate::exchange::Request;
-use crate::net::async_connection::{AsyncConnection, Socket};
+use crate::net::async_connection::AsyncConnection;
+use crate::net::fault::Fault;
+use crate::net::stream::AsyncSocket;
 use crate::node::observer::Connections;
 use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
 use crate::sync::lock;
@@ -162,7 +164,7 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingReply>,
     number: u32,
     is_closed: bool,
     /// Set while the driver sleeps.
@@ -170,15 +172,15 @@ struct State {
 }
 
 /// A caller who waits for a reply.
-struct Waiting {
+struct PendingReply {
     ticket: Ticket,
     /// By when there must be a reply.
     limit: Instant,
     caller: oneshot::Sender<Delivery>,
 }
 
-/// A reply, or the kind of trouble that the connection has ended with.
-pub(crate) type Delivery = Result<Answer, ErrorKind>;
+/// An answer, or the fault that the connection has ended with.
+pub(crate) type Delivery = Result<Answer, Fault>;
 
 impl Queue {
     fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
@@ -202,7 +204,7 @@ impl Queue {
         let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
         let limit = deadline.instant().max(deadline.begun() + SHORTEST_LIMIT);
         let (caller, receiver) = oneshot::channel();
-        state.waiting.push(Waiting { ticket, limit, caller });
+        state.waiting.push(PendingReply { ticket, limit, caller });
         self.requests.fetch_add(1, Ordering::Relaxed);
         let driver = state.driver.take();
         drop(state);
@@ -227,19 +229,19 @@ impl Queue {
 /// The one who sends and receives.
 struct Driver {
     queue: Arc<Queue>,
-    socket: Box<dyn Socket>,
+    socket: Box<dyn AsyncSocket>,
     session: Box<Session>,
     output: Vec<u8>,
     sent: usize,
     /// In the order of their requests.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingReply>,
     timer: Pin<Box<Sleep>>,
     /// Whether there was something to do since the timer was set.
     was_used: bool,
 }
 
 impl Driver {
-    fn new(queue: Arc<Queue>, socket: Box<dyn Socket>, session: Box<Session>) -> Self {
+    fn new(queue: Arc<Queue>, socket: Box<dyn AsyncSocket>, session: Box<Session>) -> Self {
         Driver {
             queue,
             socket,
@@ -258,20 +260,20 @@ impl Driver {
     }
 
     /// Does what can be done now. It is ready when the connection has ended.
-    fn drive(&mut self, context: &mut Context<'_>) -> Poll<ErrorKind> {
+    fn drive(&mut self, context: &mut Context<'_>) -> Poll<Fault> {
         loop {
-            let trouble = match (self.send(context), self.receive(context)) {
-                (Err(kind), _) | (_, Err(kind)) => kind,
-                (Ok(Flow::Over), Ok(())) if self.waiting.is_empty() => ErrorKind::Io,
+            let fault = match (self.send(context), self.receive(context)) {
+                (Err(fault), _) | (_, Err(fault)) => fault,
+                (Ok(Intake::Closed), Ok(())) if self.waiting.is_empty() => ErrorKind::Io.into(),
                 (Ok(_), Ok(())) => {
                     ready!(self.timer.as_mut().poll(context));
                     if self.set_timer() {
                         continue;
                     }
-                    ErrorKind::Timeout
+                    ErrorKind::Timeout.into()
                 }
             };
-            return Poll::Ready(trouble);
+            return Poll::Ready(fault);
         }
     }
 
@@ -294,33 +296,33 @@ impl Driver {
     }
 
     /// Sends what is in the queue, as far as that takes no time.
-    fn send(&mut self, context: &mut Context<'_>) -> Result<Flow, ErrorKind> {
+    fn send(&mut self, context: &mut Context<'_>) -> Result<Intake, Fault> {
         loop {
             if self.sent == self.output.len() {
                 self.output.clear();
                 self.output.shrink_to(KEPT);
                 self.sent = 0;
-                let flow = self.take(context);
+                let intake = self.take(context);
                 if self.output.is_empty() {
-                    let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_error)?;
-                    return Ok(flow);
+                    let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_fault)?;
+                    return Ok(intake);
                 }
             }
             match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..]) {
-                Poll::Ready(Ok(0)) => return Err(ErrorKind::Io),
+                Poll::Ready(Ok(0)) => return Err(ErrorKind::Io.into()),
                 Poll::Ready(Ok(bytes)) => self.sent += bytes,
-                Poll::Ready(Err(error)) => return Err(io_error(error)),
-                Poll::Pending => return Ok(Flow::On),
+                Poll::Ready(Err(error)) => return Err(io_fault(error)),
+                Poll::Pending => return Ok(Intake::Open),
             }
         }
     }
 
     /// Takes out what is in the queue.
-    fn take(&mut self, context: &mut Context<'_>) -> Flow {
+    fn take(&mut self, context: &mut Context<'_>) -> Intake {
         let mut state = lock(&self.queue.state);
         if state.waiting.is_empty() {
             state.driver = Some(context.waker().clone());
-            return if state.is_closed { Flow::Over } else { Flow::On };
+            return if state.is_closed { Intake::Closed } else { Intake::Open };
         }
         std::mem::swap(&mut self.output, &mut state.bytes);
         self.waiting.extend(state.waiting.drain(..));
@@ -331,27 +333,27 @@ impl Driver {
         if let Some(limit) = oldest.filter(|limit| *limit < self.timer.deadline()) {
             self.timer.as_mut().reset(limit);
         }
-        Flow::On
+        Intake::Open
     }
 
     /// Reads what has come, and hands it to those who wait for it.
-    fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ErrorKind> {
+    fn receive(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         loop {
             let mut space = ReadBuf::new(self.session.space());
             match Pin::new(&mut self.socket).poll_read(context, &mut space) {
-                Poll::Ready(Ok(())) if space.filled().is_empty() => return Err(ErrorKind::Io),
+                Poll::Ready(Ok(())) if space.filled().is_empty() => return Err(ErrorKind::Io.into()),
                 Poll::Ready(Ok(())) => {
                     let bytes = space.filled().len();
                     self.session.received(bytes);
                     self.deliver()?;
                 }
-                Poll::Ready(Err(error)) => return Err(io_error(error)),
+                Poll::Ready(Err(error)) => return Err(io_fault(error)),
                 Poll::Pending => return Ok(()),
             }
         }
     }
 
-    fn deliver(&mut self) -> Result<(), ErrorKind> {
+    fn deliver(&mut self) -> Result<(), Fault> {
         while let Some(oldest) = self.waiting.pop_front() {
             match self.session.reply(oldest.ticket) {
                 Ok(Some(answer)) => {
@@ -361,24 +363,24 @@ impl Driver {
                 }
                 incomplete => {
                     self.waiting.push_front(oldest);
-                    return incomplete.map(drop).map_err(|malformed| malformed.0);
+                    return Ok(incomplete.map(drop)?);
                 }
             }
         }
-        if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol) }
+        if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
     /// Tells all who wait. What was wrong with a reply is told to the one whose
     /// reply it was.
-    fn end(&mut self, trouble: ErrorKind) {
+    fn end(&mut self, fault: Fault) {
         let mut state = lock(&self.queue.state);
         state.is_closed = true;
         self.waiting.extend(state.waiting.drain(..));
         drop(state);
-        let rest = if trouble == ErrorKind::Timeout { trouble } else { ErrorKind::Io };
-        let kinds = std::iter::once(trouble).chain(std::iter::repeat(rest));
-        for (waiting, kind) in self.waiting.drain(..).zip(kinds) {
-            let _ = waiting.caller.send(Err(kind));
+        let rest = if fault.kind() == ErrorKind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io };
+        let faults = std::iter::once(fault).chain(std::iter::repeat_with(|| rest.into()));
+        for (waiting, fault) in self.waiting.drain(..).zip(faults) {
+            let _ = waiting.caller.send(Err(fault));
         }
     }
 }
@@ -386,18 +388,19 @@ impl Driver {
 /// Its runtime ends, or it has ended.
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.end(ErrorKind::Io);
+        self.end(ErrorKind::Io.into());
     }
 }
 
-/// Whether there will be more requests.
-enum Flow {
-    On,
-    Over,
+/// Whether there can be more requests.
+enum Intake {
+    Open,
+    Closed,
 }
 
-fn io_error(_: io::Error) -> ErrorKind {
-    ErrorKind::Io
+/// The fault that an error of the socket's is.
+fn io_fault(error: io::Error) -> Fault {
+    Fault::from(ErrorKind::Io).because(error)
 }
 
 #[cfg(test)]
@@ -432,6 +435,34 @@ mod tests {
         (queue, there)
     }
 
+    /// A delivery, with the kind of the fault alone.
+    fn kind(delivery: Result<Delivery, oneshot::error::RecvError>) -> Result<Result<Answer, ErrorKind>, ()> {
+        delivery.map(|delivery| delivery.map_err(|fault| fault.kind())).map_err(drop)
+    }
+
+    /// A socket on which nothing goes.
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("gone")))
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::Error::other("gone")))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     fn value(delivery: Result<Delivery, oneshot::error::RecvError>) -> Vec<u8> {
         match delivery {
             Ok(Ok(Ok(Reply::Found(item)))) => item.value,
@@ -454,9 +485,20 @@ mod tests {
         let (queue, mut server) = line();
         let (first, second) = (peek(&queue), peek(&queue));
         server.write_all(b"VA 1 O2 f0 c1 t-1\r\nb\r\n").await.unwrap();
-        assert_eq!(first.await, Ok(Err(ErrorKind::Protocol)));
-        assert_eq!(second.await, Ok(Err(ErrorKind::Io)));
+        assert_eq!(kind(first.await), Ok(Err(ErrorKind::Protocol)));
+        assert_eq!(kind(second.await), Ok(Err(ErrorKind::Io)));
         assert!(queue.is_closed());
+    }
+
+    #[tokio::test]
+    async fn the_first_who_waits_learns_why_the_connection_broke() {
+        let socket = Box::new(Broken);
+        let queue = Arc::new(Queue::new(Dialect::Meta, None));
+        let (first, second) = (peek(&queue), peek(&queue));
+        tokio::spawn(Driver::new(Arc::clone(&queue), socket, Box::new(Session::new(Dialect::Meta))).run());
+        let fault = first.await.unwrap().unwrap_err();
+        assert_eq!((fault.kind(), fault.source.unwrap().to_string()), (ErrorKind::Io, "gone".to_owned()));
+        assert!(second.await.unwrap().is_err_and(|fault| fault.kind() == ErrorKind::Io && fault.source.is_none()));
     }
 
     #[tokio::test]
@@ -464,7 +506,7 @@ mod tests {
         let (queue, mut server) = line();
         let waiting = peek(&queue);
         server.write_all(b"EN\r\nEN\r\n").await.unwrap();
-        assert_eq!(waiting.await, Ok(Ok(Ok(Reply::Missing(crate::exchange::Grant::Free)))));
+        assert_eq!(kind(waiting.await), Ok(Ok(Ok(Reply::Missing(crate::exchange::Grant::Free)))));
         let closed = async {
             while !queue.is_closed() {
                 tokio::task::yield_now().await;
@@ -477,8 +519,8 @@ mod tests {
     async fn a_server_that_says_nothing_is_given_up() {
         let (queue, _server) = line();
         let (first, second) = (peek(&queue), peek(&queue));
-        assert_eq!(first.await, Ok(Err(ErrorKind::Timeout)));
-        assert_eq!(second.await, Ok(Err(ErrorKind::Timeout)));
+        assert_eq!(kind(first.await), Ok(Err(ErrorKind::Timeout)));
+        assert_eq!(kind(second.await), Ok(Err(ErrorKind::Timeout)));
         assert!(queue.is_closed());
     }
 
@@ -499,7 +541,7 @@ mod tests {
             (waiting, server)
         });
         drop(runtime);
-        assert_eq!(waiting.blocking_recv(), Ok(Err(ErrorKind::Io)));
+        assert_eq!(kind(waiting.blocking_recv()), Ok(Err(ErrorKind::Io)));
     }
 
     #[test]

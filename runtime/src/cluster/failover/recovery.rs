@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::failover::journal::Entries;
 use crate::cluster::failover::watermark::Survey;
 use crate::error::Error;
-use crate::exchange::{Guard, Outcome, Request, Verb};
+use crate::exchange::{Guard, Request};
 use crate::net::connection::Connection;
 use crate::node::Node;
 use crate::node::prober::Probed;
@@ -25,15 +25,10 @@ impl Probed for Node {
     }
 
     fn probe(&self) {
-        let answered = Connection::dial(&self.endpoint, limit()).and_then(|mut connection| {
-            self.tell(&mut connection, &[Request::Version], limit())?;
-            if self.breaker.is_nearly_closed() {
-                self.catch_up(&mut connection)?;
-            }
-            Ok(connection)
-        });
-        self.breaker.probed(answered.is_ok(), Instant::now());
-        if let Ok(mut connection) = answered
+        let dialled = Connection::dial(&self.endpoint, limit()).ok();
+        let answered = dialled.and_then(|mut connection| self.greet(&mut connection).ok().map(|()| connection));
+        self.breaker.probed(answered.is_some(), Instant::now());
+        if let Some(mut connection) = answered
             && self.is_up()
         {
             // Calls that had begun before may have written elsewhere since.
@@ -47,13 +42,20 @@ fn limit() -> Deadline {
 }
 
 impl Node {
+    /// Sees whether the node answers, and prepares it for its return when that
+    /// is near.
+    fn greet(&self, connection: &mut Connection) -> Result<(), Error> {
+        self.tell(connection, &[Request::Version])?;
+        if self.breaker.is_nearly_closed() { self.catch_up(connection) } else { Ok(()) }
+    }
+
     fn catch_up(&self, connection: &mut Connection) -> Result<(), Error> {
         if self.failover == Failover::None {
             return Ok(());
         }
         self.remove_noted(connection)?;
         let survey = Survey::new();
-        self.mark.set(Survey::number(self.hear(connection, &survey.requests(), limit())?)?);
+        self.mark.set(Survey::number(self.ask_on(connection, &survey.requests(), limit())?)?);
         Ok(())
     }
 
@@ -64,33 +66,18 @@ impl Node {
 
     fn remove(&self, connection: &mut Connection, entries: &Entries) -> Result<(), Error> {
         if entries.everything {
-            return self.tell(connection, &[Request::FlushAll { delay: Duration::ZERO }], limit());
+            return self.tell(connection, &[Request::FlushAll { delay: Duration::ZERO }]);
         }
         let keys: Vec<&String> = entries.keys.iter().collect();
         for keys in keys.chunks(BATCH) {
             let requests: Vec<_> = keys.iter().map(|key| Request::Delete { key, guard: Guard::None }).collect();
-            self.tell(connection, &requests, limit())?;
+            self.tell(connection, &requests)?;
         }
         Ok(())
     }
 
-    /// Asks for things that are all to be done.
-    fn tell(&self, connection: &mut Connection, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
-        self.hear(connection, requests, deadline)?.into_iter().try_for_each(|outcome| outcome.map(drop))
-    }
-
-    fn hear(
-        &self,
-        connection: &mut Connection,
-        requests: &[Request<'_>],
-        deadline: Deadline,
-    ) -> Result<Vec<Outcome>, Error> {
-        let (endpoint, verb) = (&self.endpoint, Verb::Version);
-        let tickets = self.say(connection, requests, verb, deadline)?;
-        let receive = |ticket| {
-            let answer = connection.receive(endpoint, ticket, verb, deadline)?;
-            Ok(answer.map_err(|kind| endpoint.failed(verb, kind)))
-        };
-        tickets.into_iter().map(receive).collect()
+    /// Asks for things that must all be done.
+    fn tell(&self, connection: &mut Connection, requests: &[Request<'_>]) -> Result<(), Error> {
+        self.ask_on(connection, requests, limit())?.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 }

@@ -1,0 +1,134 @@
+//! Why a connection could not be had or used, as a value.
+//!
+//! Names neither the server nor the request: the node knows both, and words an
+//! error of them.
+
+use std::error::Error as StdError;
+use std::io;
+
+use crate::error::ErrorKind;
+use crate::protocol::{Malformed, Unspeakable};
+
+/// What went wrong with a connection, and the error below that if there is one.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) trouble: Trouble,
+    pub(crate) source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The caller's time was up before anything was sent.
+    OutOfTime,
+    /// The async caller is outside of a runtime.
+    NoRuntime,
+    /// All connections to the server stayed in use.
+    AllInUse,
+    /// The process has no descriptor left.
+    NoDescriptor,
+    /// The process has no thread left to connect on.
+    NoThread,
+    /// No connection came about in time: the server may be slow, or gone.
+    Silent,
+    /// No connection came about, for this reason.
+    Unreachable(&'static str),
+    /// The server could not prove who it is.
+    Unproven,
+    /// The greeting on a new connection failed.
+    Greeting(ErrorKind),
+    /// The exchange itself failed, or the server refused it.
+    Exchange(ErrorKind),
+}
+
+impl Trouble {
+    /// The class of the error that comes of it.
+    pub(crate) fn kind(self) -> ErrorKind {
+        match self {
+            Trouble::OutOfTime => ErrorKind::OutOfTime,
+            Trouble::NoRuntime => ErrorKind::NoRuntime,
+            Trouble::AllInUse | Trouble::NoDescriptor | Trouble::NoThread => ErrorKind::PoolExhausted,
+            Trouble::Silent => ErrorKind::Timeout,
+            Trouble::Unreachable(_) => ErrorKind::Connect,
+            Trouble::Unproven => ErrorKind::Tls,
+            Trouble::Greeting(kind) | Trouble::Exchange(kind) => kind,
+        }
+    }
+}
+
+/// `EMFILE` and `ENFILE`, which std has no names for.
+const OUT_OF_DESCRIPTORS: [i32; 2] = if cfg!(unix) { [24, 23] } else { [10024, 10024] };
+
+impl Fault {
+    /// The class of the error that comes of it.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.trouble.kind()
+    }
+
+    /// Adds the error below.
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// There is no way to the server, for this reason.
+    pub(crate) fn unreachable(why: &'static str) -> Self {
+        Trouble::Unreachable(why).into()
+    }
+
+    /// The system opened no connection.
+    pub(crate) fn unconnected(error: io::Error) -> Self {
+        let trouble = match error.kind() {
+            // That says nothing about the server.
+            _ if error.raw_os_error().is_some_and(|number| OUT_OF_DESCRIPTORS.contains(&number)) => {
+                Trouble::NoDescriptor
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::Silent,
+            _ => Trouble::Unreachable("no connection"),
+        };
+        Fault::from(trouble).because(error)
+    }
+
+    /// The connection broke in the middle of something. Under TLS the other
+    /// side may have said why: that is not data.
+    pub(crate) fn broken(error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::InvalidData => ErrorKind::Tls,
+            _ => ErrorKind::Io,
+        };
+        Fault::from(kind).because(error)
+    }
+
+    /// The same fault, in the greeting instead of in an exchange.
+    pub(crate) fn in_greeting(self) -> Self {
+        match self.trouble {
+            Trouble::Exchange(kind) => Fault { trouble: Trouble::Greeting(kind), ..self },
+            _ => self,
+        }
+    }
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Self {
+        Fault { trouble, source: None }
+    }
+}
+
+/// The kind of an exchange that failed.
+impl From<ErrorKind> for Fault {
+    fn from(kind: ErrorKind) -> Self {
+        Trouble::Exchange(kind).into()
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        malformed.0.into()
+    }
+}
+
+impl From<Unspeakable> for Fault {
+    fn from(_: Unspeakable) -> Self {
+        ErrorKind::Rejected.into()
+    }
+}

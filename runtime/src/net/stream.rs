@@ -1,0 +1,39 @@
+//! Streams of bytes, whatever carries them: what a connection asks of a socket.
+//!
+//! Opens none; `socket` and `tls` do.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "tokio")]
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A stream of bytes with a time limit on each call.
+pub(crate) trait Socket: Read + Write + Send {
+    /// Limits how long a read or a write may take.
+    fn limit(&self, timeout: Duration) -> io::Result<()>;
+
+    /// Sets the moment by which the next reads and writes must have ended.
+    /// Where each is a single call of the system's, the limit is enough.
+    fn until(&mut self, _: Instant) {}
+
+    /// Whether the other side has neither closed nor said anything unasked.
+    fn is_quiet(&mut self) -> bool;
+}
+
+/// A stream of bytes on tokio.
+#[cfg(feature = "tokio")]
+pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+#[cfg(feature = "tokio")]
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncSocket for S {}
+
+/// Time limits are rounded up to multiples of this, so that the system need
+/// not be told a new one for each request.
+const STEP: Duration = Duration::from_millis(4);
+
+/// Rounds a time limit up.
+pub(crate) fn rounded(left: Duration) -> Duration {
+    let steps = u32::try_from(left.as_nanos().div_ceil(STEP.as_nanos())).unwrap_or(u32::MAX);
+    STEP.saturating_mul(steps)
+}
