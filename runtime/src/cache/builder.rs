@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::Standard;
-use crate::config::Enabled;
 use crate::config::builder::Builder;
 use crate::config::choices::Shown;
+use crate::config::enabled::Enabled;
 use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
 

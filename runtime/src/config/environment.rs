@@ -107,8 +107,8 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
 mod tests {
     use std::time::Duration;
 
-    use super::super::Enabled;
     use super::super::choices::Shown;
+    use super::super::enabled::Enabled;
     use super::*;
     use crate::config::jitter::Jitter;
     use crate::exchange::Ttl;

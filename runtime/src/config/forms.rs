@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Enabled;
+use super::enabled::Enabled;
 use crate::codec::Standard;
 use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;

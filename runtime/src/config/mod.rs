@@ -5,6 +5,7 @@
 pub(crate) mod any_text;
 pub(crate) mod builder;
 pub(crate) mod choices;
+pub(crate) mod enabled;
 pub(crate) mod environment;
 mod forms;
 pub(crate) mod jitter;
@@ -18,6 +19,7 @@ use crate::cluster::Plan;
 use crate::cluster::discovery::Discovery;
 use crate::codec::Standard;
 use crate::config::choices::Shown;
+use crate::config::enabled::Enabled;
 use crate::config::jitter::Jitter;
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
@@ -88,15 +90,6 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(not shown)")
     }
-}
-
-/// Which functions are cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Enabled {
-    All,
-    None,
-    /// All but these, by name or by the last segment of the path.
-    Without(Vec<String>),
 }
 
 impl Default for Settings {
@@ -221,33 +214,4 @@ const LONGEST_CREDENTIAL: usize = 250;
 #[cfg(feature = "memcache")]
 fn incomplete(pair: &str) -> Error {
     Error::new(ErrorKind::Configuration, format!("{pair} go together: set both or neither"))
-}
-
-impl Enabled {
-    #[inline]
-    pub(crate) fn includes(&self, site: &str) -> bool {
-        match self {
-            Enabled::All => true,
-            Enabled::None => false,
-            Enabled::Without(names) => !are_of(names, site),
-        }
-    }
-}
-
-/// Whether one of the names is the site's: its path, or the last part of it.
-fn are_of(names: &[String], site: &str) -> bool {
-    let last = site.rsplit("::").next().unwrap_or(site);
-    names.iter().any(|name| name == site || name == last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn single_functions_can_be_switched_off() {
-        let enabled = Enabled::Without(vec!["fib".into(), "shop::user".into()]);
-        assert!(!enabled.includes("math::fib") && !enabled.includes("shop::user"));
-        assert!(enabled.includes("other::user"));
-    }
 }
