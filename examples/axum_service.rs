@@ -9,8 +9,8 @@
 //! ```
 //!
 //! `MEMCACHED_SERVERS` shares results with other processes,
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` says where traces go, and an argument is another
-//! address to listen on. `dashboards/` has what shows all of that.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` says where traces go, and an argument sets the
+//! address to listen on. `dashboards/` shows the traces and metrics.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -42,13 +42,13 @@ struct Product {
     name: String,
 }
 
-/// Stands for a database.
+/// Stands in for a database.
 struct Catalogue {
     country: String,
 }
 
 impl Catalogue {
-    /// A product that does not exist is asked for again each time.
+    /// Finds a product. A missing one is looked up again on every call.
     #[memcached(key = "product:<self.country>:<id>", ttl = "5m", name = "product")]
     async fn product(&self, id: u32) -> Option<Product> {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -71,13 +71,13 @@ async fn show_search(Path(words): Path<String>) -> String {
     format!("{:?}\n", search(&words).await)
 }
 
-/// A span around each request, in which those of memoized functions are.
+/// Wraps each request in a span, the parent of the spans of memoized functions.
 async fn traced(path: MatchedPath, request: Request, next: Next) -> Response {
     let name = format!("{} {}", request.method(), path.as_str());
     next.run(request).instrument(info_span!("request", otel.name = name, otel.kind = "server")).await
 }
 
-// Not `#[tokio::main]`: the exporter is made and shut down outside of it.
+// Not `#[tokio::main]`: the exporter starts and shuts down outside the runtime.
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let (registry, tracers) = install_telemetry()?;
@@ -97,7 +97,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(tracers.shutdown()?)
 }
 
-/// Requests that have begun are still answered.
+/// Waits for a signal to stop. The server then finishes the requests it has
+/// begun.
 async fn asked_to_stop() {
     #[cfg(unix)]
     if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -110,8 +111,8 @@ async fn asked_to_stop() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// Metrics for Prometheus to ask for, and traces that are sent where
-/// `OTEL_EXPORTER_OTLP_ENDPOINT` says.
+/// Sets up metrics for Prometheus to scrape, and traces for the endpoint that
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` names.
 fn install_telemetry() -> Result<(Registry, SdkTracerProvider), Box<dyn Error>> {
     let registry = Registry::new();
     let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;

@@ -17,7 +17,7 @@ mod telemetry;
 #[path = "support/tree.rs"]
 mod tree;
 
-/// The slow way on purpose. The series begins 1, 2, 3, 5.
+/// Computes the slow way on purpose. The series begins 1, 2, 3, 5.
 #[memcached(key = "fib:<n>", ttl = 300, name = "nth_fibonacci", entry = nth_fibonacci_entry)]
 fn nth_fibonacci(n: u64) -> u64 {
     fn fib(n: u64) -> u64 {
@@ -26,7 +26,8 @@ fn nth_fibonacci(n: u64) -> u64 {
     fib(n)
 }
 
-/// A macro, because a span's name must be known when the program is built.
+/// Computes a number in two rounds. A macro, because a span's name must be
+/// known at compile time.
 macro_rules! calculate {
     ($n:literal) => {
         info_span!(concat!("CalculateFibonacci-", $n)).in_scope(|| {
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     telemetry.flush()
 }
 
-/// Deletes both keys, so that the next run begins as this one did.
+/// Deletes both keys, so that the next run starts with misses again.
 fn forget() -> Result<(), memocached::Error> {
     nth_fibonacci_entry(30).delete()?;
     nth_fibonacci_entry(33).delete()?;

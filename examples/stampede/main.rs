@@ -1,8 +1,8 @@
-//! What happens when a key that everybody asks for expires: processes full of
-//! callers, with and without the attribute.
+//! Shows what happens when a hot key expires: many callers in several
+//! processes, with and without the attribute.
 //!
-//! Starts a memcached of its own if there is one to start; without, it shows
-//! the same in one process.
+//! Starts its own memcached if one is installed; without, it shows the same in
+//! one process.
 //!
 //! ```text
 //! cargo run --example stampede
@@ -47,10 +47,10 @@ fn main() -> ExitCode {
 
 fn show(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let create = |file: &Path| File::create(file).map_err(|error| format!("{}: {error}", file.display()));
-    // Before anybody has waited for what goes there.
+    // Fails before the user has waited for the measurements.
     let svg = settings.svg.as_deref().map(create).transpose()?;
     let server = Server::find()?;
-    // Without a server there is nothing that processes could share.
+    // Without a server, processes share nothing.
     let processes = if server.address().is_some() { settings.processes } else { 1 };
     let callers = settings.processes * settings.callers / processes;
     println!("{server}");

@@ -1,4 +1,4 @@
-//! Computations and latency over time, drawn with characters.
+//! Draws computations and latency over time with characters.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::recording::{Recording, Stretch};
 use crate::ways::Way;
 
-/// Characters of a line behind the name.
+/// Characters per line, after the name.
 const WIDTH: usize = 66;
 const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// What a plot shows of a recording, in as many parts as it is wide.
+/// A quantity to plot from a recording, in as many parts as the plot is wide.
 pub(crate) struct Series {
     pub(crate) title: &'static str,
     pub(crate) unit: &'static str,
@@ -41,13 +41,13 @@ pub(crate) fn top<'a>(rows: impl Iterator<Item = &'a [f64]>) -> f64 {
     rows.flatten().copied().fold(0.0, f64::max)
 }
 
-/// What is there is seen, however little it is.
+/// The height of a bar; any value above zero is visible.
 fn height(value: f64, top: f64) -> usize {
     let highest = HEIGHTS.len() - 1;
     if value > 0.0 { ((value / top * highest as f64).round() as usize).clamp(1, highest) } else { 0 }
 }
 
-/// The seconds below a line, each where it begins.
+/// Writes the axis below a plot, with each second where it begins.
 fn seconds(time: Duration) -> String {
     let mut line = String::new();
     for second in 0..time.as_secs_f64().ceil() as usize {
@@ -58,7 +58,7 @@ fn seconds(time: Duration) -> String {
     line
 }
 
-/// The part of the time that something falls in.
+/// The part of the time that a moment falls in.
 fn part(at: Duration, time: Duration, parts: usize) -> usize {
     (at.div_duration_f64(time) * parts as f64) as usize
 }

@@ -1,5 +1,5 @@
-//! Starts processes full of callers, all at one time, and merges what they
-//! have seen.
+//! Starts several processes of callers at the same moment and merges their
+//! recordings.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,7 @@ use crate::recording::Recording;
 use crate::settings::to_call;
 use crate::ways::Way;
 
-/// From when all are ready until they start.
+/// The time between the last process being ready and the start.
 const SOON: Duration = Duration::from_millis(20);
 
 pub(crate) fn record(
@@ -37,7 +37,7 @@ pub(crate) fn record(
     Ok(recording)
 }
 
-/// This program again, in the role of one of many.
+/// This program again, as one process of several.
 struct Process {
     child: Child,
     says: Box<dyn BufRead>,
@@ -47,10 +47,10 @@ impl Process {
     fn start(way: Way, callers: u32, time: Duration, servers: Option<&str>) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(to_call(way, callers, time)).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Nothing is left of the last time, and nobody else's keys are touched.
+        // Nothing is left of an earlier run, and other programs' keys are safe.
         command.env("MEMCACHED_NAMESPACE", format!("stampede-{}", std::process::id()));
-        // All of this on one small machine can be slow. Who may not wait for the
-        // cache computes, which is not what is watched here.
+        // One small machine can be slow under this load. A call that times out
+        // computes, and the example does not measure that.
         command.env("MEMCACHED_TIMEOUT", "2s");
         if let Some(servers) = servers {
             command.env("MEMCACHED_SERVERS", servers);

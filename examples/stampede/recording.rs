@@ -1,4 +1,4 @@
-//! What callers and computations have done, and when.
+//! Records what callers and computations did, and when.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::ways::TAKES;
 
-/// From when until when something went on, counted from the start.
+/// The begin and end of a call or computation, counted from the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stretch {
     pub(crate) begin: Duration,
@@ -20,7 +20,7 @@ impl Stretch {
     }
 }
 
-/// One process's, or that of all.
+/// The calls and computations of one process, or of all of them.
 #[derive(Default)]
 pub(crate) struct Recording {
     pub(crate) calls: Vec<Stretch>,
@@ -28,7 +28,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Takes over what another process has written.
+    /// Reads a line that another process has written.
     pub(crate) fn read(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
         let mut words = line.split(' ');
         let kind = words.next();
@@ -42,8 +42,8 @@ impl Recording {
         Ok(())
     }
 
-    /// How often there was nothing to be had: computations that overlap are
-    /// for the same reason.
+    /// Counts the times the key expired: computations that overlap belong to
+    /// the same expiry.
     pub(crate) fn expiries(&self) -> usize {
         let mut computations = self.computations.clone();
         computations.sort_by_key(|computation| computation.begin);
@@ -57,7 +57,7 @@ impl Recording {
         expiries
     }
 
-    /// What calls took, from the quickest to the slowest.
+    /// The latencies of all calls, sorted.
     pub(crate) fn latencies(&self) -> Vec<Duration> {
         let mut latencies: Vec<_> = self.calls.iter().map(|call| call.length()).collect();
         latencies.sort();
@@ -65,7 +65,7 @@ impl Recording {
     }
 }
 
-/// One line for each; for [`Recording::read`].
+/// Writes one line per call and computation, for [`Recording::read`].
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, stretches) in [("call", &self.calls), ("computation", &self.computations)] {
@@ -77,17 +77,17 @@ impl fmt::Display for Recording {
     }
 }
 
-/// All computations of this process.
+/// All computations in this process.
 static COMPUTATIONS: Mutex<Vec<(Instant, Instant)>> = Mutex::new(Vec::new());
 
-/// One that is under way.
+/// A computation in progress.
 pub(crate) struct Computation(usize);
 
 impl Computation {
     pub(crate) fn begin() -> Self {
         let mut all = COMPUTATIONS.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        // One in the background may not live to its end.
+        // A computation in the background may never reach its end.
         all.push((now, now + TAKES));
         Computation(all.len() - 1)
     }
@@ -96,7 +96,7 @@ impl Computation {
         COMPUTATIONS.lock().unwrap_or_else(PoisonError::into_inner)[self.0].1 = Instant::now();
     }
 
-    /// Those that were under way after the start.
+    /// The computations that were in progress after the start.
     pub(crate) fn all_since(start: Instant) -> Vec<Stretch> {
         let all = COMPUTATIONS.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |(begin, end): &(Instant, Instant)| Stretch {

@@ -1,4 +1,4 @@
-//! The memcached that processes share: the user's, one started for this, or
+//! Finds the memcached that the processes share: the user's, one of our own, or
 //! none.
 
 use std::fmt;
@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) enum Server {
-    /// Those of `MEMCACHED_SERVERS`.
+    /// The servers of `MEMCACHED_SERVERS`.
     Given(String),
-    /// Ended with this.
+    /// A server that stops when this value is dropped.
     Own(Child, String),
-    /// There is no memcached on the path.
+    /// No memcached is on the PATH.
     None,
 }
 
@@ -23,7 +23,7 @@ impl Server {
         }
     }
 
-    /// For `MEMCACHED_SERVERS`.
+    /// The address to set `MEMCACHED_SERVERS` to.
     pub(crate) fn address(&self) -> Option<&str> {
         match self {
             Server::Given(address) | Server::Own(_, address) => Some(address),
@@ -55,24 +55,24 @@ impl Drop for Server {
     }
 }
 
-/// Has a server choose a port of the loopback interface.
+/// Starts a server on a free port of the loopback interface.
 fn start() -> Result<Server, io::Error> {
-    let told = std::env::temp_dir().join(format!("stampede-{}.port", std::process::id()));
+    let port_file = std::env::temp_dir().join(format!("stampede-{}.port", std::process::id()));
     let mut command = Command::new("memcached");
-    // The user counts only for root, whom memcached otherwise refuses.
-    command.args(["-l", "127.0.0.1", "-p", "-1", "-U", "0", "-u", "root"]).env("MEMCACHED_PORT_FILENAME", &told);
+    // Only root needs `-u`: memcached refuses to run as root without it.
+    command.args(["-l", "127.0.0.1", "-p", "-1", "-U", "0", "-u", "root"]).env("MEMCACHED_PORT_FILENAME", &port_file);
     let child = match command.stdin(Stdio::null()).stdout(Stdio::null()).spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Server::None),
         started => started?,
     };
-    // Ended also if it tells no port.
+    // Dropping this stops the server, also if it never reports a port.
     let mut server = Server::Own(child, String::new());
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        let text = std::fs::read_to_string(&told).unwrap_or_default();
+        let text = std::fs::read_to_string(&port_file).unwrap_or_default();
         if let (Some(port), Server::Own(_, address)) = (port(&text), &mut server) {
             *address = format!("127.0.0.1:{port}");
-            let _ = std::fs::remove_file(&told);
+            let _ = std::fs::remove_file(&port_file);
             return Ok(server);
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -80,7 +80,7 @@ fn start() -> Result<Server, io::Error> {
     Err(io::Error::other("memcached was started, but does not say on which port it listens"))
 }
 
-/// Of a line such as `TCP INET: 11211`, if all of it has been written.
+/// Reads the port from a line such as `TCP INET: 11211`, once it is complete.
 fn port(text: &str) -> Option<u16> {
     let line = text.split_inclusive('\n').find(|line| line.starts_with("TCP INET:") && line.ends_with('\n'))?;
     line.trim_end().rsplit(' ').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! What the program is told on the command line.
+//! Parses the command line.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::ways::Way;
 
-/// What this process is for.
+/// The role of this process.
 pub(crate) enum Task {
-    /// Starts the others and shows what they have seen.
+    /// Starts the other processes and shows their recordings.
     Show(Settings),
-    /// Is one of the others: this many callers, for so long.
+    /// Is one of the other processes: its way, callers and duration.
     Call(Way, u32, Duration),
 }
 
@@ -19,13 +19,13 @@ pub(crate) struct Settings {
     pub(crate) processes: u32,
     /// In each process.
     pub(crate) callers: u32,
-    /// How long each way is watched.
+    /// How long to record each way.
     pub(crate) time: Duration,
     pub(crate) svg: Option<PathBuf>,
 }
 
 const USAGE: &str = "usage: stampede [--processes 4] [--callers 50] [--seconds 3] [--svg FILE]";
-/// Followed by the way, the number of callers and the seconds.
+/// The subcommand, followed by the way, the number of callers and the seconds.
 const CALL: &str = "call";
 
 pub(crate) fn from(arguments: impl Iterator<Item = String>) -> Result<Task, Box<dyn Error>> {
@@ -48,7 +48,7 @@ pub(crate) fn from(arguments: impl Iterator<Item = String>) -> Result<Task, Box<
     Ok(Task::Show(settings))
 }
 
-/// The command line of [`Task::Call`].
+/// Returns the command line of [`Task::Call`].
 pub(crate) fn to_call(way: Way, callers: u32, time: Duration) -> [String; 4] {
     [CALL.into(), way.name().into(), callers.to_string(), time.as_secs_f64().to_string()]
 }

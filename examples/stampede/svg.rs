@@ -1,4 +1,4 @@
-//! Computations and latency over time, as a picture.
+//! Draws computations and latency over time as an SVG picture.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use crate::plot::{SERIES, Series, top};
 use crate::recording::Recording;
 use crate::ways::Way;
 
-/// Pixels.
+/// The width of the names, in pixels, like all sizes below.
 const LEFT: usize = 110;
 const WIDTH: usize = 300;
 const HEIGHT: usize = 44;
-/// Between rows, and twice that between columns.
+/// The gap between rows, and half the gap between columns.
 const GAP: usize = 24;
 const TOP: usize = 40;
 
@@ -31,12 +31,12 @@ pub(crate) fn of(shown: &[(Way, Recording)], time: Duration) -> String {
     svg + "</svg>\n"
 }
 
-/// Where a row's zero is.
+/// The y coordinate of a row's zero.
 fn floor(row: usize) -> usize {
     TOP + row * (HEIGHT + GAP) + HEIGHT
 }
 
-/// One series of all ways, on the same scale.
+/// Draws one series of all ways, on the same scale.
 fn panel(svg: &mut String, left: usize, series: &Series, colour: &str, shown: &[(Way, Recording)], time: Duration) {
     let Series { title, unit, of } = series;
     let rows: Vec<_> = shown.iter().map(|(_, recording)| of(recording, time, WIDTH)).collect();
@@ -46,7 +46,7 @@ fn panel(svg: &mut String, left: usize, series: &Series, colour: &str, shown: &[
         let floor = floor(row);
         let mut path = format!("M{left} {floor}");
         for value in values {
-            // What is there is seen, however little it is.
+            // Any value above zero is visible.
             let height = if *value > 0.0 { (value / top * HEIGHT as f64).max(1.0) } else { 0.0 };
             let _ = write!(path, "V{:.1}h1", floor as f64 - height);
         }

@@ -1,4 +1,4 @@
-//! The table: one row for each way.
+//! Prints the table, with one row for each way.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ pub(crate) fn heading(processes: u32, callers: u32, time: Duration) -> String {
 pub(crate) fn row(way: Way, recording: &Recording) -> String {
     let Recording { calls, computations } = recording;
     let expiries = if way == Way::NoCache { 0 } else { recording.expiries() };
-    // Where nothing is kept, nothing expires.
+    // Without a cache, nothing expires.
     let (expired, per_expiry) = match expiries {
         0 => ("-".into(), "-".into()),
         _ => (expiries.to_string(), format!("{:.1}", computations.len() as f64 / expiries as f64)),
     };
     let latencies = recording.latencies();
-    // The smallest latency that so many calls in a thousand do not exceed.
+    // The smallest latency that this many calls in a thousand do not exceed.
     let quantile = |thousandths: usize| {
         let rank = (latencies.len() * thousandths).div_ceil(1_000).max(1);
         latencies.get(rank - 1).map_or("-".into(), |latency| format!("{:.1}", latency.as_secs_f64() * 1e3))

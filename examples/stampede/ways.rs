@@ -1,5 +1,4 @@
-//! Four ways to get something that takes its time, the last two of which are
-//! the attribute's.
+//! Lists four ways to get an expensive value; the last two use the attribute.
 
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use crate::recording::Computation;
 
 /// How long it takes to compute the price.
 pub(crate) const TAKES: Duration = Duration::from_millis(200);
-/// How long it is kept, as far as servers know that: they count whole seconds.
+/// How long the price is kept; servers count whole seconds.
 const TTL: Duration = Duration::from_secs(1);
 
-/// Like a query: one waits. A real one would get slower too, the more ask.
+/// Waits like a database query. A real one would also slow down under load.
 async fn compute() -> u64 {
     let computation = Computation::begin();
     sleep(TAKES).await;
@@ -21,24 +20,25 @@ async fn compute() -> u64 {
     4_200
 }
 
-/// What everybody writes first.
+/// Does what most programs do first: a get and, on a miss, a set.
 async fn by_hand(client: &AsyncClient) -> u64 {
     if let Ok(Some(price)) = client.get("price:by-hand").await {
         return price;
     }
     let price = compute().await;
-    // What is not stored is computed again.
+    // If the store fails, the next call computes again.
     let _ = client.set("price:by-hand", &price, TTL).await;
     price
 }
 
-/// One computes, the others wait for that.
+/// One caller computes and the others wait.
 #[memcached(key = "price:memoized", ttl = TTL)]
 async fn memoized() -> u64 {
     compute().await
 }
 
-/// One computes in the background, the others get the old price meanwhile.
+/// One caller computes in the background and the others get the old price
+/// meanwhile.
 #[memcached(key = "price:with-grace", ttl = TTL, grace = "10s")]
 async fn with_grace() -> u64 {
     compute().await

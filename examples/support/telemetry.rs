@@ -1,4 +1,4 @@
-//! Sets up what the examples show: the tree of spans on standard output, and
+//! Sets up the examples' telemetry: the tree of spans on standard output, and
 //! with `OTEL_EXPORTER_OTLP_ENDPOINT` traces and metrics over OTLP.
 
 use std::error::Error;
@@ -15,14 +15,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::tree;
 
-/// The providers that are exporting.
+/// The providers that export, if any.
 pub(crate) struct Telemetry {
     exporting: Option<(SdkTracerProvider, SdkMeterProvider)>,
 }
 
 impl Telemetry {
-    /// Call it once, first. `RUST_LOG` chooses what is shown; `filter` is what
-    /// is shown without it.
+    /// Installs the subscriber and the exporters. Call it once, first.
+    /// `RUST_LOG` chooses what to show; `filter` applies without it.
     pub(crate) fn install(filter: &str) -> Result<Self, Box<dyn Error>> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
         let printer = ForestLayer::from(Printer::new().formatter(tree::print));
@@ -38,7 +38,7 @@ impl Telemetry {
             .with_view(memocached::views::all())
             .with_periodic_exporter(MetricExporter::builder().with_http().build()?)
             .build();
-        // What the cache did is to be found without looking for it.
+        // Leaves out attributes that would obscure what the cache did.
         let layer = tracing_opentelemetry::layer().with_threads(false).with_tracked_inactivity(false);
         subscriber.with(layer.with_tracer(tracers.tracer("memocached-example"))).init();
         global::set_meter_provider(meters.clone());
@@ -46,11 +46,11 @@ impl Telemetry {
         Ok(Telemetry { exporting: Some((tracers, meters)) })
     }
 
-    /// Everything has been sent when this returns.
+    /// Sends everything that is still pending.
     pub(crate) fn flush(self) -> Result<(), Box<dyn Error>> {
         if let Some((tracers, meters)) = self.exporting {
             tracers.shutdown()?;
-            // Jaeger takes traces only, which is no reason to fail.
+            // Jaeger accepts only traces; that is no reason to fail.
             let _ = meters.shutdown();
         }
         Ok(())

@@ -1,15 +1,15 @@
 //! Prints a finished tree of spans for people: names on the left, durations on
-//! the right, and of the fields only whether it was a hit.
+//! the right, and of the fields only hit or miss, or the error.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use tracing_forest::tree::{Field, Span, Tree};
 
-/// Columns before a duration.
+/// The columns in front of a duration.
 const WIDTH: usize = 64;
 
-/// The tree as text; for `tracing_forest::Printer::formatter`.
+/// Renders the tree as text, for `tracing_forest::Printer::formatter`.
 pub(crate) fn print(tree: &Tree) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     node(tree, "", "", &mut text)?;
@@ -27,7 +27,7 @@ fn node(tree: &Tree, first: &str, rest: &str, text: &mut String) -> std::fmt::Re
     };
     let name = format!("{first}{}", span.name());
     let annotation = annotation(span).map(|annotation| format!("  [{annotation}]")).unwrap_or_default();
-    // What colours a text has no width.
+    // Colour codes have no width.
     let width = WIDTH.saturating_sub(name.chars().count());
     let duration = format!("{:.1?}", span.total_duration());
     writeln!(text, "{name}{} {duration:>9}", painted(&format!("{annotation:width$}")))?;
@@ -39,14 +39,14 @@ fn node(tree: &Tree, first: &str, rest: &str, text: &mut String) -> std::fmt::Re
     Ok(())
 }
 
-/// What a site's span knows about the cache, or what went wrong.
+/// Returns whether the call was a hit, or the error of the span.
 fn annotation(span: &Span) -> Option<String> {
     let site = field(span.fields(), "cache.hit").map(|hit| format!("cache.hit={hit}"));
     site.or_else(|| field(span.fields(), "error.type").map(|error| format!("error.type={error}")))
 }
 
-/// Green for a hit, yellow for a miss, red for trouble; on a terminal only, and
-/// not where `NO_COLOR` asks for none.
+/// Paints a hit green, a miss yellow and an error red, on a terminal and unless
+/// `NO_COLOR` is set.
 fn painted(annotation: &str) -> String {
     let colour = match annotation.trim() {
         "[cache.hit=true]" => 32,
@@ -59,7 +59,7 @@ fn painted(annotation: &str) -> String {
     format!("\x1b[{colour}m{annotation}\x1b[0m")
 }
 
-/// A field as text; strings come in quotes.
+/// Returns a field as text, without the quotes around strings.
 fn field<'a>(fields: &'a [Field], key: &str) -> Option<&'a str> {
     fields.iter().find(|field| field.key() == key).map(|field| field.value().trim_matches('"'))
 }
