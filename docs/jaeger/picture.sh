@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes docs/jaeger.png: the trace of the example fibonacci on Jaeger's own
-# page, photographed by Chromium. The ports 11211 and 16686 must be free.
+# Makes docs/jaeger.png, a screenshot by Chromium of the trace of the example
+# fibonacci in Jaeger's UI. The ports 11211 and 16686 must be free.
 #
 # Needs memcached, protoc (Debian: protobuf-compiler), chromium and curl.
 set -eu
@@ -19,7 +19,7 @@ target/jaeger/debug/jaeger &
 started="$started $!"
 curl -sf --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:16686/api/services >/dev/null
 
-# The first run warms up what a newcomer's machine has warm.
+# The first run warms up caches, so that the second shows typical times.
 for run in 1 2; do
     RUST_LOG=off,memocached=info,fibonacci=info \
         MEMCACHED_SERVERS=127.0.0.1:11211 \
@@ -30,7 +30,7 @@ done
 
 traces=$(curl -sf 'http://127.0.0.1:16686/api/traces?service=fibonacci&limit=1')
 trace=$(echo "$traces" | grep -o '"traceID":"[0-9a-f]*"' | head -n 1 | cut -d '"' -f 4)
-# Root may not use Chromium's sandbox; the page is our own.
+# Chromium's sandbox does not work for root; the page is our own.
 chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$folder" \
     --window-size=1280,942 --virtual-time-budget=15000 --screenshot="$PWD/docs/jaeger.png" \
     "http://127.0.0.1:16686/picture/$trace"

@@ -1,6 +1,6 @@
-//! Jaeger's own page on http://127.0.0.1:16686 for traces that are sent to the
-//! same address by OTLP over HTTP; below `/picture/`, a trace with its first
-//! miss and its first hit unfolded.
+//! Serves Jaeger's UI on http://127.0.0.1:16686 and receives traces at the same
+//! address by OTLP over HTTP. `/picture/` shows a trace with its first miss and
+//! its first hit expanded.
 
 use std::sync::Arc;
 
