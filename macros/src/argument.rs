@@ -72,3 +72,18 @@ impl fmt::Display for Argument {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Argument;
+
+    #[test]
+    fn every_argument_is_documented_and_its_example_begins_with_it() {
+        for argument in Argument::ALL {
+            let name = argument.name();
+            let row = if *argument == Argument::Skip { "/// | `skip(" } else { &format!("/// | `{name}` | ") };
+            assert!(include_str!("lib.rs").contains(row), "no row for {name}");
+            assert!(argument.example().starts_with(name), "{name}");
+        }
+    }
+}

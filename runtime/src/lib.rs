@@ -21,6 +21,7 @@ extern crate self as memocached;
 mod memcached;
 
 // From below: a folder imports only what stands above it here.
+mod attribute;
 mod bounded;
 #[cfg(feature = "tokio")]
 mod detached;
@@ -66,6 +67,7 @@ pub mod tests;
 #[doc(hidden)]
 pub mod private;
 
+pub use attribute::{KeyPart, memcached};
 pub use cache::Cache;
 pub use cache::global::install;
 #[cfg(feature = "tokio")]
@@ -83,7 +85,6 @@ pub use config::choices::Shown;
 pub use error::{Error, ErrorKind};
 pub use exchange::Ttl;
 pub use key::{Bits, KeyPart, KeyWriter};
-pub use memocached_macros::{KeyPart, memcached};
 pub use server::{Distribution, Failover, Protocol};
 pub use telemetry::metrics::enable_metrics_views;
 pub use telemetry::names;
