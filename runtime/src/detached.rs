@@ -1,10 +1,12 @@
-//! Futures that are run side by side, or that nobody waits for.
+//! Futures that run side by side, or that no caller waits for.
+//!
+//! Knows nothing of what they do.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Whether [`run`] runs anything.
+/// Whether there is a runtime for [`run`] to run on.
 pub(crate) fn is_possible() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
 }
@@ -16,16 +18,17 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Work that is not to stop where it stands.
+/// Work that must not stop halfway.
 pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Work that is waited for; once it is not any longer, `abandon` has the rest.
+/// Work that its caller waits for. If the caller stops, `abandon` gets the rest.
 pub(crate) struct Resolute<T> {
     work: Option<Work<T>>,
     abandon: fn(Work<T>),
 }
 
 impl<T> Resolute<T> {
+    /// Work that this takes over if its caller stops.
     pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, abandon: fn(Work<T>)) -> Self {
         Resolute { work: Some(Box::pin(work)), abandon }
     }
@@ -52,17 +55,17 @@ impl<T> Drop for Resolute<T> {
     }
 }
 
-/// Runs several futures at once on this task, and gives what they return in
+/// Runs several futures at once on this task, and returns what they return, in
 /// their order.
 pub(crate) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<Pin<Box<F>>> = work.map(Box::pin).collect();
     let mut done: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
     poll_fn(|context| {
         let mut waiting = false;
-        for (future, place) in running.iter_mut().zip(&mut done) {
-            if place.is_none() {
+        for (future, slot) in running.iter_mut().zip(&mut done) {
+            if slot.is_none() {
                 match future.as_mut().poll(context) {
-                    Poll::Ready(output) => *place = Some(output),
+                    Poll::Ready(output) => *slot = Some(output),
                     Poll::Pending => waiting = true,
                 }
             }
