@@ -10,7 +10,7 @@ use crate::client::namespace::Prefix;
 use crate::client::outcome::{Failures, Many};
 use crate::error::Error;
 use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
-use crate::store::{Places, Store};
+use crate::store::{Placement, Store};
 use crate::value::flags;
 use crate::value::item::ToItem;
 
@@ -71,14 +71,14 @@ impl Plan {
 impl Lookups {
     /// Keys that cannot be used fail at once.
     pub(crate) fn new(prefix: &Prefix<'_>, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let (places, names) = (store.places(), names.into_iter());
+        let (places, names) = (store.placement(), names.into_iter());
         let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
         let mut lookups = Lookups { prefix: prefix.len(), plan, ..Lookups::default() };
         for name in names {
             lookups.len += 1;
             let key = prefix.key(name.as_ref());
             match check_key(&key) {
-                Ok(()) => lookups.plan.add(places.of(&key), &key),
+                Ok(()) => lookups.plan.add(places.node_of(&key), &key),
                 Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
             }
         }
@@ -185,7 +185,7 @@ impl Batch {
         items: impl IntoIterator<Item = (K, V)>,
         ttl: Ttl,
     ) -> Self {
-        let places = backend.store().places();
+        let places = backend.store().placement();
         let mut batch = Batch::new(Some(ttl));
         for (name, value) in items {
             let (value, flags) = value.to_item();
@@ -201,7 +201,7 @@ impl Batch {
         store: &Store,
         names: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
-        let places = store.places();
+        let places = store.placement();
         let mut batch = Batch::new(None);
         for name in names {
             batch.add(&places, prefix, name.as_ref(), Vec::new(), 0);
@@ -213,12 +213,12 @@ impl Batch {
         Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
     }
 
-    fn add(&mut self, places: &Places, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+    fn add(&mut self, places: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
         self.len += 1;
         let key = prefix.key(name).into_owned();
         let part = Part { name: name.to_owned(), key, value, flags };
         match self.request(&part).check() {
-            Ok(()) => self.groups.entry(places.of(&part.key)).or_default().push(part),
+            Ok(()) => self.groups.entry(places.node_of(&part.key)).or_default().push(part),
             Err(error) => self.failed.push((part.name, error)),
         }
     }

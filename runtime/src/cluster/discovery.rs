@@ -1,12 +1,12 @@
 //! Auto-discovery, as Amazon ElastiCache has it: a configuration endpoint knows
 //! the servers of the cluster, and is asked again and again.
 //!
-//! One thread for each cluster that is set up so; it ends with the cluster.
+//! One thread for each cluster that is set up so, which ends with the cluster.
+//! How the cluster changes its members is the cluster's.
 
 use std::sync::Weak;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Reply, Request, Verb};
 use crate::net::connection::Connection;
@@ -24,43 +24,61 @@ pub(crate) struct Discovery {
     pub(crate) every: Duration,
 }
 
+/// What has the members that a configuration endpoint names.
+pub(crate) trait Discovered: Send + Sync + 'static {
+    /// The way to a server of this kind, outside of the pools.
+    fn endpoint(&self, server: &Server) -> Endpoint;
+
+    /// Replaces the members by exactly these servers.
+    fn change_to(&self, servers: &[Server]) -> Result<(), Error>;
+}
+
 /// For one question and its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How soon an ended cluster is noticed.
+/// How soon the thread notices that its cluster has ended.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Keeps the cluster's members what the endpoint says. What it says is told in
-/// case of trouble, and the members stay as they were.
-pub(crate) fn start(cluster: Weak<Cluster>, discovery: Discovery) {
+/// Keeps the members of a cluster as the endpoint names them. On trouble that is
+/// told, and the members stay as they were.
+pub(crate) fn start<D: Discovered>(cluster: Weak<D>, discovery: Discovery) {
     let thread = std::thread::Builder::new().name("memocached-discovery".into());
-    let spawned = thread.spawn(move || {
-        let mut known = 0;
-        while let Some(strong) = cluster.upgrade() {
-            match ask(&strong, &discovery.endpoint) {
-                Ok((version, servers)) if version > known => match strong.change_to(&servers) {
-                    Ok(()) => known = version,
-                    Err(error) => telemetry::announce_undiscovered(&error),
-                },
-                Ok(_) => {}
-                Err(error) => telemetry::announce_undiscovered(&error),
-            }
-            drop(strong);
-            let steps = discovery.every.as_nanos().div_ceil(STEP.as_nanos());
-            for _ in 0..steps {
-                if cluster.strong_count() == 0 {
-                    return;
-                }
-                std::thread::sleep(STEP.min(discovery.every));
-            }
-        }
-    });
+    let spawned = thread.spawn(move || run(&cluster, &discovery));
     if let Err(error) = spawned {
         let message = "no thread for auto-discovery";
         telemetry::announce_undiscovered(&Error::new(ErrorKind::Configuration, message).with_source(error));
     }
 }
 
-fn ask(cluster: &Cluster, server: &Server) -> Result<(u64, Vec<Server>), Error> {
+fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
+    let mut known = 0;
+    while let Some(strong) = cluster.upgrade() {
+        match update(&*strong, &discovery.endpoint, known) {
+            Ok(version) => known = version,
+            Err(error) => telemetry::announce_undiscovered(&error),
+        }
+        drop(strong);
+        let steps = discovery.every.as_nanos().div_ceil(STEP.as_nanos());
+        for _ in 0..steps {
+            if cluster.strong_count() == 0 {
+                return;
+            }
+            std::thread::sleep(STEP.min(discovery.every));
+        }
+    }
+}
+
+/// Asks the endpoint once, and takes over a list that is newer than the known
+/// one; the version that is known then.
+fn update(cluster: &impl Discovered, server: &Server, known: u64) -> Result<u64, Error> {
+    let (version, servers) = ask(cluster, server)?;
+    if version <= known {
+        return Ok(known);
+    }
+    cluster.change_to(&servers)?;
+    Ok(version)
+}
+
+fn ask(cluster: &impl Discovered, server: &Server) -> Result<(u64, Vec<Server>), Error> {
     list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))
 }
 

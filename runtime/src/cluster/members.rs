@@ -1,24 +1,51 @@
-//! Who is in a cluster, and where keys belong with some of them out.
+//! Which nodes are in a cluster, and which of them keys belong to while some
+//! are out.
 //!
-//! A snapshot: members that come and go make a new one. Numbers of members are
-//! never used again, so that one from an older snapshot names the same member
-//! or nobody.
+//! A snapshot: members that come and go make a new one. Asks no node. A
+//! member's number is never used again, so that one from an older snapshot
+//! names the same member or none.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 
-use crate::cluster::failover::watermark::Mark;
+use crate::cluster::failover::journal::Journal;
+use crate::cluster::failover::watermark::Watermark;
 use crate::cluster::ring::Ring;
+use crate::net::endpoint::Endpoint;
 use crate::node::Node;
+use crate::node::breaker::{Pauses, Turn};
+use crate::node::prober::Probed;
 use crate::server::{Distribution, Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry::peer::Peer;
 
-/// One node as a member of a cluster.
-#[derive(Clone)]
+/// One node as a member of a cluster, and what it takes to come back after an
+/// outage.
 pub(crate) struct Member {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Node,
     pub(crate) peer: &'static Peer,
+    pub(crate) failover: Failover,
+    /// What has been written elsewhere while the node was out.
+    pub(crate) journal: Journal,
+    /// What the node has from before it came back is out of date.
+    pub(crate) watermark: Watermark,
+}
+
+impl Member {
+    /// A member without connections.
+    pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses, failover: Failover) -> Arc<Self> {
+        let peer = Peer::at(endpoint.server.host(), endpoint.server.port());
+        Arc::new_cyclic(|this: &Weak<Member>| {
+            let target: Weak<dyn Probed> = this.clone();
+            Member {
+                node: Node::new(endpoint, pool_size, pauses, target, peer),
+                peer,
+                failover,
+                journal: Journal::default(),
+                watermark: Watermark::default(),
+            }
+        })
+    }
 }
 
 /// How keys are spread over the members.
@@ -26,13 +53,13 @@ pub(crate) struct Member {
 pub(crate) struct Rules {
     pub(crate) distribution: Distribution,
     pub(crate) failover: Failover,
-    /// What keys have in front that does not count: the namespace.
+    /// What stands in front of keys and does not count: the namespace.
     pub(crate) prefix: String,
 }
 
 /// The members by number, and the rings over them.
 pub(crate) struct Members {
-    by_number: BTreeMap<usize, Member>,
+    by_number: BTreeMap<usize, Arc<Member>>,
     rules: Rules,
     /// Over all of them.
     home: Ring,
@@ -40,41 +67,45 @@ pub(crate) struct Members {
     detour: RwLock<Option<Arc<Detour>>>,
 }
 
-/// Where keys go for as long as none goes out or comes back.
+/// Where keys go until the next member goes out or comes back.
 pub(crate) struct Detour {
     /// Of all members.
-    turns: Vec<u64>,
+    turns: Vec<Turn>,
     /// Over those that are up.
     ring: Ring,
-    /// What those had before, under keys that are not theirs, is of earlier
-    /// detours.
-    marks: BTreeMap<usize, OnceLock<Mark>>,
+    /// Of those that are up: what they had before, under keys that are not
+    /// theirs, is of earlier detours.
+    watermarks: BTreeMap<usize, OnceLock<Watermark>>,
 }
 
 impl Detour {
-    /// From when on what this member has counts, once that has been found out.
-    pub(crate) fn mark(&self, number: usize) -> Option<&OnceLock<Mark>> {
-        self.marks.get(&number)
+    /// From which number on this member's items count, once that has been found
+    /// out.
+    pub(crate) fn watermark(&self, number: usize) -> Option<&OnceLock<Watermark>> {
+        self.watermarks.get(&number)
     }
 }
 
 impl Members {
-    pub(crate) fn new(by_number: BTreeMap<usize, Member>, rules: Rules) -> Self {
+    /// Members that keys are spread over by these rules.
+    pub(crate) fn new(by_number: BTreeMap<usize, Arc<Member>>, rules: Rules) -> Self {
         let servers = by_number.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
         let home = Ring::new(rules.distribution, servers);
         Members { by_number, rules, home, detour: RwLock::new(None) }
     }
 
-    pub(crate) fn get(&self, number: usize) -> Option<&Member> {
+    /// The member of this number.
+    pub(crate) fn get(&self, number: usize) -> Option<&Arc<Member>> {
         self.by_number.get(&number)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &Member)> {
+    /// All members with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
         self.by_number.iter().map(|(number, member)| (*number, member))
     }
 
     /// The number of the member to ask about a key.
-    pub(crate) fn place(&self, key: &str) -> usize {
+    pub(crate) fn locate(&self, key: &str) -> usize {
         match self.rules.failover {
             Failover::None => self.home(key),
             Failover::Next => self.away(key),
@@ -83,7 +114,7 @@ impl Members {
 
     /// The number of the member that a key belongs to.
     pub(crate) fn home(&self, key: &str) -> usize {
-        self.home.place(self.name_of(key))
+        self.home.owner(self.name_of(key))
     }
 
     /// What of a key counts for the ring.
@@ -101,14 +132,14 @@ impl Members {
         if self.get(home).is_none_or(|member| member.node.is_up()) {
             return home;
         }
-        self.detour().map_or(home, |detour| detour.ring.place(self.name_of(key)))
+        self.detour().map_or(home, |detour| detour.ring.owner(self.name_of(key)))
     }
 
     /// Where keys go now, if some members are out but not all.
     pub(crate) fn detour(&self) -> Option<Arc<Detour>> {
-        let turns: Vec<u64> = self.all().map(|(_, member)| member.node.breaker.turns()).collect();
-        let is_up = |turns: &u64| turns.is_multiple_of(2);
-        if turns.iter().all(is_up) || !turns.iter().any(is_up) {
+        let turns: Vec<Turn> = self.all().map(|(_, member)| member.node.breaker.turn()).collect();
+        let ups = turns.iter().filter(|turn| turn.is_up()).count();
+        if ups == turns.len() || ups == 0 {
             return None;
         }
         if let Some(known) = &*read(&self.detour)
@@ -116,22 +147,22 @@ impl Members {
         {
             return Some(Arc::clone(known));
         }
-        let up: Vec<_> = self.all().zip(&turns).filter(|(_, turns)| is_up(turns)).map(|(member, _)| member).collect();
+        let up: Vec<_> = self.all().zip(&turns).filter(|(_, turn)| turn.is_up()).map(|(member, _)| member).collect();
         let servers = up.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
         let ring = Ring::new(self.rules.distribution, servers);
-        let marks = up.iter().map(|(number, _)| (*number, OnceLock::new())).collect();
-        let detour = Arc::new(Detour { turns, ring, marks });
+        let watermarks = up.iter().map(|(number, _)| (*number, OnceLock::new())).collect();
+        let detour = Arc::new(Detour { turns, ring, watermarks });
         *write(&self.detour) = Some(Arc::clone(&detour));
         Some(detour)
     }
 
     /// Other members, under the same rules.
-    pub(crate) fn changed_to(&self, by_number: BTreeMap<usize, Member>) -> Self {
+    pub(crate) fn changed_to(&self, by_number: BTreeMap<usize, Arc<Member>>) -> Self {
         Members::new(by_number, self.rules.clone())
     }
 
     /// The members with this one among them.
-    pub(crate) fn with(&self, number: usize, member: Member) -> Self {
+    pub(crate) fn with(&self, number: usize, member: Arc<Member>) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
         self.changed_to(by_number)
@@ -144,8 +175,9 @@ impl Members {
         self.changed_to(by_number)
     }
 
+    /// The number of the member at this server's address.
     pub(crate) fn find(&self, server: &Server) -> Option<usize> {
-        let is_at = |member: &Member| member.node.endpoint.server.address == server.address;
+        let is_at = |member: &Arc<Member>| member.node.endpoint.server.address == server.address;
         self.all().find(|(_, member)| is_at(member)).map(|(number, _)| number)
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 #[cfg(feature = "memcache")]
-use crate::cluster::Plan;
+use crate::cluster::ClusterSettings;
 #[cfg(feature = "memcache")]
 use crate::cluster::discovery::Discovery;
 use crate::codec::Standard;
@@ -131,7 +131,7 @@ impl Settings {
     ///
     /// If a server wants TLS and that cannot be had.
     #[cfg(feature = "memcache")]
-    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+    pub(crate) fn plan(&self) -> Result<ClusterSettings, Error> {
         let mut pauses = Pauses::default();
         if let Some(longest) = self.retry_after {
             pauses = Pauses { first: pauses.first.min(longest), longest };
@@ -140,7 +140,7 @@ impl Settings {
             // processes have written elsewhere.
             pauses.longest = Duration::from_secs(5);
         }
-        Ok(Plan {
+        Ok(ClusterSettings {
             servers: self.servers.clone(),
             distribution: self.distribution,
             failover: self.failover,

@@ -104,7 +104,7 @@ impl Node {
     fn dial(&self, deadline: Deadline) -> Result<Box<Connection>, Fault> {
         let since = Instant::now();
         let connection = Connection::dial(&self.endpoint, deadline)?;
-        self.census.opened(since.elapsed());
+        self.observer.opened(since.elapsed());
         Ok(connection)
     }
 

@@ -19,72 +19,61 @@ pub(crate) mod prober;
 mod tasks;
 pub(crate) mod wording;
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Weak;
 use std::time::Instant;
 
 pub(crate) use self::blocking::{Pending, Standby};
-use crate::cluster::failover::journal::Journal;
-use crate::cluster::failover::watermark::Mark;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
 use crate::net::connection::Connection;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
-use crate::node::breaker::{Admission, Breaker, Pauses, Refusal};
-use crate::node::observer::{Census, Connections};
+use crate::node::breaker::{Admission, Breaker, Exclusion, Pauses};
+use crate::node::observer::{Connections, Observer};
 use crate::node::pool::Pool;
-use crate::node::prober::Leash;
+use crate::node::prober::{Probed, Prober};
 use crate::node::wording::{left_alone, worded};
 use crate::protocol::Answer;
-use crate::server::Failover;
-use crate::sync::lock;
 use crate::time::budget::Deadline;
 
-/// A server and what is known about it.
+/// A server, and what is known about it.
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) breaker: Breaker,
-    census: &'static dyn Census,
+    observer: &'static dyn Observer,
     pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
     async_pool: async_pool::AsyncPool,
     #[cfg(feature = "tokio")]
     pipelines: pipeline::Pipelines,
-    /// What has been written elsewhere while this node was out.
-    pub(crate) journal: Journal,
-    /// What it has from before is of a time when it was out.
-    pub(crate) mark: Mark,
-    pub(crate) failover: Failover,
-    this: Weak<Node>,
-    prober: Mutex<Option<Leash>>,
+    prober: Prober,
 }
 
 impl Node {
+    /// A node without connections. While it is out, the target is probed, which
+    /// is what the node is part of.
     pub(crate) fn new(
         endpoint: Endpoint,
         pool_size: usize,
         pauses: Pauses,
-        failover: Failover,
-        census: &'static dyn Census,
-    ) -> Arc<Self> {
-        Arc::new_cyclic(|this| Node {
+        target: Weak<dyn Probed>,
+        observer: &'static dyn Observer,
+    ) -> Self {
+        Node {
             endpoint,
             breaker: Breaker::new(pauses),
-            census,
+            observer,
             pool: Pool::new(pool_size),
             // One more is the shared connection.
             #[cfg(feature = "tokio")]
             async_pool: async_pool::AsyncPool::new(pool_size.saturating_sub(1)),
             #[cfg(feature = "tokio")]
             pipelines: pipeline::Pipelines::new(pool_size),
-            journal: Journal::default(),
-            mark: Mark::default(),
-            failover,
-            this: this.clone(),
-            prober: Mutex::default(),
-        })
+            prober: Prober::of(target),
+        }
     }
 
+    /// Whether the node is asked.
     pub(crate) fn is_up(&self) -> bool {
         !self.breaker.is_open()
     }
@@ -103,18 +92,18 @@ impl Node {
     /// A permit that a caller has waited for, unless there was none in time.
     fn waited<P>(&self, since: Instant, permit: Option<P>) -> Result<P, Fault> {
         if permit.is_some() {
-            self.census.waited(since.elapsed());
+            self.observer.waited(since.elapsed());
         } else {
-            self.census.gave_up();
+            self.observer.gave_up();
         }
         permit.ok_or_else(|| Trouble::AllInUse.into())
     }
 
     /// Lets a caller ask, unless the node is out.
     fn admit(&self, deadline: Deadline) -> Result<Admission, Error> {
-        self.breaker.admit(deadline.begun()).map_err(|refusal| {
-            if refusal == Refusal::Forgotten {
-                self.start_prober();
+        self.breaker.admit(deadline.begun()).map_err(|exclusion| {
+            if exclusion == Exclusion::Forgotten {
+                self.prober.start();
             }
             left_alone(&self.endpoint.server)
         })
@@ -143,12 +132,8 @@ impl Node {
         if self.breaker.failed(admission, kind, Instant::now()) {
             // What lies idle will be worth nothing after the outage.
             self.close_idle();
-            self.start_prober();
+            self.prober.start();
         }
-    }
-
-    fn start_prober(&self) {
-        *lock(&self.prober) = prober::start(self.this.clone());
     }
 
     /// Closes the connections that are not in use.
@@ -215,6 +200,7 @@ fn fill(outcomes: &mut Vec<Outcome>, requests: usize, error: Error) {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -231,7 +217,22 @@ mod tests {
         opened: AtomicUsize,
     }
 
-    impl Census for Tally {
+    /// What is never probed, as it does not exist.
+    struct Unprobed;
+
+    impl Probed for Unprobed {
+        fn probe_at(&self) -> Option<Instant> {
+            None
+        }
+
+        fn probe(&self) {}
+    }
+
+    fn node(endpoint: Endpoint, tally: &'static Tally) -> Node {
+        Node::new(endpoint, 1, Pauses::default(), Weak::<Unprobed>::new(), tally)
+    }
+
+    impl Observer for Tally {
         fn waited(&self, _: Duration) {}
 
         fn gave_up(&self) {
@@ -252,7 +253,7 @@ mod tests {
         const MINUTE: Duration = Duration::from_secs(60);
         let (server, tally) = (Memcached::start(), Box::leak(Box::<Tally>::default()));
         let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
-        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, tally);
+        let node = node(endpoint, tally);
         assert_eq!(node.connections(), Connections::default());
 
         let pending = node.begin(None, &[Request::Version], within(MINUTE)).expect("sent");
@@ -277,7 +278,7 @@ mod tests {
         let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
         let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
         endpoint.addresses = Some(addresses.clone());
-        let node = Node::new(endpoint, 1, Pauses::default(), Failover::None, Box::leak(Box::<Tally>::default()));
+        let node = node(endpoint, Box::leak(Box::<Tally>::default()));
         let deadline = || Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
         let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
         let set = |key| {

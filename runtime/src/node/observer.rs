@@ -1,19 +1,20 @@
-//! What a node tells of its connections, to whoever counts them.
+//! What a node tells of its connections, for telemetry to count.
 //!
-//! A caller who gets a connection at once tells nothing: that is nearly every
-//! call, and it is to cost nothing.
+//! Counts nothing itself. A caller that gets a connection at once tells nothing:
+//! that is nearly every call, and it must cost nothing.
 
 use std::time::Duration;
 
-/// Who is told.
-pub(crate) trait Census: Send + Sync {
-    /// A caller had to wait this long for the right to use a connection.
+/// What learns of a node's connections.
+pub(crate) trait Observer: Send + Sync {
+    /// Learns that a caller had to wait this long for the right to use a
+    /// connection.
     fn waited(&self, took: Duration);
 
-    /// A caller waited for that in vain.
+    /// Learns that a caller waited for that in vain.
     fn gave_up(&self);
 
-    /// Opening a connection took this long.
+    /// Learns that opening a connection took this long.
     fn opened(&self, took: Duration);
 }
 
@@ -21,7 +22,7 @@ pub(crate) trait Census: Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Connections {
     pub(crate) idle: usize,
-    /// Those being opened included.
+    /// Including those that are being opened.
     pub(crate) used: usize,
 }
 

@@ -60,7 +60,7 @@ impl Node {
     async fn dial_async(&self, deadline: Deadline) -> Result<AsyncConnection, Fault> {
         let since = Instant::now();
         let connection = AsyncConnection::dial(&self.endpoint, deadline).await?;
-        self.census.opened(since.elapsed());
+        self.observer.opened(since.elapsed());
         Ok(connection)
     }
 

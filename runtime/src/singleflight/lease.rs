@@ -224,7 +224,7 @@ impl Held {
             On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
         };
         let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
-        let errand = Errand { node: self.store.places().of(key), requests: vec![again, look] };
+        let errand = Errand { node: self.store.placement().node_of(key), requests: vec![again, look] };
         let exchange = Exchange::with_several(Verb::Get, Some(1));
         let replies = self.store.ask_several(Verb::Get, &exchange, &[errand], &self.limits.budget());
         let replies: Vec<Outcome> = replies.into_iter().flatten().collect();

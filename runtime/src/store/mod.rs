@@ -1,6 +1,7 @@
-//! Where values are: the embedded store, or a cluster of nodes.
+//! What keeps the values: the embedded store, or a cluster of nodes.
 //!
-//! Each request is one exchange with one of them, told by one CLIENT span.
+//! Each request is one exchange with one of them, told by one CLIENT span. What
+//! the values mean is for others to know.
 
 pub(crate) mod embedded;
 
@@ -27,6 +28,7 @@ pub(crate) enum Store {
 }
 
 impl Store {
+    /// The store in this process.
     pub(crate) fn embedded(store: Embedded) -> Self {
         Store::Embedded(Box::new(store), Peer::at("embedded", None))
     }
@@ -37,7 +39,8 @@ impl Store {
         !matches!(self, Store::Embedded(..))
     }
 
-    /// One request, told under the verb of the call that makes it.
+    /// Sends one request and reads its reply, told under the verb of the call
+    /// that makes it.
     pub(crate) fn ask(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
         match self {
             Store::Embedded(store, peer) => {
@@ -51,6 +54,7 @@ impl Store {
         }
     }
 
+    /// Does the same for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
         match self {
@@ -63,12 +67,12 @@ impl Store {
 }
 
 impl Store {
-    /// Where keys belong now.
-    pub(crate) fn places(&self) -> Places {
+    /// The nodes that keys belong to now.
+    pub(crate) fn placement(&self) -> Placement {
         match self {
-            Store::Embedded(..) => Places::One,
+            Store::Embedded(..) => Placement::One,
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => Places::Among(cluster.members()),
+            Store::Cluster(cluster) => Placement::Among(cluster.members()),
         }
     }
 
@@ -81,14 +85,16 @@ impl Store {
         }
     }
 
-    /// The same request to every node, with the nodes' names.
+    /// Addresses one request to every node, with the nodes' names.
     pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, Errand<'a>)> {
         let errand = |node| Errand { node, requests: vec![*request] };
         match self {
             Store::Embedded(_, peer) => vec![(peer.address.to_owned(), errand(0))],
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
-                let named = |(node, member): (_, &Member)| (member.node.endpoint.server.to_string(), errand(node));
+                let named = |(node, member): (_, &std::sync::Arc<Member>)| {
+                    (member.node.endpoint.server.to_string(), errand(node))
+                };
                 cluster.members().all().map(named).collect()
             }
         }
@@ -100,19 +106,21 @@ impl Store {
             Store::Embedded(_, peer) => vec![(peer.address.to_owned(), true)],
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
-                let node = |(_, member): (_, &Member)| (member.node.endpoint.server.to_string(), member.node.is_up());
+                let node = |(_, member): (_, &std::sync::Arc<Member>)| {
+                    (member.node.endpoint.server.to_string(), member.node.is_up())
+                };
                 cluster.members().all().map(node).collect()
             }
         }
     }
 
-    /// Adds a node; whether it was not there.
+    /// Adds a node; returns whether it was not there yet.
     #[cfg(feature = "memcache")]
     pub(crate) fn add_node(&self, server: &str) -> Result<bool, Error> {
         self.change(server, |cluster, server| cluster.add(server))
     }
 
-    /// Removes a node; whether it was there.
+    /// Removes a node; returns whether it was there.
     #[cfg(feature = "memcache")]
     pub(crate) fn remove_node(&self, server: &str) -> Result<bool, Error> {
         self.change(server, |cluster, server| cluster.remove(server))
@@ -132,7 +140,7 @@ impl Store {
         change(cluster, &server)
     }
 
-    /// Several nodes at once, as parts of one exchange.
+    /// Asks several nodes at once, as parts of one exchange.
     pub(crate) fn ask_several(
         &self,
         verb: Verb,
@@ -147,6 +155,7 @@ impl Store {
         })
     }
 
+    /// Does the same for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_several_async(
         &self,
@@ -171,7 +180,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::close`], with a word to the servers.
+    /// Closes them and says goodbye to the servers.
     pub(crate) fn quit(&self) {
         match self {
             Store::Embedded(..) => {}
@@ -181,20 +190,20 @@ impl Store {
     }
 }
 
-/// The nodes that keys belong to.
-pub(crate) enum Places {
+/// Which node each key belongs to.
+pub(crate) enum Placement {
     One,
     #[cfg(feature = "memcache")]
     Among(std::sync::Arc<Members>),
 }
 
-impl Places {
+impl Placement {
     /// The number of the node to ask about a key.
-    pub(crate) fn of(&self, key: &str) -> usize {
+    pub(crate) fn node_of(&self, key: &str) -> usize {
         match self {
-            Places::One => 0,
+            Placement::One => 0,
             #[cfg(feature = "memcache")]
-            Places::Among(members) => members.place(key),
+            Placement::Among(members) => members.locate(key),
         }
     }
 }

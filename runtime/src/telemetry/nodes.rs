@@ -13,7 +13,7 @@ use opentelemetry::metrics::Meter;
 use super::instruments::record;
 use super::names::{attributes, metrics};
 use super::peer::Peer;
-use crate::node::observer::{Census, Connections};
+use crate::node::observer::{Connections, Observer};
 use crate::sync::lock;
 
 /// A cluster whose nodes are observed.
@@ -62,7 +62,7 @@ fn by_name() -> BTreeMap<&'static str, NodeState> {
     nodes
 }
 
-impl Census for Peer {
+impl Observer for Peer {
     fn waited(&self, took: Duration) {
         record(|instruments| instruments.connection_wait.record(took.as_secs_f64(), &[pool(&self.name)]));
     }

@@ -1,5 +1,7 @@
 //! What has been written elsewhere while a node was out, and so is out of date
 //! on the node itself.
+//!
+//! Only remembers; `recovery` puts it right.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -9,10 +11,11 @@ use crate::sync::lock;
 /// More than this many keys are not remembered one by one.
 const MOST: usize = 65_536;
 
-/// The keys.
+/// The keys of those writes.
 #[derive(Default)]
 pub(crate) struct Journal(Mutex<Entries>);
 
+/// What a journal holds.
 #[derive(Default)]
 pub(crate) struct Entries {
     pub(crate) keys: HashSet<String>,
@@ -21,7 +24,7 @@ pub(crate) struct Entries {
 }
 
 impl Journal {
-    /// Takes note, before it happens, of a write to another node.
+    /// Notes a write to another node, before it happens.
     pub(crate) fn note(&self, key: &str) {
         let mut entries = lock(&self.0);
         if entries.keys.contains(key) {
@@ -34,7 +37,7 @@ impl Journal {
         }
     }
 
-    /// Everything noted so far, which is no longer here then.
+    /// Takes out everything noted so far.
     pub(crate) fn take(&self) -> Entries {
         std::mem::take(&mut lock(&self.0))
     }

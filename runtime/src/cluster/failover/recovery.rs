@@ -1,15 +1,17 @@
-//! How a node that is out comes back: it is probed, what this process has
+//! How a member that is out comes back: it is probed, what this process has
 //! written elsewhere in the meantime is removed from it, and what it has kept
 //! is told from what will be written, before it is asked again.
+//!
+//! When to probe is the breaker's to say, and the prober's to do.
 
 use std::time::{Duration, Instant};
 
 use crate::cluster::failover::journal::Entries;
 use crate::cluster::failover::watermark::Survey;
+use crate::cluster::members::Member;
 use crate::error::Error;
 use crate::exchange::{Guard, Request};
 use crate::net::connection::Connection;
-use crate::node::Node;
 use crate::node::prober::Probed;
 use crate::server::Failover;
 use crate::time::budget::{Budget, Deadline};
@@ -19,17 +21,17 @@ const PROBE: Duration = Duration::from_millis(250);
 /// Removals that are sent at once.
 const BATCH: usize = 1_000;
 
-impl Probed for Node {
+impl Probed for Member {
     fn probe_at(&self) -> Option<Instant> {
-        self.breaker.probe_at()
+        self.node.breaker.probe_at()
     }
 
     fn probe(&self) {
-        let dialled = Connection::dial(&self.endpoint, limit()).ok();
+        let dialled = Connection::dial(&self.node.endpoint, limit()).ok();
         let answered = dialled.and_then(|mut connection| self.greet(&mut connection).ok().map(|()| connection));
-        self.breaker.probed(answered.is_some(), Instant::now());
+        self.node.breaker.probed(answered.is_some(), Instant::now());
         if let Some(mut connection) = answered
-            && self.is_up()
+            && self.node.is_up()
         {
             // Calls that had begun before may have written elsewhere since.
             let _ = self.remove_noted(&mut connection);
@@ -41,12 +43,12 @@ fn limit() -> Deadline {
     Budget::new(PROBE, PROBE).deadline()
 }
 
-impl Node {
-    /// Sees whether the node answers, and prepares it for its return when that
-    /// is near.
+impl Member {
+    /// Asks whether the server answers, and puts it right if it is about to be
+    /// asked again.
     fn greet(&self, connection: &mut Connection) -> Result<(), Error> {
         self.tell(connection, &[Request::Version])?;
-        if self.breaker.is_nearly_closed() { self.catch_up(connection) } else { Ok(()) }
+        if self.node.breaker.is_nearly_closed() { self.catch_up(connection) } else { Ok(()) }
     }
 
     fn catch_up(&self, connection: &mut Connection) -> Result<(), Error> {
@@ -55,7 +57,7 @@ impl Node {
         }
         self.remove_noted(connection)?;
         let survey = Survey::new();
-        self.mark.set(Survey::number(self.ask_on(connection, &survey.requests(), limit())?)?);
+        self.watermark.set(Survey::number(self.node.ask_on(connection, &survey.requests(), limit())?)?);
         Ok(())
     }
 
@@ -78,6 +80,7 @@ impl Node {
 
     /// Asks for things that must all be done.
     fn tell(&self, connection: &mut Connection, requests: &[Request<'_>]) -> Result<(), Error> {
-        self.ask_on(connection, requests, limit())?.into_iter().try_for_each(|outcome| outcome.map(drop))
+        let outcomes = self.node.ask_on(connection, requests, limit())?;
+        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 }

@@ -1,14 +1,16 @@
-//! The way of a request to the node where its key is now, which may not be the
-//! key's own, or may have been out: what it has from before is not served.
+//! The way of a request to the member where its key is now. That may not be the
+//! key's own member, or may have been out: what it has from before is not
+//! served.
 //!
-//! With failover, each process sees for itself that a node is out or back. What
-//! others have written elsewhere in the meantime it cannot know, and so takes
-//! for old all that a node had when it came back, and of keys that are not its
-//! own all that a node had when they were first sent there.
+//! Which member that is, `members` says. With failover, each process finds out
+//! for itself that a node is out or back. It cannot know what others have
+//! written elsewhere in the meantime, and so takes for old all that a node had
+//! when it came back, and of keys that are not its own all that a node had when
+//! they were first sent there.
 
 use std::sync::{Arc, OnceLock};
 
-use crate::cluster::failover::watermark::{Mark, Survey};
+use crate::cluster::failover::watermark::{Survey, Watermark};
 use crate::cluster::members::{Detour, Member, Members};
 use crate::error::Error;
 use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Write};
@@ -16,12 +18,12 @@ use crate::protocol::Dialect;
 use crate::server::Failover;
 use crate::time::budget::Deadline;
 
-/// To one node.
+/// The way to one member.
 pub(crate) struct Route {
-    pub(crate) member: Member,
+    pub(crate) member: Arc<Member>,
     pub(crate) number: usize,
     pub(crate) members: Arc<Members>,
-    /// If keys may be here that are not the node's own.
+    /// Set if the member may get keys that are not its own.
     pub(crate) detour: Option<Arc<Detour>>,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct Route {
 type Old = Vec<(String, u64)>;
 
 impl Route {
-    /// One request and its reply.
+    /// Sends one request and reads its reply.
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         let node = &self.member.node;
         self.prepare(std::slice::from_ref(request), deadline)?;
@@ -45,7 +47,7 @@ impl Route {
         node.ask(request, deadline)
     }
 
-    /// As [`Route::ask`].
+    /// Sends one request and reads its reply, for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         let node = &self.member.node;
@@ -62,25 +64,27 @@ impl Route {
         node.ask_async(request, deadline).await
     }
 
-    /// Finds out from when on what is here counts, before requests that need
-    /// to know.
+    /// Finds out from which number on the member's items count, before requests
+    /// that need to know.
     pub(crate) fn prepare(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
         match self.unmarked(requests) {
-            Some(mark) => set(mark, self.member.node.ask_all(&Survey::new().requests(), deadline)?),
+            Some(watermark) => set(watermark, self.member.node.ask_all(&Survey::new().requests(), deadline)?),
             None => Ok(()),
         }
     }
 
-    /// As [`Route::prepare`].
+    /// Finds that out for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn prepare_async(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
         match self.unmarked(requests) {
-            Some(mark) => set(mark, self.member.node.ask_all_async(&Survey::new().requests(), deadline).await?),
+            Some(watermark) => {
+                set(watermark, self.member.node.ask_all_async(&Survey::new().requests(), deadline).await?)
+            }
             None => Ok(()),
         }
     }
 
-    /// Takes what is old out of the outcomes, and removes it from the node.
+    /// Takes what is old out of the outcomes, and removes it from the member.
     pub(crate) fn sift(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
         if !old.is_empty() {
@@ -90,7 +94,7 @@ impl Route {
         }
     }
 
-    /// As [`Route::sift`].
+    /// Takes it out for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn sift_async(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
@@ -101,10 +105,10 @@ impl Route {
         }
     }
 
-    /// The mark that is missing for keys that are not the node's own.
-    fn unmarked(&self, requests: &[Request<'_>]) -> Option<&OnceLock<Mark>> {
-        let mark = self.detour.as_ref()?.mark(self.number).filter(|mark| mark.get().is_none())?;
-        requests.iter().flat_map(Request::keys).any(|key| !self.is_home(key)).then_some(mark)
+    /// The watermark that is missing for keys that are not the member's own.
+    fn unmarked(&self, requests: &[Request<'_>]) -> Option<&OnceLock<Watermark>> {
+        let watermark = self.detour.as_ref()?.watermark(self.number).filter(|watermark| watermark.get().is_none())?;
+        requests.iter().flat_map(Request::keys).any(|key| !self.is_home(key)).then_some(watermark)
     }
 
     /// What to read before a request that works on what is there.
@@ -116,7 +120,7 @@ impl Route {
             Request::Store { how, .. } => how != Write::Set,
             _ => false,
         };
-        (works_on_it && (self.detour.is_some() || self.member.node.mark.is_set())).then_some(Request::Peek { key })
+        (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Peek { key })
     }
 
     fn is_home(&self, key: &str) -> bool {
@@ -125,10 +129,11 @@ impl Route {
 
     /// Whether a key's item with this number is of no use here.
     fn is_old(&self, key: &str, number: u64) -> bool {
-        let node = &self.member.node;
-        let mark = || self.detour.as_ref().and_then(|detour| detour.mark(self.number)?.get());
-        node.mark.is_after(number)
-            || node.failover == Failover::Next && !self.is_home(key) && mark().is_none_or(|mark| mark.is_after(number))
+        let foreign = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
+        self.member.watermark.is_after(number)
+            || self.member.failover == Failover::Next
+                && !self.is_home(key)
+                && foreign().is_none_or(|watermark| watermark.is_after(number))
     }
 
     fn old(&self, request: &Request<'_>, outcome: &Outcome) -> Old {
@@ -143,7 +148,7 @@ impl Route {
     }
 
     fn all_old(&self, requests: &[Request<'_>], outcomes: &[Outcome]) -> Old {
-        if self.member.node.failover == Failover::None {
+        if self.member.failover == Failover::None {
             return Old::new();
         }
         requests.iter().zip(outcomes).flat_map(|(request, outcome)| self.old(request, outcome)).collect()
@@ -159,8 +164,8 @@ impl Route {
         }
     }
 
-    /// A survey, in case the server has been restarted and what seems old is
-    /// new, and the removal of what is old.
+    /// The requests that remove what is old, behind a survey: the server may have
+    /// been restarted, and what seems old is new then.
     fn removal<'a>(&self, survey: &'a Survey, old: &'a Old) -> Vec<Request<'a>> {
         let guard = |number| match self.member.node.endpoint.dialect() {
             Some(Dialect::Classic) => Guard::None,
@@ -170,19 +175,19 @@ impl Route {
         survey.requests().into_iter().chain(old.iter().map(remove)).collect()
     }
 
-    /// Takes note of what a survey says.
+    /// Corrects the watermarks by what a survey says.
     fn correct(&self, outcomes: Vec<Outcome>) -> Result<(), Error> {
         let now = Survey::number(outcomes)?;
-        self.member.node.mark.correct(now);
-        if let Some(mark) = self.detour.as_ref().and_then(|detour| detour.mark(self.number)?.get()) {
-            mark.correct(now);
+        self.member.watermark.correct(now);
+        if let Some(watermark) = self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get()) {
+            watermark.correct(now);
         }
         Ok(())
     }
 }
 
-/// Another caller may have been first.
-fn set(mark: &OnceLock<Mark>, outcomes: Vec<Outcome>) -> Result<(), Error> {
-    let _ = mark.set(Mark::at(Survey::number(outcomes)?));
+/// Sets a watermark, unless another caller has been first.
+fn set(watermark: &OnceLock<Watermark>, outcomes: Vec<Outcome>) -> Result<(), Error> {
+    let _ = watermark.set(Watermark::at(Survey::number(outcomes)?));
     Ok(())
 }

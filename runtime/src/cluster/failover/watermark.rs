@@ -1,6 +1,8 @@
 //! What a server wrote before some moment, told apart from what it wrote
 //! after: the numbers of its items (memcached's *CAS unique*) grow with each
-//! write, whoever writes.
+//! write of any client.
+//!
+//! Asks no server; the requests are `recovery`'s and `route`'s to make.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,17 +12,20 @@ use crate::exchange::{Guard, Keys, Outcome, Reply, Request, Ttl, Write};
 
 /// The number that a server was at.
 #[derive(Debug, Default)]
-pub(crate) struct Mark(AtomicU64);
+pub(crate) struct Watermark(AtomicU64);
 
-impl Mark {
+impl Watermark {
+    /// A watermark at this number.
     pub(crate) fn at(number: u64) -> Self {
-        Mark(AtomicU64::new(number))
+        Watermark(AtomicU64::new(number))
     }
 
+    /// Moves it to this number.
     pub(crate) fn set(&self, number: u64) {
         self.0.store(number, Ordering::Relaxed);
     }
 
+    /// Whether any item can be older.
     pub(crate) fn is_set(&self) -> bool {
         self.is_after(0)
     }
@@ -30,8 +35,8 @@ impl Mark {
         number < self.0.load(Ordering::Relaxed)
     }
 
-    /// Takes note of the number that the server is at now. If that is smaller,
-    /// it has been restarted: all it has is new.
+    /// Corrects it by the number that the server is at now. If that is smaller,
+    /// the server has been restarted: all it has is new.
     pub(crate) fn correct(&self, now: u64) {
         if self.is_after(now) {
             self.set(0);
@@ -45,15 +50,15 @@ pub(crate) struct Survey {
     keys: Keys,
 }
 
-/// So many that it would be chance beyond belief if their numbers grew without
-/// coming from one server.
+/// So many that their numbers hardly grow by chance, if they come from several
+/// servers.
 const WRITES: usize = 32;
 const TTL: Ttl = Ttl::For(Duration::from_secs(60));
 
 impl Survey {
     pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
-        // Others may be surveying the same server.
+        // Other processes may be surveying the same server.
         let own = RandomState::new().hash_one(());
         let names: Vec<String> = (0..WRITES).map(|i| format!("memocached:mark:{own:016x}:{i}")).collect();
         let mut keys = Keys::default();
@@ -61,7 +66,7 @@ impl Survey {
         Survey { names, keys }
     }
 
-    /// What to ask the server, at once and in this order.
+    /// The requests to send to the server, at once and in this order.
     pub(crate) fn requests(&self) -> Vec<Request<'_>> {
         let (how, guard) = (Write::Set, Guard::None);
         let write = |key| Request::Store { key, value: b"1", flags: 0, ttl: TTL, how, guard };
@@ -71,8 +76,8 @@ impl Survey {
     }
 
     /// The number that the server was at before, from the outcomes of the
-    /// requests; 0 if it has none. Behind a proxy there are several servers,
-    /// whose numbers do not compare; and some servers are told to have none.
+    /// requests; 0 if it has none. The numbers of the several servers behind a
+    /// proxy do not compare, and some servers are set up to have none.
     ///
     /// # Errors
     ///
@@ -111,11 +116,11 @@ mod tests {
 
     #[test]
     fn a_server_that_counts_from_the_start_again_has_nothing_old() {
-        let mark = Mark::at(500);
-        assert!(mark.is_after(499) && !mark.is_after(500));
-        mark.correct(700);
-        assert!(mark.is_after(499));
-        mark.correct(20);
-        assert!(!mark.is_after(1));
+        let watermark = Watermark::at(500);
+        assert!(watermark.is_after(499) && !watermark.is_after(500));
+        watermark.correct(700);
+        assert!(watermark.is_after(499));
+        watermark.correct(20);
+        assert!(!watermark.is_after(1));
     }
 }

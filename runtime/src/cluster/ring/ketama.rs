@@ -32,11 +32,13 @@ impl Ketama {
         Ketama { points }
     }
 
-    pub(super) fn place(&self, key: &[u8]) -> usize {
-        self.owner(little_endian(&Md5::digest(key)[..4]))
+    /// The index of the server that a key belongs to.
+    pub(super) fn owner(&self, key: &[u8]) -> usize {
+        self.successor(little_endian(&Md5::digest(key)[..4]))
     }
 
-    fn owner(&self, hash: u32) -> usize {
+    /// The server of the first point at or behind this number.
+    fn successor(&self, hash: u32) -> usize {
         let next = self.points.partition_point(|(point, _)| *point < hash);
         // Past the last point the circle begins again.
         self.points[next % self.points.len()].1
@@ -124,14 +126,14 @@ mod tests {
         assert!(!twins.is_empty());
         let circle = Ketama { points: points.clone() };
         for twin in twins {
-            assert_eq!(circle.owner(twin[0].0), twin[0].1.min(twin[1].1));
+            assert_eq!(circle.successor(twin[0].0), twin[0].1.min(twin[1].1));
         }
     }
 
     #[test]
     fn the_circle_is_closed() {
         let circle = ring(&equal(2));
-        assert_eq!(circle.owner(u32::MAX), circle.points[0].1);
-        assert_eq!(circle.owner(0), circle.points[0].1);
+        assert_eq!(circle.successor(u32::MAX), circle.points[0].1);
+        assert_eq!(circle.successor(0), circle.points[0].1);
     }
 }

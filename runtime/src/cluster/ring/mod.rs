@@ -1,7 +1,7 @@
-//! Key → server, in the same place as other languages' clients put it.
+//! Key → server, the same one as other languages' clients choose.
 //!
-//! Pure arithmetic on what is configured: which servers live, and what they
-//! are asked, is for others to know.
+//! Pure arithmetic on what is configured; it knows neither which servers are up
+//! nor what they are asked.
 
 mod ketama;
 mod modula;
@@ -24,8 +24,8 @@ pub(crate) enum Ring {
 }
 
 impl Ring {
-    /// Places servers that have these indices in a list, in its order. Those
-    /// that are left out get no keys, and the others keep their indices.
+    /// Spreads keys over servers that have these indices in a list, in its order.
+    /// Those that are left out get no keys, and the others keep their indices.
     pub(crate) fn new<'a>(distribution: Distribution, servers: impl IntoIterator<Item = (usize, &'a Server)>) -> Self {
         let servers: Vec<_> = servers.into_iter().collect();
         match (distribution, &servers[..]) {
@@ -39,12 +39,12 @@ impl Ring {
     }
 
     /// The index of the server that `key` belongs to.
-    pub(crate) fn place(&self, key: &[u8]) -> usize {
+    pub(crate) fn owner(&self, key: &[u8]) -> usize {
         match self {
             Ring::One(index) => *index,
-            Ring::Ketama(ring) => ring.place(key),
-            Ring::Rendezvous(ring) => ring.place(key),
-            Ring::Modula(ring) => ring.place(key),
+            Ring::Ketama(ring) => ring.owner(key),
+            Ring::Rendezvous(ring) => ring.owner(key),
+            Ring::Modula(ring) => ring.owner(key),
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         let mut checked = 0;
         for set in vectors.sets {
             let ring = ring(set.distribution(), &set.servers());
-            let placed: Vec<_> = keys.iter().map(|key| ring.place(key.as_bytes())).collect();
+            let placed: Vec<_> = keys.iter().map(|key| ring.owner(key.as_bytes())).collect();
             assert_eq!(placed, set.expect, "{}", set.id);
             checked += placed.len();
         }
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn one_server_owns_everything_and_none_nothing() {
         for distribution in ALL {
-            assert_eq!(Ring::new(distribution, [(7, &equal(1)[0])]).place(b"any"), 7);
-            assert_eq!(Ring::new(distribution, []).place(b"any"), 0);
+            assert_eq!(Ring::new(distribution, [(7, &equal(1)[0])]).owner(b"any"), 7);
+            assert_eq!(Ring::new(distribution, []).owner(b"any"), 0);
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn moved(distribution: Distribution, n: usize) -> f64 {
         let keys: Vec<_> = (0..10_000).map(|i| format!("key:{i}")).collect();
         let servers = equal(n);
-        let placed = |ring: &Ring| keys.iter().map(|key| ring.place(key.as_bytes())).collect::<Vec<_>>();
+        let placed = |ring: &Ring| keys.iter().map(|key| ring.owner(key.as_bytes())).collect::<Vec<_>>();
         let before = placed(&ring(distribution, &servers));
         let owned = |server: &usize| before.iter().filter(|owner| *owner == server).count();
         let after = placed(&without(distribution, &servers, (0..n).max_by_key(owned).unwrap()));
@@ -183,8 +183,8 @@ mod tests {
             for distribution in [Distribution::Ketama, Distribution::Rendezvous] {
                 let (before, after) = (ring(distribution, &servers), without(distribution, &servers, leaver));
                 for key in (0..300).map(|i| format!("key:{i}")) {
-                    let owner = before.place(key.as_bytes());
-                    let heir = after.place(key.as_bytes());
+                    let owner = before.owner(key.as_bytes());
+                    let heir = after.owner(key.as_bytes());
                     prop_assert!(if owner == leaver { heir != leaver } else { heir == owner }, "{key}");
                 }
             }
@@ -197,8 +197,8 @@ mod tests {
             for (rest, distribution) in rings.iter().zip(ALL) {
                 let fresh = ring(distribution, &servers);
                 for key in (0..100).map(|i| format!("key:{i}")) {
-                    let place = fresh.place(key.as_bytes());
-                    prop_assert_eq!(rest.place(key.as_bytes()), place + usize::from(place >= leaver));
+                    let position = fresh.owner(key.as_bytes());
+                    prop_assert_eq!(rest.owner(key.as_bytes()), position + usize::from(position >= leaver));
                 }
             }
         }
@@ -210,7 +210,7 @@ mod tests {
             for distribution in [Distribution::Rendezvous, Distribution::Modula] {
                 let (even, uneven) = (ring(distribution, &servers), ring(distribution, &weighted));
                 for key in (0..100).map(|i| format!("key:{i}")) {
-                    prop_assert_eq!(even.place(key.as_bytes()), uneven.place(key.as_bytes()));
+                    prop_assert_eq!(even.owner(key.as_bytes()), uneven.owner(key.as_bytes()));
                 }
             }
         }

@@ -16,7 +16,8 @@ impl Modula {
         Modula(servers.iter().map(|(index, _)| *index).collect())
     }
 
-    pub(super) fn place(&self, key: &[u8]) -> usize {
+    /// The index of the server that a key belongs to.
+    pub(super) fn owner(&self, key: &[u8]) -> usize {
         self.0[one_at_a_time(key) as usize % self.0.len()]
     }
 }

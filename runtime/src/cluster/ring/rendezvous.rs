@@ -22,7 +22,8 @@ impl Rendezvous {
         Rendezvous { nodes: nodes.into_iter().map(|(text, index)| (begun(text), index)).collect() }
     }
 
-    pub(super) fn place(&self, key: &[u8]) -> usize {
+    /// The index of the server that a key belongs to.
+    pub(super) fn owner(&self, key: &[u8]) -> usize {
         // Of equal numbers it takes the last, which has the larger text.
         let winner = self.nodes.iter().max_by_key(|(begun, _)| begun.then(key).finish());
         winner.map_or(0, |(_, index)| *index)
@@ -56,13 +57,13 @@ mod tests {
         let ring = Rendezvous::new(&servers.iter().enumerate().collect::<Vec<_>>());
         let numbers = ring.nodes.iter().map(|(begun, _)| begun.then(b"fib:30").finish());
         assert_eq!(numbers.collect::<Vec<_>>(), [3_026_695_661, 2_863_936_667, 14_448_412]);
-        assert_eq!(ring.place(b"fib:30"), 0);
+        assert_eq!(ring.owner(b"fib:30"), 0);
     }
 
     #[test]
     fn of_equal_numbers_that_of_the_larger_text_wins() {
         let twin = Murmur3::seeded(0);
-        assert_eq!(Rendezvous { nodes: vec![(twin, 0), (twin, 1)] }.place(b"any"), 1);
+        assert_eq!(Rendezvous { nodes: vec![(twin, 0), (twin, 1)] }.owner(b"any"), 1);
         let servers = Server::list("b a c").unwrap();
         let ring = Rendezvous::new(&servers.iter().enumerate().collect::<Vec<_>>());
         assert_eq!(ring.nodes.iter().map(|(_, index)| *index).collect::<Vec<_>>(), [1, 0, 2]);

@@ -1,9 +1,9 @@
 //! Whether a node is worth asking: a circuit breaker.
 //!
-//! Pure arithmetic over instants that are handed in. A node that refuses
-//! connections is left alone at once, one that gives no answer after three
-//! times in a row. From then on it is probed in the background, after a pause
-//! that doubles while the probes fail; two good probes bring it back.
+//! Pure arithmetic over the instants that it is given; probes are made
+//! elsewhere. A node that refuses connections is left alone at once, one that
+//! gives no answer after three times in a row. From then on it is probed after
+//! a pause that doubles while the probes fail; two good probes bring it back.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const TOLERATED: u32 = 3;
 const CONVINCING: u32 = 2;
 /// Between good probes.
 const SHORT_PAUSE: Duration = Duration::from_millis(50);
-/// A probe this late has nobody who makes it.
+/// A probe that is this late has lost its thread.
 const LATE: Duration = Duration::from_secs(5);
 
 /// How long a node that is out is left alone between probes.
@@ -35,39 +35,57 @@ impl Default for Pauses {
 /// The state of one node's circuit.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    state: Mutex<State>,
+    state: Mutex<Circuit>,
     pauses: Pauses,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Circuit {
+    /// In a row.
     failures: u32,
-    open: Option<Open>,
-    /// How often the circuit has opened or closed.
-    turns: u64,
+    outage: Option<Outage>,
+    /// How many there have been.
+    outages: u64,
 }
 
-/// A node that is left alone.
+/// A node is left alone.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct Outage {
     probe_at: Instant,
     /// After the next probe that fails.
     pause: Duration,
+    /// Good probes in a row.
     good: u32,
 }
 
-/// The right to ask the node once. What comes of it is to be reported.
+/// Whether a node is up or out, and for the how-manieth time. Between two equal
+/// turns, it has neither gone out nor come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Up, after this many outages.
+    Up(u64),
+    /// Out, in the outage of this number.
+    Out(u64),
+}
+
+impl Turn {
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self, Turn::Up(_))
+    }
+}
+
+/// The right to ask the node once. What comes of it must be reported.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Admission(());
 
 /// Why a node is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// It is out, and being probed.
+pub(crate) enum Exclusion {
+    /// It is out, and probed.
     Out,
-    /// It is out, and its probe is long overdue: whoever was to make it is no
-    /// more, as after a fork.
+    /// It is out, and its probe is long overdue: the thread that was to make it
+    /// has gone, as after a fork.
     Forgotten,
 }
 
@@ -76,78 +94,82 @@ impl Breaker {
         Breaker { state: Mutex::default(), pauses }
     }
 
-    /// Whether to ask the node now.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Admission, Refusal> {
+    /// Lets a caller ask the node, unless it is left alone.
+    pub(crate) fn admit(&self, now: Instant) -> Result<Admission, Exclusion> {
         let mut state = lock(&self.state);
-        match &mut state.open {
+        match &mut state.outage {
             None => Ok(Admission(())),
-            Some(open) if now.saturating_duration_since(open.probe_at) > LATE => {
-                open.probe_at = now;
-                Err(Refusal::Forgotten)
+            Some(outage) if now.saturating_duration_since(outage.probe_at) > LATE => {
+                outage.probe_at = now;
+                Err(Exclusion::Forgotten)
             }
-            Some(_) => Err(Refusal::Out),
+            Some(_) => Err(Exclusion::Out),
         }
     }
 
-    /// The node answered, whatever it said.
+    /// Notes that the node answered, whatever it said.
     pub(crate) fn succeeded(&self, _: Admission) {
         let mut state = lock(&self.state);
         // An answer that was on its way when the circuit opened proves nothing.
-        if state.open.is_none() {
+        if state.outage.is_none() {
             state.failures = 0;
         }
     }
 
-    /// The node did not answer; returns whether that has opened the circuit.
+    /// Notes that the node did not answer; returns whether that has opened the
+    /// circuit.
     pub(crate) fn failed(&self, _: Admission, kind: ErrorKind, now: Instant) -> bool {
         let mut state = lock(&self.state);
         // Calls that were under way when the circuit opened change nothing.
-        if state.open.is_some() {
+        if state.outage.is_some() {
             return false;
         }
         state.failures += 1;
         let opens = is_final(kind) || state.failures >= TOLERATED;
         if opens {
             let pause = self.pauses.first;
-            state.turns += 1;
-            state.open = Some(Open { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
+            state.outages += 1;
+            state.outage = Some(Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
         }
         opens
     }
 
     /// When to probe; `None` if there is no need.
     pub(crate) fn probe_at(&self) -> Option<Instant> {
-        lock(&self.state).open.map(|open| open.probe_at)
+        lock(&self.state).outage.map(|outage| outage.probe_at)
     }
 
     /// Whether another good probe would close the circuit.
     pub(crate) fn is_nearly_closed(&self) -> bool {
-        lock(&self.state).open.is_some_and(|open| open.good + 1 >= CONVINCING)
+        lock(&self.state).outage.is_some_and(|outage| outage.good + 1 >= CONVINCING)
     }
 
-    /// Takes note of what a probe has come to.
+    /// Notes what a probe has come to.
     pub(crate) fn probed(&self, answered: bool, now: Instant) {
         let mut state = lock(&self.state);
-        let Some(open) = &mut state.open else { return };
+        let Some(outage) = &mut state.outage else { return };
         if !answered {
-            let pause = open.pause;
-            *open = Open { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 };
-        } else if open.good + 1 < CONVINCING {
-            *open = Open { probe_at: now + SHORT_PAUSE, good: open.good + 1, ..*open };
+            let pause = outage.pause;
+            *outage = Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 };
+        } else if outage.good + 1 < CONVINCING {
+            *outage = Outage { probe_at: now + SHORT_PAUSE, good: outage.good + 1, ..*outage };
         } else {
-            *state = State { turns: state.turns + 1, ..State::default() };
+            *state = Circuit { outages: state.outages, ..Circuit::default() };
         }
     }
 
-    /// Whether the node is being left alone.
+    /// Whether the node is left alone.
     pub(crate) fn is_open(&self) -> bool {
-        lock(&self.state).open.is_some()
+        lock(&self.state).outage.is_some()
     }
 
-    /// How often the node has gone out or come back: an odd number while it is
-    /// out.
-    pub(crate) fn turns(&self) -> u64 {
-        lock(&self.state).turns
+    /// Whether the node is up or out, told apart from the times before.
+    pub(crate) fn turn(&self) -> Turn {
+        let state = lock(&self.state);
+        match state.outage {
+            None => Turn::Up(state.outages),
+            Some(_) => Turn::Out(state.outages),
+        }
     }
 
     fn longer(&self, pause: Duration) -> Duration {
@@ -155,13 +177,13 @@ impl Breaker {
     }
 }
 
-/// Whether trying again at once would come to the same.
+/// Whether another attempt at once would come to the same.
 fn is_final(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Connect | ErrorKind::Tls | ErrorKind::Unauthenticated)
 }
 
-/// Up to an eighth shorter or longer, so that processes which have lost a node
-/// at the same moment do not all come back at the same moment.
+/// Makes a pause up to an eighth shorter or longer, so that processes that have
+/// lost a node at one moment do not all probe it at one.
 fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let eighths = RandomState::new().hash_one(()) % 1024;

@@ -1,11 +1,14 @@
 //! Whether a node is worth asking.
+//!
+//! `circuit` is the whole of it, once on real locks and once on those of the
+//! model checker.
 
 mod circuit;
 #[cfg(test)]
 mod shuttle_tests;
 
 use crate::sync as locks;
-pub(crate) use circuit::{Admission, Breaker, Pauses, Refusal};
+pub(crate) use circuit::{Admission, Breaker, Exclusion, Pauses, Turn};
 
 #[cfg(test)]
 mod tests {
@@ -31,7 +34,7 @@ mod tests {
     fn a_refused_connection_opens_the_circuit_at_once() {
         let (breaker, now) = breaker();
         assert!(fail(&breaker, ErrorKind::Connect, now));
-        assert_eq!(breaker.admit(now), Err(Refusal::Out));
+        assert_eq!(breaker.admit(now), Err(Exclusion::Out));
     }
 
     #[test]
@@ -51,7 +54,7 @@ mod tests {
         let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
         breaker.probed(true, now);
-        assert_eq!(breaker.admit(now), Err(Refusal::Out));
+        assert_eq!(breaker.admit(now), Err(Exclusion::Out));
         breaker.probed(false, now);
         assert!(!breaker.is_nearly_closed());
         breaker.probed(true, now);
@@ -65,8 +68,8 @@ mod tests {
     fn a_probe_that_nobody_makes_is_noticed_once() {
         let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
-        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Refusal::Forgotten));
-        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Refusal::Out));
+        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Exclusion::Forgotten));
+        assert_eq!(breaker.admit(now + 7 * SECOND), Err(Exclusion::Out));
     }
 
     #[test]
@@ -134,14 +137,14 @@ mod tests {
             let (breaker, mut now) = breaker();
             let mut under_way = Vec::new();
             // In a row: failures while it is closed, good probes while it is open.
-            let (mut failures, mut good, mut turns) = (0, 0, 0);
+            let (mut failures, mut good, mut outages, mut turn) = (0, 0, 0, Turn::Up(0));
             for step in steps {
-                let was_open = turns % 2 == 1;
+                let was_open = !turn.is_up();
                 match step {
                     Step::Admit => match breaker.admit(now) {
                         Ok(admission) if !was_open => under_way.push(admission),
                         Err(_) if was_open => {}
-                        other => prop_assert!(false, "{other:?} with {turns} turns"),
+                        other => prop_assert!(false, "{other:?} in {turn:?}"),
                     },
                     Step::Succeed => {
                         let Some(admission) = under_way.pop() else { continue };
@@ -154,21 +157,22 @@ mod tests {
                         let opens = !was_open && (kind == ErrorKind::Connect || failures == 3);
                         prop_assert_eq!(breaker.failed(admission, kind, now), opens);
                         if opens {
-                            (good, turns) = (0, turns + 1);
+                            (good, outages) = (0, outages + 1);
+                            turn = Turn::Out(outages);
                         }
                     }
                     Step::Probe { answered } => {
                         breaker.probed(answered, now);
                         good = if answered { good + 1 } else { 0 };
                         if was_open && good == 2 {
-                            (failures, turns) = (0, turns + 1);
+                            (failures, turn) = (0, Turn::Up(outages));
                         }
                     }
                     Step::Pass(time) => now += time,
                 }
-                prop_assert_eq!(breaker.turns(), turns);
-                prop_assert_eq!(breaker.is_open(), turns % 2 == 1);
-                // Whoever is to probe it has not to wait for ever.
+                prop_assert_eq!(breaker.turn(), turn);
+                prop_assert_eq!(breaker.is_open(), !turn.is_up());
+                // The next probe is not for ever away.
                 let longest = Pauses::default().longest * 9 / 8;
                 prop_assert_eq!(breaker.probe_at().is_some_and(|at| at <= now + longest), breaker.is_open());
             }

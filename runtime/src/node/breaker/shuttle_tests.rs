@@ -8,7 +8,7 @@ mod circuit;
 use std::sync::Arc;
 use std::time::Instant;
 
-use circuit::{Breaker, Pauses};
+use circuit::{Breaker, Pauses, Turn};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::thread;
 
@@ -18,21 +18,21 @@ use crate::tests::shuttle_locks as locks;
 const CALLERS: usize = 3;
 
 /// A node that answers from some moment on, or until then.
-struct Node {
+struct Probee {
     breaker: Breaker,
     is_up: AtomicBool,
     opened: AtomicU64,
     now: Instant,
 }
 
-impl Node {
+impl Probee {
     fn call(&self, kind: ErrorKind) {
         let Ok(admission) = self.breaker.admit(self.now) else { return };
         if self.is_up.load(Ordering::SeqCst) {
             self.breaker.succeeded(admission);
         } else if self.breaker.failed(admission, kind, self.now) {
             self.opened.fetch_add(1, Ordering::SeqCst);
-            // Whoever is told sees to the probes.
+            // The caller that is told sees to the probes.
             while self.breaker.is_open() {
                 self.breaker.probed(self.is_up.load(Ordering::SeqCst), self.now);
                 thread::yield_now();
@@ -46,7 +46,7 @@ impl Node {
 fn explore(kind: ErrorKind) {
     let test = move || {
         let (is_up, opened) = (AtomicBool::new(false), AtomicU64::new(0));
-        let node = Arc::new(Node { breaker: Breaker::new(Pauses::default()), is_up, opened, now: Instant::now() });
+        let node = Arc::new(Probee { breaker: Breaker::new(Pauses::default()), is_up, opened, now: Instant::now() });
         let callers = [(); CALLERS].map(|()| {
             let node = Arc::clone(&node);
             thread::spawn(move || (0..2).for_each(|_| node.call(kind)))
@@ -54,7 +54,7 @@ fn explore(kind: ErrorKind) {
         node.is_up.store(true, Ordering::SeqCst);
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         assert!(!node.breaker.is_open());
-        assert_eq!(node.breaker.turns(), 2 * node.opened.load(Ordering::SeqCst));
+        assert_eq!(node.breaker.turn(), Turn::Up(node.opened.load(Ordering::SeqCst)));
         assert!(node.breaker.admit(node.now).is_ok());
     };
     shuttle::check_random(test, 5_000);

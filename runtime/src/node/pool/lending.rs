@@ -1,9 +1,9 @@
 //! The idle connections to one node, and how many may be open at once.
 //!
 //! A connection is lent out by value and given back only after a complete
-//! exchange; whatever else happens to it (an error, a panic, a cancelled
-//! future) closes it. A process that is a copy of another leaves the other's
-//! connections alone.
+//! exchange; anything else that happens to it (an error, a panic) closes it. A
+//! forked process leaves its parent's connections alone. What a connection is,
+//! it does not know.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use crate::node::observer::Connections;
 /// Connections of type `C`, at most `limit` open at once.
 #[derive(Debug)]
 pub(crate) struct Pool<C> {
-    state: Mutex<State<C>>,
+    state: Mutex<Stock<C>>,
     freed: Condvar,
     limit: usize,
 }
 
 #[derive(Debug)]
-struct State<C> {
+struct Stock<C> {
     idle: Vec<C>,
     lent: usize,
+    /// Callers that wait for a permit.
     waiting: usize,
     fork: forkguard::Guard,
 }
@@ -37,7 +38,7 @@ pub(crate) struct Permit<'a, C> {
 
 impl<C> Pool<C> {
     pub(crate) fn new(limit: usize) -> Self {
-        let state = State { idle: Vec::new(), lent: 0, waiting: 0, fork: forkguard::new() };
+        let state = Stock { idle: Vec::new(), lent: 0, waiting: 0, fork: forkguard::new() };
         Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
     }
 
@@ -51,30 +52,32 @@ impl<C> Pool<C> {
     pub(crate) fn checkout(&self, patience: Duration) -> Option<Permit<'_, C>> {
         let mut state = self.state();
         state.waiting += 1;
-        let full = |state: &mut State<C>| state.lent >= self.limit;
+        let full = |state: &mut Stock<C>| state.lent >= self.limit;
         let waited = self.freed.wait_timeout_while(state, patience, full);
         let (mut state, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         state.waiting -= 1;
         (!timeout.timed_out()).then(|| self.lend(&mut state))
     }
 
-    /// Whose connections these are is looked at each time: two processes on one
+    /// Locks the stock, and empties it after a fork: two processes on one
     /// connection would read each other's replies.
-    fn state(&self) -> MutexGuard<'_, State<C>> {
+    fn state(&self) -> MutexGuard<'_, Stock<C>> {
         let mut state = lock(&self.state);
         if state.fork.detected_fork() {
-            // Those who had the others, and those who waited, are not here.
+            // The callers that had the others, and those that waited, stayed in
+            // the other process.
             (state.idle, state.lent, state.waiting) = (Vec::new(), 0, 0);
         }
         state
     }
 
-    fn lend(&self, state: &mut State<C>) -> Permit<'_, C> {
+    fn lend(&self, state: &mut Stock<C>) -> Permit<'_, C> {
         state.lent += 1;
-        // The one used last is the one most likely to be alive.
+        // The one used last is most likely to be alive.
         Permit { pool: self, idle: state.idle.pop() }
     }
 
+    /// The connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         let state = lock(&self.state);
         Connections { idle: state.idle.len(), used: state.lent }
@@ -103,10 +106,10 @@ impl<C> Drop for Permit<'_, C> {
         let mut state = lock(&self.pool.state);
         state.lent = state.lent.saturating_sub(1);
         state.idle.extend(self.idle.take());
-        let somebody_waits = state.waiting > 0;
+        let is_waited_for = state.waiting > 0;
         drop(state);
-        // Waking takes a system call even where nobody sleeps.
-        if somebody_waits {
+        // Waking takes a system call even if no thread sleeps.
+        if is_waited_for {
             self.pool.freed.notify_one();
         }
     }

@@ -1,4 +1,8 @@
-//! The connections to one node: who may have one, and who has to wait.
+//! The connections to one node: which caller may have one, and which has to
+//! wait.
+//!
+//! `lending` is the whole of it, once on real locks and once on those of the
+//! model checker.
 
 mod lending;
 #[cfg(test)]
@@ -23,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_not_given_back_frees_its_place() {
+    fn a_connection_not_given_back_frees_its_permit() {
         let pool = Pool::<()>::new(1);
         let permit = pool.checkout(Duration::ZERO);
         assert!(pool.checkout(Duration::from_millis(1)).is_none());
@@ -32,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_gets_the_place_that_becomes_free() {
+    fn a_waiter_gets_the_permit_that_becomes_free() {
         let pool = Pool::<()>::new(1);
         let permit = pool.checkout(Duration::ZERO);
         std::thread::scope(|scope| {

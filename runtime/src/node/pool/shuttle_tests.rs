@@ -16,12 +16,13 @@ use shuttle::thread;
 
 use crate::tests::shuttle_locks as locks;
 
-/// As good as for ever: here, no time passes, and who waits in vain is found.
+/// As good as for ever: no time passes here, and the checker finds a caller that
+/// waits in vain.
 const PATIENT: Duration = Duration::from_secs(86_400);
 const LIMIT: usize = 2;
 
-/// A pool of numbered connections, and those that are in somebody's hands.
-struct Node {
+/// A pool of numbered connections, and those that are in use.
+struct Lender {
     pool: Pool<u32>,
     opened: AtomicU32,
     in_use: Mutex<HashSet<u32>>,
@@ -34,10 +35,10 @@ enum End {
     Closed,
 }
 
-impl Node {
+impl Lender {
     fn new() -> Arc<Self> {
         let in_use = Mutex::new(HashSet::new());
-        Arc::new(Node { pool: Pool::new(LIMIT), opened: AtomicU32::new(0), in_use })
+        Arc::new(Lender { pool: Pool::new(LIMIT), opened: AtomicU32::new(0), in_use })
     }
 
     fn exchange(&self, mut permit: Permit<'_, u32>, end: End) {
@@ -53,10 +54,10 @@ impl Node {
     }
 }
 
-/// Whoever waits gets a place, and all places are free in the end.
+/// Every caller that waits gets a permit, and all permits are free in the end.
 fn explore(ends: [End; 4]) {
     let test = move || {
-        let node = Node::new();
+        let node = Lender::new();
         let patient = ends.map(|end| {
             let node = Arc::clone(&node);
             thread::spawn(move || {
