@@ -5,13 +5,14 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a cache operation, or setting up a cache, failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The classes of [`Error`]; each is also the `error.type` of a client span.
@@ -109,13 +110,39 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// Whether later may be better.
+    const fn is_transient(self) -> bool {
+        match self {
+            ErrorKind::Connect
+            | ErrorKind::Timeout
+            | ErrorKind::Io
+            | ErrorKind::Server
+            | ErrorKind::CircuitOpen
+            | ErrorKind::PoolExhausted
+            | ErrorKind::OutOfTime => true,
+            ErrorKind::Configuration
+            | ErrorKind::Encode
+            | ErrorKind::Decode
+            | ErrorKind::Protocol
+            | ErrorKind::Rejected
+            | ErrorKind::TooLarge
+            | ErrorKind::Key
+            | ErrorKind::NotANumber
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Tls
+            | ErrorKind::NoRuntime => false,
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), source: None }
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -142,6 +169,16 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// Whether the same request may succeed later, with nothing changed but the
+    /// state of the servers and the network.
+    ///
+    /// It may be tried again after a while. An error that is not transient
+    /// comes back until the program, its settings or the stored value change.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.kind.is_transient()
+    }
 }
 
 impl fmt::Display for Error {
@@ -153,5 +190,18 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_or_the_network_may_recover_from_is_transient() {
+        let transient = ErrorKind::ALL.into_iter().filter(|kind| Error::new(*kind, "").is_transient());
+        let transient: Vec<_> = transient.map(ErrorKind::as_str).collect();
+        let expected = ["connect", "timeout", "io", "server_error", "circuit_open", "pool_exhausted", "out_of_time"];
+        assert_eq!(transient, expected);
     }
 }

@@ -78,7 +78,7 @@ pub use call::site::{SiteInfo, sites};
 #[cfg(feature = "tokio")]
 pub use client::AsyncClient;
 pub use client::Client;
-pub use client::outcome::{CasOutcome, Failures, Many, PerNode, Versioned};
+pub use client::outcome::{CasOutcome, Failures, Many, NodeInfo, PerNode, Versioned};
 pub use codec::{Codec, Framing};
 pub use config::builder::{Build, Builder};
 pub use config::choices::Shown;

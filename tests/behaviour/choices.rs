@@ -253,7 +253,7 @@ fn sites_are_listed_once_they_are_called() {
     let [info] = &listed[..] else { panic!("one site: {listed:?}") };
     assert_eq!(info.path, "behaviour::behaviour::choices::site");
     assert_eq!((info.template, info.version), ("choices:site:<n>", 7));
-    assert_eq!(info.ttl, Some(Some(Duration::from_mins(90))));
+    assert_eq!(info.ttl, Some(Duration::from_mins(90).into()));
     assert!(info.file.ends_with("choices.rs") && info.line > 0);
     let knows_twin = || memocached::sites().iter().any(|info| info.path.ends_with("choices::twin"));
     assert!(!knows_twin(), "it has not been called");

@@ -42,7 +42,7 @@ fn within_bound<T>(what: &str, call: impl FnOnce() -> T) -> T {
 
 /// Asserts that just these keys failed, in one of these ways.
 fn assert_failed(failed: Failures, expected: &HashSet<String>, kinds: &[ErrorKind]) {
-    let wrong: Vec<&(String, Error)> = failed.iter().filter(|(_, error)| !kinds.contains(&error.kind())).collect();
+    let wrong: Vec<(&str, &Error)> = failed.iter().filter(|(_, error)| !kinds.contains(&error.kind())).collect();
     assert!(wrong.is_empty(), "{:?}", wrong[0]);
     let failed: HashSet<_> = failed.into_iter().map(|(key, _)| key).collect();
     assert_eq!(failed.symmetric_difference(expected).count(), 0, "{} of {}", failed.len(), expected.len());
@@ -122,7 +122,7 @@ fn callers_with_one_connection_to_each_server_do_not_wait_for_each_other_in_a_ci
             scope.spawn(move || {
                 for keys in keys.chunks(30) {
                     let many = client.get_many::<String>(keys);
-                    assert!(many.failed.is_empty(), "{:?}", many.failed[0]);
+                    assert!(many.failed.is_empty(), "{:?}", many.failed.first());
                     assert_eq!(many.values.len(), keys.len());
                     assert!(client.set_many(many.values, MINUTE).is_empty());
                 }
@@ -137,6 +137,6 @@ fn a_list_may_be_longer_than_what_a_socket_holds_of_its_replies() {
     let keys: Vec<_> = (0..100_000).map(|n| format!("{n}")).collect();
     for client in Setup::on(&servers).both() {
         let failed = client.delete_many(&keys);
-        assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed[0]);
+        assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed.first());
     }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use memocached::{Client, Error, ErrorKind, Protocol, memcached};
+use memocached::{Client, Error, ErrorKind, Failures, Protocol, memcached};
 
-use crate::support::client::{AnyClient, MINUTE, Setup, names};
+use crate::support::client::{AnyClient, MINUTE, Setup, names, only};
 use crate::support::memcached::Memcached;
 
 /// Runs a text with a client of each kind that has one connection, which must
@@ -33,9 +33,10 @@ fn on_one_connection(servers: &[Memcached], text: impl Fn(&AnyClient)) {
 /// Asks for a key in every way there is.
 fn errors_of_all_verbs(client: &AnyClient, key: &str) -> Vec<Error> {
     let list = names(&[key]);
-    let only = |mut failed: Vec<(String, Error)>| {
-        let (name, error) = failed.pop().expect("a key that failed");
-        assert!(failed.is_empty() && name == key);
+    let only = |failed: Failures| {
+        assert_eq!(failed.len(), 1);
+        let (name, error) = failed.into_iter().next().expect("a key that failed");
+        assert_eq!(name, key);
         error
     };
     vec![
@@ -93,7 +94,7 @@ fn a_namespace_counts_towards_the_length_of_a_key() {
 #[test]
 fn bad_keys_among_good_ones_are_named_and_the_rest_is_done() {
     on_one_connection(&[Memcached::start()], |client| {
-        let failed = |failed: Vec<(String, Error)>| {
+        let failed = |failed: Failures| {
             assert!(failed.iter().all(|(_, error)| error.kind() == ErrorKind::Key));
             failed.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
@@ -117,7 +118,7 @@ fn what_is_too_large_for_any_server_is_not_sent_and_leaves_the_old_value() {
         assert!(error.to_string().contains("1048581 bytes") && error.to_string().contains("1048064"), "{error}");
         let items = vec![("k".to_owned(), large.clone()), ("small".to_owned(), vec![1])];
         let failed = client.set_many(items, MINUTE);
-        assert_eq!((failed.len(), failed[0].0.as_str(), failed[0].1.kind()), (1, "k", ErrorKind::TooLarge));
+        assert_eq!((failed.len(), failed.get("k").unwrap().kind()), (1, ErrorKind::TooLarge));
         assert_eq!(client.get::<Vec<u8>>("small").unwrap(), Some(vec![1]));
     });
 }
@@ -138,7 +139,7 @@ fn what_is_too_large_for_this_server_costs_no_connection() {
             let items = [("a", &large[..9]), ("large", &large), ("b", &large[..9])];
             let items = items.map(|(key, value)| (key.to_owned(), value.to_vec()));
             let failed = client.set_many(items.to_vec(), MINUTE);
-            assert_eq!((failed.len(), failed[0].0.as_str(), failed[0].1.kind()), (1, "large", ErrorKind::TooLarge));
+            assert_eq!((failed.len(), failed.get("large").unwrap().kind()), (1, ErrorKind::TooLarge));
             assert_eq!(client.get_many::<Vec<u8>>(&names(&["a", "large", "b", "k"])).values.len(), 3);
             assert_eq!(servers[0].stat("total_connections"), before);
         }
@@ -163,8 +164,7 @@ fn what_is_no_number_cannot_be_counted() {
 fn a_memory_limit_that_cannot_be_is_refused() {
     on_one_connection(&[Memcached::start()], |client| {
         for mebibytes in [0, 1, 2_000_000_000, u64::MAX] {
-            let [(_, outcome)] = &client.cache_memlimit(mebibytes)[..] else { panic!("one server") };
-            assert_eq!(outcome.as_ref().unwrap_err().kind(), ErrorKind::Rejected);
+            assert_eq!(only(client.cache_memlimit(mebibytes)).unwrap_err().kind(), ErrorKind::Rejected);
         }
     });
 }
@@ -176,8 +176,7 @@ fn a_group_of_counters_that_is_none_is_refused() {
         client.set("k", &7, MINUTE).unwrap();
         for group in ["nothing", "items\r\nflush_all", "detail on", "detail"] {
             for _ in 0..4 {
-                let [(_, outcome)] = &client.stats_of(group)[..] else { panic!("one server") };
-                assert_eq!(outcome.as_ref().unwrap_err().kind(), ErrorKind::Rejected, "{group}");
+                assert_eq!(only(client.stats_of(group)).unwrap_err().kind(), ErrorKind::Rejected, "{group}");
             }
         }
         assert_eq!(client.get::<u64>("k").unwrap(), Some(7));

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use memocached::{AsyncClient, Error};
+use memocached::{AsyncClient, Error, Failures, PerNode};
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry::{KeyValue, Value, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Metric, MetricData, ScopeMetrics};
@@ -40,11 +40,11 @@ fn error<T>(result: Result<T, Error>) -> Option<&'static str> {
     result.err().map(|error| error.kind().as_str())
 }
 
-fn first<T>(outcomes: Vec<(String, Result<T, Error>)>) -> Option<&'static str> {
+fn first<T>(outcomes: PerNode<T>) -> Option<&'static str> {
     outcomes.into_iter().find_map(|(_, outcome)| error(outcome))
 }
 
-fn failed(failed: Vec<(String, Error)>) -> Option<&'static str> {
+fn failed(failed: Failures) -> Option<&'static str> {
     failed.first().map(|(_, error)| error.kind().as_str())
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use memocached::{AsyncClient, Cache, CasOutcome, Client, ErrorKind, Protocol, memcached};
 
 use crate::support::asking::{MINUTE, is_served, of, refusals, wait_for};
+use crate::support::client::only;
 use crate::support::memcached::{Memcached, until};
 use crate::support::older;
 use crate::support::process::{again, output, role};
@@ -80,11 +81,11 @@ macro_rules! ask_for_the_rest {
         assert_eq!(client.gat::<u8>("nothing", MINUTE)$($await)*.unwrap(), None);
         let stats = client.stats()$($await)*;
         assert!(stats.iter().all(|(_, counters)| counters.as_ref().unwrap().contains_key("curr_items")));
-        assert!(client.stats_of("settings")$($await)*[0].1.as_ref().unwrap().contains_key("maxbytes"));
-        assert!(client.version()$($await)*[0].1.as_ref().unwrap().starts_with("1."));
-        assert!(client.cache_memlimit(64)$($await)*[0].1.is_ok());
+        assert!(only(client.stats_of("settings")$($await)*).unwrap().contains_key("maxbytes"));
+        assert!(only(client.version()$($await)*).unwrap().starts_with("1."));
+        assert!(only(client.cache_memlimit(64)$($await)*).is_ok());
         client.quit();
-        assert!(client.flush_all(Duration::ZERO)$($await)*[0].1.is_ok());
+        assert!(only(client.flush_all(Duration::ZERO)$($await)*).is_ok());
         client.close();
         assert_eq!(client.get::<u8>("rest")$($await)*.unwrap(), None);
     }};
@@ -286,7 +287,7 @@ fn a_verb_that_a_proxy_does_not_know_is_an_error_and_the_next_one_works() {
     let Some(proxy) = Twemproxy::before(&[&server]) else { return };
     let client = Client::of(&of(&proxy.address()).build().unwrap());
     client.set("key", "value", MINUTE).unwrap();
-    assert_eq!(client.stats()[0].1.as_ref().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(only(client.stats()).unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(client.get::<String>("key").unwrap().as_deref(), Some("value"));
 }
 

@@ -130,6 +130,12 @@ impl AnyClient {
 
 pub(crate) const MINUTE: Ttl = Ttl::For(Duration::from_secs(60));
 
+/// The answer of the one server.
+pub(crate) fn only<T>(answers: PerNode<T>) -> Result<T, Error> {
+    assert_eq!(answers.len(), 1);
+    answers.into_iter().next().expect("a server").1
+}
+
 /// Names as `get_many` takes them.
 pub(crate) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

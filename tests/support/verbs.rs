@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memocached::{CasOutcome, Error, Failures, Many};
 
-use super::client::{AnyClient, MINUTE};
+use super::client::{AnyClient, MINUTE, only};
 
 /// What a verb is asked about.
 pub(crate) struct About<'a> {
@@ -52,15 +52,16 @@ pub(crate) const VERBS: [Verb; 23] = [
     reads("gets", "Some(7)", |client, about| {
         text(client.gets::<u64>(about.keys[0]).map(|found| found.map(|found| found.value)))
     }),
-    reads("get_many", "[7, 7]", |client, about| many(client.get_many::<u64>(&names(about)))),
+    reads("get_many", "[7, 7]", |client, about| {
+        let Many { values, failed, .. } = client.get_many::<u64>(&names(about));
+        many(values, failed)
+    }),
     reads("gets_many", "[7, 7]", |client, about| {
-        let Many { values, failed } = client.gets_many::<u64>(&names(about));
-        many(Many { values: values.into_iter().map(|(key, found)| (key, found.value)).collect(), failed })
+        let Many { values, failed, .. } = client.gets_many::<u64>(&names(about));
+        many(values.into_iter().map(|(key, found)| (key, found.value)), failed)
     }),
-    reads("stats", "true", |client, _| {
-        text(client.stats().remove(0).1.map(|counters| counters.contains_key("curr_items")))
-    }),
-    reads("version", "true", |client, _| text(client.version().remove(0).1.map(|version| version.starts_with("1.")))),
+    reads("stats", "true", |client, _| text(only(client.stats()).map(|counters| counters.contains_key("curr_items")))),
+    reads("version", "true", |client, _| text(only(client.version()).map(|version| version.starts_with("1.")))),
     // These prolong what they read.
     writes("gat", "Some(7)", |client, about| text(client.gat::<u64>(about.keys[0], MINUTE))),
     writes("gats", "Some(7)", |client, about| {
@@ -85,8 +86,8 @@ pub(crate) const VERBS: [Verb; 23] = [
         all(client.set_many(names(about).into_iter().map(|key| (key, 8)).collect(), MINUTE))
     }),
     writes("delete_many", "()", |client, about| all(client.delete_many(&names(about)))),
-    writes("flush_all", "()", |client, _| text(client.flush_all(Duration::from_secs(100_000)).remove(0).1)),
-    writes("cache_memlimit", "()", |client, _| text(client.cache_memlimit(64).remove(0).1)),
+    writes("flush_all", "()", |client, _| text(only(client.flush_all(Duration::from_secs(100_000))))),
+    writes("cache_memlimit", "()", |client, _| text(only(client.cache_memlimit(64)))),
 ];
 
 fn names(about: &About<'_>) -> Vec<String> {
@@ -97,12 +98,12 @@ fn text<T: std::fmt::Debug>(result: Result<T, Error>) -> Result<String, Error> {
     result.map(|answer| format!("{answer:?}"))
 }
 
-fn many(Many { values, failed }: Many<u64>) -> Result<String, Error> {
+fn many(values: impl IntoIterator<Item = (String, u64)>, failed: Failures) -> Result<String, Error> {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort();
     all(failed).map(|_| format!("{:?}", values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()))
 }
 
 fn all(failed: Failures) -> Result<String, Error> {
-    failed.into_iter().next().map_or(Ok("()".to_owned()), |(_, error)| Err(error))
+    failed.into_result().map(|()| "()".to_owned())
 }

@@ -94,8 +94,8 @@ pub struct SiteInfo {
     pub name: &'static str,
     /// The key's template.
     pub template: &'static str,
-    /// The attribute's ttl, if it is a constant; `Some(None)` is `forever`.
-    pub ttl: Option<Option<Duration>>,
+    /// The attribute's ttl, if it is a constant.
+    pub ttl: Option<Ttl>,
     /// The attribute's version.
     pub version: u32,
     /// The file it stands in, as the compiler was told.
@@ -114,11 +114,7 @@ pub fn sites() -> Vec<SiteInfo> {
 impl Site {
     fn info(&self) -> SiteInfo {
         let Description { path, name, template, version, file, line, .. } = self.description;
-        let ttl = self.ttl().map(|ttl| match ttl {
-            Ttl::Forever => None,
-            Ttl::For(duration) => Some(duration),
-        });
-        SiteInfo { path, name, template, ttl, version, file, line }
+        SiteInfo { path, name, template, ttl: self.ttl(), version, file, line }
     }
 }
 

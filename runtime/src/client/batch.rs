@@ -79,7 +79,7 @@ impl Lookups {
             let key = prefix.key(name.as_ref());
             match check_key(&key) {
                 Ok(()) => lookups.plan.add(places.node_of(&key), &key),
-                Err(error) => lookups.failed.push((name.as_ref().to_owned(), error)),
+                Err(error) => lookups.failed.push(name.as_ref().to_owned(), error),
             }
         }
         lookups
@@ -137,7 +137,7 @@ impl Lookups {
     }
 
     fn failed(&mut self, key: &str, error: Error) {
-        self.failed.push((key[self.prefix..].to_owned(), error));
+        self.failed.push(key[self.prefix..].to_owned(), error);
     }
 
     pub(crate) fn error(&self) -> Option<&Error> {
@@ -153,7 +153,7 @@ impl Lookups {
                 let name = key[prefix..].to_owned();
                 match read(item) {
                     Ok(value) => drop(values.insert(name, value)),
-                    Err(error) => failed.push((name, error)),
+                    Err(error) => failed.push(name, error),
                 }
             });
         }
@@ -210,7 +210,7 @@ impl Batch {
     }
 
     fn new(ttl: Option<Ttl>) -> Self {
-        Batch { ttl, groups: BTreeMap::new(), failed: Failures::new(), len: 0 }
+        Batch { ttl, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
     }
 
     fn add(&mut self, places: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
@@ -219,7 +219,7 @@ impl Batch {
         let part = Part { name: name.to_owned(), key, value, flags };
         match self.request(&part).check() {
             Ok(()) => self.groups.entry(places.node_of(&part.key)).or_default().push(part),
-            Err(error) => self.failed.push((part.name, error)),
+            Err(error) => self.failed.push(part.name, error),
         }
     }
 
@@ -248,7 +248,7 @@ impl Batch {
         let mut failed = self.failed;
         for (part, outcome) in self.groups.into_values().flatten().zip(replies.into_iter().flatten()) {
             if let Err(error) = outcome {
-                failed.push((part.name, error));
+                failed.push(part.name, error);
             }
         }
         failed

@@ -86,7 +86,8 @@ macro_rules! caller {
                 let replies = self.0.store().$ask_several(verb, &exchange, &errands, &self.0.budget())$($await)*;
                 let error = replies.iter().flatten().find_map(|outcome| outcome.as_ref().err());
                 exchange.end_all(error);
-                names.into_iter().zip(replies.into_iter().flatten().map(|outcome| outcome.map(&read))).collect()
+                let answers = replies.into_iter().flatten().map(|outcome| outcome.map(&read));
+                PerNode::new(names.into_iter().zip(answers).collect())
             }
 
             /// Gives the namespace another generation.

@@ -20,7 +20,7 @@ use crate::client::act::Act;
 #[cfg(feature = "tokio")]
 use crate::client::caller::AsyncCaller;
 use crate::client::caller::Caller;
-use crate::client::outcome::{CasOutcome, Failures, Many, PerNode, Versioned};
+use crate::client::outcome::{CasOutcome, Failures, Many, NodeInfo, PerNode, Versioned};
 use crate::codec::Codec;
 use crate::config::Settings;
 use crate::config::builder::sealed::{Checked, FromSettings};
@@ -77,6 +77,22 @@ pub struct Client(Caller);
 #[cfg(feature = "tokio")]
 #[derive(Clone)]
 pub struct AsyncClient(AsyncCaller);
+
+impl Cache {
+    /// A client of the servers that this cache uses, on its connections.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::of(self)
+    }
+
+    /// An async client of the servers that this cache uses, on its
+    /// connections.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn async_client(&self) -> AsyncClient {
+        AsyncClient::of(self)
+    }
+}
 
 macro_rules! client {
     ($client:ident, $caller:ident, ($($async:tt)*), ($($await:tt)*)) => {
@@ -210,7 +226,6 @@ macro_rules! client {
 
             /// Stores several values: one round trip to each server, to all at
             /// once. Returns the keys that failed.
-            #[must_use]
             pub $($async)* fn set_many<K: AsRef<str>, V: ToItem>(
                 &self,
                 items: impl IntoIterator<Item = (K, V)>,
@@ -308,7 +323,6 @@ macro_rules! client {
 
             /// Removes several values: one round trip to each server, to all
             /// at once. Returns the keys that failed.
-            #[must_use]
             pub $($async)* fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Failures {
                 self.0.delete_many(keys)$($await)*
             }
@@ -386,11 +400,10 @@ macro_rules! client {
                 self.0.ask_everyone(Verb::CacheMemlimit, Request::MemoryLimit { mebibytes }, drop)$($await)*
             }
 
-            /// The servers, with whether each is up: asked, and not left alone
-            /// because it has failed.
+            /// The servers, with whether each is up.
             #[must_use]
-            pub fn nodes(&self) -> Vec<(String, bool)> {
-                self.0.backend().store().nodes()
+            pub fn nodes(&self) -> Vec<NodeInfo> {
+                outcome::nodes(self.0.backend().store().nodes())
             }
 
             /// Adds a server, written as in `MEMCACHED_SERVERS`; returns

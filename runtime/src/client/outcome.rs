@@ -3,6 +3,8 @@
 //! Sends nothing, and knows nothing of keys and nodes beyond their names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Map;
+use std::{slice, vec};
 
 use crate::codec::Codec;
 use crate::error::Error;
@@ -12,6 +14,7 @@ use crate::value::item::{FromItem, RawItem};
 
 /// A value with the number of its write, for [`Client::cas`](crate::Client::cas).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Versioned<T> {
     /// The value.
     pub value: T,
@@ -21,6 +24,7 @@ pub struct Versioned<T> {
 
 /// The outcome of a compare-and-swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CasOutcome {
     /// The value is stored.
     Stored,
@@ -31,8 +35,9 @@ pub enum CasOutcome {
 }
 
 /// The outcome of asking for several keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Many<T> {
     /// The values of the keys that have one.
     pub values: HashMap<String, T>,
@@ -40,15 +45,175 @@ pub struct Many<T> {
     pub failed: Failures,
 }
 
-/// The keys that something could not be done for.
-pub type Failures = Vec<(String, Error)>;
+/// A server, as [`Client::nodes`](crate::Client::nodes) lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct NodeInfo {
+    /// `host:port`, or the path of a socket.
+    pub name: String,
+    /// Whether it is asked, and not left alone because it has failed.
+    pub is_up: bool,
+}
+
+/// The keys that something could not be done for, each with the reason.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), memocached::Error> {
+/// let client = memocached::Client::builder().build()?;
+/// let failures = client.set_many([("good", 1), ("a bad key", 2)], Duration::from_secs(60));
+/// for (key, error) in &failures {
+///     println!("{key} is not stored: {error}");
+/// }
+/// assert!(failures.get("a bad key").is_some());
+/// assert_eq!(failures.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Failures(Vec<(String, Error)>);
 
 /// An answer from each node, with its name.
-pub type PerNode<T> = Vec<(String, Result<T, Error>)>;
+///
+/// ```
+/// # fn main() -> Result<(), memocached::Error> {
+/// let client = memocached::Client::builder().build()?;
+/// for (node, version) in client.version() {
+///     println!("{node} has version {}", version?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PerNode<T>(Vec<(String, Result<T, Error>)>);
+
+impl Failures {
+    /// How many keys failed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no key failed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first key that failed, with the reason.
+    #[must_use]
+    pub fn first(&self) -> Option<(&str, &Error)> {
+        self.iter().next()
+    }
+
+    /// Why this key failed, if it did.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Error> {
+        self.iter().find_map(|(name, error)| (name == key).then_some(error))
+    }
+
+    /// The keys with the reasons.
+    pub fn iter(&self) -> FailuresIter<'_> {
+        self.0.iter().map(|(name, error)| (name, error))
+    }
+
+    /// Nothing if no key failed, else the error of the first that did.
+    ///
+    /// # Errors
+    ///
+    /// If a key failed.
+    pub fn into_result(self) -> Result<(), Error> {
+        self.0.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    pub(crate) fn push(&mut self, name: String, error: Error) {
+        self.0.push((name, error));
+    }
+}
+
+impl<T> PerNode<T> {
+    pub(crate) fn new(answers: Vec<(String, Result<T, Error>)>) -> Self {
+        PerNode(answers)
+    }
+
+    /// How many nodes were asked.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no node was asked, because there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The answer of the node with this name.
+    #[must_use]
+    pub fn get(&self, node: &str) -> Option<Result<&T, &Error>> {
+        self.iter().find_map(|(name, answer)| (name == node).then_some(answer))
+    }
+
+    /// The nodes' names with their answers.
+    pub fn iter(&self) -> PerNodeIter<'_, T> {
+        self.0.iter().map(|(name, answer)| (name, answer.as_ref()))
+    }
+}
+
+type FailuresIter<'a> = Map<slice::Iter<'a, (String, Error)>, fn(&'a (String, Error)) -> (&'a str, &'a Error)>;
+
+type PerNodeIter<'a, T> = Map<
+    slice::Iter<'a, (String, Result<T, Error>)>,
+    fn(&'a (String, Result<T, Error>)) -> (&'a str, Result<&'a T, &'a Error>),
+>;
+
+impl IntoIterator for Failures {
+    type Item = (String, Error);
+    type IntoIter = vec::IntoIter<(String, Error)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Failures {
+    type Item = (&'a str, &'a Error);
+    type IntoIter = FailuresIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for PerNode<T> {
+    type Item = (String, Result<T, Error>);
+    type IntoIter = vec::IntoIter<(String, Result<T, Error>)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a PerNode<T> {
+    type Item = (&'a str, Result<&'a T, &'a Error>);
+    type IntoIter = PerNodeIter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 /// Fails every name with the same error.
 pub(crate) fn all_failed(names: impl IntoIterator<Item = impl AsRef<str>>, error: &Error) -> Failures {
-    names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect()
+    Failures(names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect())
+}
+
+/// The nodes by name, with whether each is up.
+pub(crate) fn nodes(nodes: Vec<(String, bool)>) -> Vec<NodeInfo> {
+    nodes.into_iter().map(|(name, is_up)| NodeInfo { name, is_up }).collect()
 }
 
 impl<T> Many<T> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// How long an item is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Ttl {
     /// Until it is evicted or deleted.
     Forever,

@@ -4,7 +4,7 @@
 pub mod any_input;
 #[cfg(test)]
 mod freshness;
-#[cfg(all(test, feature = "bincode", feature = "memcache"))]
+#[cfg(all(test, feature = "authenticated", feature = "json", feature = "memcache"))]
 mod settings;
 #[cfg(test)]
 pub(crate) mod shuttle_locks;

@@ -28,7 +28,6 @@ const PAIRS: &[Pair] = &[
     (&[("POOL_SIZE", "4")], "pool_size", |builder| builder.pool_size(4)),
     (&[("NEAR_SIZE", "2MiB")], "near_size", |builder| builder.near_size(2 << 20)),
     (&[("COMPRESS", "4KiB")], "compress", |builder| builder.compress(4096)),
-    #[cfg(feature = "json")]
     (&[("CODEC", "json")], "codec", |builder| builder.codec("json")),
     (&[("PROTOCOL", "ascii")], "protocol", |builder| builder.protocol(Protocol::Ascii)),
     (&[("USERNAME", "joe"), ("PASSWORD", "s3cret")], "credentials", |builder| builder.credentials("joe", "s3cret")),
@@ -39,7 +38,6 @@ const PAIRS: &[Pair] = &[
     (&[("ENABLED", "false")], "enabled", |builder| builder.enabled(false)),
     (&[("ENABLED", "-fib,-user")], "disabled_functions", |builder| builder.disabled_functions(["fib", "user"])),
     (&[("RECORD", "values")], "record", |builder| builder.record(Shown::Values)),
-    #[cfg(feature = "authenticated")]
     (&[("AUTH_KEY", "6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b")], "auth_key", |builder| {
         builder.auth_key([b'k'; 32])
     }),
@@ -68,7 +66,6 @@ fn a_method_and_its_variable_set_the_same() {
     }
 }
 
-#[cfg(all(feature = "json", feature = "authenticated"))]
 #[test]
 fn every_variable_has_a_method_and_every_method_a_variable() {
     let paired: BTreeSet<String> =
