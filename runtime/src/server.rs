@@ -19,14 +19,14 @@ use std::str::FromStr;
 /// `?weight=3`. The forms with `memcache` are those of the crate `memcache`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
-    pub(crate) address: Address,
+    pub(crate) address: Location,
     /// From 1 to 65,535; 0 is read as 1.
     pub(crate) weight: u32,
 }
 
 /// The way to a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Address {
+pub(crate) enum Location {
     /// A name or an address, as written and without brackets.
     Tcp { host: String, port: u16, security: Security },
     /// The absolute path of a socket.
@@ -139,22 +139,22 @@ impl Server {
     /// Host or path: `server.address` in the words of OpenTelemetry.
     pub(crate) fn host(&self) -> &str {
         match &self.address {
-            Address::Tcp { host, .. } => host,
-            Address::Unix(path) => path,
+            Location::Tcp { host, .. } => host,
+            Location::Unix(path) => path,
         }
     }
 
     /// Whether it is reached by TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn wants_tls(&self) -> bool {
-        matches!(self.address, Address::Tcp { security: Security::Tls, .. })
+        matches!(self.address, Location::Tcp { security: Security::Tls, .. })
     }
 
     /// Sockets have none.
     pub(crate) fn port(&self) -> Option<u16> {
         match self.address {
-            Address::Tcp { port, .. } => Some(port),
-            Address::Unix(_) => None,
+            Location::Tcp { port, .. } => Some(port),
+            Location::Unix(_) => None,
         }
     }
 
@@ -221,7 +221,7 @@ fn scheme(text: &str) -> (&str, &str) {
     text.split_once("://").or_else(path).unwrap_or(("tcp", text))
 }
 
-fn tcp(place: &str, security: Security) -> Result<Address, &'static str> {
+fn tcp(place: &str, security: Security) -> Result<Location, &'static str> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => v6(rest)?,
         None => name(place)?,
@@ -233,7 +233,7 @@ fn tcp(place: &str, security: Security) -> Result<Address, &'static str> {
     if port == 0 {
         return Err(reason::PORT);
     }
-    Ok(Address::Tcp { host: host.to_owned(), port, security })
+    Ok(Location::Tcp { host: host.to_owned(), port, security })
 }
 
 /// A host that is an address in brackets, and its port; the first bracket is
@@ -260,10 +260,10 @@ fn name(place: &str) -> Result<(&str, Option<&str>), &'static str> {
     named.then_some((host, port)).ok_or(reason::HOST)
 }
 
-fn unix(path: &str) -> Result<Address, &'static str> {
+fn unix(path: &str) -> Result<Location, &'static str> {
     let file = path.starts_with('/') && !path.ends_with('/');
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-    (file && plain).then(|| Address::Unix(path.to_owned())).ok_or(reason::SOCKET)
+    (file && plain).then(|| Location::Unix(path.to_owned())).ok_or(reason::SOCKET)
 }
 
 fn weight(query: &str) -> Result<u32, &'static str> {
@@ -280,9 +280,9 @@ fn number(digits: &str) -> Option<u32> {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
-            Address::Unix(path) => f.write_str(path),
+            Location::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Location::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Location::Unix(path) => f.write_str(path),
         }
     }
 }
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, port: u16, security: Security, weight: u32) -> Server {
-        Server { address: Address::Tcp { host: host.into(), port, security }, weight }
+        Server { address: Location::Tcp { host: host.into(), port, security }, weight }
     }
 
     fn plain(host: &str, port: u16) -> Server {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn socket(path: &str, weight: u32) -> Server {
-        Server { address: Address::Unix(path.into()), weight }
+        Server { address: Location::Unix(path.into()), weight }
     }
 
     #[test]
@@ -411,7 +411,7 @@ mod tests {
             let Ok(server) = text.parse::<Server>() else { return Ok(()) };
             let again: Server = server.to_string().parse().unwrap();
             prop_assert_eq!((again.host(), again.port()), (server.host(), server.port()));
-            let plain = matches!(server.address, Address::Unix(_) | Address::Tcp { security: Security::Plain, .. });
+            let plain = matches!(server.address, Location::Unix(_) | Location::Tcp { security: Security::Plain, .. });
             prop_assert_eq!(again.address == server.address, plain);
         }
     }

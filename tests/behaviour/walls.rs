@@ -1,7 +1,29 @@
-//! Each third-party crate is named in one place.
+//! Each third-party crate is named in one place, folders look down only, and
+//! no files import each other in a circle.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The folders of the runtime, from the lowest up; ARCHITECTURE.md has the same
+/// list. A file imports from its own folder and from the rows above its own.
+const FOLDERS: [&[&str]; 11] = [
+    &["bounded", "detached", "error", "nearest", "server", "sync"],
+    &["codec", "exchange", "time"],
+    &["key", "protocol", "random"],
+    &["net", "value"],
+    &["node"],
+    &["telemetry"],
+    &["cluster"],
+    &["config", "store"],
+    &["singleflight"],
+    &["cache"],
+    &["call", "client"],
+];
+
+/// What stands above all folders: the table of contents, what expansions name,
+/// and tests of several folders.
+const ABOVE: [&str; 3] = ["lib", "private", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
 const CRATES: [(&str, &str); 17] = [
@@ -66,6 +88,7 @@ fn files() -> Vec<File> {
         let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         File { path: name, code }
     };
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let files: Vec<File> = paths.into_iter().map(file).collect();
     let for_tests: Vec<String> = files.iter().flat_map(children_for_tests).collect();
     files.into_iter().filter(|file| !for_tests.contains(&file.module()) && file.folder() != "tests").collect()
@@ -100,4 +123,102 @@ fn the_root_has_few_files_beside_its_folders() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src");
     let files = fs::read_dir(root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert!(files <= 12, "{files} files");
+}
+
+#[test]
+fn a_folder_imports_only_folders_below_it() {
+    let floor = |folder: &str| FOLDERS.iter().position(|folders| folders.contains(&folder));
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| !ABOVE.contains(&file.folder())) {
+        let own = floor(file.folder()).unwrap_or_else(|| panic!("{} is in no folder of the list", file.path));
+        for used in file.code.split("crate::").skip(1) {
+            let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let is_below = used == file.folder() || floor(used).is_none_or(|used| used < own);
+            if !is_below {
+                wrong.push(format!("{} imports {used}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = files();
+    let modules: Vec<String> = files.iter().map(File::module).collect();
+    let imports: BTreeMap<&str, Vec<String>> =
+        files.iter().zip(&modules).map(|(file, module)| (module.as_str(), imports(file, &modules))).collect();
+    let mut circles: Vec<String> = modules
+        .iter()
+        .filter(|module| !ABOVE.contains(&module.as_str()))
+        .filter_map(|module| path_between(module, module, &imports).map(|path| path.join(" -> ")))
+        .collect();
+    circles.sort_by_key(String::len);
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+/// The files that a file imports from. What a parent only passes on
+/// (`pub use child::Name`) it does not import.
+fn imports(file: &File, modules: &[String]) -> Vec<String> {
+    let own = file.module();
+    let parent = own.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let mut found: Vec<String> = Vec::new();
+    for statement in file.code.split(';') {
+        // The locks are another module's under the model checker.
+        let statement = statement.trim().replace("super::locks", "crate::sync");
+        if ["pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|passes_on| statement.contains(passes_on)) {
+            continue;
+        }
+        let absolute = statement.split("crate::").skip(1).map(str::to_owned);
+        let sideways = statement.split("super::").skip(1).map(|path| format!("{parent}::{path}"));
+        let used = statement.lines().last().and_then(|line| line.strip_prefix("use "));
+        let down = used.map(|path| format!("{own}::{path}"));
+        for path in absolute.chain(sideways).chain(down) {
+            let is_part = |c: char| c.is_alphanumeric() || c == '_';
+            let names =
+                |module: &&String| path.strip_prefix(module.as_str()).is_some_and(|rest| !rest.starts_with(is_part));
+            let named = modules.iter().filter(names).max_by_key(|module| module.len());
+            found.extend(named.filter(|module| **module != own).cloned());
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn path_between(from: &str, to: &str, imports: &BTreeMap<&str, Vec<String>>) -> Option<Vec<String>> {
+    let mut queue = vec![vec![from.to_owned()]];
+    let mut seen = Vec::new();
+    while !queue.is_empty() {
+        let path = queue.remove(0);
+        for next in path.last().and_then(|last| imports.get(last.as_str())).into_iter().flatten() {
+            if next == to {
+                return Some([&path[..], std::slice::from_ref(next)].concat());
+            }
+            if !seen.contains(next) {
+                seen.push(next.clone());
+                queue.push([&path[..], std::slice::from_ref(next)].concat());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn no_type_name_stands_for_two_things() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files() {
+        // Types within functions and macros are known only there.
+        for line in file.code.lines().filter(|line| !line.starts_with(' ')) {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let keyword = words.iter().position(|word| ["struct", "enum", "trait", "type"].contains(word));
+            let name = keyword.and_then(|keyword| words.get(keyword + 1)).filter(|name| !name.is_empty());
+            if let Some(name) = name {
+                defined.entry((*name).to_owned()).or_default().push(file.path.clone());
+            }
+        }
+    }
+    let twice = defined.into_iter().filter(|(_, files)| files.len() > 1);
+    let twice: Vec<_> = twice.filter(|(_, files)| !files.iter().all(|file| file.contains("signature/"))).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
 }

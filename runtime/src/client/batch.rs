@@ -20,7 +20,7 @@ pub(crate) struct Lookups {
     /// How many bytes of each key are not its name.
     prefix: usize,
     len: usize,
-    plan: Plan,
+    plan: Keyed,
     /// One list for each reply.
     found: Vec<Items>,
     failed: Failures,
@@ -28,7 +28,7 @@ pub(crate) struct Lookups {
 
 /// Keys by node.
 #[derive(Default)]
-pub(crate) struct Plan {
+pub(crate) struct Keyed {
     groups: Vec<(usize, Keys)>,
     /// Keys to come.
     expected: usize,
@@ -42,7 +42,7 @@ enum How {
     OneByOne,
 }
 
-impl Plan {
+impl Keyed {
     fn add(&mut self, node: usize, key: &str) {
         let place = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
             self.groups.push((node, Keys::with_capacity(self.expected)));
@@ -72,7 +72,7 @@ impl Lookups {
     /// Keys that cannot be used fail at once.
     pub(crate) fn new(prefix: &Prefix<'_>, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let (places, names) = (store.placement(), names.into_iter());
-        let plan = Plan { expected: names.size_hint().0, ..Plan::default() };
+        let plan = Keyed { expected: names.size_hint().0, ..Keyed::default() };
         let mut lookups = Lookups { prefix: prefix.len(), plan, ..Lookups::default() };
         for name in names {
             lookups.len += 1;
@@ -90,14 +90,14 @@ impl Lookups {
     }
 
     /// What to ask first.
-    pub(crate) fn first(&mut self) -> Plan {
+    pub(crate) fn first(&mut self) -> Keyed {
         std::mem::take(&mut self.plan)
     }
 
     /// Takes the replies to a plan. What they leave in doubt is to be asked
     /// again: in a list, a lease looks like an empty value.
-    pub(crate) fn take(&mut self, plan: &Plan, replies: Vec<Vec<Outcome>>) -> Plan {
-        let mut doubtful = Plan { how: How::OneByOne, ..Plan::default() };
+    pub(crate) fn take(&mut self, plan: &Keyed, replies: Vec<Vec<Outcome>>) -> Keyed {
+        let mut doubtful = Keyed { how: How::OneByOne, ..Keyed::default() };
         for ((node, keys), outcomes) in plan.groups.iter().zip(replies) {
             match plan.how {
                 How::Together => {
@@ -119,7 +119,7 @@ impl Lookups {
         doubtful
     }
 
-    fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Plan) {
+    fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Keyed) {
         let mut items = match outcome {
             Ok(Reply::FoundMany(items)) => items,
             // There is no other reply to a list.

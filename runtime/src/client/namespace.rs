@@ -36,10 +36,10 @@ pub(crate) struct Settling<'a> {
     key: String,
     /// The generation, if there is none yet.
     number: u64,
-    step: Step,
+    step: Round,
 }
 
-enum Step {
+enum Round {
     Read,
     Add,
     /// Another client has added one first.
@@ -48,7 +48,7 @@ enum Step {
 
 impl<'a> Settling<'a> {
     pub(crate) fn new(generation: &'a Generation) -> Self {
-        Settling { generation, key: generation.key(), number: another(), step: Step::Read }
+        Settling { generation, key: generation.key(), number: another(), step: Round::Read }
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -58,8 +58,8 @@ impl<'a> Settling<'a> {
     /// What to ask next about the [key](Self::key).
     pub(crate) fn question(&self) -> (Verb, Act<'_>) {
         match self.step {
-            Step::Read | Step::ReadAgain => (Verb::Get, Act::Peek),
-            Step::Add => (Verb::Add, Act::store(&self.number, Ttl::Forever, Write::Add, Guard::None)),
+            Round::Read | Round::ReadAgain => (Verb::Get, Act::Peek),
+            Round::Add => (Verb::Add, Act::store(&self.number, Ttl::Forever, Write::Add, Guard::None)),
         }
     }
 
@@ -70,11 +70,11 @@ impl<'a> Settling<'a> {
     /// If the generation cannot be found out.
     pub(crate) fn answered(&mut self, outcome: Outcome) -> Result<Option<Prefix<'a>>, Error> {
         let number = match self.step {
-            Step::Read => self.generation.read(outcome)?,
-            Step::Add => (outcome? == Reply::Done).then_some(self.number),
-            Step::ReadAgain => Some(self.generation.read(outcome)?.ok_or_else(unsettled)?),
+            Round::Read => self.generation.read(outcome)?,
+            Round::Add => (outcome? == Reply::Done).then_some(self.number),
+            Round::ReadAgain => Some(self.generation.read(outcome)?.ok_or_else(unsettled)?),
         };
-        self.step = if let Step::Read = self.step { Step::Add } else { Step::ReadAgain };
+        self.step = if let Round::Read = self.step { Round::Add } else { Round::ReadAgain };
         Ok(number.map(|number| Prefix::new(self.generation.learn(number))))
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), E
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     schema::refuse_weightless::<T>()?;
-    let reader = ShallowReader { bytes: Slice::new(bytes), depth: Depth::here() };
+    let reader = ShallowSlice { bytes: Slice::new(bytes), depth: Depth::here() };
     let mut decoder = postcard::Deserializer::from_flavor(reader);
     let value = T::deserialize(&mut decoder).map_err(Error::decode)?;
     match decoder.finalize().map_err(Error::decode)? {
@@ -27,19 +27,19 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 }
 
 /// Reads bytes, and fails once the stack is too deep.
-struct ShallowReader<'a> {
+struct ShallowSlice<'a> {
     bytes: Slice<'a>,
     depth: Depth,
 }
 
-impl ShallowReader<'_> {
+impl ShallowSlice<'_> {
     #[inline]
     fn check(&self) -> postcard::Result<()> {
         if self.depth.is_too_deep() { Err(postcard::Error::SerdeDeCustom) } else { Ok(()) }
     }
 }
 
-impl<'a> Flavor<'a> for ShallowReader<'a> {
+impl<'a> Flavor<'a> for ShallowSlice<'a> {
     type Remainder = &'a [u8];
     type Source = &'a [u8];
 

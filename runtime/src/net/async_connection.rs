@@ -21,7 +21,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::stream::AsyncSocket;
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
-use crate::server::{Address, Security};
+use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
 
 /// A connection that is ready for requests.
@@ -176,7 +176,7 @@ async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl 
 /// Opens a socket, as `socket` does for blocking callers.
 async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn AsyncSocket>, Option<SocketAddr>), Fault> {
     Ok(match &endpoint.server.address {
-        Address::Tcp { host, security, .. } => {
+        Location::Tcp { host, security, .. } => {
             let (stream, peer) = connect(endpoint, patience).await?;
             let socket = match security {
                 Security::Plain => Box::new(stream),
@@ -184,7 +184,7 @@ async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn AsyncS
             };
             (socket, Some(peer))
         }
-        Address::Unix(path) => (unix(path).await?, None),
+        Location::Unix(path) => (unix(path).await?, None),
     })
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::net::fault::Fault;
 use crate::net::resolve::Addresses;
 use crate::protocol::{Dialect, Session, Ticket};
-use crate::server::{Address, Protocol, Security, Server};
+use crate::server::{Location, Protocol, Security, Server};
 use crate::sync::{read, write};
 
 /// User and password of memcached's ASCII authentication.
@@ -49,7 +49,7 @@ impl Access {
     ///
     /// If the server wants TLS and that has not been set up.
     pub(crate) fn check(&self, server: &Server) -> Result<(), Error> {
-        let Address::Tcp { security: Security::Tls, .. } = server.address else { return Ok(()) };
+        let Location::Tcp { security: Security::Tls, .. } = server.address else { return Ok(()) };
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return Ok(());
@@ -81,8 +81,8 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     pub(crate) fn new(server: Server, access: Access) -> Self {
         let addresses = match &server.address {
-            Address::Tcp { host, port, .. } => Some(Addresses::of(host, *port)),
-            Address::Unix(_) => None,
+            Location::Tcp { host, port, .. } => Some(Addresses::of(host, *port)),
+            Location::Unix(_) => None,
         };
         let dialect = match access.protocol {
             Protocol::Auto => 0,

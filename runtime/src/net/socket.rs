@@ -13,13 +13,13 @@ use std::time::Duration;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::stream::Socket;
-use crate::server::{Address, Security};
+use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
 
 /// Opens a socket; also says where it leads, if that is an address.
 pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Fault> {
     Ok(match &endpoint.server.address {
-        Address::Tcp { host, security, .. } => {
+        Location::Tcp { host, security, .. } => {
             let (stream, peer) = connect(endpoint, deadline)?;
             let socket = match security {
                 Security::Plain => Box::new(stream),
@@ -27,7 +27,7 @@ pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn S
             };
             (socket, Some(peer))
         }
-        Address::Unix(path) => (unix(path, deadline)?, None),
+        Location::Unix(path) => (unix(path, deadline)?, None),
     })
 }
 

@@ -158,11 +158,11 @@ pub(crate) struct Queue {
     requests: AtomicUsize,
     /// How many they were when there was last something to send.
     company: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     bytes: Vec<u8>,
     waiting: Vec<PendingReply>,
     number: u32,
