@@ -1,4 +1,6 @@
-//! Writes a key along the template of the attribute.
+//! Renders a key from the attribute's template and the arguments of a call.
+//!
+//! How a single value is encoded is in `writer` and `part`.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,24 +12,26 @@ use super::writer::{EMPTY, KeyPart, KeyWriter, push_hex};
 use super::{Key, Sha256, prefix};
 use crate::exchange::MAX_KEY;
 
-/// A long key keeps this much of itself in front of its hash (`#` + 32 digits).
+/// How many bytes of a long key stay readable before its hash (`#` and 32 digits).
 const READABLE_PREFIX: usize = MAX_KEY - 33;
 
-/// Writes a key along a template: for expansions of the attribute only.
+/// Renders a key from a template; only for expansions of the attribute.
 #[derive(Debug)]
 pub struct KeyBuilder {
     writer: KeyWriter,
-    /// Where the key begins behind the namespace.
+    /// Where the key begins after the namespace, in bytes.
     start: usize,
+    /// See [`Key::owner`].
     owner: u64,
 }
 
 impl KeyBuilder {
-    /// Before it [begins](KeyBuilder::begin).
+    /// A builder that has yet to [begin](KeyBuilder::begin).
     pub(crate) fn empty() -> Self {
         KeyBuilder { writer: KeyWriter::new(), start: 0, owner: 0 }
     }
 
+    /// A builder that has begun a key in `namespace`.
     pub(crate) fn new(namespace: &str) -> Self {
         let mut key = Self::empty();
         key.writer.text.reserve(64);
@@ -35,7 +39,7 @@ impl KeyBuilder {
         key
     }
 
-    /// Begins anew, in the same memory.
+    /// Begins a new key in `namespace`, reusing the memory of the last one.
     #[inline]
     pub(crate) fn begin(&mut self, namespace: &str) {
         let KeyBuilder { writer: KeyWriter { text, terminator, adjacent, failed }, start, owner } = self;
@@ -47,7 +51,7 @@ impl KeyBuilder {
         *start = text.len();
     }
 
-    /// What memcached is asked for, where that is the text as it is.
+    /// Returns memcached's key, if the text can be used for it unchanged.
     #[inline]
     pub(crate) fn wire(&self) -> Option<&str> {
         let text = &self.writer.text;
@@ -55,20 +59,20 @@ impl KeyBuilder {
         is_wire.then_some(text)
     }
 
-    /// See [`Key::owner`].
+    /// Returns the owner, see [`Key::owner`].
     pub(crate) fn key_owner(&self) -> u64 {
         self.owner
     }
 
-    /// The key, or `None` if a value refused to be written (a `Display` that
-    /// returned an error).
+    /// Returns the key, or `None` if a value could not be written, because its
+    /// `Display` or `Debug` returned an error.
     pub(crate) fn finish(self) -> Option<Key> {
         let KeyBuilder { writer: KeyWriter { mut text, failed, .. }, start, owner } = self;
         if failed {
             return None;
         }
         if text.len() == start {
-            // Servers know no empty key.
+            // memcached does not accept an empty key.
             text.push(EMPTY);
         }
         if text.len() <= MAX_KEY {
@@ -82,44 +86,50 @@ impl KeyBuilder {
         Some(Key { wire, start, full: Some(text), owner })
     }
 
-    /// Text of the template, as it is.
+    /// Writes text of the template unchanged.
     #[inline]
     pub fn literal(&mut self, text: &str) {
         self.writer.structure(text);
     }
 
-    /// The full path of the function called `name` around the closure `_here`:
-    /// `Self` and the generic parameters of its type included, its own not.
-    /// `module` and `place` are where it stands in the source, if it may be a
-    /// function inside another, which can have a twin of the same path.
-    pub fn function<T>(&mut self, _here: &T, name: &str, place: Option<(&str, u32, u32)>) {
-        self.function_in(around(std::any::type_name::<T>()), name, place);
+    /// Writes the full path of the function `name`, in whose body the closure
+    /// `_here` is.
+    ///
+    /// The path includes `Self` and the generic parameters of its type, but not
+    /// those of the function. Two functions inside another one can share a path,
+    /// so where that may be, `position` gives the module, line and column.
+    pub fn function<T>(&mut self, _here: &T, name: &str, position: Option<(&str, u32, u32)>) {
+        self.function_in(around(std::any::type_name::<T>()), name, position);
     }
 
-    pub(super) fn function_in(&mut self, around: &str, name: &str, place: Option<(&str, u32, u32)>) {
+    /// Writes the path of the function `name` in the path `around`.
+    pub(super) fn function_in(&mut self, around: &str, name: &str, position: Option<(&str, u32, u32)>) {
         self.value(|key| key.leaf(around));
         self.literal("::");
         self.value(|key| key.leaf(name));
-        if let Some((_, line, column)) = place.filter(|(module, ..)| *module != around) {
+        if let Some((_, line, column)) = position.filter(|(module, ..)| *module != around) {
             self.value(|key| key.formatted(format_args!("#{line}.{column}")));
         }
     }
 
-    /// Sees to it that a method of a generic type, or of several types that
-    /// share a trait's, has entries of its own for each type. `_here` is a
-    /// closure in its body.
+    /// Gives a method separate entries for each type, if its type is generic or
+    /// several types implement it for one trait.
+    ///
+    /// `_here` is a closure in the method's body.
     pub fn owner<T>(&mut self, _here: &T) {
         self.owner_of(std::any::type_name::<T>());
     }
 
+    /// Does the same with the name of the closure's type.
     pub(super) fn owner_of(&mut self, closure: &str) {
-        // So it is for most functions, and found out soon.
+        // Most functions leave here, and the check is cheap.
         if !has(closure, b'<') {
             return;
         }
         let owner = around(closure);
-        // `module::Type<T>`, `<Type<T> as Trait>`, but not `<Type as Trait>`,
-        // which may be any type's implementation of a method of its own.
+        // `module::Type<T>` and `<Type<T> as Trait>` go into the key. `<Type as
+        // Trait>` does not, since each implementation may have its own template;
+        // there the envelope tells the types apart.
         if owner.trim_start_matches('<').contains('<') {
             self.literal(";");
             self.value(|key| key.leaf(owner));
@@ -128,41 +138,42 @@ impl KeyBuilder {
         }
     }
 
-    /// The name of a generic parameter's type.
+    /// Writes the name of a type, such as a generic parameter's.
     pub fn type_name<T: ?Sized>(&mut self) {
         self.value(|key| key.leaf(std::any::type_name::<T>()));
     }
 
-    /// The name of a value's type, which may have no other name.
+    /// Writes the name of a value's type, for types that cannot be named in source
+    /// code.
     pub fn type_of<T: ?Sized>(&mut self, _value: &T) {
         self.type_name::<T>();
     }
 
-    /// Names the byte that ends the next value.
+    /// Sets the byte that ends the next value; the value will not contain it.
     pub fn until(&mut self, terminator: u8) -> &mut Self {
         self.writer.terminator = Some(terminator);
         self
     }
 
-    /// A value through [`KeyPart`].
+    /// Writes a value with [`KeyPart`].
     pub fn part<T: KeyPart + ?Sized>(&mut self, value: &T) {
         self.value(|key| value.write(key));
     }
 
-    /// A value through `Display`.
+    /// Writes a value with `Display`.
     pub fn display<T: fmt::Display + ?Sized>(&mut self, value: &T) {
         self.value(|key| key.formatted(format_args!("{value}")));
     }
 
-    /// A value through `Debug`.
+    /// Writes a value with `Debug`.
     pub fn debug<T: fmt::Debug + ?Sized>(&mut self, value: &T) {
         self.value(|key| key.formatted(format_args!("{value:?}")));
     }
 
-    /// A value through `Hash`: 128 bits of SHA-256 over what it feeds a hasher.
+    /// Writes a value with `Hash`, as 128 bits of the SHA-256 of its hashed bytes.
     ///
-    /// Machines share such keys only if they agree in byte order and in the
-    /// width of `usize`.
+    /// Machines share such keys only if they agree on byte order and on the width
+    /// of `usize`.
     pub fn hash<T: Hash + ?Sized>(&mut self, value: &T) {
         let mut hasher = Wide(Sha256::new());
         value.hash(&mut hasher);
@@ -172,8 +183,8 @@ impl KeyBuilder {
         self.writer.terminator = None;
     }
 
-    /// A float as its bits: `0.0` and `-0.0` differ, and so do two `NaN`s of
-    /// different payload.
+    /// Writes a float as its bits: `0.0` and `-0.0` differ, and so do `NaN`s with
+    /// different payloads.
     pub fn bits(&mut self, value: &(impl Bits + ?Sized)) {
         for byte in value.bits().to_be_bytes() {
             push_hex(&mut self.writer.text, byte);
@@ -181,6 +192,7 @@ impl KeyBuilder {
         self.writer.terminator = None;
     }
 
+    /// Writes one value of the template.
     fn value(&mut self, write: impl FnOnce(&mut KeyWriter)) {
         write(&mut self.writer);
         self.writer.terminator = None;
@@ -188,14 +200,17 @@ impl KeyBuilder {
     }
 }
 
-/// Floats, which have bits but no equality to build a key on.
+/// A float, whose bits can be part of a key where the placeholder says `:bits`.
+///
+/// Floats have no [`KeyPart`], since values that are equal can differ in their
+/// bits (`0.0` and `-0.0`) and a `NaN` does not equal itself.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no float, so it has no `:bits`",
+    message = "`{Self}` is not a float, so it has no `:bits`",
     label = "neither `f32` nor `f64`",
     note = "write the placeholder without a format, as in `<n>`"
 )]
 pub trait Bits {
-    /// The bit pattern, widened to 64 bits.
+    /// Returns the IEEE 754 bit pattern; an `f32` takes the lower 32 bits.
     fn bits(&self) -> u64;
 }
 
@@ -217,8 +232,9 @@ impl<T: Bits + ?Sized> Bits for &T {
     }
 }
 
-/// The path around the function around a closure, from the closure's type name:
-/// `app::Repo<u8>` for `app::Repo<u8>::load<T>::{{closure}}`.
+/// Extracts the path of the item that contains a closure's function from the
+/// closure's type name: `app::Repo<u8>` from
+/// `app::Repo<u8>::load<T>::{{closure}}`.
 pub(super) fn around(mut closure: &str) -> &str {
     while let Some(outer) = closure.strip_suffix("::{{closure}}") {
         closure = outer;
@@ -229,7 +245,7 @@ pub(super) fn around(mut closure: &str) -> &str {
         match byte {
             b'<' | b'(' | b'[' => depth += 1,
             b')' | b']' => depth = depth.saturating_sub(1),
-            // Not the arrow in `fn() -> u8`.
+            // But not the arrow in `fn() -> u8`.
             b'>' if i > 0 && bytes[i - 1] != b'-' => depth = depth.saturating_sub(1),
             b':' if depth == 0 && bytes.get(i + 1) == Some(&b':') => end = i,
             _ => {}
@@ -238,7 +254,7 @@ pub(super) fn around(mut closure: &str) -> &str {
     &closure[..end]
 }
 
-/// Whether there is such a byte: sixteen are compared at once.
+/// Whether the text contains the byte; compares sixteen bytes at once.
 pub(super) fn has(text: &str, byte: u8) -> bool {
     let is_in = |block: &[u8; 16]| block.iter().fold(false, |found, other| found | (*other == byte));
     let bytes = text.as_bytes();
@@ -248,7 +264,8 @@ pub(super) fn has(text: &str, byte: u8) -> bool {
     }
 }
 
-/// Collision-resistant, since what is hashed may come from strangers.
+/// A hasher whose digest is collision-resistant, since the values may be chosen
+/// by an attacker.
 struct Wide(Sha256);
 
 impl Hasher for Wide {
@@ -256,7 +273,7 @@ impl Hasher for Wide {
         self.0.update(bytes);
     }
 
-    /// Nobody asks for these 64 bits.
+    /// Unused: the digest is read instead.
     fn finish(&self) -> u64 {
         0
     }

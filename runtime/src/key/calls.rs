@@ -1,4 +1,6 @@
-//! Calls of functions of any types, for tests and fuzz targets.
+//! Generates calls of functions with parameters of arbitrary types.
+//!
+//! Tests and fuzz targets check the keys of these calls; no call is executed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -6,8 +8,8 @@ use super::{KeyBuilder, KeyWriter};
 use crate::exchange::MAX_KEY;
 use crate::key::KeyPart;
 
-/// Numbers that are given; and behind them some that look random and are the
-/// same in every run (SplitMix64).
+/// Yields the given numbers, then pseudo-random ones that are the same in every
+/// run (SplitMix64).
 pub(super) struct Numbers<'a> {
     given: &'a [u8],
     state: u64,
@@ -45,7 +47,7 @@ enum Type {
     List(Box<Type>),
     Set(Box<Type>),
     Map(Box<[Type; 2]>),
-    /// A hand-written `KeyPart` that writes one part behind the other.
+    /// A hand-written `KeyPart` that writes one part after the other.
     Pieces(Vec<Type>),
     /// One list of fields for each variant.
     Enum(Vec<Vec<Type>>),
@@ -83,7 +85,7 @@ impl Type {
         }
     }
 
-    /// A value whose texts are made of these letters.
+    /// A value whose texts consist of these letters.
     fn value(&self, letters: &[char], numbers: &mut Numbers<'_>) -> Value {
         let each =
             |types: &[Type], numbers: &mut Numbers<'_>| types.iter().map(|ty| ty.value(letters, numbers)).collect();
@@ -136,8 +138,8 @@ const LETTERS: [char; 27] = [
     ' ', '\r', '\n', '\0',
 ];
 
-/// What may stand between two placeholders, with the byte the first must not
-/// contain.
+/// Literals between two placeholders, each with the byte that the first value
+/// must not contain.
 const BETWEEN: &[(&str, u8)] = &[
     (":", b':'),
     (",", b','),
@@ -159,19 +161,19 @@ const BETWEEN: &[(&str, u8)] = &[
 pub(super) fn render(write: impl FnOnce(&mut KeyBuilder)) -> String {
     let mut key = KeyBuilder::new("");
     write(&mut key);
-    let key = key.finish().expect("nothing refuses to be written");
+    let key = key.finish().expect("every value can be written");
     assert!(key.wire().len() <= MAX_KEY && key.wire().bytes().all(|byte| byte.is_ascii_graphic()), "{key:?}");
     key.text().to_owned()
 }
 
-/// A function of two parameters, with what stands between them in its key.
+/// A function of two parameters and the literal between them in its key.
 #[derive(Debug)]
 pub(super) struct Function {
     types: [Type; 2],
     between: &'static str,
-    /// The byte that ends the first of them.
+    /// The byte that ends the first argument.
     end: u8,
-    /// Those that its arguments are made of.
+    /// The letters that its arguments consist of.
     letters: Vec<char>,
 }
 
@@ -179,7 +181,7 @@ impl Function {
     pub(super) fn any(numbers: &mut Numbers<'_>) -> Function {
         let types = [Type::any(numbers, 3), Type::any(numbers, 2)];
         let (between, end) = *numbers.pick(BETWEEN);
-        // Few letters, so that values come close to one another.
+        // Few letters, so that values resemble one another.
         let letters = [(); 3].map(|()| *numbers.pick(&LETTERS));
         Function { types, between, end, letters: [&letters[..], &[char::from(end)]].concat() }
     }
@@ -197,8 +199,8 @@ impl Function {
     }
 }
 
-/// Two calls share a key exactly if they share their arguments: the bytes choose
-/// the function and both calls of it.
+/// Panics unless two calls share a key exactly if they share their arguments.
+/// The bytes choose the function and both calls.
 pub(crate) fn any_bytes(bytes: &[u8]) {
     let mut numbers = Numbers::new(bytes, 0);
     let function = Function::any(&mut numbers);

@@ -1,5 +1,5 @@
-//! Tests that no two different calls share a key: random values of random
-//! types, and the pairs that other encodings are known to confuse.
+//! Tests that no two different calls share a key: with random values of random
+//! types, and with pairs that other encodings are known to confuse.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::KeyWriter;
 use super::calls::{Function, Numbers, Value, render};
 use crate::key::KeyPart;
 
-/// Among 200 calls of each of 500 functions, ten million pairs meet.
+/// Compares ten million pairs: 200 calls of each of 500 functions.
 #[test]
 fn different_arguments_of_any_types_give_different_keys() {
     let mut numbers = Numbers::new(&[], 2026);
@@ -27,14 +27,14 @@ fn different_arguments_of_any_types_give_different_keys() {
         different += seen.len();
         functions += &format!("{function:?}");
     }
-    // Else they meet themselves, or only those of their kind.
+    // Otherwise most calls would be equal, or of only a few types.
     assert!(different > 500 * 100, "{different} different calls");
     for ty in ["Number", "Text", "Option", "Tuple", "List", "Set", "Map", "Pieces", "Enum"] {
         assert!(functions.contains(ty), "no {ty}");
     }
 }
 
-/// A value with its type, as a generic function would have them in its key.
+/// The key of a generic function: a value and its type.
 fn typed<T: KeyPart>(value: T) -> String {
     render(|key| {
         key.part(&value);
@@ -43,7 +43,7 @@ fn typed<T: KeyPart>(value: T) -> String {
     })
 }
 
-/// Two values behind a template such as `<a>:<b>`.
+/// The key of two values under the template `<a>:<b>`.
 fn two(first: impl KeyPart, second: impl KeyPart) -> String {
     render(|key| {
         key.until(b':').part(&first);
@@ -67,7 +67,7 @@ macro_rules! apart {
 }
 
 #[test]
-fn the_pairs_that_are_easily_confused_stay_apart() {
+fn easily_confused_pairs_have_different_keys() {
     let nothing: Option<&str> = None;
     let numbers = apart! {
         typed(1_u8) => typed("1"),

@@ -1,7 +1,7 @@
-//! The rendered name of a call, which no two different calls share.
+//! The key of a call, which no two different calls share.
 //!
-//! The attribute decides what goes into a key. This folder makes sure that the
-//! text is injective and safe on the wire: bytes `!` to `~`, no spaces.
+//! This folder ensures that the text is injective and safe on the wire: bytes
+//! `!` to `~`, no spaces. Which arguments go into a key is up to the attribute.
 
 mod builder;
 #[cfg(any(test, fuzzing))]
@@ -18,51 +18,52 @@ pub(crate) use builder::KeyBuilder;
 pub(crate) use sha2::Sha256;
 pub use writer::{KeyPart, KeyWriter};
 
-/// What a namespace puts in front of each key, in two pieces.
+/// The prefix that a namespace gives each key, in two pieces.
 pub(crate) fn prefix(namespace: &str) -> [&str; 2] {
     [namespace, if namespace.is_empty() { "" } else { ":" }]
 }
 
-/// The rendered name of one call.
+/// The rendered key of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// What memcached is asked for.
+    /// The key as memcached gets it.
     wire: String,
-    /// Where the key begins behind the namespace.
+    /// Where the key begins after the namespace, in bytes.
     start: usize,
-    /// The full key where `wire` holds only a prefix and a hash of it.
+    /// The full key, if `wire` holds only a prefix and a hash of it.
     full: Option<String>,
-    /// Tells types apart that implement one trait method under one key; 0 for
-    /// functions of no trait.
+    /// Distinguishes the types that implement one trait's method under the same
+    /// key; 0 for other functions.
     owner: u64,
 }
 
 impl Key {
-    /// What memcached is asked for: namespace and key, at most 250 bytes.
+    /// Returns the key as memcached gets it, with the namespace: at most 250 bytes.
     pub(crate) fn wire(&self) -> &str {
         &self.wire
     }
 
-    /// The key as the template reads, without the namespace.
+    /// Returns the key as the template renders it, without the namespace.
     pub(crate) fn text(&self) -> &str {
         let (full, start) = self.full();
         &full[start..]
     }
 
-    /// Stands for `Self` in the envelope, where the key does not name it.
+    /// Returns the number that identifies `Self` in the envelope where the key
+    /// does not name it.
     pub(crate) fn owner(&self) -> u64 {
         self.owner
     }
 
-    /// Stands in the envelope, so that a value found under a key that merely
-    /// looks the same on the wire is not taken for this call's.
+    /// Returns the hash that the envelope carries, so that a value whose key is the
+    /// same only on the wire is not mistaken for this call's.
     pub(crate) fn fingerprint(&self) -> u128 {
         let (text, start) = self.full();
-        // The seed tells namespace `a`, key `b:c` from namespace `a:b`, key `c`.
+        // The seed tells key `b:c` in namespace `a` from key `c` in `a:b`.
         xxh3_128_with_seed(text.as_bytes(), start as u64)
     }
 
-    /// Namespace and key, however long, and where the key begins.
+    /// Returns namespace and key at full length, and where the key begins.
     pub(crate) fn full(&self) -> (&str, usize) {
         (self.full.as_deref().unwrap_or(&self.wire), self.start)
     }
@@ -82,7 +83,7 @@ mod tests {
     fn render(write: impl FnOnce(&mut KeyBuilder)) -> Key {
         let mut key = KeyBuilder::new("");
         write(&mut key);
-        key.finish().expect("nothing refuses to be written")
+        key.finish().expect("every value can be written")
     }
 
     fn part(value: &impl KeyPart) -> String {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_behind_its_label_is_readable() {
+    fn a_number_after_a_literal_is_readable() {
         let key = render(|key| {
             key.literal("fib:");
             key.part(&30_u64);
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_look_alike_stay_apart() {
+    fn similar_values_have_different_keys() {
         assert_ne!(part(&("ab", "c")), part(&("a", "bc")));
         assert_ne!(part(&None::<&str>), part(&Some("None")));
         assert_ne!(part(&None::<&str>), part(&Some("~")));
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn values_written_piece_by_piece_stay_apart() {
+    fn values_written_piece_by_piece_have_different_keys() {
         struct Pair(&'static str, &'static str);
         impl KeyPart for Pair {
             fn write(&self, key: &mut KeyWriter) {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_of_the_same_entries_are_the_same_key() {
+    fn maps_with_the_same_entries_have_the_same_key() {
         let pairs = [("b", 2), ("a", 1), ("c", 3)];
         let hashed: HashMap<_, _> = pairs.into_iter().collect();
         let sorted: BTreeMap<_, _> = pairs.into_iter().collect();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_stands_on_the_wire_only() {
+    fn a_namespace_is_on_the_wire_only() {
         let mut key = KeyBuilder::new("shop");
         key.literal("fib:");
         key.part(&30_u64);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_around_a_function_has_its_types_and_not_its_own() {
+    fn the_path_around_a_function_has_the_generics_of_its_type_and_not_its_own() {
         assert_eq!(around("app::fib::{{closure}}"), "app");
         assert_eq!(around("app::fib<u8, 3>::{{closure}}::{{closure}}"), "app");
         assert_eq!(around("app::Repo<a::B>::load<T>::{{closure}}"), "app::Repo<a::B>");
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_has_the_same_text_in_every_version() {
+    fn the_text_of_a_value_is_stable_across_versions() {
         let texts = [
             (part(&true), "true"),
             (part(&-5), "-5"),
@@ -222,34 +223,34 @@ mod tests {
     }
 
     #[test]
-    fn a_minus_does_not_end_a_value() {
-        enum Who {
+    fn a_minus_sign_does_not_end_a_value() {
+        enum Id {
             Number(i8),
-            Nobody,
+            None,
         }
-        impl KeyPart for Who {
+        impl KeyPart for Id {
             fn write(&self, key: &mut KeyWriter) {
                 match self {
-                    Who::Number(number) => number.write(key),
-                    Who::Nobody => key.leaf(""),
+                    Id::Number(number) => number.write(key),
+                    Id::None => key.leaf(""),
                 }
             }
         }
-        let two = |who: &Who, next: &str| {
+        let two = |id: &Id, next: &str| {
             render(|key| {
-                key.until(b'-').part(who);
+                key.until(b'-').part(id);
                 key.literal("-");
                 key.part(next);
             })
         };
-        assert_ne!(two(&Who::Number(-1), "2"), two(&Who::Nobody, "1-2"));
+        assert_ne!(two(&Id::Number(-1), "2"), two(&Id::None, "1-2"));
     }
 
     #[test]
-    fn a_function_is_named_by_the_path_to_it_and_by_its_place_inside_another() {
+    fn a_function_is_named_by_its_path_and_by_its_position_inside_another() {
         let name = |around: &str, module: &str| {
-            let place = Some((module, 30, 4));
-            render(|key| key.function_in(around, "fib", place)).wire
+            let position = Some((module, 30, 4));
+            render(|key| key.function_in(around, "fib", position)).wire
         };
         assert_eq!(render(|key| key.function(&|| (), "fib", None)).wire, "memocached%3A%3Akey%3A%3Atests::fib");
         assert_eq!(name("app", "app"), "app::fib");
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_of_several_types_have_entries_of_their_own() {
+    fn a_method_has_separate_entries_for_each_type() {
         let key = |closure: &str| {
             render(|key| {
                 key.literal("name");
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_that_refuses_to_be_written_gives_no_key() {
+    fn an_element_that_cannot_be_written_gives_no_key() {
         let mut key = KeyBuilder::new("");
         key.part(&BTreeSet::from([Refuses]));
         assert_eq!(key.finish(), None);

@@ -1,4 +1,4 @@
-//! How values of std's types stand in a key.
+//! Implements [`KeyPart`] for the types of std.
 //!
 //! The encoding itself, and why it is injective, is in `writer`.
 
@@ -28,7 +28,7 @@ macro_rules! leaves {
 
 leaves!(bool, char, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4,);
 
-/// As `Display` writes them, and several times as fast.
+/// Writes the same text as `Display`, several times faster.
 macro_rules! integers {
     ($($type:ty),*) => {$(
         impl KeyPart for $type {
@@ -41,7 +41,7 @@ macro_rules! integers {
 
 integers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
-/// With everything that its `Display` leaves out.
+/// Includes the flow info and scope id, which `Display` leaves out.
 impl KeyPart for SocketAddrV6 {
     fn write(&self, key: &mut KeyWriter) {
         key.group([self.ip() as &dyn KeyPart, &self.port(), &self.flowinfo(), &self.scope_id()]);
@@ -107,17 +107,17 @@ impl KeyPart for PathBuf {
 
 impl KeyPart for SystemTime {
     fn write(&self, key: &mut KeyWriter) {
-        // One of the two is `Err`, and tells how far before 1970.
+        // The second is `Some` for times before 1970, with the distance.
         key.group([&self.duration_since(UNIX_EPOCH).ok() as &dyn KeyPart, &UNIX_EPOCH.duration_since(*self).ok()]);
     }
 }
 
-/// Nothing, since all values are the same; generic types join by themselves.
+/// Writes nothing, since all values are equal.
 impl<T: ?Sized> KeyPart for PhantomData<T> {
     fn write(&self, _: &mut KeyWriter) {}
 }
 
-/// In nanoseconds.
+/// Writes the nanoseconds.
 impl KeyPart for Duration {
     fn write(&self, key: &mut KeyWriter) {
         self.as_nanos().write(key);
@@ -246,11 +246,11 @@ mod tests {
     use crate::key::KeyBuilder;
 
     #[test]
-    fn a_value_has_the_same_text_in_every_version() {
+    fn the_text_of_a_value_is_stable_across_versions() {
         fn text(value: impl KeyPart) -> String {
             let mut key = KeyBuilder::new("");
             key.part(&value);
-            key.finish().expect("nothing refuses to be written").wire().to_owned()
+            key.finish().expect("every value can be written").wire().to_owned()
         }
         let far = |scope| SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 7, scope);
         let after = UNIX_EPOCH + Duration::from_secs(5);

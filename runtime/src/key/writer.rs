@@ -1,21 +1,23 @@
-//! The text of values in a key, which no two different values share.
+//! Encodes values as text of a key, such that no two different values of a type
+//! share a text. The order of values and literals is up to the builder.
 //!
 //! # Encoding
 //!
 //! A *leaf* (number, text, bool) is written with every byte other than
-//! `A-Z a-z 0-9 _ . -` as `%XX`. Compound values use the characters a leaf
+//! `A-Z a-z 0-9 _ . -` as `%XX`. Compound values use characters that a leaf
 //! cannot contain: `(a,b)` for tuples, `[a,b]` for sequences, `{k=v}` for maps
-//! and sets in sorted order, with `%` for an element that is empty. `None` is `~`, `Some(x)` is `x`, with one more `~`
-//! where `x` itself begins with one; two values side by side have `&` between
-//! them. Text between two placeholders ends a leaf
-//! in the same way, since the leaf escapes its first punctuation character.
+//! and sets in sorted order, and `%` for an empty element. `None` is `~`.
+//! `Some(x)` is `x`, preceded by another `~` if `x` begins with one. Adjacent
+//! values are separated by `&`. Literal text between two placeholders separates
+//! them in the same way, since a leaf escapes the literal's first punctuation
+//! character.
 
 use std::fmt::{self, Write};
 
-/// An empty element of a group; no escape, since no digits follow.
+/// Stands for an empty element; not an escape, since no digits follow.
 pub(super) const EMPTY: char = '%';
 
-/// The bytes that stand for themselves.
+/// The bytes that are not escaped.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0_u8;
@@ -30,8 +32,8 @@ const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
 /// A value that can be part of a key.
 ///
-/// Derive it for your own types; fields that make no difference can be left
-/// out with `#[key(skip)]`.
+/// Derive it for your own types; `#[key(skip)]` leaves out a field that does not
+/// affect the result.
 ///
 /// ```
 /// use memocached::{KeyPart, memcached};
@@ -55,8 +57,9 @@ const HEX: [u8; 16] = *b"0123456789ABCDEF";
 /// assert_eq!(area(Shape::Square(2)), 4);
 /// ```
 ///
-/// By hand, write everything in which two values can differ, piece by piece;
-/// [`KeyWriter`] keeps the pieces apart.
+/// A hand-written implementation must write everything in which two values can
+/// differ; values with the same text share cache entries. It may do so piece by
+/// piece, since [`KeyWriter`] separates the pieces.
 ///
 /// ```
 /// use memocached::{KeyPart, KeyWriter};
@@ -71,23 +74,27 @@ const HEX: [u8; 16] = *b"0123456789ABCDEF";
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
-    label = "no `KeyPart` for this",
-    note = "`#[derive(memocached::KeyPart)]` on the type, write `<name:display>` or `<name:debug>`, or `skip(name)`",
-    note = "floats have no equality to build a key on: write `<name:bits>`"
+    label = "does not implement `KeyPart`",
+    note = "add `#[derive(memocached::KeyPart)]` to the type, write `<name:display>` or `<name:debug>`, or `skip(name)`",
+    note = "for a float, write `<name:bits>`"
 )]
 pub trait KeyPart {
-    /// Writes the value into the key.
+    /// Writes the value into the key, in one or more pieces.
     fn write(&self, key: &mut KeyWriter);
 }
 
-/// Takes the text of a value for a key; see [`KeyPart`].
+/// Collects the text of values for a key; see [`KeyPart`].
+///
+/// Each method writes one piece and separates it from the one before. Length is
+/// not limited: a key of more than 250 bytes is shortened to a prefix and a hash.
 #[derive(Debug)]
 pub struct KeyWriter {
     pub(super) text: String,
-    /// A byte that leaves of the current value must not contain.
+    /// The byte that leaves of the current value must not contain.
     pub(super) terminator: Option<u8>,
-    /// Whether a piece would touch the one before it.
+    /// Whether the next piece must be separated from the one before it.
     pub(super) adjacent: bool,
+    /// Whether a formatter returned an error, so that there is no key.
     pub(super) failed: bool,
 }
 
@@ -96,18 +103,20 @@ impl KeyWriter {
         KeyWriter { text: String::new(), terminator: None, adjacent: false, failed: false }
     }
 
-    /// A piece of text, with every byte escaped that could mean something.
+    /// Writes text as one piece. Every byte other than `A-Z a-z 0-9 _ . -` is
+    /// escaped.
     pub fn leaf(&mut self, text: &str) {
         self.leaf_bytes(text.as_bytes());
     }
 
-    /// A piece of arbitrary bytes.
+    /// Writes arbitrary bytes as one piece, escaped like text.
     pub fn leaf_bytes(&mut self, bytes: &[u8]) {
         self.piece(|key| key.escaped(bytes));
     }
 
-    /// A piece of text written by a formatter, as `format_args!("{x}")` makes
-    /// it. If the formatter fails, the call is not cached.
+    /// Writes formatted text, such as `format_args!("{x}")`, as one piece.
+    ///
+    /// If the formatter returns an error, the call is not cached.
     pub fn formatted(&mut self, arguments: fmt::Arguments<'_>) {
         struct Leaf<'a>(&'a mut KeyWriter);
         impl Write for Leaf<'_> {
@@ -123,12 +132,13 @@ impl KeyWriter {
         });
     }
 
-    /// Several values as one piece: `(a,b)`.
+    /// Writes several values as one piece, `(a,b)`.
     pub fn group<'a>(&mut self, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
         self.bracketed(["(", ")"], parts);
     }
 
-    /// A variant of an enum as one piece: its name, and its values if any.
+    /// Writes a variant of an enum as one piece: its name, then its values if it
+    /// has any, as in `Name(a,b)`.
     pub fn variant<'a>(&mut self, name: &str, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
         self.leaf(name);
         let mut parts = parts.into_iter().peekable();
@@ -138,12 +148,13 @@ impl KeyWriter {
         }
     }
 
+    /// Writes the elements of a sequence as one piece, `[a,b]`.
     pub(crate) fn sequence<'a>(&mut self, parts: impl IntoIterator<Item = &'a dyn KeyPart>) {
         self.bracketed(["[", "]"], parts);
     }
 
-    /// Entries between braces in the order of their text, since a hash map
-    /// has no order of its own.
+    /// Writes entries as one piece, `{a,b}`, sorted by their text, since the order
+    /// of a hash map is arbitrary.
     pub(crate) fn sorted(&mut self, entries: impl Iterator<Item = impl FnOnce(&mut KeyWriter)>) {
         let mut texts: Vec<String> = entries.map(|write| self.elsewhere(write)).collect();
         texts.sort_unstable();
@@ -154,12 +165,13 @@ impl KeyWriter {
         });
     }
 
-    /// The `=` between a map's key and value.
+    /// Writes the `=` between a map's key and value.
     pub(crate) fn equals(&mut self) {
         self.structure("=");
     }
 
-    /// `~` for nothing; something is itself, and told apart from nothing.
+    /// Writes `~` for `None`, and the value for `Some`, with another `~` where the
+    /// two could be confused.
     pub(crate) fn option<T: KeyPart>(&mut self, value: Option<&T>) {
         self.piece(|key| {
             let start = key.text.len();
@@ -192,13 +204,13 @@ impl KeyWriter {
         });
     }
 
-    /// Text that no leaf can contain.
+    /// Writes text that no leaf can contain.
     pub(super) fn structure(&mut self, text: &str) {
         self.text.push_str(text);
         self.adjacent = false;
     }
 
-    /// A number: a leaf of nothing but digits and a sign.
+    /// Writes a number as one piece; digits and a sign need no escapes.
     pub(crate) fn number(&mut self, digits: &str) {
         match self.terminator {
             Some(b'0'..=b'9' | b'-') => self.leaf(digits),
@@ -206,7 +218,7 @@ impl KeyWriter {
         }
     }
 
-    /// Writes a piece; two of them must not run into one another.
+    /// Writes one piece, separated by `&` from an adjacent one.
     fn piece(&mut self, write: impl FnOnce(&mut Self)) {
         if self.adjacent {
             self.structure("&");
@@ -222,7 +234,7 @@ impl KeyWriter {
         while !rest.is_empty() {
             let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
             let (head, tail) = rest.split_at(plain);
-            // What is plain is ASCII.
+            // Plain bytes are ASCII.
             self.text.push_str(std::str::from_utf8(head).unwrap_or_default());
             rest = match tail.split_first() {
                 None => tail,
@@ -235,6 +247,7 @@ impl KeyWriter {
         }
     }
 
+    /// Writes a value into a text of its own and returns that.
     fn elsewhere(&mut self, write: impl FnOnce(&mut KeyWriter)) -> String {
         let mut other = KeyWriter { terminator: self.terminator, ..KeyWriter::new() };
         write(&mut other);
@@ -246,6 +259,7 @@ impl KeyWriter {
     }
 }
 
+/// Appends a byte as two hexadecimal digits.
 pub(super) fn push_hex(text: &mut String, byte: u8) {
     text.push(char::from(HEX[usize::from(byte >> 4)]));
     text.push(char::from(HEX[usize::from(byte & 15)]));
