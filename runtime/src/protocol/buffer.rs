@@ -1,6 +1,8 @@
-//! Bytes that have been received and not yet read.
+//! The buffer of received bytes that have not been decoded yet.
+//!
+//! It knows neither sockets nor the protocol.
 
-/// A window on a growing piece of memory.
+/// A window of bytes in memory that grows on demand.
 #[derive(Debug)]
 pub(super) struct Buffer {
     memory: Vec<u8>,
@@ -8,9 +10,10 @@ pub(super) struct Buffer {
     end: usize,
 }
 
-/// Buffers larger than this are given back after use.
+/// Buffers larger than this many bytes are freed after use.
 pub(crate) const KEPT: usize = 64 * 1024;
 
+/// In bytes.
 const SMALLEST: usize = 16 * 1024;
 
 impl Buffer {
@@ -18,6 +21,7 @@ impl Buffer {
         Buffer { memory: vec![0; SMALLEST], start: 0, end: 0 }
     }
 
+    /// Returns the bytes to decode.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
@@ -26,8 +30,8 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Room for more. It grows only as bytes arrive, never because of a length
-    /// that somebody claims.
+    /// Returns room for more bytes, which is never empty. The buffer grows as bytes
+    /// arrive, never because a reply claims a length.
     pub(super) fn space(&mut self) -> &mut [u8] {
         let size = self.memory.len();
         if size - self.end < size / 4 {
@@ -41,10 +45,12 @@ impl Buffer {
         &mut self.memory[self.end..]
     }
 
+    /// Records that this many bytes of the room have been filled.
     pub(super) fn filled(&mut self, bytes: usize) {
         self.end += bytes;
     }
 
+    /// Drops this many bytes from the front, which have been decoded.
     pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         if self.is_empty() {
@@ -61,13 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_stream_of_short_pieces_takes_little_memory() {
+    fn a_long_stream_of_short_pieces_needs_little_memory() {
         let mut buffer = Buffer::new();
         for piece in 0..=u8::MAX {
             let space = buffer.space();
             space[..1_000].fill(piece);
             buffer.filled(1_000);
-            // The last piece is never read at once.
+            // Each piece is consumed only after the next one has arrived.
             if piece > 0 {
                 assert!(buffer.bytes()[..1_000].iter().all(|byte| *byte == piece - 1));
                 buffer.consume(1_000);
@@ -78,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_large_reply_took_is_given_back() {
+    fn the_memory_of_a_large_reply_is_freed() {
         let left_by = |length: usize| {
             let mut buffer = Buffer::new();
             while buffer.bytes().len() < length {

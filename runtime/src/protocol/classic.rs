@@ -1,7 +1,8 @@
 //! The classic text protocol: `get`, `set`, `delete` and so on.
 //!
-//! A reply carries no number here: an item's key is compared, and otherwise a
-//! connection must be closed as soon as anything is out of order.
+//! Replies carry no request number. An item's key is compared with the request's,
+//! and anything unexpected is malformed, so that the connection is closed.
+//! Closing it is the connection's task.
 
 use std::ops::Range;
 
@@ -15,9 +16,10 @@ use super::words::say;
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, RENEWED, Reply, Request, Ttl, Write};
 
+/// Appends a request to `out`.
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
-        // There are no leases in this protocol.
+        // This protocol has no leases.
         Request::Lookup { key, .. } | Request::Peek { key } => say!(out, "gets ", key, "\r\n"),
         Request::PeekMany { keys } => {
             say!(out, "gets ", keys.as_str(), "\r\n");
@@ -37,7 +39,7 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Delete { key, guard: Guard::None } => say!(out, "delete ", key, "\r\n"),
-        // Nothing is stale in this protocol.
+        // This protocol has no stale items.
         Request::Invalidate { key, guard: Guard::None, .. } => say!(out, "delete ", key, "\r\n"),
         Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
@@ -63,10 +65,11 @@ fn command(how: Write) -> &'static str {
     }
 }
 
+/// Reads a reply, as far as it has arrived.
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
     if let Some(kind) = refusal(line) {
-        // Without a number, only what says so itself is this request's reply.
+        // Without a number, a refusal is a reply only if its text says so.
         return if is_clean(kind) { Ok(Progress::Done(Err(kind), head)) } else { Err(Malformed(kind)) };
     }
     let done = |reply| Ok(Progress::Done(Ok(reply), head));
@@ -95,7 +98,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
             None => Err(ALIEN),
         },
         (Expect::Servers, line) => servers(line, head, input),
-        // So large or so small a memory cannot be had.
+        // The server rejects this memory limit as too small or too large.
         (Expect::Okay, line) if line.starts_with(b"MEMLIMIT_") => Ok(Progress::Done(Err(ErrorKind::Rejected), head)),
         (Expect::Version, line) => match line.strip_prefix(b"VERSION ") {
             Some(version) => done(Reply::Text(scan::text(version))),
@@ -105,7 +108,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     }
 }
 
-/// `CONFIG cluster <flags> <bytes>`, the list, and `END`.
+/// Reads a list of servers: `CONFIG cluster <flags> <bytes>`, the list, `END`.
 fn servers(line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed> {
     let words: Vec<&[u8]> = scan::words(line).collect();
     let [b"CONFIG", b"cluster", _, size] = words[..] else { return Err(ALIEN) };
@@ -120,7 +123,7 @@ fn servers(line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed
     }
 }
 
-/// `VALUE <key> <flags> <bytes> <cas>`, the value behind it, and `END`.
+/// Reads an item: `VALUE <key> <flags> <bytes> <cas>`, the value, `END`.
 fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed> {
     let Head { key, flags, size, cas } = Head::read(line).ok_or(ALIEN)?;
     let Some((value, length)) = scan::value(&input[head..], size)? else { return Ok(Progress::More) };
@@ -128,10 +131,10 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
         return Err(ALIEN);
     }
     let read = head + length;
-    // One item, and nothing after it.
+    // Exactly one item must come before `END`.
     match scan::line(&input[read..])? {
         None => Ok(Progress::More),
-        // Another client's lease looks like this, whose value is still to come.
+        // This is another client's lease, whose value is yet to be stored.
         Some((b"END", end)) if size == 0 && (flags == 0 || flags == RENEWED) => {
             Ok(Progress::Done(Ok(Reply::Missing(Grant::Free)), read + end))
         }
@@ -143,7 +146,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
     }
 }
 
-/// What stands in front of a value.
+/// The line before a value.
 struct Head<'a> {
     key: &'a [u8],
     flags: u32,
@@ -161,7 +164,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The items of a reply that has not ended yet.
+/// The items of a reply that has not arrived in full.
 #[derive(Debug, Default)]
 pub(super) struct List {
     keys: Vec<u8>,
@@ -169,12 +172,13 @@ pub(super) struct List {
 }
 
 impl List {
+    /// Reserves memory for the items of these keys.
     pub(super) fn reserve(&mut self, keys: &Keys) {
         self.keys.reserve(keys.as_str().len());
         self.list.reserve(keys.len());
     }
 
-    /// Reads items, and the end of the reply, as far as they have come.
+    /// Reads items and the end of the reply, as far as they have arrived.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
         let mut read = 0;
         while let Some((line, head)) = scan::line(&input[read..])? {
@@ -196,7 +200,7 @@ impl List {
         Ok(if read == 0 { Progress::More } else { Progress::Items(read) })
     }
 
-    /// All that have been read.
+    /// Takes the items read so far.
     pub(super) fn take(&mut self) -> Result<Items, Malformed> {
         let keys = String::from_utf8(std::mem::take(&mut self.keys)).map_err(|_| ALIEN)?;
         Ok(Items::new(keys, std::mem::take(&mut self.list)))

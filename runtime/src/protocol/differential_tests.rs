@@ -1,5 +1,5 @@
-//! The same commands by this transport and by `memcache`'s own: the same
-//! answers.
+//! Tests that this transport and that of the `memcache` crate get the same
+//! replies to the same commands.
 
 #[cfg(test)]
 mod tests {
@@ -22,8 +22,8 @@ mod tests {
     const LEASE: u32 = 60;
     const TTL: u32 = 1_000;
 
-    /// A request on one of two keys. What is guarded is so by the number that
-    /// was read last.
+    /// A request for one of two keys. A guarded one is guarded by the CAS unique
+    /// that was read last.
     #[derive(Clone, Debug)]
     enum Step {
         Lookup { refresh: bool },
@@ -38,10 +38,10 @@ mod tests {
 
     fn step() -> impl Strategy<Value = (Step, bool)> {
         let value = prop_oneof![
-            // Not beginning with a digit, behind which memcached could read on
-            // in what was there before.
+            // Not beginning with a digit, after which memcached could read on
+            // into the previous value.
             prop::collection::vec(any::<u8>(), 0..40).prop_map(|tail| [&b"x"[..], &tail].concat()),
-            // Above 2^63, memcached 1.6.18 takes some for negative.
+            // memcached 1.6.18 reads some numbers above 2^63 as negative.
             any::<u32>().prop_map(|number| number.to_string().into_bytes()),
             (0..20_u8).prop_map(|number| number.to_string().into_bytes()),
             Just(Vec::new()),
@@ -63,7 +63,7 @@ mod tests {
             1 => any::<bool>().prop_map(|ends| Step::Touch { ends }),
             4 => (value, 1..=u32::MAX, any::<bool>(), how, any::<bool>()).prop_map(|(mut value, flags, ends, how, guarded)| {
                 if matches!(how, Write::Append | Write::Prepend) {
-                    // Nor may a number grow so large by these.
+                    // These must not grow a number that large either.
                     value.insert(0, b'x');
                 }
                 Step::Store { value, flags, ends, how, guarded: guarded && how == Write::Set }
@@ -74,7 +74,7 @@ mod tests {
         (step, any::<bool>())
     }
 
-    /// Without what has no form in the classic protocol.
+    /// The steps that the classic protocol can express.
     fn classic(steps: &[(Step, bool)]) -> Vec<(Step, bool)> {
         let has_form = |step: &Step| {
             !matches!(step, Step::Lookup { .. } | Step::Invalidate { .. } | Step::Delete { guarded: true })
@@ -86,8 +86,8 @@ mod tests {
         if ends { Ttl::For(Duration::from_secs(TTL.into())) } else { Ttl::Forever }
     }
 
-    /// What `ask` answers to the steps, without numbers and times, which are
-    /// each server's own.
+    /// The replies of `ask` to the steps, without CAS uniques and times, which
+    /// differ between servers.
     fn answers(run: &str, steps: &[(Step, bool)], mut ask: impl FnMut(&Request<'_>) -> Answer) -> Vec<Answer> {
         let names = [true, false].map(|first| format!("{run}:{first}"));
         let mut seen = [0; 2];
@@ -134,7 +134,7 @@ mod tests {
         outcome.map_err(|error| error.kind())
     }
 
-    /// Asks by `memcache`'s own transport.
+    /// Asks through the transport of the `memcache` crate.
     fn ask_oracle(connection: &mut MetaConnection, request: &Request<'_>) -> Answer {
         match connection.execute(&command(request)).and_then(parse_meta_result) {
             Ok(result) => Ok(reply(request, result)),
@@ -159,7 +159,7 @@ mod tests {
             }
             Request::Peek { key } => build_get(key, &get),
             Request::GetAndTouch { key, ttl } => {
-                // In the order of the flags, and it is the new time that is told.
+                // Flags are executed in order, so that the new time is returned.
                 let flags =
                     [format!("T{}", seconds(ttl).unwrap_or_default()), "v".into(), "f".into(), "c".into(), "t".into()];
                 Ok(flags.into_iter().fold(MetaCommand::new(MetaOp::Get, key), MetaCommand::flag))
@@ -179,7 +179,7 @@ mod tests {
                     Write::Prepend => SetMode::Prepend,
                 };
                 if matches!(how, Write::Append | Write::Prepend) {
-                    // Those of what is there stay.
+                    // The existing item keeps its flags and ttl.
                     (set.client_flags, set.ttl) = (None, None);
                 }
                 build_set(key, value, &set)
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn both_transports_get_the_same_answers() {
+    fn both_transports_get_the_same_replies() {
         let server = crate::memcached::Memcached::start();
         let oracle = RefCell::new(MetaConnection::connect(server.address()).expect("a connection"));
         let ask_oracle = |request: &Request<'_>| ask_oracle(&mut oracle.borrow_mut(), request);
@@ -261,7 +261,7 @@ mod tests {
             kind(runtime.block_on(store.ask_async(request.verb(), request, &budget)))
         };
         let without_time = |answer: Answer| match answer {
-            // That protocol does not tell it.
+            // The classic protocol does not return the time left.
             Ok(Reply::Found(item)) => Ok(Reply::Found(Item { seconds_left: None, ..item })),
             answer => answer,
         };

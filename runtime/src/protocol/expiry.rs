@@ -1,16 +1,16 @@
-//! Times as memcached reads them.
+//! Encodes times for memcached. Rounding to whole seconds is up to [`Ttl`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::exchange::Ttl;
 
-/// memcached reads a larger number of seconds as a point in time.
+/// In seconds; memcached reads a larger number as a Unix timestamp.
 pub(super) const LONGEST_RELATIVE_TTL: u64 = 30 * 24 * 3_600;
-/// memcached keeps points in time in 32 bits, with a sign.
+/// A Unix timestamp; memcached stores them as signed 32-bit integers.
 pub(super) const LATEST_EXPIRY: u64 = i32::MAX as u64;
 
-/// A ttl as memcached reads it: 0 for ever, seconds up to 30 days, then a
-/// point in time.
+/// Encodes a ttl for memcached: 0 for forever, seconds up to 30 days, and a Unix
+/// timestamp beyond that.
 pub(super) fn expiry(ttl: Ttl) -> u64 {
     match ttl.seconds() {
         None => 0,
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ttl_over_thirty_days_is_a_point_in_time() {
+    fn a_ttl_over_thirty_days_becomes_a_timestamp() {
         let days = |days: u64| expiry(Ttl::For(Duration::from_secs(days * 86_400)));
         assert_eq!(expiry(Ttl::Forever), 0);
         assert_eq!(days(30), 2_592_000);

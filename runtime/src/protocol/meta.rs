@@ -1,7 +1,7 @@
 //! The meta protocol: `mg`, `ms`, `md`, `ma`.
 //!
-//! What it has no command for (several keys at once, and the node itself) is
-//! said in the classic protocol, on the same connection.
+//! Requests that it has no command for, those for several keys and those about
+//! the node itself, are left to the classic protocol on the same connection.
 
 use memcache::exp::{MetaOp, ReturnCode};
 
@@ -14,6 +14,7 @@ use super::words::say;
 use crate::error::ErrorKind;
 use crate::exchange::{Direction, Grant, Guard, Item, RENEWED, Reply, Request, Token, Ttl, Write};
 
+/// Appends a request to `out`, under a number that its reply will carry.
 pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
     let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
     match *request {
@@ -73,7 +74,7 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
         | Request::FlushAll { .. }
         | Request::MemoryLimit { .. } => {
             let spoken = classic::encode(request, out);
-            debug_assert!(spoken.is_ok(), "the classic protocol has these");
+            debug_assert!(spoken.is_ok(), "the classic protocol can express these requests");
         }
     }
 }
@@ -94,6 +95,7 @@ fn guarded(guard: Guard, out: &mut Vec<u8>) {
     }
 }
 
+/// Reads a reply, as far as it has arrived.
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
     if matches!(ticket.expect, Expect::Counters | Expect::Version | Expect::Servers | Expect::Okay) {
         return classic::decode(ticket, input);
@@ -127,10 +129,11 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     Ok(Progress::Done(answer, head + length))
 }
 
+/// Turns a return code, its flags and its value into a reply of the expected kind.
 fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<Answer, Malformed> {
     let reply = match (expect, code) {
-        // An empty item without flags that somebody has a token for is a lease,
-        // and so is one that is marked as renewed.
+        // An empty item with client flags 0 and a token is a lease, and so is one
+        // that is marked as renewed.
         (Expect::Lease | Expect::Item, ReturnCode::Va)
             if value.is_empty()
                 && (flags.client == Some(RENEWED) || flags.client == Some(0) && flags.token != Token::None) =>
@@ -138,8 +141,8 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
             let renewed = flags.client == Some(RENEWED);
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
                 (Expect::Item, ..) => Grant::Free,
-                // One that was renewed is short-lived, and so looks due to who
-                // asks for early refreshes; it can be won if it was invalidated.
+                // A renewed lease is short-lived, so a lookup with an early
+                // refresh seems to win it; only an invalidated one is really won.
                 (_, Token::Won, cas) if !renewed || flags.stale => Grant::Won(cas),
                 (_, _, cas) => Grant::Lost { cas, renewed },
             })
@@ -161,13 +164,13 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
     Ok(Ok(reply))
 }
 
-/// What the flags of a reply say.
+/// The flags of a reply.
 #[derive(Default)]
 struct Flags {
     number: Option<u32>,
     client: Option<u32>,
     cas: Option<u64>,
-    /// `None`: not told. -1 stands for ever.
+    /// `None` if absent, `Some(None)` for -1, which means forever.
     seconds_left: Option<Option<u64>>,
     stale: bool,
     token: Token,
@@ -178,7 +181,7 @@ impl Flags {
         let mut flags = Flags::default();
         for word in words {
             match word {
-                // What cannot be read does not match.
+                // A number that cannot be parsed must not match.
                 [b'O', digits @ ..] => flags.number = Some(scan::number(digits).unwrap_or(u32::MAX)),
                 [b'f', digits @ ..] => flags.client = scan::number(digits),
                 [b'c', digits @ ..] => flags.cas = scan::number(digits),
@@ -193,7 +196,7 @@ impl Flags {
         flags
     }
 
-    /// The item with this value, if the reply told all that was asked.
+    /// Builds the item with this value, if the reply has all the flags asked for.
     fn item(&self, value: &[u8]) -> Option<Item> {
         Some(Item {
             value: scan::owned(value),

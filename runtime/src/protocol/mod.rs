@@ -1,11 +1,9 @@
-//! Requests to bytes and bytes to replies: memcached's protocols, without a
-//! socket.
+//! memcached's protocols: encodes requests and decodes replies.
 //!
-//! [`Session`] keeps what a connection needs to keep; blocking and async
-//! connections move its bytes. Two dialects are spoken: the *meta* protocol
-//! (1.6.10 and later), where each reply carries its request's number, and the
-//! *classic* text protocol, which everything that calls itself memcached
-//! understands.
+//! This folder does no I/O: blocking and async connections move the bytes of a
+//! [`Session`]. There are two dialects: the *meta* protocol (memcached 1.6.10
+//! and later), where each reply carries its request's number, and the *classic*
+//! text protocol, which every memcached-compatible server understands.
 
 mod buffer;
 mod classic;
@@ -29,17 +27,17 @@ pub(crate) use buffer::KEPT;
 pub(crate) use ticket::{Answer, Dialect, Malformed, Ticket, Unspeakable};
 use ticket::{Expect, Progress, expectation};
 
-/// A key that is read to see whether the classic protocol is understood.
+/// A key that is read to check that the server speaks the classic protocol.
 const HELLO: &str = "memocached:hello";
 
-/// One connection's side of the conversation.
+/// The protocol state of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     dialect: Dialect,
     requests: u32,
     output: Vec<u8>,
     input: Buffer,
-    /// The items of a reply that has not ended yet.
+    /// The items of a reply that has not arrived in full.
     items: classic::List,
     counters: Vec<(String, String)>,
 }
@@ -50,8 +48,7 @@ impl Session {
         Session { dialect, requests: 0, output, input, items: classic::List::default(), counters: Vec::new() }
     }
 
-    /// Appends a request to what is to be sent. Its key and value have been
-    /// checked.
+    /// Appends a request to the output. The caller has checked its key and value.
     pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Unspeakable> {
         self.requests = self.requests.wrapping_add(1);
         if let Request::PeekMany { keys } = request {
@@ -60,9 +57,9 @@ impl Session {
         encode(self.dialect, self.requests, request, &mut self.output)
     }
 
-    /// Writes what must come before any request: user and password, and, if
-    /// this is not known yet, the question whether the server speaks what this
-    /// session does. Each ticket is for a reply, whose mere coming is enough.
+    /// Writes the greeting that precedes any request: the credentials, and a probe
+    /// of the dialect unless that `is_known`. The caller reads a reply for each
+    /// ticket and may ignore its content.
     pub(crate) fn greet(
         &mut self,
         credentials: Option<(&str, &str)>,
@@ -89,34 +86,34 @@ impl Session {
         self.dialect
     }
 
-    /// What is to be sent.
+    /// Returns the bytes to send.
     pub(crate) fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// Takes note that all of it has been sent.
+    /// Records that the whole output has been sent.
     pub(crate) fn sent(&mut self) {
         self.output.clear();
         self.output.shrink_to(KEPT);
     }
 
-    /// Where to put what is received; never empty.
+    /// Returns room for received bytes, which is never empty.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         self.input.space()
     }
 
-    /// Takes note of how much has been received.
+    /// Records that this many bytes have been received.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.input.filled(bytes);
     }
 
-    /// Whether everything received has been read.
+    /// Whether all received bytes have been decoded.
     pub(crate) fn is_drained(&self) -> bool {
         self.input.is_empty()
     }
 
-    /// The reply that the ticket stands for, once all of it is there. Tickets
-    /// are to be asked for in the order in which they were given.
+    /// Returns the reply to the ticket's request once all of it has arrived.
+    /// Tickets must be presented in the order of their requests.
     pub(crate) fn reply(&mut self, ticket: Ticket) -> Result<Option<Answer>, Malformed> {
         while !self.input.is_empty() {
             let input = self.input.bytes();
@@ -153,7 +150,7 @@ impl Session {
         Ok(None)
     }
 
-    /// A reply with the parts that came before its end.
+    /// Completes a reply with the parts that arrived before its end.
     fn whole(&mut self, reply: Reply) -> Result<Reply, Malformed> {
         Ok(match reply {
             Reply::FoundMany(_) => Reply::FoundMany(self.items.take()?),
@@ -163,8 +160,8 @@ impl Session {
     }
 }
 
-/// Appends a request under a number, which differs from those of the requests
-/// before it. Its key and value have been checked.
+/// Appends a request to `out`. The number must differ from those of pending
+/// requests, and the caller has checked key and value.
 pub(crate) fn encode(
     dialect: Dialect,
     number: u32,
@@ -182,7 +179,7 @@ pub(crate) fn encode(
     Ok(Ticket { expect: expectation(request), number, key })
 }
 
-/// Said before a connection is closed.
+/// Sent before a connection is closed.
 pub(crate) const GOODBYE: &[u8] = b"quit\r\n";
 
 #[cfg(test)]
@@ -193,7 +190,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn a_delay_over_thirty_days_is_a_point_in_time_too() {
+    fn a_delay_over_thirty_days_becomes_a_timestamp() {
         let says = |days: u64| {
             let mut session = Session::new(Dialect::Meta);
             session.write(&Request::FlushAll { delay: Duration::from_secs(days * 86_400) }).unwrap();
@@ -204,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_a_refusal_is_not_in_the_next_reply() {
+    fn items_before_a_refusal_are_not_part_of_the_next_reply() {
         let mut session = Session::new(Dialect::Meta);
         let mut keys = crate::exchange::Keys::default();
         keys.push("k");

@@ -1,9 +1,12 @@
-//! Errors in place of replies.
+//! Errors that servers send instead of a reply.
+//!
+//! Closing the connection after one is up to its owner.
 
 use crate::error::ErrorKind;
 
-/// What kind of error a line is, if it is one: `ERROR`, `CLIENT_ERROR …` and
-/// `SERVER_ERROR …`. What it says is not repeated: it could be anything.
+/// Classifies an error line: `ERROR`, `CLIENT_ERROR …` or `SERVER_ERROR …`.
+/// Returns `None` for other lines; the text is never quoted, as it may contain
+/// anything.
 pub(super) fn refusal(line: &[u8]) -> Option<ErrorKind> {
     let says = |what: &[u8]| line.windows(what.len()).any(|window| window == what);
     if line.starts_with(b"SERVER_ERROR") {
@@ -13,15 +16,15 @@ pub(super) fn refusal(line: &[u8]) -> Option<ErrorKind> {
     if client && says(b"non-numeric") {
         return Some(ErrorKind::NotANumber);
     }
-    // In place of an answer, or in answer to user and password.
+    // Instead of any reply, or in reply to the credentials.
     if client && says(b"authenticat") {
         return Some(ErrorKind::Unauthenticated);
     }
     (client || line == b"ERROR").then_some(ErrorKind::Rejected)
 }
 
-/// Whether a server goes on after this refusal as if nothing had been. Of most
-/// `CLIENT_ERROR`s one cannot know what the server took for the next command.
+/// Whether the connection is still usable after this refusal. After most
+/// `CLIENT_ERROR`s it is unknown where the server reads the next command.
 pub(super) fn is_clean(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber)
 }
@@ -31,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_by_its_kind() {
+    fn an_error_line_is_classified_by_its_text() {
         assert_eq!(refusal(b"ERROR"), Some(ErrorKind::Rejected));
         assert_eq!(refusal(b"CLIENT_ERROR bad data chunk"), Some(ErrorKind::Rejected));
         assert_eq!(refusal(b"CLIENT_ERROR unauthenticated"), Some(ErrorKind::Unauthenticated));

@@ -1,17 +1,19 @@
-//! Lines and words of a reply.
+//! Splits replies into lines, words, numbers and values. What they mean is up to
+//! the dialects.
 
 use super::ticket::Malformed;
 use crate::error::ErrorKind;
 
-/// No line of memcached's is longer.
+/// In bytes; memcached sends no longer lines.
 const LONGEST_LINE: usize = 2 * 1024;
-/// No server is set up to hold larger items.
+/// In bytes; no server is configured for larger items.
 const LARGEST_VALUE: usize = 1 << 30;
 
+/// The bytes are not a reply of memcached's to the request.
 pub(super) const ALIEN: Malformed = Malformed(ErrorKind::Protocol);
 
-/// The first line without its end, and the length of both; `None` while it is
-/// incomplete.
+/// Returns the first line without its terminator, and its length with it; `None`
+/// while it is incomplete.
 pub(super) fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
     let within = &input[..input.len().min(LONGEST_LINE)];
     match within.iter().position(|byte| *byte == b'\n') {
@@ -24,7 +26,8 @@ pub(super) fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
     }
 }
 
-/// The value of `size` bytes at the start, with the line's end behind it.
+/// Returns the value of `size` bytes at the start, and its length with the
+/// terminator; `None` while it is incomplete.
 pub(super) fn value(input: &[u8], size: usize) -> Result<Option<(&[u8], usize)>, Malformed> {
     if size > LARGEST_VALUE {
         return Err(ALIEN);
@@ -36,18 +39,18 @@ pub(super) fn value(input: &[u8], size: usize) -> Result<Option<(&[u8], usize)>,
     }
 }
 
-/// The bytes of a value, as the caller keeps them.
+/// Copies the bytes of a value.
 pub(super) fn owned(value: &[u8]) -> Vec<u8> {
-    // In one piece, the copy takes up to ten times as long on some CPUs, if the
-    // lower twelve bits of the two addresses are nearly the same: and memory
-    // that was allocated in turn with the buffer is apt to lie like this.
+    // On some CPUs, a copy in one piece takes up to ten times as long if the two
+    // addresses nearly agree in their lower twelve bits. Memory allocated in
+    // turn with the buffer tends to be aligned like that.
     const PIECE: usize = 2 * 1024;
     let mut bytes = Vec::with_capacity(value.len());
     value.chunks(PIECE).for_each(|piece| bytes.extend_from_slice(piece));
     bytes
 }
 
-/// The words of a line.
+/// Splits a line at its spaces.
 pub(super) fn words(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         while let [b' ', rest @ ..] = line {
@@ -60,7 +63,7 @@ pub(super) fn words(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Digits and nothing else, without overflow.
+/// Parses digits and nothing else; `None` on overflow.
 pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     if digits.is_empty() {
         return None;
@@ -72,6 +75,7 @@ pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     T::try_from(number).ok()
 }
 
+/// Converts bytes to text, replacing invalid UTF-8.
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -81,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_ends_with_both_characters_and_in_time() {
+    fn a_line_ends_with_crlf_and_has_a_limited_length() {
         assert_eq!(line(b"HD\r\nrest"), Ok(Some((&b"HD"[..], 4))));
         assert_eq!(line(b"HD\r"), Ok(None));
         assert_eq!(line(b"HD\n"), Err(ALIEN));
@@ -90,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_as_long_as_it_says() {
+    fn a_value_has_exactly_the_stated_length() {
         assert_eq!(value(b"ab\r\nrest", 2), Ok(Some((&b"ab"[..], 4))));
         assert_eq!(value(b"ab\r", 2), Ok(None));
         assert_eq!(value(b"abc\r\n", 2), Err(ALIEN));
@@ -98,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_digits() {
+    fn a_number_consists_of_digits_only() {
         assert_eq!(number::<u32>(b"007"), Some(7));
         for wrong in ["", "-1", "+1", "1 ", "4294967296", "x"] {
             assert_eq!(number::<u32>(wrong.as_bytes()), None, "{wrong:?}");

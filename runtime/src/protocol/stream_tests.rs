@@ -1,4 +1,5 @@
-//! Replies as they come: in pieces, broken, another's, or no replies at all.
+//! Tests with replies that arrive in pieces, are damaged, belong to another
+//! request, or are not replies at all.
 
 use std::time::Duration;
 
@@ -34,10 +35,11 @@ fn keys() -> Keys {
     keys
 }
 
-/// What the session makes of these pieces, up to the first that is no
-/// reply or not yet one.
+/// The answers that the session decodes from the pieces, up to the first that is
+/// malformed or incomplete.
 fn read(session: &mut Session, requests: &[Request<'_>], pieces: &[&[u8]]) -> Vec<Result<Answer, Malformed>> {
-    let tickets: Vec<_> = requests.iter().map(|request| session.write(request).expect("has a form")).collect();
+    let tickets: Vec<_> =
+        requests.iter().map(|request| session.write(request).expect("the dialect can express it")).collect();
     let mut pieces = pieces.iter().copied();
     let mut replies = Vec::new();
     for ticket in tickets {
@@ -64,8 +66,8 @@ fn read(session: &mut Session, requests: &[Request<'_>], pieces: &[&[u8]]) -> Ve
     replies
 }
 
-/// Whether a line may be the first of a reply to a request, as the
-/// protocol's description has it.
+/// Whether the protocol's specification allows a reply to the request to begin
+/// with this line.
 fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
     let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let begins = |known: &[&str]| words.first().is_some_and(|first| known.contains(first));
@@ -88,8 +90,8 @@ fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
     refuses || if is_meta { in_meta } else { in_classic }
 }
 
-/// Panics if these bytes are read as what they are not, or are read otherwise
-/// when they come in pieces.
+/// Panics if the bytes are decoded as something they are not, or differently when
+/// they arrive in pieces.
 fn check(dialect: Dialect, requests: &[Request<'_>], bytes: &[u8], pieces: &[&[u8]]) {
     let whole = read(&mut Session::new(dialect), requests, &[bytes]);
     assert_eq!(read(&mut Session::new(dialect), requests, pieces), whole);
@@ -104,18 +106,20 @@ fn check(dialect: Dialect, requests: &[Request<'_>], bytes: &[u8], pieces: &[&[u
             Ok(Ok(Reply::FoundMany(items))) => items.iter().map(|(_, item)| item.value.clone()).collect(),
             _ => continue,
         };
-        let stands = |value: &Vec<u8>| value.is_empty() || bytes.windows(value.len()).any(|window| window == value);
-        assert!(items.iter().all(stands), "a value that has not been received");
+        let is_received =
+            |value: &Vec<u8>| value.is_empty() || bytes.windows(value.len()).any(|window| window == value);
+        assert!(items.iter().all(is_received), "a value was not received");
     }
 }
 
-/// Any bytes may come: the first few choose who has asked, and for what.
+/// Checks arbitrary bytes as replies; the first three choose the dialect, the
+/// requests and the size of the pieces.
 pub(crate) fn any_bytes(bytes: &[u8]) {
     let [first, second, piece, replies @ ..] = bytes else { return };
     let dialect = if first & 1 == 0 { Dialect::Meta } else { Dialect::Classic };
     let keys = keys();
     let all = requests(&keys);
-    let asked = [first >> 4, second & 15, second >> 4].map(|place| all[usize::from(place) % all.len()]);
+    let asked = [first >> 4, second & 15, second >> 4].map(|index| all[usize::from(index) % all.len()]);
     let pieces: Vec<&[u8]> = replies.chunks(usize::from(*piece).max(1)).collect();
     check(dialect, &asked, replies, &pieces);
 }
@@ -129,11 +133,11 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::exchange::{Grant, Item, RENEWED};
 
-    fn cut<'a>(bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
-        let mut places: Vec<_> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
-        places.extend([0, bytes.len()]);
-        places.sort_unstable();
-        places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+    fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+        let mut offsets: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        offsets.extend([0, bytes.len()]);
+        offsets.sort_unstable();
+        offsets.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
     }
 
     fn dialect() -> impl Strategy<Value = Dialect> {
@@ -141,7 +145,7 @@ mod tests {
     }
 
     fn item() -> impl Strategy<Value = Item> {
-        // Longer than the buffer at first, now and then.
+        // Sometimes longer than the buffer's initial size.
         let value =
             prop_oneof![prop::collection::vec(any::<u8>(), 1..30), (1..40_000_usize).prop_map(|n| vec![b'\r'; n])];
         (value, any::<u32>(), any::<u64>(), prop::option::of(0..1_000_u64))
@@ -153,8 +157,8 @@ mod tests {
         [head.as_bytes(), value, tail.as_bytes()].concat()
     }
 
-    /// Some reply to a request, as bytes behind its number and as a reply.
-    fn written(dialect: Dialect, place: usize, number: usize, item: &Item, choice: u8) -> (Vec<u8>, Answer) {
+    /// A reply to the request at `index`, as bytes and as the answer they encode.
+    fn written(dialect: Dialect, index: usize, number: usize, item: &Item, choice: u8) -> (Vec<u8>, Answer) {
         let classic = dialect == Dialect::Classic;
         let Item { value, flags, cas, seconds_left, .. } = item;
         let size = value.len();
@@ -163,7 +167,7 @@ mod tests {
             Dialect::Meta => text(format!("{meta} O{number}\r\n"), Ok(reply)),
             Dialect::Classic => text(format!("{word}\r\n"), Ok(reply)),
         };
-        match (place, choice % 4) {
+        match (index, choice % 4) {
             (0..=8 | 13, 0) => text("SERVER_ERROR out of memory\r\n".into(), Err(ErrorKind::Server)),
             (0..=2, 1) => say("EN", "END", Reply::Missing(Grant::Free)),
             (0..=2, _) if classic => {
@@ -247,7 +251,7 @@ mod tests {
         "99999999999999999999",
     ];
 
-    /// Bytes that look like replies now and then.
+    /// Bytes that sometimes look like replies.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             6 => prop::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
@@ -259,28 +263,28 @@ mod tests {
     }
 
     #[test]
-    fn after_most_refusals_a_connection_is_of_no_more_use() {
+    fn a_connection_survives_only_a_few_kinds_of_refusal() {
         let keys = keys();
         for (dialect, request) in [Dialect::Meta, Dialect::Classic]
             .into_iter()
             .flat_map(|dialect| requests(&keys).map(|request| (dialect, request)))
         {
-            let told = |line: &str| read(&mut Session::new(dialect), &[request], &[line.as_bytes()]);
+            let decoded = |line: &str| read(&mut Session::new(dialect), &[request], &[line.as_bytes()]);
             for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
-                assert_eq!(told(line), [Err(Malformed(ErrorKind::Rejected))], "{request:?}");
+                assert_eq!(decoded(line), [Err(Malformed(ErrorKind::Rejected))], "{request:?}");
             }
             for (line, kind) in [
                 ("SERVER_ERROR out of memory\r\n", ErrorKind::Server),
                 ("SERVER_ERROR object too large for cache\r\n", ErrorKind::TooLarge),
                 ("CLIENT_ERROR cannot increment or decrement non-numeric value\r\n", ErrorKind::NotANumber),
             ] {
-                assert_eq!(told(line), [Ok(Err(kind))], "{request:?}");
+                assert_eq!(decoded(line), [Ok(Err(kind))], "{request:?}");
             }
         }
     }
 
     #[test]
-    fn what_nobody_has_asked_for_is_noticed() {
+    fn unrequested_bytes_are_noticed() {
         let mut session = Session::new(Dialect::Meta);
         let version = Ok(Ok(Reply::Text("1.6.18".into())));
         assert_eq!(read(&mut session, &[Request::Version], &[b"VERSION 1.6.18\r\nV"]), [version]);
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sign_of_a_lease_is_no_value() {
+    fn a_lease_is_not_read_as_a_value() {
         let keys = keys();
         let [lookup, peek, get_and_touch, ..] = requests(&keys);
         let meta = |request, line: &str| read(&mut Session::new(Dialect::Meta), &[request], &[line.as_bytes()]);
@@ -297,7 +301,7 @@ mod tests {
         let lost = |renewed| lease(Grant::Lost { cas: 5, renewed });
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 W\r\n\r\n"), lease(Grant::Won(5)));
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(false));
-        // Short-lived as it is, it looks as if it had to be refreshed.
+        // A renewed lease is short-lived, so the server offers it for refresh.
         assert_eq!(meta(lookup, &renewed(" W")), lost(true));
         assert_eq!(meta(lookup, &renewed(" Z")), lost(true));
         assert_eq!(meta(lookup, &renewed("")), lost(true));
@@ -306,7 +310,7 @@ mod tests {
             assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Grant::Free));
             assert_eq!(meta(request, &renewed("")), lease(Grant::Free));
         }
-        // Somebody's empty value.
+        // An empty value that is not a lease.
         let empty = Item { cas: 5, seconds_left: Some(9), ..Item::default() };
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9\r\n\r\n"), [Ok(Ok(Reply::Found(empty)))]);
         for flags in [0, RENEWED] {
@@ -319,21 +323,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn replies_in_pieces_are_the_replies(
+        fn replies_in_pieces_are_decoded_like_whole_ones(
             dialect in dialect(),
             script in prop::collection::vec((0..14_usize, item(), any::<u8>()), 1..12),
-            places in prop::collection::vec(any::<Index>(), 0..40),
+            cuts in prop::collection::vec(any::<Index>(), 0..40),
         ) {
             let keys = keys();
             let all = requests(&keys);
-            let asked: Vec<_> = script.iter().map(|(place, ..)| all[*place]).collect();
+            let asked: Vec<_> = script.iter().map(|(index, ..)| all[*index]).collect();
             let (mut stream, mut expected) = (Vec::new(), Vec::new());
-            for (number, (place, item, choice)) in (1..).zip(&script) {
-                let (bytes, answer) = written(dialect, *place, number, item, *choice);
+            for (number, (index, item, choice)) in (1..).zip(&script) {
+                let (bytes, answer) = written(dialect, *index, number, item, *choice);
                 stream.extend(bytes);
                 expected.push(Ok(answer));
             }
-            for pieces in [cut(&stream, &[]), cut(&stream, &places), stream.chunks(1_500).collect()] {
+            for pieces in [cut(&stream, &[]), cut(&stream, &cuts), stream.chunks(1_500).collect()] {
                 let mut session = Session::new(dialect);
                 prop_assert_eq!(&read(&mut session, &asked, &pieces), &expected);
                 prop_assert!(session.is_drained());
@@ -341,29 +345,29 @@ mod tests {
         }
 
         #[test]
-        fn what_does_not_begin_as_a_reply_is_none(
+        fn bytes_that_do_not_begin_like_a_reply_are_refused(
             dialect in dialect(),
-            place in 0..14_usize,
+            index in 0..14_usize,
             bytes in bytes(),
-            places in prop::collection::vec(any::<Index>(), 0..10),
+            cuts in prop::collection::vec(any::<Index>(), 0..10),
         ) {
             let keys = keys();
-            let request = requests(&keys)[place];
-            check(dialect, &[request], &bytes, &cut(&bytes, &places));
+            let request = requests(&keys)[index];
+            check(dialect, &[request], &bytes, &cut(&bytes, &cuts));
         }
 
         #[test]
         fn a_reply_with_another_number_is_refused(
-            // A list has no number.
-            place in prop::sample::select(&[0_usize, 1, 2, 4, 5, 6, 7, 13][..]),
+            // Replies with several parts carry no number.
+            index in prop::sample::select(&[0_usize, 1, 2, 4, 5, 6, 7, 13][..]),
             item in item(),
-            // Nor has a refusal.
+            // Neither do refusals.
             choice in 1..4_u8,
             number in 2..usize::MAX,
         ) {
             let keys = keys();
-            let (bytes, _) = written(Dialect::Meta, place, number, &item, choice);
-            let replies = read(&mut Session::new(Dialect::Meta), &[requests(&keys)[place]], &[&bytes]);
+            let (bytes, _) = written(Dialect::Meta, index, number, &item, choice);
+            let replies = read(&mut Session::new(Dialect::Meta), &[requests(&keys)[index]], &[&bytes]);
             prop_assert_eq!(replies, [Err(Malformed(ErrorKind::Protocol))]);
         }
     }

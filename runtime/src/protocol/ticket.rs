@@ -1,29 +1,30 @@
-//! What is known of a request that has been written, and what its reply can be.
+//! The ticket that a written request leaves, and the kind of reply it expects.
+//! Decoding that reply is up to the dialects.
 
 use crate::error::ErrorKind;
 use crate::exchange::{Reply, Request};
 
-/// What the server understands.
+/// The protocol spoken with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Meta,
     Classic,
 }
 
-/// What is needed to read the reply to a request that has been written.
+/// The facts needed to decode the reply to a written request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     pub(super) expect: Expect,
-    /// Comes back with the reply, in the dialect that has it.
+    /// The number that the reply carries in the meta protocol.
     pub(super) number: u32,
-    /// Of the key that comes back, in the dialect that has no number.
+    /// The hash of the key that the reply carries in the classic protocol.
     pub(super) key: u64,
 }
 
-/// The kind of reply.
+/// The kind of reply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
-    /// An item, from a caller who wants the lease if there is none.
+    /// An item, or a lease if there is none.
     Lease,
     Item,
     Items,
@@ -39,29 +40,31 @@ pub(super) enum Expect {
     Dialect,
 }
 
-/// A reply, or a refusal after which the connection is as good as before.
+/// A reply, or a refusal after which the connection is still usable.
 pub(crate) type Answer = Result<Reply, ErrorKind>;
 
-/// What was received is no reply to what was asked. The connection is of no
-/// more use.
+/// The received bytes are not a reply to the request, so the connection is no
+/// longer usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) ErrorKind);
 
-/// What a dialect makes of the bytes so far.
+/// The progress of decoding the bytes received so far.
 pub(super) enum Progress {
-    /// It takes more of them.
+    /// The reply is incomplete.
     More,
-    /// These are the first of several parts, which have been read.
+    /// Items have been read from this many bytes; the reply goes on.
     Items(usize),
+    /// A counter, its value, and the bytes they took; the reply goes on.
     Counter(String, String, usize),
-    /// This is the whole of it, in so many bytes.
+    /// The answer, and the bytes that it took.
     Done(Answer, usize),
 }
 
-/// This request cannot be said in the dialect.
+/// The dialect cannot express the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unspeakable;
 
+/// Returns the kind of reply that a request expects.
 pub(super) fn expectation(request: &Request<'_>) -> Expect {
     match request {
         Request::Lookup { .. } => Expect::Lease,

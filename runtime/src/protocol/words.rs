@@ -1,7 +1,10 @@
-//! Requests out of words: text, bytes and numbers, one behind the other.
+//! Assembles requests from words: text, bytes and numbers.
+//!
+//! Which words make up a request is up to the dialects.
 
-/// Something that can be part of a request.
+/// A part of a request.
 pub(super) trait Word {
+    /// Appends the word to `out`.
     fn put(self, out: &mut Vec<u8>);
 }
 
@@ -17,7 +20,7 @@ impl Word for &str {
     }
 }
 
-/// `write!` takes several times as long.
+/// Written by hand, since `write!` takes several times as long.
 impl Word for u64 {
     fn put(mut self, out: &mut Vec<u8>) {
         let mut digits = [b'0'; 20];
@@ -44,7 +47,7 @@ impl Word for usize {
     }
 }
 
-/// Puts words behind what is there.
+/// Appends words to the output.
 macro_rules! say {
     ($out:expr, $($word:expr),+) => {{
         $($crate::protocol::words::Word::put($word, $out);)+
@@ -56,7 +59,7 @@ pub(super) use say;
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_number_is_written_in_all_its_digits() {
+    fn a_number_is_written_with_all_its_digits() {
         for number in [0, 7, 10, 99, 100, 4_294_967_296, u64::MAX] {
             let mut out = b"x".to_vec();
             say!(&mut out, number, " ");
