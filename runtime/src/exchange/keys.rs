@@ -1,10 +1,12 @@
-//! Several keys of one request, and the items of its reply.
+//! The keys of a request for several items, and the items of its reply.
+//!
+//! How keys are grouped by node is up to the cluster.
 
 use std::ops::Range;
 
 use super::Item;
 
-/// Several keys, as a request for all of them has them: with spaces between.
+/// Keys separated by spaces, as a request for all of them contains them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     text: String,
@@ -12,13 +14,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// With room for so many of usual length.
+    /// An empty list with room for this many keys of usual length.
     pub(crate) fn with_capacity(keys: usize) -> Self {
         Keys { text: String::with_capacity(keys * 24), len: 0 }
     }
 
-    /// Puts a key behind the others. It has been checked, and so has no space
-    /// in it.
+    /// Appends a key. The caller has checked it, so it contains no space.
     pub(crate) fn push(&mut self, key: &str) {
         if self.len > 0 {
             self.text.push(' ');
@@ -35,7 +36,7 @@ impl Keys {
         self.text.split_ascii_whitespace()
     }
 
-    /// Whether these are some of them, in the same order.
+    /// Whether `some` is a subsequence of the keys, in the same order.
     pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
         let mut rest = self.text.as_str();
         some.all(|key| {
@@ -54,14 +55,14 @@ impl Keys {
         })
     }
 
-    /// All of them, with spaces between.
+    /// Returns all keys, separated by spaces.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Some of the items that were asked for, in that order. Their keys are in one
-/// piece: there may be many.
+/// The items found of those requested, in the same order. Their keys share one
+/// string, since there may be many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Items {
     keys: String,
@@ -69,7 +70,7 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// Each with the place of its key.
+    /// Builds the list from the joined keys and, for each item, the range of its key.
     pub(crate) fn new(keys: String, list: Vec<(Range<usize>, Item)>) -> Self {
         Items { keys, list }
     }
@@ -79,15 +80,15 @@ impl Items {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Item)> {
-        self.list.iter().map(|(place, item)| (&self.keys[place.clone()], item))
+        self.list.iter().map(|(range, item)| (&self.keys[range.clone()], item))
     }
 
     pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&str, &Item) -> bool) {
-        self.list.retain(|(place, item)| wanted(&self.keys[place.clone()], item));
+        self.list.retain(|(range, item)| wanted(&self.keys[range.clone()], item));
     }
 
     pub(crate) fn for_each(self, mut take: impl FnMut(&str, Item)) {
-        self.list.into_iter().for_each(|(place, item)| take(&self.keys[place], item));
+        self.list.into_iter().for_each(|(range, item)| take(&self.keys[range], item));
     }
 }
 

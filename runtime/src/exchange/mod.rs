@@ -1,7 +1,7 @@
-//! What is asked of a store and what it answers, whichever store it is.
+//! The requests to a store and its replies.
 //!
-//! memcached behind a socket and the embedded store take the same requests and
-//! give the same replies; how either does it is theirs.
+//! memcached and the embedded store accept the same requests and give the same
+//! replies. How they execute them is not described here.
 
 mod keys;
 mod ttl;
@@ -15,51 +15,50 @@ pub use ttl::Ttl;
 /// One request to one node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request<'a> {
-    /// Read; on a miss, one caller is told that it won and may store. So is
-    /// one caller about an item that is stale, or that has less than `refresh`
-    /// left.
+    /// Reads an item. On a miss, one caller wins a lease and may store. One caller
+    /// also wins an item that is stale or expires in less than `refresh`.
     Lookup { key: &'a str, lease: Duration, refresh: Duration },
-    /// Read, and nothing else.
+    /// Reads an item, without winning anything.
     Peek { key: &'a str },
-    /// Read several at once.
+    /// Reads several items at once.
     PeekMany { keys: &'a Keys },
-    /// Read, and have it kept for this long from now on.
+    /// Reads an item and resets its ttl.
     GetAndTouch { key: &'a str, ttl: Ttl },
-    /// Write, if the way of writing and the guard allow. The flags tell readers
-    /// what the bytes are.
+    /// Writes an item, if the kind of write and the guard allow. The client flags
+    /// tell readers the format of the bytes.
     Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, how: Write, guard: Guard },
-    /// Remove, if the guard allows.
+    /// Removes an item, if the guard allows.
     Delete { key: &'a str, guard: Guard },
-    /// Mark as stale, if the guard allows: the next caller wins it, and who has
-    /// won it before may store no more. Kept for this long from now on, or as
-    /// long as it was to be.
+    /// Marks an item as stale, if the guard allows: the next caller wins it, and a
+    /// previous winner may no longer store. Resets the ttl if there is one.
     Invalidate { key: &'a str, guard: Guard, ttl: Option<Duration> },
-    /// Count a decimal number up, or down as far as zero.
+    /// Adds to a decimal number, or subtracts from it, down to zero.
     Count { key: &'a str, by: u64, direction: Direction },
-    /// Have it kept for this long from now on.
+    /// Resets an item's ttl.
     Touch { key: &'a str, ttl: Ttl },
-    /// The node's counters: of a group such as `items`, or the general ones.
+    /// Reads the node's statistics: those of a group such as `items`, or the general
+    /// ones if the group is empty.
     Stats { group: &'a str },
-    /// The node's version.
+    /// Reads the node's version.
     Version,
-    /// The servers of the node's cluster, from where that can be asked.
+    /// Reads the servers of the node's cluster, from services that publish them.
     Servers,
-    /// Forget everything, this much later.
+    /// Removes all items after a delay.
     FlushAll { delay: Duration },
-    /// Have the node use this much memory.
+    /// Sets the node's memory limit.
     MemoryLimit { mebibytes: u64 },
 }
 
-/// What one node is to be asked at once.
+/// The requests that one node gets at once.
 #[derive(Debug)]
 pub(crate) struct Errand<'a> {
-    /// Its place in the list of nodes.
+    /// The node's index in the list of nodes.
     pub(crate) node: usize,
     pub(crate) requests: Vec<Request<'a>>,
 }
 
 impl Errand<'_> {
-    /// Whether sending it may have to wait for the node to read.
+    /// Whether sending the requests may block until the node reads some of them.
     pub(crate) fn is_long(&self) -> bool {
         const SURE_TO_FIT: usize = 16 * 1024;
         let length = |request: &Request<'_>| match *request {
@@ -71,92 +70,93 @@ impl Errand<'_> {
     }
 }
 
-/// What a write does with what is there.
+/// The effect of a write on an existing item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    /// Takes its place, if there is something.
+    /// Writes whether or not there is an item.
     Set,
-    /// Leaves it, and writes only if there is nothing.
+    /// Writes only if there is no item.
     Add,
-    /// Takes its place, and writes only if there is something.
+    /// Writes only if there is an item.
     Replace,
-    /// Goes behind it; flags and ttl stay.
+    /// Appends to the item, which keeps its flags and ttl.
     Append,
-    /// Goes in front of it; flags and ttl stay.
+    /// Prepends to the item, which keeps its flags and ttl.
     Prepend,
 }
 
+/// The direction of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Up,
     Down,
 }
 
-/// The state an item must be in for a write to happen.
+/// The condition on an item for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
-    /// Any.
+    /// No condition.
     None,
-    /// The one with this number (memcached's *CAS unique*): nothing has
-    /// written or deleted it since the number was read.
+    /// The item still has this number (memcached's *CAS unique*): it has been
+    /// neither written nor deleted since the number was read.
     Unchanged(u64),
 }
 
-/// A store's answer.
+/// A store's reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// There is a value.
+    /// The item.
     Found(Item),
-    /// These keys of several have values.
+    /// The items found of several keys.
     FoundMany(Items),
-    /// No value; and who may store one.
+    /// There is no item; the grant tells whether this caller may store one.
     Missing(Grant),
-    /// Done.
+    /// The request was carried out.
     Done,
-    /// Not written: for the way of writing, there is something or nothing.
+    /// The kind of write did not allow it: `add` found an item, or another none.
     NotStored,
     /// The guard did not allow it: the item has changed.
     Changed,
-    /// There was nothing to work on.
+    /// The request needs an item, and there is none.
     Absent,
-    /// What has been counted to.
+    /// The number after counting.
     Number(u64),
     /// A version, or a list of servers.
     Text(String),
-    /// Counters by name.
+    /// Statistics by name.
     Counters(Vec<(String, String)>),
 }
 
-/// Who may store after a miss.
+/// The caller that may store after a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// This caller, under this number.
+    /// This caller, whose lease has this number.
     Won(u64),
-    /// Another caller, under this number, who may have renewed its lease.
+    /// Another caller, whose lease has this number and may have been renewed.
     Lost { cas: u64, renewed: bool },
-    /// Whoever likes to: none was asked for, or the server knows no leases.
+    /// Any caller: no lease was requested, or the server does not support leases.
     Free,
 }
 
-/// A value as it is stored.
+/// A stored value with its metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) value: Vec<u8>,
-    /// What the writer said the bytes are.
+    /// The client flags, by which the writer tells the format of the bytes.
     pub(crate) flags: u32,
-    /// The number to write under, if nothing has been written since.
+    /// The number for [`Guard::Unchanged`].
     pub(crate) cas: u64,
-    /// Time left in whole seconds; none: for ever, or it was not told.
+    /// The time to live in whole seconds; `None` if unlimited or unknown.
     pub(crate) seconds_left: Option<u64>,
-    /// It has been marked as stale.
+    /// Whether the item has been marked as stale.
     pub(crate) stale: bool,
     pub(crate) token: Token,
 }
 
-/// Who is to write an item anew.
+/// The caller that is to refresh an item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// Nobody: it is fresh, or the server knows no such thing.
+    /// No caller: the item is fresh, or the server has no such tokens.
     #[default]
     None,
     /// This caller.
@@ -165,10 +165,10 @@ pub(crate) enum Token {
     Lost,
 }
 
-/// A reply, or why there is none.
+/// A reply, or the reason why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
-/// The item of a reply, if there is one.
+/// Extracts the item of a reply, if there is one.
 pub(crate) fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
     match outcome? {
         Reply::Found(item) => Ok(Some(item)),
@@ -178,7 +178,7 @@ pub(crate) fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
 
 macro_rules! verbs {
     ($($verb:ident $name:literal,)*) => {
-        /// The verbs of the client, as they are told in spans and metrics.
+        /// The client's verbs, as spans and metrics name them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Verb {
             $($verb,)*
@@ -224,7 +224,7 @@ verbs! {
 }
 
 impl<'a> Request<'a> {
-    /// The key whose node is asked; requests about a node itself have none.
+    /// Returns the key that selects the node, for requests of a single key.
     pub(crate) fn key(&self) -> Option<&'a str> {
         match *self {
             Request::Lookup { key, .. }
@@ -244,13 +244,13 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// All keys that are asked about.
+    /// Returns all keys of the request.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
         let listed = if let Request::PeekMany { keys } = *self { Some(keys.iter()) } else { None };
         self.key().into_iter().chain(listed.into_iter().flatten())
     }
 
-    /// The verb that stands for it, where the caller has no other.
+    /// Returns the verb that names the request where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {
             Request::Lookup { .. } | Request::Peek { .. } => Verb::Get,
@@ -272,7 +272,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether it only reads, so that it may be asked again if the reply got
+    /// Whether the request only reads, so that it can be repeated if the reply is
     /// lost.
     pub(crate) fn only_reads(&self) -> bool {
         matches!(
@@ -286,20 +286,20 @@ impl<'a> Request<'a> {
         )
     }
 
-    /// Whether a reply of the right kind could be this request's: servers keep
-    /// the order of keys, and leave out what they do not have.
+    /// Whether a reply of the right kind can belong to this request: servers keep
+    /// the order of the keys and leave out those they do not have.
     pub(crate) fn is_answered_by(&self, reply: &Reply) -> bool {
         let (Request::PeekMany { keys }, Reply::FoundMany(items)) = (self, reply) else { return true };
         keys.include(items.iter().map(|(key, _)| key))
     }
 
-    /// Refuses what no server takes before anything is sent: a bad key could
-    /// be read as commands, and memcached deletes the old item when it refuses
-    /// a new one for its size.
+    /// Checks the request before anything is sent: an invalid key could be read as
+    /// commands, and memcached deletes the old item when it refuses a new one for
+    /// its size.
     ///
     /// # Errors
     ///
-    /// If a key is none, or an item is too large.
+    /// If the key is invalid or the item is too large.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.key().map_or(Ok(()), check_key)?;
         match self {
@@ -309,45 +309,45 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Accepts the size of a key and its value, in bytes.
+/// Checks the size of a key and its value together, in bytes.
 ///
 /// # Errors
 ///
-/// If memcached does not take as much.
+/// If it exceeds memcached's default limit.
 pub(crate) fn check_size(bytes: usize) -> Result<(), Error> {
     if bytes <= MAX_ITEM {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::TooLarge, format!("the item has {bytes} bytes; memcached takes {MAX_ITEM}")))
+    Err(Error::new(ErrorKind::TooLarge, format!("the item has {bytes} bytes; memcached accepts at most {MAX_ITEM}")))
 }
 
-/// Accepts what memcached takes for a key.
+/// Checks that memcached accepts the key.
 ///
 /// # Errors
 ///
-/// If it is anything else; the error does not quote it.
+/// If it does not; the error does not quote the key.
 pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     let wrong = match key.len() {
         0 => "it is empty".to_owned(),
-        length if length > MAX_KEY => format!("it has {length} bytes; memcached takes {MAX_KEY}"),
+        length if length > MAX_KEY => format!("it has {length} bytes; memcached accepts at most {MAX_KEY}"),
         _ => match key.bytes().position(|byte| !byte.is_ascii_graphic()) {
-            Some(place) => format!("byte {place} is a space or no printable ASCII character"),
+            Some(index) => format!("byte {index} is a space or not a printable ASCII character"),
             None => return Ok(()),
         },
     };
     Err(Error::new(ErrorKind::Key, format!("the key cannot be used: {wrong}")))
 }
 
-/// What an empty item is marked with that stands for a lease which its holder
-/// has renewed: written under the lease's own number, it cannot be lost in
-/// between.
+/// The client flags of an empty item that represents a lease renewed by its
+/// holder. It replaces the lease under the guard of the lease's number, so that
+/// the lease cannot be lost in between.
 pub(crate) const RENEWED: u32 = 0x6D63_0100;
 
-/// memcached's limit for a key, in bytes.
+/// memcached's limit on the length of a key, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
 
-/// Key and value of the largest item memcached takes by default (1 MiB less
-/// its own header and some room for different builds).
+/// The largest key and value together that memcached accepts by default, in
+/// bytes: 1 MiB less its item header and some margin for different builds.
 const MAX_ITEM: usize = 1024 * 1024 - 512;
 
 #[cfg(test)]
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_other_keys_is_no_part_of_a_list() {
+    fn only_a_subsequence_of_the_keys_is_included() {
         let mut keys = Keys::default();
         ["a", "ab", "b", "c", "c"].iter().for_each(|key| keys.push(key));
         let include = |some: &[&str]| keys.include(some.iter().copied());

@@ -1,15 +1,18 @@
-//! How long an item is kept.
+//! The time for which an item is kept. Its encoding for memcached is in the
+//! protocol.
 
 use std::time::Duration;
 
-/// How long an item is kept.
+/// The time to live of an item.
+///
+/// Its resolution is a second. A [`Duration`] converts into [`Ttl::For`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ttl {
-    /// Until it is evicted or deleted.
+    /// Keeps the item until it is evicted or deleted.
     Forever,
-    /// This long, rounded up to whole seconds; at least one, and at most until
-    /// the year 2038.
+    /// Keeps the item for this long, rounded up to whole seconds: at least one
+    /// second, and at most until 19 January 2038.
     For(Duration),
 }
 
@@ -20,7 +23,7 @@ impl From<Duration> for Ttl {
 }
 
 impl Ttl {
-    /// Whole seconds, at least one; `None` for ever.
+    /// Returns whole seconds, at least one; `None` for [`Ttl::Forever`].
     pub(crate) fn seconds(self) -> Option<u64> {
         match self {
             Ttl::Forever => None,
