@@ -1,17 +1,17 @@
-//! The time, which tests can set.
+//! A clock that tests can advance by hand. It wakes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A moment to within some milliseconds.
+/// A point in time with a resolution of a few milliseconds.
 pub(crate) use coarsetime::Instant as Tick;
 
-/// A monotonic clock: the system's, or one that moves only when told to.
+/// A monotonic clock: the system's, or a manual one.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     start: Instant,
-    /// Milliseconds a manual clock has been advanced by.
+    /// How far a manual clock has been advanced, in milliseconds.
     manual: Option<Arc<AtomicU64>>,
 }
 
@@ -25,7 +25,7 @@ impl Clock {
         Clock { start: Instant::now(), manual: Some(Arc::default()) }
     }
 
-    /// Whether it moves only when told to.
+    /// Whether this is a manual clock, which moves only when advanced.
     pub(crate) fn is_set(&self) -> bool {
         self.manual.is_some()
     }
@@ -37,8 +37,8 @@ impl Clock {
         }
     }
 
-    /// The time as of the last tick of the system's timer, a few milliseconds
-    /// ago: it is read in a fifth of the time.
+    /// Returns the time of the last tick of the system's timer, a few milliseconds
+    /// ago. Reading it takes a fifth of the time of [`Clock::now`].
     pub(crate) fn tick(&self) -> Tick {
         match &self.manual {
             None => Tick::now_without_cache_update(),
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_keep_up_with_the_time() {
+    fn ticks_advance_with_the_time() {
         const RESOLUTION: Duration = Duration::from_millis(20);
         let clock = Clock::system();
         let (outer, from) = (clock.now(), clock.tick());
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn both_are_moved_by_hand() {
+    fn a_manual_clock_advances_instants_and_ticks() {
         let clock = Clock::manual();
         let (now, tick) = (clock.now(), clock.tick());
         clock.advance(Duration::from_millis(1_500));

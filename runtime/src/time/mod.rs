@@ -1,4 +1,5 @@
-//! The time: what it is, how much of it a call may spend, and who is woken when.
+//! The clock, the time budget of a call, and timers. Settings of durations are
+//! read elsewhere.
 
 pub(crate) mod budget;
 pub(crate) mod clock;

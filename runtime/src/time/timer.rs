@@ -1,7 +1,7 @@
-//! Wakes tasks at their time, whichever runtime they run on and whether or not
-//! it has timers.
+//! A timer for tasks, independent of their runtime and its timers.
 //!
-//! One thread for the process, which only calls what is to be woken.
+//! One thread serves the process. It only calls the callbacks: they must be
+//! short and must not block.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// Calls `ring` once it is `at`; at once where no thread can be had for it.
+/// Calls `ring` at the time `at`, or immediately if the timer's thread could not be
+/// started.
 pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
     let clock = alarm_clock();
     if !clock.runs {
@@ -22,7 +23,7 @@ pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
     clock.changed.notify_one();
 }
 
-/// Completes this much later.
+/// Completes after the pause.
 pub(crate) async fn sleep(pause: Duration) {
     let state: Arc<Mutex<(bool, Option<Waker>)>> = Arc::default();
     let rung = Arc::clone(&state);
@@ -44,9 +45,11 @@ pub(crate) async fn sleep(pause: Duration) {
     .await;
 }
 
+/// The pending alarms of the process.
 struct AlarmClock {
     alarms: Mutex<BinaryHeap<Reverse<Alarm>>>,
     changed: Condvar,
+    /// Whether the thread could be started.
     runs: bool,
 }
 
@@ -59,7 +62,7 @@ fn alarm_clock() -> &'static AlarmClock {
     static CLOCK: OnceLock<AlarmClock> = OnceLock::new();
     CLOCK.get_or_init(|| {
         let thread = std::thread::Builder::new().name("memocached-alarm".into());
-        // It waits here until the clock is there.
+        // The thread waits here until the clock has been initialized.
         let runs = thread.spawn(|| run(alarm_clock())).is_ok();
         AlarmClock { alarms: Mutex::default(), changed: Condvar::new(), runs }
     })
