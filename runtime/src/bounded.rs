@@ -1,5 +1,6 @@
-//! A map bounded by bytes: what has been asked for least is dropped first
-//! (by `quick_cache`'s S3-FIFO).
+//! A concurrent map bounded by bytes, which evicts rarely used items first.
+//!
+//! The policy is the S3-FIFO of `quick_cache`. Expiry is up to the values.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -7,23 +8,23 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// A value that knows its size.
+/// A value with a known size.
 pub(crate) trait Weighed: Clone {
-    /// In bytes.
+    /// Returns the size in bytes.
     fn weight(&self) -> usize;
 }
 
-/// The map.
+/// A map from keys to values whose total weight is bounded.
 #[derive(Debug)]
 pub(crate) struct Bounded<V: Weighed> {
     items: Cache<Box<str>, V, Size, Hashing>,
 }
 
-/// What an item costs beside its key and value, in bytes: measured with small
-/// ones, allocations and the map's tables included.
+/// The memory of an item besides its key and value, in bytes: measured with small
+/// items, including allocations and the map's tables.
 const ITEM_OVERHEAD: usize = 300;
-/// Twice what the largest item weighs, since a shard keeps a part of its room
-/// for items that have been asked for again.
+/// Twice the weight of the largest item, in bytes, since a shard reserves part of
+/// its capacity for items that have been used again.
 const LARGEST: u64 = 2 << 20;
 const MOST_SHARDS: usize = 64;
 
@@ -37,9 +38,9 @@ impl<V: Weighed> Weighter<Box<str>, V> for Size {
 }
 
 impl<V: Weighed> Bounded<V> {
-    /// A map of items that weigh about `capacity` bytes in all.
+    /// Creates a map for items that weigh about `capacity` bytes in total.
     pub(crate) fn new(capacity: u64) -> Self {
-        // Each shard holds its part only, and must hold the largest item.
+        // A shard has only its part of the capacity, which must fit the largest item.
         let shards = usize::try_from(capacity / LARGEST).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
         let options = OptionsBuilder::new()
             .shards(1 << shards.ilog2())
@@ -70,18 +71,18 @@ impl<V: Weighed> Bounded<V> {
         self.items.len()
     }
 
-    /// In bytes.
+    /// Returns the total weight in bytes.
     pub(crate) fn weight(&self) -> u64 {
         self.items.weight()
     }
 
-    /// In bytes.
+    /// Returns the capacity in bytes.
     pub(crate) fn capacity(&self) -> u64 {
         self.items.capacity()
     }
 }
 
-/// XXH3 under a secret seed, so that nobody can choose keys that collide.
+/// XXH3 with a secret seed, so that an attacker cannot choose colliding keys.
 #[derive(Clone, Debug)]
 struct Hashing {
     seed: u64,
@@ -101,7 +102,7 @@ impl BuildHasher for Hashing {
     }
 }
 
-/// Hashes one text at once, which is twice as fast as piece by piece.
+/// Hashes a single text in one go, which is twice as fast as piece by piece.
 #[derive(Debug)]
 struct OfText(u64);
 
@@ -110,7 +111,7 @@ impl Hasher for OfText {
         self.0 = xxh3_64_with_seed(bytes, self.0);
     }
 
-    /// What ends a text among others; here is one only.
+    /// Ignores the byte that separates texts, since there is only one.
     fn write_u8(&mut self, _: u8) {}
 
     fn finish(&self) -> u64 {

@@ -1,14 +1,17 @@
-//! The known name closest to a misspelt one. The crate of macros has its twin:
-//! it can export nothing else than macros.
+//! Finds the known name closest to a misspelt one. The wording of suggestions is
+//! up to the caller.
+//!
+//! The macro crate has a copy, since it can export nothing but macros.
 
-/// The candidate at most two edits (three for long names) away, if any.
+/// Returns the closest candidate at most two edits away, or three for names longer
+/// than six bytes.
 pub(crate) fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let limit = if name.len() > 6 { 3 } else { 2 };
     let scored = candidates.iter().map(|candidate| (distance(name, candidate), *candidate));
     scored.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, one row at a time.
+/// Computes the Levenshtein distance, one row at a time.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {
@@ -28,7 +31,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn a_slip_of_the_finger_finds_its_name() {
+    fn a_typo_finds_the_intended_name() {
         let names = ["key", "skip", "ttl", "version"];
         assert_eq!(nearest("tll", &names), Some("ttl"));
         assert_eq!(nearest("versoin", &names), Some("version"));

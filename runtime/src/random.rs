@@ -1,4 +1,5 @@
-//! Random fractions drawn from the time, so that they repeat under a manual clock.
+//! Random fractions derived from the time, so that they repeat under a manual
+//! clock. They are unfit for secrets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -7,13 +8,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::time::clock::Clock;
 
-/// A source of fractions for one cache.
+/// A source of random fractions for one cache.
 #[derive(Debug)]
 pub(crate) struct Random {
     clock: Clock,
     begun: Instant,
     draws: AtomicU64,
-    /// Secret and different in each process, unless the clock is set.
+    /// Secret and different in each process, unless the clock is manual.
     seed: u64,
 }
 
@@ -24,8 +25,8 @@ impl Random {
         Random { begun: clock.now(), clock, draws: AtomicU64::new(0), seed }
     }
 
-    /// A fraction above 0, up to 1, all of them equally likely.
-    #[allow(clippy::cast_precision_loss, reason = "of 53 bits, none is lost")]
+    /// Draws a fraction, uniformly distributed over (0, 1].
+    #[allow(clippy::cast_precision_loss, reason = "53 bits convert without loss")]
     pub(crate) fn draw(&self, key: &str) -> f64 {
         let nanos = self.clock.now().saturating_duration_since(self.begun).as_nanos() as u64;
         let draw = self.draws.fetch_add(1, Ordering::Relaxed);
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn draws_are_even_and_repeated_under_a_set_clock() {
+    fn draws_are_uniform_and_repeat_under_a_manual_clock() {
         let draws = |random: &Random| (0..10_000).map(|_| random.draw("k")).collect::<Vec<_>>();
         let first = draws(&Random::new(Clock::manual()));
         assert_eq!(first, draws(&Random::new(Clock::manual())));
