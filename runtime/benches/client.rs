@@ -1,11 +1,11 @@
-//! What the client and memoized functions cost, beside a bare socket loop and
-//! other clients, on a real memcached that this starts itself.
+//! Measures the client and memoized functions against a bare socket loop and
+//! other clients, on a memcached that the benchmark starts itself.
 //!
 //! `cargo bench -p memocached --bench client` takes about a minute and a half;
-//! words behind ` -- ` choose rows by name. With ` -- calls` it counts system
-//! calls instead, with the help of `strace`.
+//! words after ` -- ` select rows by name. With ` -- calls` it counts system
+//! calls instead, using `strace`.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say so")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot continue should panic")]
 
 #[path = "client/blocking.rs"]
 mod blocking;
@@ -27,7 +27,7 @@ mod tasks;
 #[path = "client/timing.rs"]
 mod timing;
 
-use blocking::{Blocking, Who};
+use blocking::{Blocking, Contender};
 use cores::Cores;
 use memcached::Memcached;
 
@@ -35,10 +35,14 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["calls"] => calls::count(&Memcached::start().address()),
-        ["gets", who, address, times] => blocking::gets(who.parse().unwrap(), address, times.parse().unwrap()),
-        ["near", who, times] => near::calls(who.parse().unwrap(), times.parse().unwrap()),
-        ["task", who, address, times] => tasks::gets(who, address, times.parse().unwrap()),
-        ["lists", who, address, times] => blocking::lists(who.parse().unwrap(), address, times.parse().unwrap()),
+        ["gets", contender, address, times] => {
+            blocking::gets(contender.parse().unwrap(), address, times.parse().unwrap())
+        }
+        ["near", contender, times] => near::calls(contender.parse().unwrap(), times.parse().unwrap()),
+        ["task", contender, address, times] => tasks::gets(contender, address, times.parse().unwrap()),
+        ["lists", contender, address, times] => {
+            blocking::lists(contender.parse().unwrap(), address, times.parse().unwrap())
+        }
         _ => compare(&words),
     }
 }
@@ -64,9 +68,9 @@ fn compare(wanted: &[String]) {
     }
 }
 
-/// Stores a hundred values of each size; the keys by size.
+/// Stores a hundred values of each size and returns their keys.
 fn fill(address: &str) -> Keys {
-    let mut set = Blocking::new(address).setter(Who::Raw);
+    let mut set = Blocking::new(address).setter(Contender::Raw);
     let mut keys = |size: usize| {
         let keys: Vec<String> = (0..100).map(|number| format!("bench:{size}:{number}")).collect();
         keys.iter().for_each(|key| set(key, &vec![b'x'; size]));
@@ -75,7 +79,7 @@ fn fill(address: &str) -> Keys {
     Keys { small: keys(100), middle: keys(1024), large: keys(16 * 1024) }
 }
 
-/// Keys of values of 100 B, 1 KiB and 16 KiB.
+/// The keys of values of 100 B, 1 KiB and 16 KiB.
 struct Keys {
     small: Vec<String>,
     middle: Vec<String>,

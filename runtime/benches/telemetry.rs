@@ -1,15 +1,14 @@
-//! What is added to a hit by those who listen: time and allocations, on the
-//! embedded store, beside the same call that nobody listens to.
+//! Measures the time and allocations that listeners add to a hit on the embedded
+//! store, compared with the same call without a listener.
 //!
-//! `cargo bench -p memocached --bench telemetry` takes half a minute. Whoever
-//! listens does so for ever, so each is measured in processes of its own, turn
-//! by turn.
+//! `cargo bench -p memocached --bench telemetry` takes half a minute. A listener
+//! cannot be removed, so each is measured in processes of its own, by turns.
 //!
-//! `-- nobody` prints a hit's time and allocations alone; with `--features
-//! tracing/release_max_level_off` before it, those of the same call without
-//! spans and events compiled in.
+//! `-- none` prints the time and allocations of a hit without listeners; with
+//! `--features tracing/release_max_level_off` before it, also without spans and
+//! events compiled in.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say so")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot continue should panic")]
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -34,7 +33,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const LISTENERS: [(&str, &str); 6] = [
-    ("nobody", ""),
+    ("none", ""),
     ("metrics", "≤ 120 ns"),
     ("a subscriber, filtered", ""),
     ("traces, INFO", "≤ 2,600 ns"),
@@ -58,7 +57,7 @@ fn main() {
             let (nanos, allocations) = measure();
             println!("{nanos} {allocations}");
         }
-        // For valgrind, which counts instructions.
+        // So that valgrind can count instructions.
         [listener, times] => {
             let _providers = listen(listener);
             hits(&Cache::embedded(), times.parse().unwrap());
@@ -74,19 +73,20 @@ fn compare() {
             figures.push(in_a_process(listener));
         }
     }
-    println!("{:<26} {:>8} {:>8} {:>8} {:>12}", "who listens to a hit", "ns", "× nobody", "more ns", "allocations");
-    let nobody = median(figures[0].iter().map(|(nanos, _)| *nanos));
+    println!("{:<26} {:>8} {:>8} {:>8} {:>12}", "listeners to a hit", "ns", "× none", "more ns", "allocations");
+    let none = median(figures[0].iter().map(|(nanos, _)| *nanos));
     for ((listener, limit), figures) in LISTENERS.iter().zip(&figures) {
         let nanos = median(figures.iter().map(|(nanos, _)| *nanos));
         let allocations = figures[0].1;
         println!(
             "{listener:<26} {nanos:>8.0} {:>8.2} {:>8.0} {allocations:>12.1}  {limit}",
-            nanos / nobody,
-            nanos - nobody
+            nanos / none,
+            nanos - none
         );
     }
 }
 
+/// Measures one listener in a process of its own.
 fn in_a_process(listener: &str) -> (f64, f64) {
     let output = Command::new(std::env::current_exe().unwrap()).arg(listener).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -94,7 +94,7 @@ fn in_a_process(listener: &str) -> (f64, f64) {
     (nanos.parse().unwrap(), allocations.parse().unwrap())
 }
 
-/// Nanoseconds and allocations of a hit.
+/// Measures the nanoseconds and allocations of a hit.
 fn measure() -> (f64, f64) {
     let cache = Cache::embedded();
     hits(&cache, 1_000);
@@ -117,7 +117,7 @@ fn hits(cache: &Cache, times: u32) {
     }
 }
 
-/// Begins to listen, for as long as what this gives is kept.
+/// Installs a listener, which lives as long as the returned providers.
 fn listen(listener: &str) -> (Option<SdkMeterProvider>, Option<SdkTracerProvider>) {
     let meters = listener.contains("metrics").then(|| {
         let meters = SdkMeterProvider::builder().with_periodic_exporter(Nowhere).build();
@@ -132,7 +132,7 @@ fn listen(listener: &str) -> (Option<SdkMeterProvider>, Option<SdkTracerProvider
     };
     let tracers = (listener.contains("traces") || listener.contains("subscriber")).then(|| {
         let tracers = SdkTracerProvider::builder().with_span_processor(Nowhere).build();
-        // As the examples have it.
+        // As in the examples.
         let layer = tracing_opentelemetry::layer().with_threads(false).with_tracked_inactivity(false);
         tracing_subscriber::registry().with(level).with(layer.with_tracer(tracers.tracer("bench"))).init();
         tracers
@@ -140,7 +140,7 @@ fn listen(listener: &str) -> (Option<SdkMeterProvider>, Option<SdkTracerProvider
     (meters, tracers)
 }
 
-/// Where finished spans and metrics go.
+/// Discards finished spans and metrics.
 #[derive(Debug)]
 struct Nowhere;
 

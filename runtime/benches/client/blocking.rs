@@ -1,4 +1,4 @@
-//! Blocking clients: one caller, and eight threads.
+//! Blocking clients, used by one caller and by eight threads.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::Keys;
 use super::raw::Raw;
 use super::timing::{Row, Work};
 
-/// Others need the machine too.
+/// Long, since other processes use the machine too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 const TTL: Duration = Duration::from_secs(600);
 const THREADS: usize = 8;
@@ -21,35 +21,38 @@ type Setter = Box<dyn FnMut(&str, &[u8]) + Send>;
 type Lister = Box<dyn FnMut() -> usize>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Contender {
     Raw,
     Memocached,
     Exp,
     Classic,
 }
 
-impl Who {
-    pub(crate) const ALL: [Who; 4] = [Who::Raw, Who::Memocached, Who::Exp, Who::Classic];
+impl Contender {
+    pub(crate) const ALL: [Contender; 4] = [Contender::Raw, Contender::Memocached, Contender::Exp, Contender::Classic];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Who::Raw => "socket loop",
-            Who::Memocached => "memocached",
-            Who::Exp => "memcache::exp",
-            Who::Classic => "memcache",
+            Contender::Raw => "socket loop",
+            Contender::Memocached => "memocached",
+            Contender::Exp => "memcache::exp",
+            Contender::Classic => "memcache",
         }
     }
 }
 
-impl FromStr for Who {
+impl FromStr for Contender {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Who::ALL.into_iter().find(|who| who.name() == name).ok_or_else(|| format!("who is {name}?"))
+        Contender::ALL
+            .into_iter()
+            .find(|contender| contender.name() == name)
+            .ok_or_else(|| format!("unknown client `{name}`"))
     }
 }
 
-/// All clients of one server. Threads share each but the raw ones.
+/// All clients of one server. Threads share each of them except the raw ones.
 pub(crate) struct Blocking {
     address: String,
     memocached: Client,
@@ -68,68 +71,68 @@ impl Blocking {
         }
     }
 
-    fn getter(&self, who: Who) -> Getter {
-        match who {
-            Who::Raw => {
+    fn getter(&self, contender: Contender) -> Getter {
+        match contender {
+            Contender::Raw => {
                 let mut raw = Raw::connect(&self.address);
                 Box::new(move |key| raw.get(key).len())
             }
-            Who::Memocached => {
+            Contender::Memocached => {
                 let client = self.memocached.clone();
                 Box::new(move |key| client.get::<Vec<u8>>(key).unwrap().unwrap().len())
             }
-            Who::Exp => {
+            Contender::Exp => {
                 let client = Arc::clone(&self.exp);
                 Box::new(move |key| client.get(key).send().unwrap().value.unwrap().len())
             }
-            Who::Classic => {
+            Contender::Classic => {
                 let client = self.classic.clone();
                 Box::new(move |key| client.get::<Vec<u8>>(key).unwrap().unwrap().len())
             }
         }
     }
 
-    pub(crate) fn setter(&self, who: Who) -> Setter {
-        match who {
-            Who::Raw => {
+    pub(crate) fn setter(&self, contender: Contender) -> Setter {
+        match contender {
+            Contender::Raw => {
                 let mut raw = Raw::connect(&self.address);
                 Box::new(move |key, value| raw.set(key, value))
             }
-            Who::Memocached => {
+            Contender::Memocached => {
                 let client = self.memocached.clone();
                 Box::new(move |key, value| client.set(key, value, TTL).unwrap())
             }
-            Who::Exp => {
+            Contender::Exp => {
                 let client = Arc::clone(&self.exp);
                 Box::new(move |key, value| drop(client.set(key, value).ttl_raw(600).send().unwrap()))
             }
-            Who::Classic => {
+            Contender::Classic => {
                 let client = self.classic.clone();
                 Box::new(move |key, value| client.set(key, value, 600).unwrap())
             }
         }
     }
 
-    /// Gets a hundred values in a round.
-    fn lister(&self, who: Who, keys: &[String]) -> Lister {
+    /// Returns a function that gets a hundred values at once.
+    fn lister(&self, contender: Contender, keys: &[String]) -> Lister {
         let keys = keys.to_vec();
-        match who {
-            Who::Raw => {
+        match contender {
+            Contender::Raw => {
                 let mut raw = Raw::connect(&self.address);
                 Box::new(move || raw.get_many(&keys))
             }
-            Who::Memocached => {
+            Contender::Memocached => {
                 let client = self.memocached.clone();
                 Box::new(move || client.get_many::<Vec<u8>>(&keys).values.len())
             }
-            Who::Exp => {
+            Contender::Exp => {
                 let client = Arc::clone(&self.exp);
                 Box::new(move || {
                     let gets = keys.iter().map(|key| client.get(key).into_operation());
                     client.run_many(gets).unwrap().len()
                 })
             }
-            Who::Classic => {
+            Contender::Classic => {
                 let client = self.classic.clone();
                 Box::new(move || {
                     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -142,41 +145,43 @@ impl Blocking {
 
 pub(crate) fn rows(address: &str, keys: &Keys) -> Vec<Row> {
     let clients = Blocking::new(address);
-    let row = |name, work: &dyn Fn(Who) -> Work| Row {
+    let row = |name, work: &dyn Fn(Contender) -> Work| Row {
         name,
         callers: 1,
-        contenders: Who::ALL.into_iter().map(|who| (who.name(), work(who))).collect(),
+        contenders: Contender::ALL.into_iter().map(|contender| (contender.name(), work(contender))).collect(),
     };
-    let mut many = row("get 100 x 100 B", &|who| listing(clients.lister(who, &keys.small)));
+    let mut many = row("get 100 x 100 B", &|contender| listing(clients.lister(contender, &keys.small)));
     many.contenders.insert(1, ("socket loop, by key", listing(by_key(address, &keys.small))));
-    let threads = |who| threads((0..THREADS).map(|_| getting_anywhere(clients.getter(who), &keys.small)).collect());
+    let threads =
+        |contender| threads((0..THREADS).map(|_| getting_anywhere(clients.getter(contender), &keys.small)).collect());
     vec![
-        row("get 100 B", &|who| getting(clients.getter(who), &keys.small)),
-        row("get 1 KiB", &|who| getting(clients.getter(who), &keys.middle)),
-        row("get 16 KiB", &|who| getting(clients.getter(who), &keys.large)),
-        row("set 100 B", &|who| setting(clients.setter(who), &keys.small, 100)),
-        row("set 1 KiB", &|who| setting(clients.setter(who), &keys.middle, 1024)),
+        row("get 100 B", &|contender| getting(clients.getter(contender), &keys.small)),
+        row("get 1 KiB", &|contender| getting(clients.getter(contender), &keys.middle)),
+        row("get 16 KiB", &|contender| getting(clients.getter(contender), &keys.large)),
+        row("set 100 B", &|contender| setting(clients.setter(contender), &keys.small, 100)),
+        row("set 1 KiB", &|contender| setting(clients.setter(contender), &keys.middle, 1024)),
         many,
         Row { callers: THREADS, ..row("8 threads, get 100 B", &threads) },
     ]
 }
 
-/// For other programs to look at: one client gets one value again and again.
-pub(crate) fn gets(who: Who, address: &str, times: usize) {
+/// Gets one value over and over with one client, for observation by other
+/// programs.
+pub(crate) fn gets(contender: Contender, address: &str, times: usize) {
     let clients = Blocking::new(address);
-    let mut get = clients.getter(who);
+    let mut get = clients.getter(contender);
     for _ in 0..times {
         get("bench:calls");
     }
 }
 
-/// The same with a hundred values at once.
-pub(crate) fn lists(who: Who, address: &str, times: usize) {
+/// Gets a hundred values at once, over and over.
+pub(crate) fn lists(contender: Contender, address: &str, times: usize) {
     let clients = Blocking::new(address);
     let keys: Vec<String> = (0..100).map(|number| format!("bench:list:{number}")).collect();
-    let mut set = clients.setter(Who::Raw);
+    let mut set = clients.setter(Contender::Raw);
     keys.iter().for_each(|key| set(key, &[b'x'; 100]));
-    let mut list = clients.lister(who, &keys);
+    let mut list = clients.lister(contender, &keys);
     for _ in 0..times {
         list();
     }

@@ -1,9 +1,8 @@
-//! Which cores this program and the server run on, with the help of
-//! `taskset`.
+//! Pins this program and the server to cores with `taskset`.
 //!
-//! Whether a reply comes from the same core or from another one makes more of
-//! a difference than any client does, and is for the scheduler to choose: one
-//! caller at a time shares a core with the server here.
+//! Whether a reply comes from the same core or from another one matters more
+//! than the choice of the client, and the scheduler decides it. So a single
+//! caller is made to share a core with the server.
 
 use std::process::{Command, Stdio};
 
@@ -18,12 +17,12 @@ impl Cores {
         Cores { processes, count: std::thread::available_parallelism().unwrap().get() }
     }
 
-    /// Keeps both on the last core: the first has interrupts to see to.
+    /// Pins both to the last core, since the first one handles interrupts.
     pub(crate) fn share_one(&self) {
         self.keep_on(&(self.count - 1).to_string());
     }
 
-    /// Lets both have all cores.
+    /// Lets both use all cores.
     pub(crate) fn share_all(&self) {
         self.keep_on(&format!("0-{}", self.count - 1));
     }
@@ -33,7 +32,7 @@ impl Cores {
             let mut command = Command::new("taskset");
             command.args(["-a", "-p", "-c", list, process]).stdout(Stdio::null());
             if !command.status().is_ok_and(|status| status.success()) {
-                eprintln!("without taskset, the figures of one caller depend on the scheduler");
+                eprintln!("without `taskset`, the figures of a single caller depend on the scheduler");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Memoized functions, on memcached and within the process.
+//! Memoized functions, on memcached and on the embedded store.
 
 use std::hint::black_box;
 

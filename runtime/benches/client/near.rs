@@ -1,5 +1,5 @@
-//! Values that are kept in this process, beside a cache of encoded values that
-//! somebody has written by hand.
+//! Values of the near cache, compared with a hand-written cache of encoded
+//! values.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// As large as what a service may know of somebody.
+/// A record of realistic size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Account {
     id: u64,
@@ -39,7 +39,7 @@ fn account(id: u64) -> Account {
     }
 }
 
-/// A key as text, a look-up, and decoding.
+/// Formats a key, looks it up and decodes the value.
 fn by_hand<T: Serialize + DeserializeOwned>(key: fn(u64) -> String, value: T) -> Work {
     let config = bincode::config::standard();
     let cache = quick_cache::sync::Cache::<Box<str>, std::sync::Arc<[u8]>>::new(1_000);
@@ -83,9 +83,9 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// One contender alone, to have its instructions counted: the second of the
-/// first row is 1.
-pub(crate) fn calls(who: usize, times: usize) {
+/// Runs one contender alone, so that its instructions can be counted. Contenders
+/// are numbered across rows, from 0.
+pub(crate) fn calls(contender: usize, times: usize) {
     let mut contenders: Vec<Work> = rows().into_iter().flat_map(|row| row.contenders).map(|(_, work)| work).collect();
-    contenders[who](times);
+    contenders[contender](times);
 }

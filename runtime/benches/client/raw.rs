@@ -1,10 +1,10 @@
-//! The bar: what a hand-written loop over a socket needs.
+//! The baseline: a hand-written loop over a socket.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// The classic protocol, and no more of it than makes the bytes come.
+/// The bare minimum of the classic protocol.
 pub(crate) struct Raw {
     stream: TcpStream,
     output: Vec<u8>,
@@ -25,7 +25,7 @@ impl Raw {
         reply[head + 1..length - b"\r\nEND\r\n".len()].to_vec()
     }
 
-    /// Leaves the reply as it came.
+    /// Returns the length of the reply, without decoding it.
     pub(crate) fn get_many(&mut self, keys: &[String]) -> usize {
         let mut words = vec![&b"get"[..]];
         for key in keys {
@@ -34,7 +34,7 @@ impl Raw {
         self.ask(&words, b"END\r\n")
     }
 
-    /// The values by key, as clients give them.
+    /// Returns the values by key, as clients do.
     pub(crate) fn get_map(&mut self, keys: &[String]) -> HashMap<String, Vec<u8>> {
         let mut values = HashMap::with_capacity(keys.len());
         let length = self.get_many(keys);
@@ -63,7 +63,7 @@ impl Raw {
         let mut length = 0;
         while !self.input[..length].ends_with(end) {
             let read = self.stream.read(&mut self.input[length..]).unwrap();
-            assert!(read > 0, "the server has gone, or has more to say than this loop can take");
+            assert!(read > 0, "the server has closed the connection, or the reply exceeds the buffer");
             length += read;
         }
         length

@@ -1,4 +1,4 @@
-//! Async clients: one task, and eight and sixty-four on two threads.
+//! Async clients, used by one task, and by eight and sixty-four on two threads.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use super::timing::{Row, Work};
 const TTL: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy)]
-enum Who {
+enum Contender {
     Memocached,
     Exp,
     AsyncMemcached,
-    /// With a time limit, as the others have it.
+    /// With a timeout, as the other clients have one.
     AsyncMemcachedInTime,
 }
 
-/// What one task works with.
+/// The client of one task.
 enum Client {
     Memocached(AsyncClient),
     Exp(Arc<AsyncMetaClient>),
-    /// One connection, and so one for each task.
+    /// A single connection, so each task has its own.
     AsyncMemcached(Box<async_memcached::Client>),
     AsyncMemcachedInTime(Box<async_memcached::Client>),
 }
@@ -38,16 +38,17 @@ async fn async_memcached(address: &str) -> Box<async_memcached::Client> {
     Box::new(async_memcached::Client::new(format!("tcp://{address}")).await.unwrap())
 }
 
-impl Who {
-    /// The one that the others are held against comes first.
-    const ALL: [Who; 4] = [Who::Exp, Who::Memocached, Who::AsyncMemcached, Who::AsyncMemcachedInTime];
+impl Contender {
+    /// The first is the one that the others are compared with.
+    const ALL: [Contender; 4] =
+        [Contender::Exp, Contender::Memocached, Contender::AsyncMemcached, Contender::AsyncMemcachedInTime];
 
     fn name(self) -> &'static str {
         match self {
-            Who::Memocached => "memocached",
-            Who::Exp => "memcache::exp",
-            Who::AsyncMemcached => "async-memcached",
-            Who::AsyncMemcachedInTime => "async-memcached in time",
+            Contender::Memocached => "memocached",
+            Contender::Exp => "memcache::exp",
+            Contender::AsyncMemcached => "async-memcached",
+            Contender::AsyncMemcachedInTime => "async-memcached in time",
         }
     }
 
@@ -57,10 +58,10 @@ impl Who {
         let mut clients = Vec::new();
         for _ in 0..tasks {
             clients.push(match self {
-                Who::Memocached => Client::Memocached(memocached.clone()),
-                Who::Exp => Client::Exp(Arc::clone(&exp)),
-                Who::AsyncMemcached => Client::AsyncMemcached(async_memcached(address).await),
-                Who::AsyncMemcachedInTime => Client::AsyncMemcachedInTime(async_memcached(address).await),
+                Contender::Memocached => Client::Memocached(memocached.clone()),
+                Contender::Exp => Client::Exp(Arc::clone(&exp)),
+                Contender::AsyncMemcached => Client::AsyncMemcached(async_memcached(address).await),
+                Contender::AsyncMemcachedInTime => Client::AsyncMemcachedInTime(async_memcached(address).await),
             });
         }
         clients
@@ -106,7 +107,7 @@ impl Client {
 }
 
 #[derive(Clone, Copy)]
-enum Deed {
+enum Operation {
     Get,
     Set,
     GetMany,
@@ -114,40 +115,43 @@ enum Deed {
 
 pub(crate) fn rows(address: &str, keys: &Keys) -> Vec<Row> {
     let keys: Arc<[String]> = keys.small.clone().into();
-    let row = |name, tasks, deed| Row {
+    let row = |name, tasks, operation| Row {
         name,
         callers: tasks,
-        contenders: Who::ALL.into_iter().map(|who| (who.name(), work(who, address, &keys, tasks, deed))).collect(),
+        contenders: Contender::ALL
+            .into_iter()
+            .map(|contender| (contender.name(), work(contender, address, &keys, tasks, operation)))
+            .collect(),
     };
     vec![
-        row("1 task, get 100 B", 1, Deed::Get),
-        row("1 task, set 100 B", 1, Deed::Set),
-        row("1 task, get 100 x 100 B", 1, Deed::GetMany),
-        row("8 tasks, get 100 B", 8, Deed::Get),
-        row("64 tasks, get 100 B", 64, Deed::Get),
+        row("1 task, get 100 B", 1, Operation::Get),
+        row("1 task, set 100 B", 1, Operation::Set),
+        row("1 task, get 100 x 100 B", 1, Operation::GetMany),
+        row("8 tasks, get 100 B", 8, Operation::Get),
+        row("64 tasks, get 100 B", 64, Operation::Get),
     ]
 }
 
-/// For other programs to look at: one task gets one value again and again.
-pub(crate) fn gets(who: &str, address: &str, times: usize) {
-    let who = Who::ALL.into_iter().find(|known| known.name() == who).unwrap();
-    work(who, address, &[String::from("bench:calls")].into(), 1, Deed::Get)(times);
+/// Gets one value over and over in one task, for observation by other programs.
+pub(crate) fn gets(contender: &str, address: &str, times: usize) {
+    let contender = Contender::ALL.into_iter().find(|known| known.name() == contender).unwrap();
+    work(contender, address, &[String::from("bench:calls")].into(), 1, Operation::Get)(times);
 }
 
-fn work(who: Who, address: &str, keys: &Arc<[String]>, tasks: usize, deed: Deed) -> Work {
+fn work(contender: Contender, address: &str, keys: &Arc<[String]>, tasks: usize, operation: Operation) -> Work {
     let runtime = Rc::new(runtime(tasks));
-    let mut clients = runtime.block_on(who.clients(address, tasks));
+    let mut clients = runtime.block_on(contender.clients(address, tasks));
     let keys = Arc::clone(keys);
     if let [client] = &mut clients[..] {
         let mut client = std::mem::replace(client, Client::Memocached(AsyncClient::builder().build().unwrap()));
-        return Box::new(move |times| runtime.block_on(repeat(&mut client, &keys, times, deed)));
+        return Box::new(move |times| runtime.block_on(repeat(&mut client, &keys, times, operation)));
     }
     Box::new(move |times| {
         clients = runtime.block_on(async {
             let work = std::mem::take(&mut clients).into_iter().map(|mut client| {
                 let keys = Arc::clone(&keys);
                 tokio::spawn(async move {
-                    repeat(&mut client, &keys, times / tasks, deed).await;
+                    repeat(&mut client, &keys, times / tasks, operation).await;
                     client
                 })
             });
@@ -165,12 +169,12 @@ fn runtime(tasks: usize) -> Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-async fn repeat(client: &mut Client, keys: &[String], times: usize, deed: Deed) {
+async fn repeat(client: &mut Client, keys: &[String], times: usize, operation: Operation) {
     for key in keys.iter().cycle().take(times) {
-        match deed {
-            Deed::Get => assert_ne!(client.get(key).await, 0),
-            Deed::Set => client.set(key, &[b'x'; 100]).await,
-            Deed::GetMany => assert_eq!(client.get_many(keys).await, keys.len()),
+        match operation {
+            Operation::Get => assert_ne!(client.get(key).await, 0),
+            Operation::Set => client.set(key, &[b'x'; 100]).await,
+            Operation::GetMany => assert_eq!(client.get_many(keys).await, keys.len()),
         }
     }
 }

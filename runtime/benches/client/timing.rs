@@ -1,19 +1,18 @@
-//! Contenders take turns in short batches, round after round: what disturbs a
-//! noisy machine then disturbs all of them alike.
+//! Times contenders in short batches by turns, round after round, so that noise
+//! on the machine affects all of them alike.
 
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 41;
 const BATCH: Duration = Duration::from_millis(24);
 
-/// Does something this often.
+/// Repeats an operation the given number of times.
 pub(crate) type Work = Box<dyn FnMut(usize)>;
 
-/// Contenders at one discipline; the first is what the others are held
-/// against.
+/// Contenders doing the same work; the others are compared with the first.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// At once.
+    /// The number of concurrent callers.
     pub(crate) callers: usize,
     pub(crate) contenders: Vec<(&'static str, Work)>,
 }
@@ -41,7 +40,7 @@ impl Row {
     }
 }
 
-/// How often it can be done within a batch, found out by doing.
+/// Measures how many repetitions fit into a batch.
 fn size(work: &mut Work) -> usize {
     let mut times = 64;
     loop {
@@ -55,7 +54,7 @@ fn size(work: &mut Work) -> usize {
     }
 }
 
-/// Microseconds for each.
+/// Returns the microseconds per repetition.
 fn time(work: &mut Work, times: usize) -> f64 {
     let started = Instant::now();
     work(times);
