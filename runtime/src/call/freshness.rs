@@ -1,13 +1,13 @@
 //! How long a call's value is kept, when it is refreshed, and by which caller.
 //!
-//! Arithmetic only. What follows from it is decided in `machine`.
+//! This is arithmetic only. What follows from it is decided in `machine`.
 
 use std::time::Duration;
 
 use crate::config::jitter::Jitter;
 use crate::exchange::{Item, Ttl};
 
-/// What a site has chosen for one call.
+/// A site's choices for one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     /// How long a value is fresh.
@@ -21,17 +21,17 @@ pub(crate) struct Freshness {
     pub(crate) single_flight: SingleFlight,
 }
 
-/// When a fresh value is refreshed.
+/// When a value is refreshed while it is still fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ahead {
     Never,
-    /// Once less than this is left, by one caller.
+    /// By one caller, once less than this is left.
     Of(Duration),
-    /// At random, and earlier the longer it takes to compute: see [`is_early`].
+    /// At random, and the earlier the longer it takes to compute: see [`is_early`].
     Auto,
 }
 
-/// Among which callers a value is computed once at a time.
+/// The callers among which only one at a time computes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleFlight {
     /// All processes that share the servers.
@@ -42,28 +42,30 @@ pub enum SingleFlight {
     Off,
 }
 
-/// A value's time, as far as it is known.
+/// A value's age, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// Whole seconds until it is stale; none if never, or if that is unknown.
+    /// Whole seconds until it is stale; `None` if it never is, or if that is unknown.
     Fresh(Option<u64>),
-    /// It may still be served.
+    /// It is past its ttl but may still be served.
     Stale,
-    /// It may not be served.
+    /// It may no longer be served.
     Dead,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Freshness {
+    /// Returns the default choices with this ttl.
     pub(crate) fn of(ttl: Ttl) -> Self {
         let (grace, ahead, near, single_flight) = (Duration::ZERO, Ahead::Never, None, SingleFlight::Lease);
         Freshness { ttl, grace, ahead, near, single_flight }
     }
 
-    /// The server elects a caller for items with less time left than this.
+    /// Returns the time left below which the server elects a caller to refresh an
+    /// item.
     pub(crate) fn refresh_window(&self) -> Duration {
-        // How much is left of the last second is unknown.
+        // Servers count whole seconds: how much is left of the last one is unknown.
         let stale = if self.grace.is_zero() { self.grace } else { self.grace.saturating_add(SECOND) };
         match self.ahead {
             Ahead::Of(window) => stale.saturating_add(window),
@@ -71,6 +73,7 @@ impl Freshness {
         }
     }
 
+    /// Returns the age of an item's value.
     pub(crate) fn age(&self, item: &Item) -> Age {
         let grace = self.grace.as_secs();
         match item.seconds_left {
@@ -82,8 +85,8 @@ impl Freshness {
         }
     }
 
-    /// How long a value is kept; `chance` is drawn from 0 to 1. A server that does
-    /// not tell the time left cannot tell when grace begins.
+    /// Returns how long to store a value; `chance` is drawn from 0 to 1. Grace needs a
+    /// server that reports the time left: otherwise no reader can tell when it begins.
     pub(crate) fn kept(&self, with_grace: bool, jitter: Jitter, chance: f64) -> Ttl {
         match shortened(self.ttl, jitter, chance) {
             Ttl::For(ttl) if with_grace => Ttl::For(ttl.saturating_add(self.grace)),
@@ -92,10 +95,11 @@ impl Freshness {
     }
 }
 
+/// Shortens a ttl at random, by at most the jitter.
 fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
     match ttl {
         Ttl::Forever => Ttl::Forever,
-        // Whole seconds are sent, rounded up, so short ttls stay as they are.
+        // Ttls are sent in whole seconds, rounded up, so short ones stay as they are.
         Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - f64::from(percent) / 100.0 * chance.clamp(0.0, 1.0))),
     }
 }
@@ -103,9 +107,9 @@ fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
 /// Whether a caller refreshes a value that stays fresh for `left` and took `cost`
 /// to compute; `chance` is drawn from above 0 to 1.
 ///
-/// The formula of Vattani, Chierichetti and Lowenstein, *Optimal Probabilistic
-/// Cache Stampede Prevention*, VLDB 2015, with β = 1: `-cost · ln(chance) ≥
-/// left`, which is so with the probability `exp(-left / cost)`.
+/// The formula is that of Vattani, Chierichetti and Lowenstein, *Optimal
+/// Probabilistic Cache Stampede Prevention*, VLDB 2015, with β = 1: `-cost ·
+/// ln(chance) ≥ left`, which holds with probability `exp(-left / cost)`.
 pub(crate) fn is_early(cost: Duration, left: Duration, chance: f64) -> bool {
     -cost.as_secs_f64() * chance.ln() >= left.as_secs_f64()
 }
@@ -138,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn grace_is_kept_behind_the_ttl_and_never_shortened() {
+    fn grace_is_added_to_the_ttl_and_never_shortened() {
         let freshness = Freshness { grace: secs(60), ..Freshness::of(Ttl::For(secs(300))) };
         assert_eq!(freshness.kept(true, TENTH, 0.0), Ttl::For(secs(360)));
         assert_eq!(freshness.kept(true, TENTH, 1.0), Ttl::For(secs(330)));
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_early_as_often_as_the_formula_says() {
+    fn a_value_is_refreshed_early_as_often_as_the_formula_says() {
         for (cost, left) in [(1, 1), (1, 3), (5, 1), (10, 30)] {
             let expected = (-f64::from(left) / f64::from(cost)).exp();
             let draws = 100_000;

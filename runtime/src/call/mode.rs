@@ -1,4 +1,4 @@
-//! What part of the program asks of the cache for a while.
+//! Modes: how a part of the program treats the cache for a while.
 //!
 //! A mode belongs to the current thread while a closure runs, or to a future
 //! whenever it is polled, on whichever thread that is.
@@ -10,7 +10,7 @@ use std::pin::pin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// As usual.
+    /// Use the cache as usual.
     Normal,
     /// Compute even if there is a value, and replace it.
     Refresh,
@@ -24,8 +24,8 @@ thread_local! {
     static CURRENT: Cell<Mode> = const { Cell::new(Mode::Normal) };
 }
 
-/// Runs `work` with memoized functions in this mode, on this thread. Modes
-/// nest: the innermost counts.
+/// Runs `work` with memoized functions in this mode, on this thread. Modes nest, and
+/// the innermost one applies.
 ///
 /// ```
 /// use memocached::{Mode, memcached, with_mode};
@@ -46,9 +46,10 @@ pub fn with_mode<R>(mode: Mode, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// As [`with_mode`] for a future: the mode follows it between threads, and
-/// other futures on the same thread know nothing of it. A task that the future
-/// spawns begins in `Mode::Normal`.
+/// Runs a future with memoized functions in this mode, like [`with_mode`].
+///
+/// The mode follows the future between threads and does not affect other futures on
+/// the same thread. A task that the future spawns starts in [`Mode::Normal`].
 pub async fn with_mode_async<F: Future>(mode: Mode, work: F) -> F::Output {
     let mut work = pin!(work);
     std::future::poll_fn(|context| {
@@ -58,12 +59,13 @@ pub async fn with_mode_async<F: Future>(mode: Mode, work: F) -> F::Output {
     .await
 }
 
+/// Returns the mode that applies now.
 #[inline]
 pub(crate) fn current() -> Mode {
     CURRENT.get()
 }
 
-/// Brings the mode before back, also when it is dropped by a panic.
+/// Restores the previous mode when dropped, even by a panic.
 struct Restored(Mode);
 
 fn enter(mode: Mode) -> Restored {

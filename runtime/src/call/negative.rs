@@ -1,8 +1,7 @@
-//! What is stored where a function has no value to return: that it has none, or
-//! its error.
+//! Negative results: what is stored when a function returns no value, or an error.
 //!
-//! It is stored under the same key as a value would be, for a time of its own,
-//! and marked so that neither is taken for the other.
+//! They are stored under the value's key with a ttl of their own, and tagged so that
+//! neither is mistaken for the other. When to store one is decided in `machine`.
 
 use std::time::Duration;
 
@@ -12,15 +11,15 @@ use crate::error::{Error, ErrorKind};
 use crate::value::envelope::Refusal;
 use crate::value::record::{Form, Found, Record};
 
-/// One kind of return value without a value.
+/// One kind of negative result: no value, or an error.
 pub(crate) struct Negative<S: Shape> {
-    /// How long it is kept.
+    /// How long results of this kind are kept.
     pub(crate) ttl: Duration,
     kind: Box<dyn Kind<S>>,
 }
 
 impl<S: Shape> Negative<S> {
-    /// That there is no value.
+    /// Builds the kind for return values without a value.
     pub(crate) fn none(ttl: Duration) -> Self
     where
         S: HoldsNone + 'static,
@@ -30,7 +29,7 @@ impl<S: Shape> Negative<S> {
         Negative { ttl, kind: Box::new(Of { tag: 1, codec: Box::new(Nothing), of, into: |()| S::none() }) }
     }
 
-    /// An error.
+    /// Builds the kind for errors.
     pub(crate) fn err(ttl: Duration, codec: Box<dyn Codec<S::Error>>) -> Self
     where
         S: HoldsErr + 'static,
@@ -45,25 +44,26 @@ impl<S: Shape> Negative<S> {
         self.kind.is(returned)
     }
 
-    /// What to store of a return value, with the form of values at hand; `None`
-    /// if it is of another kind, or there is no way to mark it.
+    /// Packs a return value for the key of `form`; `None` if it is of another kind,
+    /// or if the form has no room for a tag.
     pub(crate) fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>> {
         self.kind.pack(form, returned, cost)
     }
 
-    /// The return value that was stored, if it is of this kind.
+    /// Unpacks a return value of this kind.
     pub(crate) fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal> {
         self.kind.unpack(form, bytes, flags)
     }
 }
 
+/// A [`Negative`] without the type that it stores.
 trait Kind<S: Shape>: Send + Sync {
     fn is(&self, returned: &S::Return) -> bool;
     fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>>;
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal>;
 }
 
-/// What a return value holds in place of a value, and how it is stored.
+/// A kind of return values that hold a `W` instead of a value, and its codec.
 struct Of<R, W> {
     tag: u64,
     codec: Box<dyn Codec<W>>,
@@ -86,7 +86,7 @@ impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
     }
 }
 
-/// The bytes of nothing are none.
+/// The codec of the absent value, which has no bytes.
 struct Nothing;
 
 impl Codec<()> for Nothing {
@@ -99,6 +99,6 @@ impl Codec<()> for Nothing {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Decode, "nothing has no bytes")) }
+        if bytes.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Decode, "an absent value has no bytes")) }
     }
 }

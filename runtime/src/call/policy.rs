@@ -1,6 +1,8 @@
-//! What a site may choose: its codec, what it stores, what trouble does.
+//! The choices of a site: its codec, the values it stores, and its answer to a
+//! cache that is unavailable.
 //!
-//! Each choice is a type, so that the usual one costs nothing.
+//! Each choice is a type, so that the default costs nothing. When a choice applies
+//! is decided in `machine`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,21 +11,22 @@ use crate::call::shape::{Fails, Shape};
 use crate::codec::{Codec, Standard};
 use crate::error::Error;
 
-/// Which codec values of type `V` are stored with.
+/// Chooses the codec that values of type `V` are stored with.
 #[diagnostic::on_unimplemented(
     message = "values of type `{V}` cannot be cached",
-    label = "no codec takes this, or not the one that is asked for",
-    note = "bincode, postcard and json take what is `Serialize` and `DeserializeOwned`: \
-            `#[derive(serde::Serialize, serde::Deserialize)]` on the type",
-    note = "`codec = text` takes what is `Display` and `FromStr`, a codec of your own what it implements `Codec` for"
+    label = "not supported by the codec",
+    note = "bincode, postcard and json take types that are `Serialize` and `DeserializeOwned`: \
+            put `#[derive(serde::Serialize, serde::Deserialize)]` on the type",
+    note = "`codec = text` takes types that are `Display` and `FromStr`; \
+            a codec of your own takes the types it implements `Codec` for"
 )]
 pub trait Choose<V> {
-    /// Settles for a codec, after which nothing more is asked of `V`. Codecs
-    /// are of no size, so the box is not allocated.
+    /// Returns the codec, so that nothing else needs a bound on `V`. Codecs have
+    /// no size, so the box does not allocate.
     fn choose(self, configured: &Standard) -> Box<dyn Codec<V>>;
 }
 
-/// The codec the cache is configured with.
+/// Chooses the codec that the cache is configured with.
 #[derive(Clone, Copy, Debug)]
 pub struct Configured;
 
@@ -34,7 +37,7 @@ impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
     }
 }
 
-/// A codec of the site's own.
+/// Chooses a codec of the site's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen<C>(pub C);
 
@@ -45,13 +48,13 @@ impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
     }
 }
 
-/// Whether a value is worth storing.
+/// Decides whether a value is worth storing.
 pub trait StoreIf<V> {
-    /// Asks.
+    /// Returns whether to store this value.
     fn allows(&self, value: &V) -> bool;
 }
 
-/// Every value is.
+/// Stores every value.
 #[derive(Debug)]
 pub struct Always;
 
@@ -67,18 +70,18 @@ impl<V, F: Fn(&V) -> bool> StoreIf<V> for F {
     }
 }
 
-/// What the caller gets when the cache cannot be asked.
+/// Decides what the caller gets when the cache is unavailable.
 #[diagnostic::on_unimplemented(
     message = "`on_error = propagate` needs a `Result` whose error is made from `memocached::Error`",
     label = "cannot carry a `memocached::Error`",
     note = "return a `Result`, and implement `From<memocached::Error>` for its error type"
 )]
 pub trait OnError<S: Shape> {
-    /// A return value to give at once; without one, the function computes.
+    /// Returns a return value to give at once; with `None`, the function computes.
     fn answer(error: Error) -> Option<S::Return>;
 }
 
-/// What it would get without a cache.
+/// Computes, as without a cache.
 #[derive(Debug)]
 pub struct Compute;
 
@@ -88,7 +91,7 @@ impl<S: Shape> OnError<S> for Compute {
     }
 }
 
-/// The error.
+/// Gives the caller the cache's error.
 #[derive(Debug)]
 pub struct Propagate;
 

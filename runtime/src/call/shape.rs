@@ -1,45 +1,47 @@
 //! Which part of a return value is stored: all of it, the `v` of `Ok(v)` or the
-//! `v` of `Some(v)`. `shapes` finds out which.
+//! `v` of `Some(v)`.
+//!
+//! Finding the shape of a type is left to `shapes`.
 
 use std::marker::PhantomData;
 
 use crate::error::Error;
 
-/// How a function's return value and its stored value relate.
+/// The relation between a function's return value and its stored value.
 pub trait Shape {
     /// What the function returns.
     type Return;
     /// What is stored.
     type Value;
 
-    /// The value to store, or the return value if there is none in it.
+    /// Splits off the value to store; without one, gives the return value back.
     fn split(returned: Self::Return) -> Split<Self::Value, Self::Return>;
 
-    /// The return value a stored value stands for.
+    /// Rebuilds the return value from a stored value.
     fn join(value: Self::Value) -> Self::Return;
 }
 
 /// A return value, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Split<V, R> {
-    /// There is a value.
+    /// The value to store.
     Value(V),
-    /// There is none, and that is the answer.
+    /// There is no value, and that is the answer.
     Empty(R),
-    /// There is none, for something went wrong.
+    /// There is no value, because something went wrong.
     Failed(R),
 }
 
-/// A shape whose return value may be without a value.
+/// A shape whose return value may hold no value.
 #[diagnostic::on_unimplemented(
     message = "`cache_none` needs a function that returns an `Option`, or a `Result` of one",
-    label = "there is a value in every case"
+    label = "always holds a value"
 )]
 pub trait HoldsNone: Shape {
-    /// Whether it is.
+    /// Whether this return value holds no value.
     fn is_none(returned: &Self::Return) -> bool;
 
-    /// That return value.
+    /// Builds the return value that holds no value.
     fn none() -> Self::Return;
 }
 
@@ -74,10 +76,10 @@ pub trait HoldsErr: Shape {
     /// The error's type.
     type Error;
 
-    /// The error, if it is one.
+    /// Returns the error, if the return value is one.
     fn error(returned: &Self::Return) -> Option<&Self::Error>;
 
-    /// The return value that an error is.
+    /// Builds the return value from an error.
     fn from_error(error: Self::Error) -> Self::Return;
 }
 
@@ -100,9 +102,9 @@ macro_rules! holds_err {
 
 holds_err!(Fallible => V, FallibleOptional => Option<V>);
 
-/// A shape that a cache's error fits into.
+/// A shape that can carry a cache error.
 pub trait Fails: Shape {
-    /// The return value that stands for a cache's error.
+    /// Builds the return value that carries a cache error.
     fn fail(error: Error) -> Self::Return;
 }
 
@@ -140,15 +142,15 @@ macro_rules! shapes {
 }
 
 shapes! {
-    /// Everything is stored.
+    /// Stores the whole return value.
     Plain<R> = R => R: |r| Split::Value(r), |v| v;
-    /// `Some` is stored.
+    /// Stores the value of `Some`.
     Optional<V> = Option<V> => V:
         |r| match r { Some(v) => Split::Value(v), None => Split::Empty(None) }, |v| Some(v);
-    /// `Ok` is stored.
+    /// Stores the value of `Ok`.
     Fallible<V, E> = Result<V, E> => V:
         |r| match r { Ok(v) => Split::Value(v), Err(e) => Split::Failed(Err(e)) }, |v| Ok(v);
-    /// `Ok(Some)` is stored.
+    /// Stores the value of `Ok(Some)`.
     FallibleOptional<V, E> = Result<Option<V>, E> => V:
         |r| match r {
             Ok(Some(v)) => Split::Value(v),

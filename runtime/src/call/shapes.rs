@@ -1,19 +1,19 @@
-//! Finds the shape of a return type by the type and not by its name, so that
-//! aliases of `Result` and `Option` work.
+//! Finds the shape of a return type from the type itself and not from its name, so
+//! that aliases of `Result` and `Option` work.
 //!
 //! The attribute writes `(&&&Probe::<Ret>::NEW).__memocached_shape()`, and method
-//! lookup takes the implementation with the most references that fits (*autoref
+//! lookup picks the matching implementation with the most references (*autoref
 //! specialization*). No other trait in scope has a method of that name.
 
 use std::marker::PhantomData;
 
 use super::shape::{Fallible, FallibleOptional, Optional, Plain};
 
-/// Asks for the shape of `R`.
+/// Finds the shape of `R`.
 pub struct Probe<R>(PhantomData<fn() -> R>);
 
 impl<R> Probe<R> {
-    /// The one value of this type.
+    /// The only value of this type.
     pub const NEW: Self = Probe(PhantomData);
 }
 
@@ -23,7 +23,7 @@ macro_rules! probes {
         pub trait $trait {
             /// The shape's type.
             type Shape;
-            /// The shape.
+            /// Returns the shape.
             fn __memocached_shape(&self) -> PhantomData<Self::Shape>;
         }
 
@@ -37,13 +37,13 @@ macro_rules! probes {
 }
 
 probes! {
-    /// For `Result<Option<_>, _>`.
+    /// Finds the shape of a `Result<Option<_>, _>`.
     ProbeFallibleOptional for &&Probe<Result<Option<V>, E>>, <V, E> => FallibleOptional<V, E>;
-    /// For other `Result`s.
+    /// Finds the shape of any other `Result`.
     ProbeFallible for &Probe<Result<V, E>>, <V, E> => Fallible<V, E>;
-    /// For `Option`s.
+    /// Finds the shape of an `Option`.
     ProbeOptional for &Probe<Option<V>>, <V> => Optional<V>;
-    /// For everything else.
+    /// Finds the shape of everything else.
     ProbePlain for Probe<R>, <R> => Plain<R>;
 }
 

@@ -1,29 +1,30 @@
-//! A second key for a value, beside another version's value of the same key.
+//! Sibling keys: a second key for a value whose own key holds another version's
+//! value.
 //!
-//! Two versions of a program may run at once, each with a type of its own for
-//! what it keeps under one key. The first to store has the key itself. The other
-//! stores its value under a sibling key, which is made of the key and the type,
-//! and notes which item it stands beside. Once either version deletes, replaces
-//! or invalidates that item, the sibling no longer counts.
+//! Two versions of a program may run at once, each storing its own type under the
+//! same key. The first to store gets the key itself. The other stores its value under
+//! a sibling key, derived from the key and the type, with an anchor that identifies
+//! the item under the key itself. Once either version deletes, replaces or
+//! invalidates that item, the sibling no longer counts.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::exchange::{Item, MAX_KEY};
 
-/// Where one version keeps its value beside another version's.
+/// The sibling key of one version's value, and the item that the value depends on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sibling {
     key: String,
-    /// Stands for the item that the value is beside.
+    /// Identifies the item under the key itself.
     anchor: u64,
 }
 
-/// The anchor stands in front of the bytes.
+/// The length of the anchor in front of the bytes.
 const ANCHOR: usize = 8;
 
 impl Sibling {
-    /// The sibling of `item`, which is another version's value under `key`. `mark`
-    /// tells this version from others.
+    /// Returns the sibling of `item`, which is another version's value under `key`.
+    /// `mark` distinguishes this version from others.
     pub(crate) fn of(key: &str, mark: u64, item: &Item) -> Self {
         Sibling { key: name(key, mark), anchor: anchor(item) }
     }
@@ -32,13 +33,13 @@ impl Sibling {
         &self.key
     }
 
-    /// What to store of these bytes.
+    /// Puts the anchor in front of bytes to be stored.
     pub(crate) fn anchored(&self, bytes: &[u8]) -> Vec<u8> {
         [&self.anchor.to_le_bytes()[..], bytes].concat()
     }
 
-    /// The item as it was before it was [anchored](Sibling::anchored), or the
-    /// item itself if it stood beside another one.
+    /// Strips the anchor that [`Sibling::anchored`] added. If the item was stored
+    /// beside another one, it is returned unchanged as the error.
     pub(crate) fn released(&self, mut item: Item) -> Result<Item, Item> {
         if !item.value.starts_with(&self.anchor.to_le_bytes()) {
             return Err(item);
@@ -47,31 +48,31 @@ impl Sibling {
         Ok(item)
     }
 
-    /// Stands for the item that the value is beside.
+    /// Returns the number that identifies the item under the key itself.
     pub(crate) fn anchor(&self) -> u64 {
         self.anchor
     }
 
-    /// How many more bytes are stored.
+    /// Returns the number of bytes that the anchor adds.
     pub(crate) fn overhead(&self) -> usize {
         ANCHOR
     }
 }
 
-/// Names the sibling key. The envelope tells keys apart that share a name by
-/// chance.
+/// Names the sibling key. If two keys share a name by chance, the envelope tells them
+/// apart.
 fn name(key: &str, mark: u64) -> String {
     const MARK: usize = 17;
     if key.len() + MARK <= MAX_KEY {
         return format!("{key}@{mark:016x}");
     }
-    // A long key differs from others at its end.
+    // A long key is cut, so a hash of all of it stands in for its end.
     format!("{}#{:016x}@{mark:016x}", &key[..MAX_KEY - 2 * MARK], xxh3_64(key.as_bytes()))
 }
 
-/// Stands for an item. A server gives no number twice while it runs. A restarted
-/// one may, but not to the same bytes: they hold the nanoseconds that computing
-/// took.
+/// Identifies an item by its bytes and its CAS number. A server never reuses a number
+/// while it runs. After a restart it may, but not for the same bytes: they contain
+/// the time that computing took, in nanoseconds.
 fn anchor(item: &Item) -> u64 {
     xxh3_64_with_seed(&item.value, item.cas)
 }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_a_key_and_another_for_each_key_and_version() {
+    fn each_key_and_version_has_a_valid_name_of_its_own() {
         let long = "k".repeat(MAX_KEY);
         let longer = format!("{}x", "k".repeat(MAX_KEY - 1));
         let mut names: Vec<_> = ["k", "l", &long[..MAX_KEY - 17], &long[..MAX_KEY - 16], &long, &longer]
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_counts_only_beside_the_item_it_was_stored_beside() {
+    fn a_value_counts_only_beside_the_item_it_was_stored_with() {
         let sibling = Sibling::of("k", 1, &item(b"theirs", 7));
         let stored = item(&sibling.anchored(b"mine"), 8);
         assert_eq!(sibling.released(stored.clone()).unwrap().value, b"mine");
