@@ -49,6 +49,7 @@ pub(crate) fn start<D: Discovered>(cluster: Weak<D>, discovery: Discovery) {
     }
 }
 
+/// Updates the cluster again and again, for as long as it lives.
 fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
     let mut known = 0;
     while let Some(strong) = cluster.upgrade() {
@@ -78,6 +79,7 @@ fn update(cluster: &impl Discovered, server: &Server, known: u64) -> Result<u64,
     Ok(version)
 }
 
+/// Asks the endpoint for its list.
 fn ask(cluster: &impl Discovered, server: &Server) -> Result<(u64, Vec<Server>), Error> {
     list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))
 }

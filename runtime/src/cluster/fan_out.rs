@@ -189,6 +189,7 @@ fn send<'a>(
 }
 
 impl Running<'_> {
+    /// Reads the replies.
     fn end(self, deadline: Deadline) -> Vec<Outcome> {
         end(self.part, self.errand, Ok(self.pending.finish(deadline)))
     }
@@ -201,6 +202,7 @@ fn end(part: NodeSpan, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error
     outcomes
 }
 
+/// One error for all requests of an errand.
 fn failed(errand: &Errand<'_>, error: &Error) -> Vec<Outcome> {
     errand.requests.iter().map(|_| Err(error.alike())).collect()
 }

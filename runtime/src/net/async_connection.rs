@@ -48,6 +48,7 @@ impl AsyncConnection {
         }
     }
 
+    /// Opens a connection in this dialect.
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
         let opened = tokio::time::timeout(left, open(endpoint, left)).await;
@@ -207,6 +208,7 @@ async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, 
     Err(last)
 }
 
+/// Opens a Unix socket.
 #[cfg(unix)]
 async fn unix(path: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
     match tokio::net::UnixStream::connect(path).await {
@@ -215,17 +217,20 @@ async fn unix(path: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
     }
 }
 
+/// Refuses: this system has none.
 #[cfg(not(unix))]
 async fn unix(_: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
     Err(Fault::unreachable("there are no unix sockets on this system"))
 }
 
+/// Speaks TLS over a stream.
 #[cfg(feature = "tls")]
 async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
     let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
     Ok(Box::new(tls.open_async(host, stream).await?))
 }
 
+/// Refuses: this build has no TLS.
 #[cfg(not(feature = "tls"))]
 async fn secure(_: &Endpoint, _: &str, _: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
     Err(Fault::unreachable("memocached was built without its feature `tls`"))

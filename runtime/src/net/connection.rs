@@ -44,6 +44,7 @@ impl Connection {
         .map(Box::new)
     }
 
+    /// Opens a connection in this dialect.
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect);

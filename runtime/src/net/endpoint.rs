@@ -22,6 +22,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
+    /// This user with this password.
     pub(crate) fn new(username: &str, password: &str) -> Self {
         Credentials { username: username.to_owned(), password: password.to_owned() }
     }
@@ -79,6 +80,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// The way to a server that no connection has been opened to.
     pub(crate) fn new(server: Server, access: Access) -> Self {
         let addresses = match &server.address {
             Location::Tcp { host, port, .. } => Some(Addresses::of(host, *port)),

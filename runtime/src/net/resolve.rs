@@ -22,6 +22,7 @@ const LOST: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(Arc<Name>);
 
+/// A host, and what is known of it.
 struct Name {
     /// Asks the system. `None` if the host is an address.
     look_up: Option<LookUp>,

@@ -109,17 +109,20 @@ impl Socket for UnixStream {
     }
 }
 
+/// Refuses: this system has none.
 #[cfg(not(unix))]
 fn unix(_: &str, _: Deadline) -> Result<Box<dyn Socket>, Fault> {
     Err(Fault::unreachable("there are no unix sockets on this system"))
 }
 
+/// Speaks TLS over a stream.
 #[cfg(feature = "tls")]
 fn secure(endpoint: &Endpoint, host: &str, deadline: Deadline, stream: TcpStream) -> Result<Box<dyn Socket>, Fault> {
     let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
     tls.open(host, deadline, stream)
 }
 
+/// Refuses: this build has no TLS.
 #[cfg(not(feature = "tls"))]
 fn secure(_: &Endpoint, _: &str, _: Deadline, _: TcpStream) -> Result<Box<dyn Socket>, Fault> {
     Err(Fault::unreachable("memocached was built without its feature `tls`"))

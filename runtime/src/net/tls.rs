@@ -142,6 +142,7 @@ fn name(host: &str) -> Result<ServerName<'static>, Fault> {
 
 /// The authorities in this file, or the system's.
 fn roots(ca: Option<&str>) -> Result<RootCertStore, Error> {
+    /// The variable that the file comes from.
     const CA: &str = "MEMCACHED_TLS_CA";
     let mut roots = RootCertStore::empty();
     match ca {

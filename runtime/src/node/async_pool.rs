@@ -36,6 +36,7 @@ pub(crate) fn runtime() -> Option<Id> {
 }
 
 impl AsyncPool {
+    /// An empty pool.
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.max(1);
         AsyncPool { idle: Mutex::default(), permits: Semaphore::new(limit), limit }

@@ -73,6 +73,7 @@ impl Node {
         tickets.into_iter().map(receive).collect()
     }
 
+    /// Asks once, and once more if an idle connection has broken.
     fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Answer, Fault> {
         let (mut permit, idle) = self.checkout(deadline)?;
         if let Some(idle) = idle {
@@ -101,6 +102,7 @@ impl Node {
         Ok(self.usable(permit, deadline))
     }
 
+    /// Opens a connection.
     fn dial(&self, deadline: Deadline) -> Result<Box<Connection>, Fault> {
         let since = Instant::now();
         let connection = Connection::dial(&self.endpoint, deadline)?;
@@ -148,6 +150,7 @@ impl Node {
         }
     }
 
+    /// Sends, and once more if an idle connection has broken.
     fn send<'a>(
         &'a self,
         standby: Option<Standby<'a>>,
@@ -212,6 +215,7 @@ impl Pending<'_> {
         self.outcomes
     }
 
+    /// Reads the replies that are still missing.
     fn read(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let (verb, Sent { connection, tickets, .. }) = (verb_of(self.requests), &mut self.sent);
         while let Some(ticket) = tickets.get(self.outcomes.len()) {
@@ -222,6 +226,7 @@ impl Pending<'_> {
         Ok(())
     }
 
+    /// Asks once more, on a new connection.
     fn ask_again(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let (node, sent) = (self.node, &mut self.sent);
         node.pool.clear();

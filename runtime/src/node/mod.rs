@@ -50,8 +50,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node without connections. While it is out, the target is probed, which
-    /// is what the node is part of.
+    /// A node without connections. While it is out, the target is probed: what
+    /// the node is a part of.
     pub(crate) fn new(
         endpoint: Endpoint,
         pool_size: usize,
@@ -64,7 +64,7 @@ impl Node {
             breaker: Breaker::new(pauses),
             observer,
             pool: Pool::new(pool_size),
-            // One more is the shared connection.
+            // The shared connection is one of them.
             #[cfg(feature = "tokio")]
             async_pool: async_pool::AsyncPool::new(pool_size.saturating_sub(1)),
             #[cfg(feature = "tokio")]
@@ -128,6 +128,7 @@ impl Node {
         }
     }
 
+    /// Tells the breaker of a failure, and begins to probe if the node is out now.
     fn failed(&self, admission: Admission, kind: ErrorKind) {
         if self.breaker.failed(admission, kind, Instant::now()) {
             // What lies idle will be worth nothing after the outage.

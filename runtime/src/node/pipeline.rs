@@ -1,9 +1,10 @@
 //! A connection that many tasks share, for when the pool's are all in use.
 //!
-//! Callers put requests into a queue; a task of the runtime's, the *driver*,
-//! sends all that is queued with one call and reads the replies in the same
-//! order. A caller that has gone leaves a reply nobody takes. A connection that
-//! has failed in any way is closed, and all who wait on it get to know.
+//! Callers put requests into a queue; a task of the runtime, the *driver*, sends
+//! all that is queued with one call and reads the replies in the same order. The
+//! reply to a caller that has gone is dropped. A connection that has failed in
+//! any way is closed, and all callers that wait on it learn of it. Opens no
+//! connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,7 +30,7 @@ use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable}
 use crate::sync::lock;
 use crate::time::budget::Deadline;
 
-/// From so many callers at once on, sharing is faster: each system call is for
+/// With this many callers at once, sharing is faster: each system call serves
 /// several of them.
 const CROWD: usize = 4;
 /// Requests under way on one connection.
@@ -44,23 +45,24 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(20);
 /// The shared connections to one node, one for each runtime.
 pub(crate) struct Pipelines {
     lines: Mutex<Vec<(Id, Line)>>,
-    /// From so many callers at once on, there is sharing.
+    /// With this many callers at once, they share.
     crowd: usize,
 }
 
+/// The shared connection of one runtime.
 enum Line {
     /// A caller opens the connection.
     Opening,
     Open(Arc<Queue>),
 }
 
-/// Which connection a caller is to use.
+/// The connection for a caller to use.
 pub(crate) enum Way<'a> {
     /// One of its own, out of the pool.
     Own,
     /// The one that callers share.
     Shared(Arc<Queue>),
-    /// The same, which this caller is to open.
+    /// The one that callers share, which this caller must open first.
     Open(Opening<'a>),
 }
 
@@ -71,14 +73,15 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Pipelines {
-    /// For a node to which so many connections may be open. Where that is one,
-    /// there is none to share.
+    /// The pipelines to a node that this many connections may be open to. If that
+    /// is one, none is shared.
     pub(crate) fn new(pool_size: usize) -> Self {
         let crowd = if pool_size > 1 { CROWD.min(pool_size - 1) } else { usize::MAX };
         Pipelines { lines: Mutex::default(), crowd }
     }
 
-    /// The way to go beside so many callers who have connections of their own.
+    /// Chooses a connection for a caller, when this many others have connections
+    /// of their own.
     pub(crate) fn way(&self, runtime: Id, others: usize) -> Way<'_> {
         let mut lines = lock(&self.lines);
         let known = lines.iter().find(|(owner, _)| *owner == runtime);
@@ -91,12 +94,13 @@ impl Pipelines {
             Some(Line::Open(_)) | None if others < self.crowd => return Way::Own,
             Some(Line::Open(_)) | None => {}
         }
-        // Those of runtimes that have ended go too.
+        // The connections of runtimes that have ended go too.
         lines.retain(|(_, line)| !matches!(line, Line::Open(queue) if queue.is_closed()));
         lines.push((runtime, Line::Opening));
         Way::Open(Opening { pipelines: self, runtime })
     }
 
+    /// The connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         let lines = lock(&self.lines);
         let is_used = |line: &Line| match line {
@@ -108,7 +112,7 @@ impl Pipelines {
         Connections { idle: open.len() - used, used }
     }
 
-    /// Closes the connections as soon as nobody waits on them.
+    /// Closes each connection as soon as no caller waits on it.
     pub(crate) fn clear(&self) {
         lock(&self.lines).retain(|(_, line)| match line {
             Line::Open(queue) => {
@@ -127,7 +131,7 @@ impl Drop for Pipelines {
 }
 
 impl Opening<'_> {
-    /// Has a task of this runtime's drive the connection from now on.
+    /// Lets a task of this runtime drive the connection from now on.
     pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
         let peer = connection.peer;
         let (socket, session) = connection.into_parts();
@@ -137,6 +141,7 @@ impl Opening<'_> {
         queue
     }
 
+    /// Replaces the mark that the connection is being opened.
     fn end(&self, line: Option<Line>) {
         let mut lines = lock(&self.pipelines.lines);
         lines.retain(|(owner, line)| *owner != self.runtime || matches!(line, Line::Open(_)));
@@ -154,15 +159,16 @@ impl Drop for Opening<'_> {
 pub(crate) struct Queue {
     dialect: Dialect,
     pub(crate) peer: Option<SocketAddr>,
-    /// Those whose replies have not come.
+    /// How many replies have not come yet.
     requests: AtomicUsize,
-    /// How many they were when there was last something to send.
+    /// How many they were when something was sent last.
     company: AtomicUsize,
-    state: Mutex<QueueState>,
+    state: Mutex<Queued>,
 }
 
+/// What the driver takes out next.
 #[derive(Default)]
-struct QueueState {
+struct Queued {
     bytes: Vec<u8>,
     waiting: Vec<PendingReply>,
     number: u32,
@@ -171,7 +177,7 @@ struct QueueState {
     driver: Option<Waker>,
 }
 
-/// A caller who waits for a reply.
+/// A reply that a caller waits for.
 struct PendingReply {
     ticket: Ticket,
     /// By when there must be a reply.
@@ -183,11 +189,12 @@ struct PendingReply {
 pub(crate) type Delivery = Result<Answer, Fault>;
 
 impl Queue {
+    /// An empty queue.
     fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
         Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
     }
 
-    /// Puts a request behind the others; none if there is no room.
+    /// Puts a request behind the others; `None` if there is no room.
     pub(crate) fn push(
         &self,
         request: &Request<'_>,
@@ -212,11 +219,12 @@ impl Queue {
         Ok(Some(receiver))
     }
 
+    /// Whether the queue refuses requests.
     fn is_closed(&self) -> bool {
         lock(&self.state).is_closed
     }
 
-    /// Takes no more requests; those that it has are still done.
+    /// Refuses further requests; those in the queue are still answered.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.is_closed = true;
@@ -226,7 +234,7 @@ impl Queue {
     }
 }
 
-/// The one who sends and receives.
+/// Sends the requests and receives the replies.
 struct Driver {
     queue: Arc<Queue>,
     socket: Box<dyn AsyncSocket>,
@@ -236,11 +244,12 @@ struct Driver {
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     timer: Pin<Box<Sleep>>,
-    /// Whether there was something to do since the timer was set.
+    /// Whether anything has been sent since the timer was set.
     was_used: bool,
 }
 
 impl Driver {
+    /// A driver that has not done anything yet.
     fn new(queue: Arc<Queue>, socket: Box<dyn AsyncSocket>, session: Box<Session>) -> Self {
         Driver {
             queue,
@@ -254,12 +263,13 @@ impl Driver {
         }
     }
 
+    /// Drives the connection to its end.
     async fn run(mut self) {
         let ended = std::future::poll_fn(|context| self.drive(context)).await;
         self.end(ended);
     }
 
-    /// Does what can be done now. It is ready when the connection has ended.
+    /// Sends and receives what it can now. Ready once the connection has ended.
     fn drive(&mut self, context: &mut Context<'_>) -> Poll<Fault> {
         loop {
             let fault = match (self.send(context), self.receive(context)) {
@@ -277,7 +287,7 @@ impl Driver {
         }
     }
 
-    /// Decides when to look again, unless a reply is overdue.
+    /// Sets when to look again; returns whether no reply is overdue.
     fn set_timer(&mut self) -> bool {
         let now = tokio::time::Instant::now().into_std();
         let next = match self.waiting.front() {
@@ -285,7 +295,7 @@ impl Driver {
             Some(oldest) => oldest.limit,
             None => {
                 if !std::mem::take(&mut self.was_used) {
-                    // What has been put in until now is still done.
+                    // What is in the queue by now is still answered.
                     self.queue.close();
                 }
                 now + IDLE
@@ -295,7 +305,7 @@ impl Driver {
         true
     }
 
-    /// Sends what is in the queue, as far as that takes no time.
+    /// Sends what is in the queue, as far as the socket takes it.
     fn send(&mut self, context: &mut Context<'_>) -> Result<Intake, Fault> {
         loop {
             if self.sent == self.output.len() {
@@ -336,7 +346,7 @@ impl Driver {
         Intake::Open
     }
 
-    /// Reads what has come, and hands it to those who wait for it.
+    /// Reads what has come, and hands it to the callers.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         loop {
             let mut space = ReadBuf::new(self.session.space());
@@ -353,11 +363,12 @@ impl Driver {
         }
     }
 
+    /// Hands the complete replies to their callers.
     fn deliver(&mut self) -> Result<(), Fault> {
         while let Some(oldest) = self.waiting.pop_front() {
             match self.session.reply(oldest.ticket) {
                 Ok(Some(answer)) => {
-                    // Who has gone does not take it.
+                    // A caller that has gone does not take it.
                     let _ = oldest.caller.send(Ok(answer));
                     self.queue.requests.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -370,8 +381,8 @@ impl Driver {
         if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
-    /// Tells all who wait. What was wrong with a reply is told to the one whose
-    /// reply it was.
+    /// Tells all callers that wait. The fault itself goes to the first, whose
+    /// reply it concerns; the others only learn that it ended.
     fn end(&mut self, fault: Fault) {
         let mut state = lock(&self.queue.state);
         state.is_closed = true;
@@ -385,7 +396,7 @@ impl Driver {
     }
 }
 
-/// Its runtime ends, or it has ended.
+/// The runtime ends, or the driver has ended.
 impl Drop for Driver {
     fn drop(&mut self) {
         self.end(ErrorKind::Io.into());
@@ -426,7 +437,7 @@ mod tests {
         ask(queue, &Request::Peek { key: "key" }).expect("there is room")
     }
 
-    /// A connection to somebody who says what the test says.
+    /// A connection to a server that the test plays.
     fn line() -> (Arc<Queue>, DuplexStream) {
         let (here, there) = tokio::io::duplex(1 << 16);
         let queue = Arc::new(Queue::new(Dialect::Meta, None));
@@ -471,7 +482,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reply_to_a_caller_who_has_gone_is_nobodys() {
+    async fn the_reply_to_a_caller_that_has_gone_is_dropped() {
         let (queue, mut server) = line();
         drop(peek(&queue));
         let waiting = peek(&queue);
@@ -491,7 +502,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_who_waits_learns_why_the_connection_broke() {
+    async fn the_first_caller_learns_why_the_connection_broke() {
         let socket = Box::new(Broken);
         let queue = Arc::new(Queue::new(Dialect::Meta, None));
         let (first, second) = (peek(&queue), peek(&queue));
@@ -525,14 +536,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_nobody_uses_is_closed() {
+    async fn an_unused_connection_is_closed() {
         let (queue, _server) = line();
         tokio::time::sleep(3 * IDLE).await;
         assert!(queue.is_closed());
     }
 
     #[test]
-    fn those_who_wait_learn_of_the_end_of_the_runtime() {
+    fn waiting_callers_learn_of_the_end_of_the_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (waiting, _server) = runtime.block_on(async {
             let (queue, server) = line();

@@ -27,6 +27,7 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
+    /// A prober that is not probing yet.
     pub(crate) fn of(target: Weak<dyn Probed>) -> Self {
         Prober { target, leash: Mutex::default() }
     }
@@ -42,6 +43,7 @@ impl Prober {
     }
 }
 
+/// Probes until the target is back or gone, or the leash is dropped.
 fn run(target: &Weak<dyn Probed>, pulled: &Receiver<()>) {
     loop {
         let Some(at) = target.upgrade().and_then(|target| target.probe_at()) else { return };

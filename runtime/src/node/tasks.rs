@@ -32,6 +32,7 @@ impl Node {
         outcome
     }
 
+    /// Asks once, and once more if an idle connection has broken.
     async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Result<Answer, Fault> {
         let runtime = runtime().ok_or(Trouble::NoRuntime)?;
         if let Some(answer) = self.exchange_in_line(runtime, request, deadline).await {
@@ -49,6 +50,7 @@ impl Node {
         converse(fresh, request, deadline, &permit).await
     }
 
+    /// The right to have a connection open.
     async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<AsyncPermit<'_>, Fault> {
         if let Some(permit) = self.async_pool.try_checkout(runtime) {
             return Ok(permit);
@@ -57,6 +59,7 @@ impl Node {
         self.waited(since, self.async_pool.checkout(runtime, deadline).await)
     }
 
+    /// Opens a connection.
     async fn dial_async(&self, deadline: Deadline) -> Result<AsyncConnection, Fault> {
         let since = Instant::now();
         let connection = AsyncConnection::dial(&self.endpoint, deadline).await?;
@@ -65,7 +68,7 @@ impl Node {
     }
 
     /// Asks on the connection that callers share, if there are enough of them.
-    /// `None` if the caller is to use one of its own.
+    /// `None` if the caller has to use one of its own.
     async fn exchange_in_line(
         &self,
         runtime: Id,
@@ -112,6 +115,7 @@ impl Node {
         Ok(outcomes)
     }
 
+    /// Asks once, and once more if an idle connection has broken.
     async fn exchange_all_async(
         &self,
         requests: &[Request<'_>],
@@ -132,6 +136,8 @@ impl Node {
         self.converse_on(fresh, requests, deadline, &permit, outcomes).await
     }
 
+    /// Exchanges several requests on a connection, which goes back to the pool if all
+    /// is well.
     async fn converse_on(
         &self,
         mut connection: AsyncConnection,
@@ -161,6 +167,7 @@ impl Node {
         None
     }
 
+    /// Begins an exchange, unless the node is out.
     fn attempt(&self, deadline: Deadline) -> Result<Attempt<'_>, Error> {
         Ok(Attempt { node: self, admission: Some(self.admit(deadline)?), since: deadline.begun() })
     }

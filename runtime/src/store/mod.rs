@@ -126,6 +126,7 @@ impl Store {
         self.change(server, |cluster, server| cluster.remove(server))
     }
 
+    /// Changes the nodes of a cluster by a server that is given as text.
     #[cfg(feature = "memcache")]
     fn change(
         &self,
@@ -208,6 +209,7 @@ impl Placement {
     }
 }
 
+/// Runs an errand on the embedded store.
 fn run(store: &Embedded, errand: &Errand<'_>) -> Vec<Outcome> {
     errand.requests.iter().map(|request| store.ask(request)).collect()
 }

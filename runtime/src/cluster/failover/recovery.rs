@@ -39,6 +39,7 @@ impl Probed for Member {
     }
 }
 
+/// The limit of one step, from now on.
 fn limit() -> Deadline {
     Budget::new(PROBE, PROBE).deadline()
 }
@@ -51,6 +52,7 @@ impl Member {
         if self.node.breaker.is_nearly_closed() { self.catch_up(connection) } else { Ok(()) }
     }
 
+    /// Puts the server right, and marks what it has.
     fn catch_up(&self, connection: &mut Connection) -> Result<(), Error> {
         if self.failover == Failover::None {
             return Ok(());
@@ -61,11 +63,13 @@ impl Member {
         Ok(())
     }
 
+    /// Removes what the journal has; what remains goes back into it.
     fn remove_noted(&self, connection: &mut Connection) -> Result<(), Error> {
         let entries = self.journal.take();
         self.remove(connection, &entries).inspect_err(|_| self.journal.put_back(entries))
     }
 
+    /// Removes these entries from the server.
     fn remove(&self, connection: &mut Connection, entries: &Entries) -> Result<(), Error> {
         if entries.everything {
             return self.tell(connection, &[Request::FlushAll { delay: Duration::ZERO }]);

@@ -123,6 +123,7 @@ impl Route {
         (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Peek { key })
     }
 
+    /// Whether a key is the member's own.
     fn is_home(&self, key: &str) -> bool {
         self.members.home(key) == self.number
     }
@@ -136,6 +137,7 @@ impl Route {
                 && foreign().is_none_or(|watermark| watermark.is_after(number))
     }
 
+    /// What is old in an outcome.
     fn old(&self, request: &Request<'_>, outcome: &Outcome) -> Old {
         match (request.key(), outcome) {
             (Some(key), Ok(Reply::Found(item))) if self.is_old(key, item.cas) => vec![(key.to_owned(), item.cas)],
@@ -147,6 +149,7 @@ impl Route {
         }
     }
 
+    /// What is old in several outcomes.
     fn all_old(&self, requests: &[Request<'_>], outcomes: &[Outcome]) -> Old {
         if self.member.failover == Failover::None {
             return Old::new();
@@ -154,6 +157,7 @@ impl Route {
         requests.iter().zip(outcomes).flat_map(|(request, outcome)| self.old(request, outcome)).collect()
     }
 
+    /// Takes what is old out of the outcomes.
     fn leave_out(&self, requests: &[Request<'_>], outcomes: &mut [Outcome]) {
         for (request, outcome) in requests.iter().zip(outcomes) {
             match outcome {

@@ -53,9 +53,11 @@ pub(crate) struct Survey {
 /// So many that their numbers hardly grow by chance, if they come from several
 /// servers.
 const WRITES: usize = 32;
+/// How long a server keeps what a survey writes.
 const TTL: Ttl = Ttl::For(Duration::from_secs(60));
 
 impl Survey {
+    /// A survey under names of its own.
     pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         // Other processes may be surveying the same server.

@@ -62,6 +62,7 @@ fn rounds(weight: u32, total: u64, servers: usize) -> u32 {
     (share * 160.0 / 4.0 * servers as f32).floor() as u32
 }
 
+/// The number that four bytes are.
 fn little_endian(word: &[u8]) -> u32 {
     u32::from_le_bytes([word[0], word[1], word[2], word[3]])
 }

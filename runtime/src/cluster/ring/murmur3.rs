@@ -42,6 +42,7 @@ impl Murmur3 {
     }
 }
 
+/// Mixes the bits of a word.
 fn scrambled(word: u32) -> u32 {
     word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
 }

@@ -39,6 +39,7 @@ pub(crate) struct Breaker {
     pauses: Pauses,
 }
 
+/// What is known of a node.
 #[derive(Debug, Default)]
 struct Circuit {
     /// In a row.
@@ -58,8 +59,8 @@ struct Outage {
     good: u32,
 }
 
-/// Whether a node is up or out, and for the how-manieth time. Between two equal
-/// turns, it has neither gone out nor come back.
+/// Whether a node is up or out, with the number of its outages so far: between
+/// two equal turns it has neither gone out nor come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Up, after this many outages.
@@ -69,6 +70,7 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
+    /// Whether the node is up.
     pub(crate) fn is_up(self) -> bool {
         matches!(self, Turn::Up(_))
     }
@@ -90,6 +92,7 @@ pub(crate) enum Exclusion {
 }
 
 impl Breaker {
+    /// The breaker of a node that is up.
     pub(crate) fn new(pauses: Pauses) -> Self {
         Breaker { state: Mutex::default(), pauses }
     }
@@ -172,6 +175,7 @@ impl Breaker {
         }
     }
 
+    /// The pause after this one.
     fn longer(&self, pause: Duration) -> Duration {
         (pause * 2).min(self.pauses.longest)
     }

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_nobody_makes_is_noticed_once() {
+    fn a_missing_probe_is_noticed_once() {
         let (breaker, now) = breaker();
         fail(&breaker, ErrorKind::Connect, now);
         assert_eq!(breaker.admit(now + 7 * SECOND), Err(Exclusion::Forgotten));

@@ -18,6 +18,7 @@ pub(crate) struct Pool<C> {
     limit: usize,
 }
 
+/// What is lent, and what is not.
 #[derive(Debug)]
 struct Stock<C> {
     idle: Vec<C>,
@@ -37,6 +38,7 @@ pub(crate) struct Permit<'a, C> {
 }
 
 impl<C> Pool<C> {
+    /// An empty pool.
     pub(crate) fn new(limit: usize) -> Self {
         let state = Stock { idle: Vec::new(), lent: 0, waiting: 0, fork: forkguard::new() };
         Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
@@ -71,6 +73,7 @@ impl<C> Pool<C> {
         state
     }
 
+    /// Lends one more.
     fn lend(&self, state: &mut Stock<C>) -> Permit<'_, C> {
         state.lent += 1;
         // The one used last is most likely to be alive.
