@@ -35,9 +35,9 @@ fn every_variable_of_the_environment_is_in_the_readme() {
 
 #[test]
 fn every_argument_of_the_attribute_is_in_the_readme() {
-    let attr = include_str!("../../macros/src/attr.rs");
-    let names = attr.split("const ARGUMENTS").nth(1).and_then(|rest| rest.split(';').nth(1)).unwrap();
-    let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
+    let source = include_str!("../../macros/src/argument.rs");
+    let table = source.split("\narguments! {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
+    let names: Vec<&str> = table.lines().filter_map(|row| row.split('"').nth(1)).collect();
     assert!(names.contains(&"key") && names.contains(&"crate"), "{names:?}");
     for name in names {
         assert!(README.contains(&format!("| `{name}` |")) || README.contains(&format!("| `{name}(")), "{name}");
