@@ -94,29 +94,40 @@ fn millis(duration: Duration) -> u64 {
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.returns.output;
-    let codec = plan.codec.as_ref().map(|codec| {
-        let codec = codec_path(codec, plan);
-        quote_spanned!(at(output)=> .codec(#codec))
-    });
     let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at(output)=> .store_if(#store_if)));
     let cache_none = plan.cache_none.as_ref().map(|period| {
         let period = duration(period);
         quote_spanned!(at(output)=> .cache_none(#period))
     });
     let cache_err = plan.cache_err.as_ref().map(|period| {
-        let (period, (codec, _)) = (duration(period), choice(plan));
+        let (period, codec) = (duration(period), choice(plan));
         quote_spanned!(at(output)=> .cache_err(#period, #codec))
     });
     let propagate = match plan.on_error {
         OnError::Propagate => Some(quote_spanned!(at(output)=> .propagate())),
         OnError::Bypass => None,
     };
-    let call = Ident::new(&call.to_string(), at(output));
+    let stored = stored(call, plan);
     quote_spanned! {at(output)=>
-        #krate::private::ready(#call.shaped({
+        #krate::private::ready(#stored #store_if #cache_none #cache_err #propagate)
+    }
+}
+
+/// The call with what of the return type is stored, which the compiler finds
+/// out, and in which codec.
+fn stored(call: &Ident, plan: &Plan) -> TokenStream {
+    let krate = &plan.krate;
+    let output = &plan.returns.output;
+    let call = Ident::new(&call.to_string(), at(output));
+    let codec = plan.codec.as_ref().map(|codec| {
+        let codec = codec_path(codec, plan);
+        quote_spanned!(at(output)=> .codec(#codec))
+    });
+    quote_spanned! {at(output)=>
+        #call.shaped({
             use #krate::private::shapes::*;
             (&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
-        }) #codec #store_if #cache_none #cache_err #propagate)
+        }) #codec
     }
 }
 
@@ -239,9 +250,12 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
     let vis = &func.vis;
     let attrs = func::cfgs(&func.attrs).chain(func.attrs.iter().filter(|attr| attr.path().is_ident("allow")));
     let (generics, _, bounds) = func.sig.generics.split_for_impl();
-    let (codec, codec_type) = choice(plan);
     let kind = if plan.returns.kind == Kind::Blocking { quote!(Entry) } else { quote!(AsyncEntry) };
+    let call = hidden("__memocached_call");
     let address = address(&format_ident!("of"), plan, func);
+    // As in the function, so that a type that cannot be stored is told once.
+    let stored = stored(&call, plan);
+    let ready = quote_spanned!(at(output)=> #krate::private::ready(#stored));
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
     quote! {
         #(#attrs)*
@@ -249,20 +263,21 @@ fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -
         // Patterns may also bind names that the key does not read, or bind them as `mut`.
         #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
         #[must_use]
-        #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output, #codec_type> #bounds {
-            #krate::#kind::of(#address, #codec)
+        #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output> #bounds {
+            let #call = #address;
+            #krate::#kind::of(#ready)
         }
     }
 }
 
-/// Writes the site's codec as a value and as a type.
-fn choice(plan: &Plan) -> (TokenStream, TokenStream) {
+/// What stands for the site's codec.
+fn choice(plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     match &plan.codec {
-        None => (quote!(#krate::private::Configured), quote!(#krate::private::Configured)),
+        None => quote!(#krate::private::Configured),
         Some(codec) => {
             let path = codec_path(codec, plan);
-            (quote!(#krate::private::Chosen(#path)), quote!(#krate::private::Chosen<#path>))
+            quote!(#krate::private::Chosen(#path))
         }
     }
 }

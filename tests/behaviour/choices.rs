@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use memocached::{Cache, ErrorKind, Mode, memcached, with_mode, with_mode_async};
+use memocached::{AsyncEntry, Cache, Entry, ErrorKind, Mode, memcached, with_mode, with_mode_async};
 
 use crate::support::memcached::Memcached;
 
@@ -243,6 +243,60 @@ fn site(n: u32) -> u32 {
 #[memcached(key = "choices:site:<n>")]
 fn twin(n: u32) -> u32 {
     n
+}
+
+type Answer = Result<Option<u32>, std::num::ParseIntError>;
+
+#[memcached(key = "choices:kept:<text>", cache = cache, skip(cache), codec = text, entry = parsed_entry)]
+fn parsed(cache: &Cache, text: &str) -> Answer {
+    text.parse().map(Some)
+}
+
+#[memcached(key = "choices:kept:async:<n>", cache = cache, skip(cache), entry = doubled_entry)]
+async fn doubled(cache: &Cache, n: u32) -> Option<u32> {
+    n.checked_mul(2)
+}
+
+/// Names neither codec nor shape.
+struct Kept<R> {
+    blocking: Entry<Answer>,
+    on_tokio: AsyncEntry<R>,
+}
+
+impl<R> Kept<R> {
+    async fn delete(&self) -> (bool, bool) {
+        (self.blocking.delete().unwrap(), self.on_tokio.delete().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_kept_in_a_struct_whatever_its_codec() {
+    let cache = Cache::embedded();
+    let kept = Kept { blocking: parsed_entry(&cache, "7"), on_tokio: doubled_entry(&cache, 4) };
+    assert_eq!((parsed(&cache, "7"), doubled(&cache, 4).await), (Ok(Some(7)), Some(8)));
+    assert_eq!(kept.blocking.clone().get().unwrap(), Some(7));
+    kept.on_tokio.put(&9).await.unwrap();
+    assert_eq!(kept.on_tokio.get().await.unwrap(), Some(9));
+    assert_eq!(kept.delete().await, (true, true));
+    assert_eq!(kept.blocking.info().unwrap(), None);
+}
+
+#[memcached(key = "choices:generic:<value:debug>", cache = cache, skip(cache), entry = generic_entry)]
+fn generic<T: std::fmt::Debug + Clone + serde::Serialize + serde::de::DeserializeOwned + 'static>(
+    cache: &Cache,
+    value: &T,
+) -> T {
+    value.clone()
+}
+
+#[test]
+fn an_entry_of_a_generic_function_gives_what_that_returns_and_refuses_a_part_of_it() {
+    let cache = Cache::embedded();
+    generic(&cache, &5_u8);
+    assert_eq!(generic_entry(&cache, &5_u8).get().unwrap(), Some(5));
+    generic(&cache, &Some(5_u8));
+    let error = generic_entry(&cache, &Some(5_u8)).get().unwrap_err();
+    assert!(error.to_string().ends_with("generic does not store values of type u8"), "{error}");
 }
 
 #[test]

@@ -302,39 +302,46 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                 mut n: T,
                 (_by, unit): (u8, Unit),
                 _like: impl Area,
-            ) -> ::memocached::Entry<T, ::memocached::private::Chosen<::memocached::codec::Text>>
+            ) -> ::memocached::Entry<T>
             where
                 T: KeyPart,
             {
+                let __memocached_call = ::memocached::private::Address::of({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "scaled",
+                            path: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                            name: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                            template: "scaled:<n>:<_by>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("scaled:");
+                            __memocached_key.until(58u8).part(&n);
+                            __memocached_key.literal(":");
+                            __memocached_key.part(&_by);
+                            __memocached_key.literal(";");
+                            __memocached_key.type_name::<T>();
+                            __memocached_key.literal(";");
+                            #[allow(clippy::used_underscore_binding)]
+                            __memocached_key.type_of(&_like);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::Entry::of(
-                    ::memocached::private::Address::of({
-                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "scaled",
-                                path: ::core::concat!(::core::module_path!(), "::", "scaled"),
-                                name: ::core::concat!(::core::module_path!(), "::", "scaled"),
-                                template: "scaled:<n>:<_by>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
-                            });
-                            &SITE
-                        })
-                        .key(
-                            &mut |__memocached_key| {
-                                __memocached_key.literal("scaled:");
-                                __memocached_key.until(58u8).part(&n);
-                                __memocached_key.literal(":");
-                                __memocached_key.part(&_by);
-                                __memocached_key.literal(";");
-                                __memocached_key.type_name::<T>();
-                                __memocached_key.literal(";");
-                                #[allow(clippy::used_underscore_binding)]
-                                __memocached_key.type_of(&_like);
-                                __memocached_key.owner(&|| ());
-                            },
-                        ),
-                    ::memocached::private::Chosen(::memocached::codec::Text),
+                    ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
+                            })
+                            .codec(::memocached::codec::Text),
+                    ),
                 )
             }
         "##]],
@@ -404,34 +411,38 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                 &self,
                 item: &str,
                 urgent: bool,
-            ) -> ::memocached::AsyncEntry<
-                Result<Price, Failure>,
-                ::memocached::private::Configured,
-            > {
+            ) -> ::memocached::AsyncEntry<Result<Price, Failure>> {
+                let __memocached_call = ::memocached::private::Address::of({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "price",
+                            path: ::core::concat!(::core::module_path!(), "::", "price"),
+                            name: ::core::concat!(::core::module_path!(), "::", "price"),
+                            template: "price:<item>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .cache(&self.cache)
+                    .ttl(if urgent { DAY / 2 } else { DAY })
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("price:");
+                            __memocached_key.part(&item);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::AsyncEntry::of(
-                    ::memocached::private::Address::of({
-                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "price",
-                                path: ::core::concat!(::core::module_path!(), "::", "price"),
-                                name: ::core::concat!(::core::module_path!(), "::", "price"),
-                                template: "price:<item>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
-                            });
-                            &SITE
-                        })
-                        .cache(&self.cache)
-                        .ttl(if urgent { DAY / 2 } else { DAY })
-                        .key(
-                            &mut |__memocached_key| {
-                                __memocached_key.literal("price:");
-                                __memocached_key.part(&item);
-                                __memocached_key.owner(&|| ());
-                            },
-                        ),
-                    ::memocached::private::Configured,
+                    ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
+                                    .__memocached_shape()
+                            }),
+                    ),
                 )
             }
         "#]],

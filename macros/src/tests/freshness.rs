@@ -152,34 +152,41 @@ fn choices_that_read_parameters_and_their_companion() {
                 b: Grace,
                 c: Duration,
                 e: bool,
-            ) -> ::memocached::AsyncEntry<Option<u8>, ::memocached::private::Configured> {
+            ) -> ::memocached::AsyncEntry<Option<u8>> {
+                let __memocached_call = ::memocached::private::Address::of({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "f:<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .ttl(a)
+                    .grace(b.grace)
+                    .refresh_ahead(c / 2)
+                    .near(if e { DAY } else { SECOND })
+                    .single_flight(::memocached::private::SingleFlight::Off)
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.literal("f:");
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
                 ::memocached::AsyncEntry::of(
-                    ::memocached::private::Address::of({
-                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "f",
-                                path: ::core::concat!(::core::module_path!(), "::", "f"),
-                                name: ::core::concat!(::core::module_path!(), "::", "f"),
-                                template: "f:<n>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
-                            });
-                            &SITE
-                        })
-                        .ttl(a)
-                        .grace(b.grace)
-                        .refresh_ahead(c / 2)
-                        .near(if e { DAY } else { SECOND })
-                        .single_flight(::memocached::private::SingleFlight::Off)
-                        .key(
-                            &mut |__memocached_key| {
-                                __memocached_key.literal("f:");
-                                __memocached_key.part(&n);
-                                __memocached_key.owner(&|| ());
-                            },
-                        ),
-                    ::memocached::private::Configured,
+                    ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&::memocached::private::Probe::<Option<u8>>::NEW)
+                                    .__memocached_shape()
+                            }),
+                    ),
                 )
             }
         "#]],

@@ -276,15 +276,6 @@ impl Addressed {
         Addressed { site, tier: Tier::Far(Box::new(Far { target, near, span })) }
     }
 
-    /// The function, and the machine that handles its entry.
-    pub(crate) fn settled(self) -> (&'static Site, Option<Machine>) {
-        let machine = match self.tier {
-            Tier::Near { .. } => None,
-            Tier::Far(far) => far.target.map(Target::machine),
-        };
-        (self.site, machine)
-    }
-
     /// The cache's codec.
     pub(super) fn configured(&self) -> Option<&Standard> {
         match &self.tier {

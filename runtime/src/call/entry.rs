@@ -2,35 +2,41 @@
 //!
 //! What an entry holds is the stored value's type: `T` for a function that
 //! returns `Result<Option<T>, E>`. No trait can name that type from the return
-//! type on stable Rust, so an entry is three layers, each with the verbs for
-//! one shape, and method lookup takes the first that fits.
+//! type on stable Rust, so `get` and `put` are there once for each shape. An
+//! entry is looked through for them in three steps, which `Deref` leads
+//! through, and method lookup takes the first that fits.
 
+use std::any::{Any, type_name};
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::call::address::Addressed;
+use crate::call::Ready;
 use crate::call::freshness::Age;
 use crate::call::machine::Machine;
-use crate::call::policy::{Choose, Configured};
+use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
 use crate::value::envelope::Refusal;
-use crate::value::record::{Form, Found, Record};
+use crate::value::record::{Form, Record};
 
 /// The cache entry of one call, without making the call.
 ///
 /// The attribute's argument `entry = name` makes a function that takes the
 /// parameters of the key and returns this. `R` is the memoized function's
 /// return type; `get` and `put` deal in what is stored of it: `T` for `T`,
-/// `Option<T>`, `Result<T, E>` and `Result<Option<T>, E>`.
+/// `Option<T>`, `Result<T, E>` and `Result<Option<T>, E>`. That type must be
+/// `'static`.
+///
+/// The second parameter only tells where `get` and `put` are looked for. Leave
+/// it out: an entry is an `Entry<R>` whatever its codec.
 ///
 /// ```
-/// use memocached::memcached;
+/// use memocached::{Entry, memcached};
 ///
 /// #[memcached(key = "square:<n>", ttl = 60, entry = square_entry)]
 /// fn square(n: u64) -> u64 {
@@ -38,7 +44,7 @@ use crate::value::record::{Form, Found, Record};
 /// }
 ///
 /// # fn main() -> Result<(), memocached::Error> {
-/// let entry = square_entry(12);
+/// let entry: Entry<u64> = square_entry(12);
 /// assert_eq!(entry.key(), "square:12");
 /// assert_eq!(entry.get()?, None);
 /// square(12);
@@ -48,18 +54,13 @@ use crate::value::record::{Form, Found, Record};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Entry<R, C = Configured>(Fallible<R, C>);
+pub struct Entry<R, S: Stage = First>(S::Entry<R>);
 
-/// The middle layer of [`Entry`]: `Result` and `Option`.
-#[doc(hidden)]
-pub struct Fallible<R, C>(Plain<R, C>);
-
-/// The innermost layer of [`Entry`]: any type.
-#[doc(hidden)]
-pub struct Plain<R, C> {
-    handle: Handle<C>,
-    returns: PhantomData<fn() -> R>,
-}
+/// The cache entry of one call of an async function, without making the call.
+///
+/// It has the verbs of an [`Entry`], which are async here.
+#[cfg(feature = "tokio")]
+pub struct AsyncEntry<R, S: Stage = First>(S::AsyncEntry<R>);
 
 /// What is known of a stored value beside the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,28 +78,116 @@ pub struct EntryInfo {
     pub cost: Duration,
 }
 
-/// What all layers share: where the entry is, and how values are stored.
-struct Handle<C> {
-    site: &'static Site,
-    /// Absent where nothing is cached.
-    machine: Option<Machine>,
-    codec: C,
+/// Where `get` and `put` are looked for: one stage of three.
+pub trait Stage {
+    /// What an entry of this step holds: that of the next, or the handle.
+    type Entry<R>;
+    /// The same for an async entry.
+    #[cfg(feature = "tokio")]
+    type AsyncEntry<R>;
+
+    /// The handle in the end.
+    #[doc(hidden)]
+    fn handle<R>(entry: &Self::Entry<R>) -> &Handle;
+    /// The handle in the end.
+    #[cfg(feature = "tokio")]
+    #[doc(hidden)]
+    fn async_handle<R>(entry: &Self::AsyncEntry<R>) -> &AsyncHandle;
 }
 
-impl<C> Handle<C> {
-    fn machine(&self) -> Result<&Machine, Error> {
-        self.machine.as_ref().ok_or_else(|| {
+/// For `Result<Option<_>, _>`.
+#[derive(Debug)]
+pub enum First {}
+
+/// For other `Result`s, and `Option`s.
+#[derive(Debug)]
+pub enum Second {}
+
+/// For everything else.
+#[derive(Debug)]
+pub enum Third {}
+
+macro_rules! stage {
+    ($stage:ty, $entry:ty, $async_entry:ty, |$below:ident| $handle:expr) => {
+        impl Stage for $stage {
+            type Entry<R> = $entry;
+            #[cfg(feature = "tokio")]
+            type AsyncEntry<R> = $async_entry;
+
+            fn handle<R>($below: &Self::Entry<R>) -> &Handle {
+                $handle
+            }
+
+            #[cfg(feature = "tokio")]
+            fn async_handle<R>($below: &Self::AsyncEntry<R>) -> &AsyncHandle {
+                $handle
+            }
+        }
+    };
+}
+
+stage!(First, Entry<R, Second>, AsyncEntry<R, Second>, |below| below.handle());
+stage!(Second, Entry<R, Third>, AsyncEntry<R, Third>, |below| below.handle());
+stage!(Third, Handle, AsyncHandle, |below| below);
+
+/// Where an entry is, and how its values are stored.
+struct Whereabouts {
+    site: &'static Site,
+    /// Absent where nothing is cached.
+    stored: Option<Stored>,
+}
+
+struct Stored {
+    machine: Machine,
+    form: Box<dyn AnyForm>,
+}
+
+/// A form without the type of its values.
+trait AnyForm: Send + Sync {
+    /// What a stored value took to compute, if it is this form's.
+    fn cost(&self, bytes: &[u8], flags: u32) -> Result<u64, Refusal>;
+    /// The form, to be asked for its type.
+    fn any(&self) -> &dyn Any;
+}
+
+impl<V: 'static> AnyForm for Form<V> {
+    fn cost(&self, bytes: &[u8], flags: u32) -> Result<u64, Refusal> {
+        self.unpack(bytes, flags).map(|found| found.cost)
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Whereabouts {
+    fn new<S: Shape, I>(ready: Ready<S, I>) -> Self
+    where
+        S::Value: 'static,
+    {
+        let (site, stored) = ready.settled();
+        let stored = stored.map(|(form, machine)| Stored { machine, form: Box::new(form) });
+        Whereabouts { site, stored }
+    }
+
+    fn stored(&self) -> Result<&Stored, Error> {
+        self.stored.as_ref().ok_or_else(|| {
             let message = format!("{} is not cached: there is no usable cache, or no key", self.site.name());
             Error::new(ErrorKind::Configuration, message)
         })
     }
 
-    fn form<V>(&self) -> Result<Form<V>, Error>
-    where
-        C: Choose<V> + Clone,
-    {
-        let Machine { cache, key, .. } = self.machine()?;
-        Ok(Form::of(key, self.codec.clone().choose(cache.codec()), self.site.version(), cache.wrapping()))
+    fn machine(&self) -> Result<&Machine, Error> {
+        self.stored().map(|stored| &stored.machine)
+    }
+
+    /// A function that is generic over what it returns stores all of that,
+    /// also where this is an `Option` or a `Result`.
+    fn form<V: 'static>(&self) -> Result<&Form<V>, Error> {
+        self.stored()?.form.any().downcast_ref().ok_or_else(|| {
+            let message = format!("{} does not store values of type {}", self.site.name(), type_name::<V>());
+            Error::new(ErrorKind::Configuration, message)
+        })
     }
 
     fn key(&self) -> Result<&str, Error> {
@@ -128,8 +217,8 @@ impl<C> Handle<C> {
     }
 
     /// Marks this item as stale. It is served no longer than grace from now on,
-    /// nor than it would have been. Without an item, whoever computes one may
-    /// not store it.
+    /// nor than it would have been. Without an item, a call that computes one
+    /// may not store it.
     fn invalidation(&self, item: Option<&Item>) -> Result<(&Cache, Request<'_>), Error> {
         let Some(item) = item else { return self.delete() };
         let Machine { cache, key, freshness, .. } = self.machine()?;
@@ -150,29 +239,116 @@ impl<C> Handle<C> {
         Ok(matches!(self.machine()?.freshness.age(item), Age::Fresh(_)))
     }
 
-    /// Has this process notice what has been changed.
+    fn info(&self, item: &Item, cost: u64) -> Result<EntryInfo, Error> {
+        Ok(EntryInfo {
+            time_left: item.seconds_left.map(Duration::from_secs),
+            is_stale: !self.is_fresh(item)?,
+            size: item.value.len(),
+            cost: Duration::from_nanos(cost),
+        })
+    }
+
+    /// Makes this process notice what has been changed.
     fn forget(&self) {
-        if let Some(machine) = &self.machine {
+        if let Some(Stored { machine, .. }) = &self.stored {
             machine.forget();
         }
     }
 }
 
-/// The verbs of one layer that deal in values; fields of the inner layers are
-/// reached by `Deref`.
-macro_rules! verbs {
-    ($value:ty, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
+/// A handle with the verbs of every entry, which wait for the store.
+macro_rules! handle {
+    ($handle:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
+        #[doc(hidden)]
+        #[derive(Clone)]
+        pub struct $handle(Arc<Whereabouts>);
+
+        impl $handle {
+            $($async)* fn get<V: 'static>(&self) -> Result<Option<V>, Error> {
+                let form = self.0.form::<V>()?;
+                match self.find(&|bytes, flags| form.unpack(bytes, flags))$($await)*? {
+                    Some((item, found)) if self.0.is_fresh(&item)? => Ok(Some(found.value)),
+                    _ => Ok(None),
+                }
+            }
+
+            $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
+                let record = self.0.form::<V>()?.pack(value, 0)?;
+                let (cache, request) = self.0.store(&record)?;
+                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                self.0.forget();
+                outcome.map(drop)
+            }
+
+            $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
+                let form = &self.0.stored()?.form;
+                let found = self.find(&|bytes, flags| form.cost(bytes, flags))$($await)*?;
+                found.map(|(item, cost)| self.0.info(&item, cost)).transpose()
+            }
+
+            $($async)* fn delete(&self) -> Result<bool, Error> {
+                let (cache, request) = self.0.delete()?;
+                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                self.0.forget();
+                Ok(outcome? == Reply::Done)
+            }
+
+            $($async)* fn invalidate(&self) -> Result<bool, Error> {
+                if !self.0.has_grace()? {
+                    return self.delete()$($await)*;
+                }
+                let item = self.look(self.0.key()?)$($await)*?;
+                let (cache, request) = self.0.invalidation(item.as_ref())?;
+                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                self.0.forget();
+                Ok(outcome? == Reply::Done)
+            }
+
+            /// This version's value and its item, which may be sibling.
+            $($async)* fn find<T>(
+                &self,
+                read: &(impl Fn(&[u8], u32) -> Result<T, Refusal> + Sync),
+            ) -> Result<Option<(Item, T)>, Error> {
+                let key = self.0.key()?;
+                let Some(item) = self.look(key)$($await)*? else { return Ok(None) };
+                let sibling = match read(&item.value, item.flags) {
+                    Ok(found) => return Ok(Some((item, found))),
+                    Err(Refusal::OtherVersion { mark }) => Sibling::of(key, mark, &item),
+                    Err(_) => return Ok(None),
+                };
+                let item = self.look(sibling.key())$($await)*?;
+                let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
+                Ok(read(&item.value, item.flags).ok().map(|found| (item, found)))
+            }
+
+            $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
+                let (cache, request) = self.0.peek(key)?;
+                let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
+                if let Some(item) = &item
+                    && let Some((cache, request)) = self.0.token_of(key, item)?
+                {
+                    let _ = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                }
+                Ok(item)
+            }
+        }
+    };
+}
+
+handle!(Handle, ask, (), ());
+#[cfg(feature = "tokio")]
+handle!(AsyncHandle, ask_async, (async), (.await));
+
+/// The verbs that deal in values.
+macro_rules! values {
+    ($value:ty, ($($async:tt)*), ($($await:tt)*)) => {
         /// The cached value, if there is one that is fresh; never computes.
         ///
         /// # Errors
         ///
         /// If the server cannot be reached or refuses, or nothing is cached.
         pub $($async)* fn get(&self) -> Result<Option<$value>, Error> {
-            let form = self.handle.form::<$value>()?;
-            match self.find(&form)$($await)*? {
-                Some((item, found)) if self.handle.is_fresh(&item)? => Ok(Some(found.value)),
-                _ => Ok(None),
-            }
+            self.handle().get()$($await)*
         }
 
         /// Stores a value as if the function had returned it.
@@ -182,64 +358,42 @@ macro_rules! verbs {
         /// If the value cannot be encoded or is too large, the server cannot
         /// be reached or refuses, or nothing is cached.
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
-            let record = self.handle.form::<$value>()?.pack(value, 0)?;
-            let (cache, request) = self.handle.store(&record)?;
-            let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
-            self.handle.forget();
-            outcome.map(drop)
-        }
-
-        /// What is known of the value, if there is one.
-        ///
-        /// # Errors
-        ///
-        /// As for `get`.
-        pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
-            let form = self.handle.form::<$value>()?;
-            let Some((item, found)) = self.find(&form)$($await)*? else { return Ok(None) };
-            Ok(Some(EntryInfo {
-                time_left: item.seconds_left.map(Duration::from_secs),
-                is_stale: !self.handle.is_fresh(&item)?,
-                size: item.value.len(),
-                cost: Duration::from_nanos(found.cost),
-            }))
+            self.handle().put(value)$($await)*
         }
     };
 }
 
 macro_rules! entry {
-    ($entry:ident, $fallible:ident, $plain:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
-        impl<R, C> $entry<R, C> {
+    ($entry:ident, $handle:ident, $get_handle:ident, ($($async:tt)*), ($($await:tt)*)) => {
+        impl<R> $entry<R> {
             #[doc(hidden)]
             #[must_use]
-            pub fn of(address: Addressed, codec: C) -> Self {
-                let (site, machine) = address.settled();
-                $entry($fallible($plain { handle: Handle { site, machine, codec }, returns: PhantomData }))
+            pub fn of<S: Shape<Return = R>, I>(ready: Ready<S, I>) -> Self
+            where
+                S::Value: 'static,
+            {
+                Self::at($handle(Arc::new(Whereabouts::new(ready))))
             }
-        }
 
-        impl<V, E, C: Choose<V> + Clone> $entry<Result<Option<V>, E>, C> {
-            verbs!(V, $ask, ($($async)*), ($($await)*));
-        }
+            fn at(handle: $handle) -> Self {
+                $entry($entry($entry(handle)))
+            }
 
-        impl<V, E, C: Choose<V> + Clone> $fallible<Result<V, E>, C> {
-            verbs!(V, $ask, ($($async)*), ($($await)*));
-        }
-
-        impl<V, C: Choose<V> + Clone> $fallible<Option<V>, C> {
-            verbs!(V, $ask, ($($async)*), ($($await)*));
-        }
-
-        impl<R, C: Choose<R> + Clone> $plain<R, C> {
-            verbs!(R, $ask, ($($async)*), ($($await)*));
-        }
-
-        impl<R, C> $plain<R, C> {
             /// The call's key, without the namespace; empty if nothing is
             /// cached.
             #[must_use]
             pub fn key(&self) -> &str {
-                self.handle.machine.as_ref().map_or("", |machine| machine.key.text())
+                self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.text())
+            }
+
+            /// What is known of the value, if there is one.
+            ///
+            /// # Errors
+            ///
+            /// If the server cannot be reached or refuses, or nothing is
+            /// cached.
+            pub $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
+                self.handle().info()$($await)*
             }
 
             /// Removes the value, also from under a call that is computing it
@@ -250,10 +404,7 @@ macro_rules! entry {
             /// If the server cannot be reached or refuses, or nothing is
             /// cached.
             pub $($async)* fn delete(&self) -> Result<bool, Error> {
-                let (cache, request) = self.handle.delete()?;
-                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
-                self.handle.forget();
-                Ok(outcome? == Reply::Done)
+                self.handle().delete()$($await)*
             }
 
             /// Sees to it that the next call computes anew; returns whether
@@ -265,87 +416,67 @@ macro_rules! entry {
             ///
             /// As for `delete`.
             pub $($async)* fn invalidate(&self) -> Result<bool, Error> {
-                if !self.handle.has_grace()? {
-                    return self.delete()$($await)*;
-                }
-                let item = self.look(self.handle.key()?)$($await)*?;
-                let (cache, request) = self.handle.invalidation(item.as_ref())?;
-                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
-                self.handle.forget();
-                Ok(outcome? == Reply::Done)
-            }
-
-            /// This version's value and its item, which may be sibling.
-            $($async)* fn find<V>(&self, form: &Form<V>) -> Result<Option<(Item, Found<V>)>, Error> {
-                let key = self.handle.key()?;
-                let Some(item) = self.look(key)$($await)*? else { return Ok(None) };
-                let sibling = match form.unpack(&item.value, item.flags) {
-                    Ok(found) => return Ok(Some((item, found))),
-                    Err(Refusal::OtherVersion { mark }) => Sibling::of(key, mark, &item),
-                    Err(_) => return Ok(None),
-                };
-                let item = self.look(sibling.key())$($await)*?;
-                let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
-                Ok(form.unpack(&item.value, item.flags).ok().map(|found| (item, found)))
-            }
-
-            $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
-                let (cache, request) = self.handle.peek(key)?;
-                let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
-                if let Some(item) = &item
-                    && let Some((cache, request)) = self.handle.token_of(key, item)?
-                {
-                    let _ = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
-                }
-                Ok(item)
+                self.handle().invalidate()$($await)*
             }
         }
 
-        impl<R, C> Deref for $entry<R, C> {
-            type Target = $fallible<R, C>;
-            fn deref(&self) -> &$fallible<R, C> {
+        /// For functions that return `Result<Option<V>, E>`.
+        impl<V: 'static, E> $entry<Result<Option<V>, E>> {
+            values!(V, ($($async)*), ($($await)*));
+        }
+
+        /// For functions that return `Result<V, E>`.
+        impl<V: 'static, E> $entry<Result<V, E>, Second> {
+            values!(V, ($($async)*), ($($await)*));
+        }
+
+        /// For functions that return `Option<V>`.
+        impl<V: 'static> $entry<Option<V>, Second> {
+            values!(V, ($($async)*), ($($await)*));
+        }
+
+        /// For functions that return anything else.
+        impl<R: 'static> $entry<R, Third> {
+            values!(R, ($($async)*), ($($await)*));
+        }
+
+        impl<R, S: Stage> $entry<R, S> {
+            fn handle(&self) -> &$handle {
+                S::$get_handle(&self.0)
+            }
+        }
+
+        impl<R> Deref for $entry<R> {
+            type Target = $entry<R, Second>;
+
+            fn deref(&self) -> &$entry<R, Second> {
                 &self.0
             }
         }
 
-        impl<R, C> Deref for $fallible<R, C> {
-            type Target = $plain<R, C>;
-            fn deref(&self) -> &$plain<R, C> {
+        impl<R> Deref for $entry<R, Second> {
+            type Target = $entry<R, Third>;
+
+            fn deref(&self) -> &$entry<R, Third> {
                 &self.0
             }
         }
 
-        impl<R, C> fmt::Debug for $entry<R, C> {
+        /// A clone is another handle of the same entry.
+        impl<R> Clone for $entry<R> {
+            fn clone(&self) -> Self {
+                Self::at(self.handle().clone())
+            }
+        }
+
+        impl<R> fmt::Debug for $entry<R> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($entry)).field("function", &self.handle.site.name()).finish()
+                f.debug_struct(stringify!($entry)).field("function", &self.handle().0.site.name()).finish()
             }
         }
     };
 }
 
-entry!(Entry, Fallible, Plain, ask, (), ());
-
+entry!(Entry, Handle, handle, (), ());
 #[cfg(feature = "tokio")]
-pub use on_tokio::AsyncEntry;
-
-#[cfg(feature = "tokio")]
-mod on_tokio {
-    use super::{
-        Addressed, Choose, Configured, Deref, Duration, EntryInfo, Error, Form, Found, Handle, Item, PhantomData,
-        Refusal, Reply, Sibling, fmt, found,
-    };
-
-    /// [`Entry`](super::Entry) for async functions: its verbs are async.
-    pub struct AsyncEntry<R, C = Configured>(AsyncFallible<R, C>);
-
-    #[doc(hidden)]
-    pub struct AsyncFallible<R, C>(AsyncPlain<R, C>);
-
-    #[doc(hidden)]
-    pub struct AsyncPlain<R, C> {
-        handle: Handle<C>,
-        returns: PhantomData<fn() -> R>,
-    }
-
-    entry!(AsyncEntry, AsyncFallible, AsyncPlain, ask_async, (async), (.await));
-}
+entry!(AsyncEntry, AsyncHandle, async_handle, (async), (.await));

@@ -29,7 +29,7 @@ use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::record::{Form, Record};
 use address::{Addressed, Far, Tier};
-use machine::Step;
+use machine::{Machine, Step};
 use negative::Negative;
 use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
 use shape::{HoldsErr, HoldsNone, Shape};
@@ -161,6 +161,18 @@ enum Start<S: Shape, I> {
 /// A call under way: its span, and what is around its body where something is
 /// cached.
 type Started<S, I> = (CallSpan, Option<Box<Typed<S, I>>>);
+
+impl<S: Shape, I> Ready<S, I> {
+    /// The function; and the machine of its call with the form that values are
+    /// stored in, where something is cached.
+    pub(crate) fn settled(self) -> (&'static Site, Option<(Form<S::Value>, Machine)>) {
+        let stored = match self.start {
+            Start::Near { .. } => None,
+            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.machine)),
+        };
+        (self.site, stored)
+    }
+}
 
 /// Each body has a type of its own, so these are compiled for each function and
 /// hold little more than the body.
