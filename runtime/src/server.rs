@@ -81,29 +81,28 @@ pub enum Distribution {
     Modula,
 }
 
-/// What becomes of the keys of a server that is out.
+/// Where the keys of a failed server go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failover {
-    /// They fail, and functions compute: no other server collects values that
-    /// nobody invalidates.
+    /// Nowhere: they fail, and functions compute. No other server collects values
+    /// that no invalidation reaches.
     #[default]
     None,
-    /// They go to where they would belong if the server were not there, until
-    /// it is back.
+    /// To the server that they would belong to without the failed one, until it
+    /// returns.
     ///
-    /// What the server has kept is not served when it is back, whoever may have
-    /// overwritten or deleted it elsewhere in the meantime; nor is what another
-    /// server has kept of its keys from an outage before. The items' numbers
-    /// (CAS uniques) tell. Behind a proxy, and where servers have no numbers
-    /// (`memcached -C`), only what this process wrote or deleted is made up for.
+    /// What a server kept from before its failure is not served after its return,
+    /// since any process may have overwritten or deleted it elsewhere. Nor is what
+    /// another server kept of its keys from an earlier outage. The items' numbers
+    /// (CAS uniques) tell. Behind a proxy, and where servers number no items
+    /// (`memcached -C`), only this process's own writes and deletes are repeated.
     ///
-    /// Each process finds out for itself that a server is out or back. Until all
-    /// have, for up to five seconds unless
-    /// [`retry_after`](crate::Builder::retry_after) says otherwise, those that
-    /// still go elsewhere and those that no longer do may miss each other's
-    /// writes; and so may, for as long as it lasts, one that alone cannot reach
-    /// a server. As soon as it can, it deletes there what it has written or
+    /// Each process finds out for itself that a server failed or returned. Until
+    /// all have, for up to five seconds unless
+    /// [`retry_after`](crate::Builder::retry_after) says otherwise, processes may
+    /// miss each other's writes. So may a process that alone cannot reach a server,
+    /// for as long as that lasts. Once it can, it deletes there what it wrote or
     /// deleted elsewhere (everything, if that was more than 65,536 keys).
     Next,
 }

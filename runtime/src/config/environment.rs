@@ -1,7 +1,7 @@
 //! Settings from the environment.
 //!
 //! Reading is strict. A value that cannot be used is an error that names the
-//! variable, the value and what is accepted; names that nobody knows are told.
+//! variable, the value and what is accepted; unknown names are logged.
 
 use std::sync::Once;
 

@@ -232,7 +232,7 @@ impl Held {
         match &replies[..] {
             [Ok(Reply::Done), Ok(Reply::Missing(exchange::Grant::Lost { cas, renewed: true }))] => Some(*cas),
             [Ok(Reply::Done), Ok(Reply::Found(item))] if item.token == Token::Won => Some(item.cas),
-            // It was deleted, so the look won another, which nobody needs.
+            // It was deleted, so the look won another, which is not needed.
             [_, Ok(Reply::Missing(exchange::Grant::Won(cas)))] => {
                 self.give_back(On::Nothing, *cas);
                 None

@@ -15,7 +15,7 @@ use state::{FlightState, Left, Wakeup};
 
 use crate::tests::shuttle_locks as locks;
 
-/// As good as for ever: here, no time passes.
+/// Here no time passes.
 const PATIENT: Duration = Duration::from_secs(86_400);
 
 type Flight = FlightState<&'static str, Option<u32>>;
@@ -126,7 +126,7 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
 }
 
 #[test]
-fn who_comes_to_a_flight_that_nobody_is_left_in_goes_on_alone() {
+fn a_caller_that_joins_an_empty_flight_goes_on_alone() {
     explore(|| {
         let flight = Arc::new(Flight::new(PATIENT));
         let late = {
@@ -143,7 +143,7 @@ fn who_comes_to_a_flight_that_nobody_is_left_in_goes_on_alone() {
                 }
             })
         };
-        // The lease is in one hand only, whoever was first.
+        // One caller has the lease, in either order.
         match flight.retire(Some("lease"), None) {
             Left::Open | Left::Closed(Some("lease")) => {}
             other => panic!("{other:?}"),

@@ -1,18 +1,18 @@
-//! The parts that callers have in a flight, one step after the other.
+//! The roles of callers in a flight, one step after the other.
 
 use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::*;
 
-/// As good as for ever: nobody waits that long.
+/// Longer than any test waits.
 const PATIENT: Duration = Duration::from_secs(86_400);
 
 fn leads<B>(part: Role<B>) -> Lead<B> {
     match part {
         Role::Lead(lead) => lead,
         Role::Wait(_) => panic!("waits"),
-        Role::Alone => panic!("takes no part"),
+        Role::Alone => panic!("joins none"),
     }
 }
 
@@ -20,7 +20,7 @@ fn waits<B>(part: Role<B>) -> Waiter<B> {
     match part {
         Role::Wait(waiter) => waiter,
         Role::Lead(_) => panic!("leads"),
-        Role::Alone => panic!("takes no part"),
+        Role::Alone => panic!("joins none"),
     }
 }
 
@@ -31,7 +31,7 @@ impl Flights<&'static str> {
 }
 
 #[test]
-fn who_knows_of_another_lease_takes_no_part() {
+fn a_caller_that_knows_another_lease_does_not_join() {
     let flights = Flights::new();
     let lead = leads(flights.join("key", Some(FlightId::new(7, 0)), PATIENT, Some(3)));
     assert_eq!(waits(flights.joined(Some(FlightId::new(7, 0)))).leader(), Some(3));
@@ -66,7 +66,7 @@ fn a_flight_is_joined_until_it_is_over_or_detached() {
 }
 
 #[test]
-fn who_computes_a_value_does_not_wait_for_it() {
+fn a_computation_does_not_wait_for_itself() {
     let flights = Flights::new();
     let lead = leads(flights.joined(None));
     let entered = lead.computation().enter();
@@ -77,7 +77,7 @@ fn who_computes_a_value_does_not_wait_for_it() {
 }
 
 #[test]
-fn who_is_waited_for_does_not_wait_in_a_circle() {
+fn computations_do_not_wait_for_each_other_in_a_circle() {
     let flights = Flights::<()>::new();
     let [one, two] = ["one", "two"].map(|key| leads(flights.join(key, None, PATIENT, None)));
     let in_circle = |flights: &Flights<()>| {
@@ -96,12 +96,12 @@ fn who_is_waited_for_does_not_wait_in_a_circle() {
     drop(blocked);
     assert!(!in_circle(&flights));
     drop(entered);
-    // Who is on no course is waited for by nobody.
+    // A caller outside of any computation is waited for by none.
     assert!(two.computation().block().is_some() && !in_circle(&flights));
 }
 
 #[test]
-fn who_waits_for_a_leader_that_leaves_leads_with_its_baton() {
+fn a_waiter_succeeds_a_leader_that_leaves_and_has_its_baton() {
     let flights = Flights::new();
     let [first, second] = {
         let lead = leads(flights.joined(None));
@@ -109,18 +109,18 @@ fn who_waits_for_a_leader_that_leaves_leads_with_its_baton() {
         lead.pass_on(Some("baton"));
         waiters
     };
-    let Waited::Succeeds(lead, Some("baton")) = first.wait() else { panic!("nobody leads") };
+    let Waited::Succeeds(lead, Some("baton")) = first.wait() else { panic!("no waiter leads") };
     lead.pass_on(Some("again"));
     assert_eq!(flights.len(), 1);
     // The last one takes what was to be passed on with it.
     drop(second);
     assert_eq!(flights.len(), 0);
-    leads(flights.joined(None)).pass_on(Some("to nobody"));
+    leads(flights.joined(None)).pass_on(Some("to no waiter"));
     assert_eq!(flights.len(), 0);
 }
 
 #[test]
-fn who_takes_too_long_is_overtaken_and_the_others_are_patient_for_twice_as_long_again() {
+fn a_slow_leader_is_overtaken_and_the_next_has_twice_as_long() {
     const PATIENCE: Duration = Duration::from_millis(30);
     let flights = Flights::<()>::new();
     let begun = Instant::now();
@@ -161,7 +161,7 @@ impl Wake for Woken {
 }
 
 #[test]
-fn all_tasks_are_woken_and_one_alarm_is_set_for_them() {
+fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let flights = Flights::<()>::new();
