@@ -34,6 +34,7 @@ mod behaviour {
     mod one_computation;
     mod otlp;
     mod outage;
+    mod public_items;
     mod public_types;
     mod readme;
     mod refreshable;

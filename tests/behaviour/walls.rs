@@ -26,7 +26,7 @@ const FOLDERS: [&[&str]; 11] = [
 const ABOVE: [&str; 4] = ["attribute", "lib", "private", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
-const CRATES: [(&str, &str); 17] = [
+const CRATES: [(&str, &str); 18] = [
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),
     ("serde_json::", "codec/"),
@@ -44,6 +44,7 @@ const CRATES: [(&str, &str); 17] = [
     ("miniz_oxide::", "value/flags"),
     ("tracing::", "telemetry/"),
     ("opentelemetry::", "telemetry/"),
+    ("opentelemetry_sdk::", "telemetry/views"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
