@@ -165,8 +165,8 @@ impl Whereabouts {
     where
         S::Value: 'static,
     {
-        let (site, stored) = ready.settled();
-        let stored = stored.map(|(form, machine)| Stored { machine, form: Box::new(form) });
+        let site = ready.site;
+        let stored = ready.settled().map(|(form, machine)| Stored { machine, form: Box::new(form) });
         Whereabouts { site, stored }
     }
 

@@ -163,14 +163,13 @@ enum Start<S: Shape, I> {
 type Started<S, I> = (CallSpan, Option<Box<Typed<S, I>>>);
 
 impl<S: Shape, I> Ready<S, I> {
-    /// The function; and the machine of its call with the form that values are
-    /// stored in, where something is cached.
-    pub(crate) fn settled(self) -> (&'static Site, Option<(Form<S::Value>, Machine)>) {
-        let stored = match self.start {
+    /// The machine of the call, with the form that values are stored in, where
+    /// something is cached.
+    pub(crate) fn settled(self) -> Option<(Form<S::Value>, Machine)> {
+        match self.start {
             Start::Near { .. } => None,
             Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.machine)),
-        };
-        (self.site, stored)
+        }
     }
 }
 
