@@ -12,7 +12,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::Cache;
 use crate::call::Ready;
 use crate::call::freshness::Age;
 use crate::call::machine::Machine;
@@ -20,7 +19,7 @@ use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Reply, Request, Token, Ttl, found};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
 use crate::value::envelope::Refusal;
 use crate::value::record::{Form, Record};
 
@@ -194,21 +193,16 @@ impl Whereabouts {
         Ok(self.machine()?.key.wire())
     }
 
-    fn peek<'a>(&'a self, key: &'a str) -> Result<(&'a Cache, Request<'a>), Error> {
-        Ok((&self.machine()?.cache, Request::Peek { key }))
-    }
-
-    fn store<'a>(&'a self, record: &'a Record) -> Result<(&'a Cache, Request<'a>), Error> {
+    fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
         let machine = self.machine()?;
         if machine.freshness.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok((&machine.cache, machine.putting(record)))
+        Ok(machine.putting(record))
     }
 
-    fn delete(&self) -> Result<(&Cache, Request<'_>), Error> {
-        let Machine { cache, key, .. } = self.machine()?;
-        Ok((cache, Request::Delete { key: key.wire(), guard: Guard::None }))
+    fn delete(&self) -> Result<Request<'_>, Error> {
+        Ok(Request::Delete { key: self.key()?, guard: Guard::None })
     }
 
     /// Whether values are served behind their time.
@@ -219,19 +213,12 @@ impl Whereabouts {
     /// Marks this item as stale. It is served no longer than grace from now on,
     /// nor than it would have been. Without an item, a call that computes one
     /// may not store it.
-    fn invalidation(&self, item: Option<&Item>) -> Result<(&Cache, Request<'_>), Error> {
+    fn invalidation(&self, item: Option<&Item>) -> Result<Request<'_>, Error> {
         let Some(item) = item else { return self.delete() };
-        let Machine { cache, key, freshness, .. } = self.machine()?;
+        let Machine { key, freshness, .. } = self.machine()?;
         let left = item.seconds_left.map(Duration::from_secs);
         let ttl = left.map_or(freshness.grace, |left| left.min(freshness.grace));
-        Ok((cache, Request::Invalidate { key: key.wire(), guard: Guard::None, ttl: Some(ttl) }))
-    }
-
-    /// Gives back the right to compute a value that reading it has taken.
-    fn token_of<'a>(&'a self, key: &'a str, item: &Item) -> Result<Option<(&'a Cache, Request<'a>)>, Error> {
-        let guard = Guard::Unchanged(item.cas);
-        let returned = (&self.machine()?.cache, Request::Invalidate { key, guard, ttl: None });
-        Ok((item.token == Token::Won).then_some(returned))
+        Ok(Request::Invalidate { key: key.wire(), guard: Guard::None, ttl: Some(ttl) })
     }
 
     /// Whether a call would use the item as it is.
@@ -274,8 +261,7 @@ macro_rules! handle {
 
             $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
                 let record = self.0.form::<V>()?.pack(value, 0)?;
-                let (cache, request) = self.0.store(&record)?;
-                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                let outcome = self.ask(self.0.store(&record)?)$($await)*;
                 self.0.forget();
                 outcome.map(drop)
             }
@@ -287,8 +273,7 @@ macro_rules! handle {
             }
 
             $($async)* fn delete(&self) -> Result<bool, Error> {
-                let (cache, request) = self.0.delete()?;
-                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                let outcome = self.ask(self.0.delete()?)$($await)*;
                 self.0.forget();
                 Ok(outcome? == Reply::Done)
             }
@@ -298,8 +283,7 @@ macro_rules! handle {
                     return self.delete()$($await)*;
                 }
                 let item = self.look(self.0.key()?)$($await)*?;
-                let (cache, request) = self.0.invalidation(item.as_ref())?;
-                let outcome = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                let outcome = self.ask(self.0.invalidation(item.as_ref())?)$($await)*;
                 self.0.forget();
                 Ok(outcome? == Reply::Done)
             }
@@ -322,14 +306,21 @@ macro_rules! handle {
             }
 
             $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
-                let (cache, request) = self.0.peek(key)?;
-                let item = found(cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*)?;
+                let item = found(self.ask(Request::Peek { key })$($await)*)?;
                 if let Some(item) = &item
-                    && let Some((cache, request)) = self.0.token_of(key, item)?
+                    && item.token == Token::Won
                 {
-                    let _ = cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*;
+                    // Reading the value has taken the right to compute it,
+                    // which is given back.
+                    let guard = Guard::Unchanged(item.cas);
+                    let _ = self.ask(Request::Invalidate { key, guard, ttl: None })$($await)*;
                 }
                 Ok(item)
+            }
+
+            $($async)* fn ask(&self, request: Request<'_>) -> Outcome {
+                let cache = &self.0.machine()?.cache;
+                cache.store().$ask(request.verb(), &request, &cache.budget())$($await)*
             }
         }
     };
