@@ -108,9 +108,7 @@ impl ErrorKind {
             ErrorKind::NoRuntime => "no_runtime",
         }
     }
-}
 
-impl ErrorKind {
     /// Whether later may be better.
     const fn is_transient(self) -> bool {
         match self {
