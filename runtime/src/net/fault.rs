@@ -34,6 +34,7 @@ pub(crate) enum Trouble {
     /// No connection came about, for this reason.
     Unreachable(&'static str),
     /// The server could not prove who it is.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only under TLS must a server prove it"))]
     Unproven,
     /// The greeting on a new connection failed.
     Greeting(ErrorKind),
