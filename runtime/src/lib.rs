@@ -2,15 +2,6 @@
 #![doc = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", env!("CARGO_PKG_README")))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(all(feature = "bincode", feature = "memcache", feature = "tokio")),
-    allow(
-        dead_code,
-        unreachable_code,
-        unused_variables,
-        reason = "without codec, sockets or runtime, parts of the path lie idle"
-    )
-)]
 
 #[cfg(test)]
 extern crate self as memocached;
@@ -24,6 +15,7 @@ mod memcached;
 mod attribute;
 mod bounded;
 #[cfg(feature = "tokio")]
+#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
 mod detached;
 mod error;
 mod nearest;
@@ -31,7 +23,9 @@ mod server;
 mod sync;
 
 pub mod codec;
+#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
 mod exchange;
+#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
 mod time;
 
 mod key;
@@ -40,24 +34,33 @@ mod protocol;
 mod random;
 
 #[cfg(feature = "memcache")]
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]
 mod net;
 mod value;
 
 #[cfg(feature = "memcache")]
 mod node;
 
+#[cfg_attr(
+    not(all(feature = "memcache", feature = "tokio")),
+    allow(dead_code, reason = "servers and async callers need all of it")
+)]
 mod telemetry;
 
 #[cfg(feature = "memcache")]
 mod cluster;
 
+#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
 mod config;
+#[cfg_attr(not(feature = "memcache"), allow(unused_variables, reason = "the embedded store is one node"))]
 mod store;
 
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]
 mod singleflight;
 
 mod cache;
 
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]
 mod call;
 mod client;
 

@@ -152,6 +152,7 @@ pub struct Text;
 /// The client flags of text and of bytes, as Python clients and libmemcached set
 /// them.
 const TEXT: u32 = 16;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 const BYTES: u32 = 0;
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]

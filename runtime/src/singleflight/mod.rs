@@ -131,7 +131,7 @@ impl<B> Flights<B> {
     }
 
     /// Counts the callers that wait for the leader under this key.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "memcache"))]
     pub(crate) fn waiting(&self, key: &str) -> usize {
         lock(self.shard(key)).get(key).map_or(0, |flight| flight.state.waiting())
     }

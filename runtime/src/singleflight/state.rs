@@ -162,7 +162,7 @@ impl<B, L: Clone> FlightState<B, L> {
         self.state().waiting > 0
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "memcache"))]
     pub(super) fn waiting(&self) -> usize {
         self.state().waiting
     }
