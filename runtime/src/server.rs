@@ -1,22 +1,21 @@
-//! Where a server is: the forms of `MEMCACHED_SERVERS`.
+//! Reads and prints server addresses, in every form of `MEMCACHED_SERVERS`.
 //!
-//! Only reads and prints them; names are looked up, and connections opened,
-//! in `wire`.
+//! `net` looks the names up and opens the connections.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// A memcached server, and its weight in the ring.
+/// A memcached server and its weight in the ring.
 ///
-/// | written | is reached by |
+/// | written as | reached by |
 /// |---|---|
 /// | `host`, `host:port`, `[v6]`, `[v6]:port`, with `tcp://` or `memcache://` in front | TCP |
 /// | the same with `tls://` or `memcache+tls://` in front | TLS |
 /// | `/path.sock`, with `unix:`, `unix://` or `memcache://` in front | a unix socket |
 ///
-/// Each may be followed by a weight, as `/?3` (libmemcached's form) or
-/// `?weight=3`. The forms with `memcache` are those of the crate `memcache`.
+/// A weight may follow: `/?3` (libmemcached's form) or `?weight=3`. The forms
+/// with `memcache` are those of the crate `memcache`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
     pub(crate) address: Location,
@@ -24,60 +23,61 @@ pub(crate) struct Server {
     pub(crate) weight: u32,
 }
 
-/// The way to a server.
+/// How to reach a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Location {
-    /// A name or an address, as written and without brackets.
+    /// A host name or an IP address, as written but without brackets.
     Tcp { host: String, port: u16, security: Security },
-    /// The absolute path of a socket.
+    /// The absolute path of a Unix socket.
     Unix(String),
 }
 
-/// Whether what goes over TCP can be read on its way.
+/// Whether a TCP connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Security {
     Plain,
     Tls,
 }
 
-/// Which protocol is spoken with the servers.
+/// The protocol that the servers speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// Each server is asked on the first connection to it.
+    /// Asks each server on the first connection to it.
     #[default]
     Auto,
     /// The meta protocol, which memcached has from 1.6.10 on.
     Meta,
     /// The classic text protocol, for older and managed servers and for
-    /// proxies such as twemproxy and mcrouter. It has no leases: callers that
-    /// miss the same key at once are not told apart.
+    /// proxies such as twemproxy and mcrouter. It has no leases: when several
+    /// processes miss a key at once, each of them computes.
     Ascii,
 }
 
 /// How keys are spread over several servers.
 ///
-/// Programs that share a cache must agree on it, and on the list of servers:
-/// names are hashed as they are written, never resolved. A namespace is not
-/// hashed, as the key prefixes of libmemcached and pymemcache are not.
+/// Programs that share a cache must agree on the distribution and on the list
+/// of servers. The ring hashes host names as they are written and never
+/// resolves them. It leaves the namespace out, as libmemcached and pymemcache
+/// leave out their key prefixes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Distribution {
     /// libmemcached's weighted ketama: a server that leaves or joins moves
     /// about its own share of the keys.
     ///
-    /// Also php-memcached with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with
+    /// The same as php-memcached with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with
     /// `ketama_weighted`, and twemproxy with `distribution: ketama` and `hash:
     /// md5`.
     #[default]
     Ketama,
     /// pymemcache's `HashClient` with keys of type `str`: a server that leaves
-    /// moves its own keys only. Weights make no difference. Its `key_prefix` is
-    /// a namespace with a colon behind it.
+    /// moves its own keys only. Ignores weights. pymemcache's `key_prefix` is a
+    /// namespace with a colon after it.
     Rendezvous,
     /// libmemcached's default, and php-memcached's: the hash of the key modulo
     /// the number of servers, in the order of the list. A server that leaves or
-    /// joins moves nearly all keys. Weights make no difference.
+    /// joins moves nearly all keys. Ignores weights.
     Modula,
 }
 
@@ -85,40 +85,40 @@ pub enum Distribution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failover {
-    /// Nowhere: they fail, and functions compute. No other server collects values
-    /// that no invalidation reaches.
+    /// Nowhere: client calls fail and functions compute. No other server collects
+    /// values that no invalidation reaches.
     #[default]
     None,
-    /// To the server that they would belong to without the failed one, until it
-    /// returns.
+    /// To the server that would own them without the failed one, until the failed
+    /// one returns.
     ///
-    /// What a server kept from before its failure is not served after its return,
-    /// since any process may have overwritten or deleted it elsewhere. Nor is what
-    /// another server kept of its keys from an earlier outage. The items' numbers
-    /// (CAS uniques) tell. Behind a proxy, and where servers number no items
-    /// (`memcached -C`), only this process's own writes and deletes are repeated.
+    /// A server that returns does not serve what it kept from before its failure,
+    /// since any process may have overwritten or deleted it elsewhere. Nor does a
+    /// stand-in serve what it kept from an earlier outage. The items' numbers (CAS
+    /// uniques) tell. Behind a proxy, and on servers that number no items
+    /// (`memcached -C`), this process repeats only its own writes and deletes.
     ///
     /// Each process finds out for itself that a server failed or returned. Until
-    /// all have, for up to five seconds unless
-    /// [`retry_after`](crate::Builder::retry_after) says otherwise, processes may
-    /// miss each other's writes. So may a process that alone cannot reach a server,
-    /// for as long as that lasts. Once it can, it deletes there what it wrote or
-    /// deleted elsewhere (everything, if that was more than 65,536 keys).
+    /// all have, processes may miss each other's writes: for up to five seconds,
+    /// unless [`retry_after`](crate::Builder::retry_after) says otherwise. A process
+    /// that alone cannot reach a server may miss writes for as long as that lasts.
+    /// Once it can, it deletes there what it wrote or deleted elsewhere (everything,
+    /// if that was more than 65,536 keys).
     Next,
 }
 
 const FORMS: &str = "a list of `host`, `host:port`, `[v6]:port`, `tls://host:port` or `/path.sock`, \
-                     each with `?weight=3` behind it if it is to have three shares of the keys";
+                     each with `?weight=3` after it to give it three shares of the keys";
 
-/// More would be a slip of the finger; the ring counts on sums staying small.
+/// The largest weight. The ring relies on small sums, and more is a typing error.
 const MAX_WEIGHT: u32 = 65_535;
 
-/// Why something is refused. None repeats what was written, which may hold a
-/// password.
+/// Why an address is refused. No reason repeats what was written, which may hold
+/// a password.
 mod reason {
     pub(super) const CREDENTIALS: &str =
-        "user and password are set with MEMCACHED_USERNAME and MEMCACHED_PASSWORD, not in front of `@`";
-    pub(super) const UDP: &str = "replies by UDP can be forged, and servers have it switched off: write `host:port`";
+        "user and password are set with MEMCACHED_USERNAME and MEMCACHED_PASSWORD, not before `@`";
+    pub(super) const UDP: &str = "UDP replies can be forged, and servers have UDP switched off: write `host:port`";
     pub(super) const SCHEME: &str = "only `tcp`, `tls`, `unix`, `memcache` and `memcache+tls` may stand before `://`";
     pub(super) const TLS_SOCKET: &str = "TLS is for `host:port`, not for sockets";
     pub(super) const SOCKET: &str =
@@ -127,15 +127,14 @@ mod reason {
     pub(super) const HOST: &str = "a host has only letters, digits, `.`, `-` and `_`";
     pub(super) const V6: &str = "an IPv6 address, and nothing else, stands in brackets: `[::1]:11211`";
     pub(super) const PORT: &str = "a port is a number from 1 to 65535";
-    pub(super) const WEIGHT: &str =
-        "behind `?` there is only a weight, a number from 0 to 65535, as `?weight=3` or `/?3`";
-    pub(super) const TWICE: &str = "it is there twice, with different weights or once with TLS and once without";
+    pub(super) const WEIGHT: &str = "only a weight from 0 to 65535 may follow `?`, as in `?weight=3` or `/?3`";
+    pub(super) const TWICE: &str = "it is listed twice, with different weights or once with TLS and once without";
 }
 
 impl Server {
     pub(crate) const DEFAULT_PORT: u16 = 11211;
 
-    /// Host or path: `server.address` in the words of OpenTelemetry.
+    /// The host or the path, which OpenTelemetry calls `server.address`.
     pub(crate) fn host(&self) -> &str {
         match &self.address {
             Location::Tcp { host, .. } => host,
@@ -143,13 +142,13 @@ impl Server {
         }
     }
 
-    /// Whether it is reached by TLS.
+    /// Whether its connections use TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn wants_tls(&self) -> bool {
         matches!(self.address, Location::Tcp { security: Security::Tls, .. })
     }
 
-    /// Sockets have none.
+    /// The TCP port; a socket has none.
     pub(crate) fn port(&self) -> Option<u16> {
         match self.address {
             Location::Tcp { port, .. } => Some(port),
@@ -157,11 +156,12 @@ impl Server {
         }
     }
 
-    /// Reads a list separated by commas or white space, or says what is
+    /// Reads a list separated by commas or white space. An error says what is
     /// accepted and what was found instead.
     ///
-    /// A server written twice in the same way counts once. With two weights,
-    /// or with and without TLS, it is refused: either could be the slip.
+    /// A server that is listed twice in the same way counts once. With two
+    /// weights, or once with TLS and once without, the list is refused: either
+    /// entry may be the mistake.
     pub(crate) fn list(text: &str) -> Result<Vec<Server>, String> {
         let mut servers: Vec<Server> = Vec::new();
         let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
@@ -178,40 +178,40 @@ impl Server {
     }
 }
 
-/// An item of a list as errors name it. A password may have commas and spaces
-/// in it: where there could be one, nothing of the list is shown.
+/// Names an item of a list in an error. A password may contain commas and
+/// spaces: where the list could hold one, shows nothing of it.
 fn shown(list: &str, index: usize, item: &str) -> String {
     if list.contains('@') { format!("number {} of the list", index + 1) } else { format!("{item:?}") }
 }
 
 impl FromStr for Server {
-    /// Why it is no server.
+    /// The reason, which repeats nothing of the text.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (scheme, place) = scheme(text);
-        // Also where it is the password that cannot be read.
-        if place.contains('@') && !place.starts_with('/') {
+        let (scheme, address) = scheme(text);
+        // First of all: the password may be what cannot be read.
+        if address.contains('@') && !address.starts_with('/') {
             return Err(reason::CREDENTIALS);
         }
-        let (place, weight) = match place.split_once('?') {
-            None => (place, 1),
-            Some((place, query)) => (place.strip_suffix('/').unwrap_or(place), weight(query)?),
+        let (address, weight) = match address.split_once('?') {
+            None => (address, 1),
+            Some((address, query)) => (address.strip_suffix('/').unwrap_or(address), weight(query)?),
         };
-        let address = match (scheme, place.starts_with('/')) {
-            ("tcp" | "memcache", false) => tcp(place, Security::Plain),
-            ("tls" | "memcache+tls", false) => tcp(place, Security::Tls),
-            ("unix", _) | ("memcache", true) => unix(place),
+        let location = match (scheme, address.starts_with('/')) {
+            ("tcp" | "memcache", false) => tcp(address, Security::Plain),
+            ("tls" | "memcache+tls", false) => tcp(address, Security::Tls),
+            ("unix", _) | ("memcache", true) => unix(address),
             ("tls" | "memcache+tls", true) => Err(reason::TLS_SOCKET),
             ("tcp", true) => Err(reason::NO_HOST),
             ("udp" | "memcache+udp", _) => Err(reason::UDP),
             _ => Err(reason::SCHEME),
         };
-        Ok(Server { address: address?, weight })
+        Ok(Server { address: location?, weight })
     }
 }
 
-/// The way that is asked for, and where it goes to.
+/// Splits the scheme from the address.
 fn scheme(text: &str) -> (&str, &str) {
     if text.starts_with('/') {
         return ("unix", text);
@@ -220,10 +220,10 @@ fn scheme(text: &str) -> (&str, &str) {
     text.split_once("://").or_else(path).unwrap_or(("tcp", text))
 }
 
-fn tcp(place: &str, security: Security) -> Result<Location, &'static str> {
-    let (host, port) = match place.strip_prefix('[') {
+fn tcp(address: &str, security: Security) -> Result<Location, &'static str> {
+    let (host, port) = match address.strip_prefix('[') {
         Some(rest) => v6(rest)?,
-        None => name(place)?,
+        None => name(address)?,
     };
     let port = match port {
         None => Server::DEFAULT_PORT,
@@ -235,8 +235,7 @@ fn tcp(place: &str, security: Security) -> Result<Location, &'static str> {
     Ok(Location::Tcp { host: host.to_owned(), port, security })
 }
 
-/// A host that is an address in brackets, and its port; the first bracket is
-/// behind us.
+/// Reads an IPv6 address and its port; the caller took the opening bracket.
 fn v6(rest: &str) -> Result<(&str, Option<&str>), &'static str> {
     let (host, rest) = rest.split_once(']').ok_or(reason::V6)?;
     host.parse::<Ipv6Addr>().map_err(|_| reason::V6)?;
@@ -246,9 +245,9 @@ fn v6(rest: &str) -> Result<(&str, Option<&str>), &'static str> {
     }
 }
 
-/// Any other host, and its port.
-fn name(place: &str) -> Result<(&str, Option<&str>), &'static str> {
-    let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
+/// Reads any other host and its port.
+fn name(address: &str) -> Result<(&str, Option<&str>), &'static str> {
+    let (host, port) = address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)));
     if port.is_some_and(|port| port.contains(':')) {
         return Err(reason::V6);
     }
@@ -270,12 +269,12 @@ fn weight(query: &str) -> Result<u32, &'static str> {
     weight.filter(|weight| *weight <= MAX_WEIGHT).map(|weight| weight.max(1)).ok_or(reason::WEIGHT)
 }
 
-/// Digits only: std takes a plus sign as well.
+/// Reads digits only; std would take a plus sign as well.
 fn number(digits: &str) -> Option<u32> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The address alone: neither weight nor TLS.
+/// Prints the address alone, without weight and scheme.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {

@@ -9,7 +9,7 @@ use crate::cache::backend::Backend;
 use crate::client::namespace::Prefix;
 use crate::client::outcome::{Failures, Many};
 use crate::error::Error;
-use crate::exchange::{Errand, Guard, Item, Items, Keys, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::exchange::{Guard, Item, Items, Keys, NodeBatch, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::store::{Placement, Store};
 use crate::value::flags;
 use crate::value::item::ToItem;
@@ -55,16 +55,16 @@ impl Keyed {
         self.groups.is_empty()
     }
 
-    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
-        let mut errands = Vec::with_capacity(self.groups.len());
+    pub(crate) fn by_node(&self) -> Vec<NodeBatch<'_>> {
+        let mut batches = Vec::with_capacity(self.groups.len());
         for (node, keys) in &self.groups {
             let requests = match self.how {
                 How::Together => vec![Request::PeekMany { keys }],
                 How::OneByOne => keys.iter().map(|key| Request::Peek { key }).collect(),
             };
-            errands.push(Errand { node: *node, requests });
+            batches.push(NodeBatch { node: *node, requests });
         }
-        errands
+        batches
     }
 }
 
@@ -235,15 +235,15 @@ impl Batch {
         self.len
     }
 
-    pub(crate) fn errands(&self) -> Vec<Errand<'_>> {
-        let mut errands = Vec::with_capacity(self.groups.len());
+    pub(crate) fn by_node(&self) -> Vec<NodeBatch<'_>> {
+        let mut batches = Vec::with_capacity(self.groups.len());
         for (node, parts) in &self.groups {
-            errands.push(Errand { node: *node, requests: parts.iter().map(|part| self.request(part)).collect() });
+            batches.push(NodeBatch { node: *node, requests: parts.iter().map(|part| self.request(part)).collect() });
         }
-        errands
+        batches
     }
 
-    /// The keys that failed, from the replies to the errands.
+    /// The keys that failed, from the replies to the batches.
     pub(crate) fn failures(self, replies: Vec<Vec<Outcome>>) -> Failures {
         let mut failed = self.failed;
         for (part, outcome) in self.groups.into_values().flatten().zip(replies.into_iter().flatten()) {

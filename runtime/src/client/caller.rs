@@ -82,8 +82,8 @@ macro_rules! caller {
                 read: impl Fn(Reply) -> T,
             ) -> PerNode<T> {
                 let exchange = Exchange::with_several(verb, None);
-                let (names, errands): (Vec<_>, Vec<_>) = self.0.store().everyone(&request).into_iter().unzip();
-                let replies = self.0.store().$ask_several(verb, &exchange, &errands, &self.0.budget())$($await)*;
+                let (names, batches): (Vec<_>, Vec<_>) = self.0.store().everyone(&request).into_iter().unzip();
+                let replies = self.0.store().$ask_several(verb, &exchange, &batches, &self.0.budget())$($await)*;
                 let error = replies.iter().flatten().find_map(|outcome| outcome.as_ref().err());
                 exchange.end_all(error);
                 let answers = replies.into_iter().flatten().map(|outcome| outcome.map(&read));
@@ -122,10 +122,10 @@ macro_rules! caller {
                 let exchange = Exchange::with_several(verb, Some(lookups.len()));
                 let budget = self.0.budget();
                 let keys = lookups.first();
-                let replies = self.0.store().$ask_several(verb, &exchange, &keys.errands(), &budget)$($await)*;
+                let replies = self.0.store().$ask_several(verb, &exchange, &keys.by_node(), &budget)$($await)*;
                 let doubtful = lookups.take(&keys, replies);
                 if !doubtful.is_empty() {
-                    let replies = self.0.store().$ask_several(verb, &exchange, &doubtful.errands(), &budget)$($await)*;
+                    let replies = self.0.store().$ask_several(verb, &exchange, &doubtful.by_node(), &budget)$($await)*;
                     lookups.take(&doubtful, replies);
                 }
                 exchange.end_all(lookups.error());
@@ -134,7 +134,7 @@ macro_rules! caller {
 
             $($async)* fn work_off(&self, verb: Verb, batch: Batch) -> Failures {
                 let exchange = Exchange::with_several(verb, Some(batch.len()));
-                let replies = self.0.store().$ask_several(verb, &exchange, &batch.errands(), &self.0.budget())$($await)*;
+                let replies = self.0.store().$ask_several(verb, &exchange, &batch.by_node(), &self.0.budget())$($await)*;
                 let failures = batch.failures(replies);
                 exchange.end_all(failures.first().map(|(_, error)| error));
                 failures

@@ -1,6 +1,6 @@
 //! Exchanges with several nodes at once, for blocking and for async callers.
 //!
-//! Each node gets one errand, whose requests are for keys of its own; the
+//! Each node gets one batch, whose requests are for keys of its own; the
 //! callers see to that.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Cluster, gone};
 use crate::cluster::failover::route::Route;
 use crate::cluster::members::Member;
 use crate::error::Error;
-use crate::exchange::{Errand, Outcome, Verb};
+use crate::exchange::{NodeBatch, Outcome, Verb};
 use crate::node::{Node, Pending, Standby};
 use crate::telemetry;
 use crate::telemetry::exchange::NodeSpan;
@@ -20,19 +20,19 @@ use crate::time::budget::{Budget, Deadline};
 /// memcached answers within microseconds, and so do most networks.
 const PROMPT: Duration = Duration::from_millis(4);
 
-/// An errand, and the way to its member if that is still there.
-type Assigned<'a, 'b> = (&'a Errand<'b>, Option<Route>);
+/// A batch, and the way to its member if that is still there.
+type Assigned<'a, 'b> = (&'a NodeBatch<'b>, Option<Route>);
 
 impl Cluster {
     /// Asks several nodes at once. The outcomes are in the order of the
-    /// requests of each errand.
-    pub(crate) fn ask_several(&self, verb: Verb, errands: &[Errand<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
+    /// requests of each batch.
+    pub(crate) fn ask_several(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
-        let assigned = self.assign(errands);
+        let assigned = self.assign(batches);
         let mut outcomes = exchange(verb, &assigned, deadline);
-        for ((errand, route), outcomes) in assigned.iter().zip(&mut outcomes) {
+        for ((batch, route), outcomes) in assigned.iter().zip(&mut outcomes) {
             if let Some(route) = route {
-                route.sift(&errand.requests, outcomes, deadline);
+                route.sift(&batch.requests, outcomes, deadline);
             }
         }
         outcomes
@@ -43,46 +43,46 @@ impl Cluster {
     pub(crate) async fn ask_several_async(
         &self,
         verb: Verb,
-        errands: &[Errand<'_>],
+        batches: &[NodeBatch<'_>],
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
-        let run = async |(errand, route): Assigned<'_, '_>| {
-            let Some(route) = route else { return failed(errand, &gone()) };
+        let run = async |(batch, route): Assigned<'_, '_>| {
+            let Some(route) = route else { return failed(batch, &gone()) };
             let Member { node, peer, .. } = &*route.member;
             let part = peer.take_part(verb);
             let exchange = async {
-                route.prepare_async(&errand.requests, deadline).await?;
-                let mut outcomes = node.ask_all_async(&errand.requests, deadline).await?;
-                route.sift_async(&errand.requests, &mut outcomes, deadline).await;
+                route.prepare_async(&batch.requests, deadline).await?;
+                let mut outcomes = node.ask_all_async(&batch.requests, deadline).await?;
+                route.sift_async(&batch.requests, &mut outcomes, deadline).await;
                 Ok(outcomes)
             };
             let outcomes = part.within(exchange).await;
-            end(part, errand, outcomes)
+            end(part, batch, outcomes)
         };
-        crate::detached::all(self.assign(errands).into_iter().map(run)).await
+        crate::detached::all(self.assign(batches).into_iter().map(run)).await
     }
 
-    /// The errands with the ways to their members.
-    fn assign<'a, 'b>(&self, errands: &'a [Errand<'b>]) -> Vec<Assigned<'a, 'b>> {
+    /// The batches with the ways to their members.
+    fn assign<'a, 'b>(&self, batches: &'a [NodeBatch<'b>]) -> Vec<Assigned<'a, 'b>> {
         let members = self.members();
-        let route = |errand: &Errand<'_>| self.route_to(Arc::clone(&members), errand.node, &errand.requests);
-        errands.iter().map(|errand| (errand, route(errand))).collect()
+        let route = |batch: &NodeBatch<'_>| self.route_to(Arc::clone(&members), batch.node, &batch.requests);
+        batches.iter().map(|batch| (batch, route(batch))).collect()
     }
 }
 
-/// Runs the errands: all are sent before the first is read.
+/// Runs the batches: all are sent before the first is read.
 fn exchange(verb: Verb, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Vec<Vec<Outcome>> {
     let are_several = assigned.len() > 1;
     std::thread::scope(|scope| {
         let all = FanOut { scope, verb, deadline, are_several };
-        let begun: Vec<_> = assigned.iter().map(|(errand, route)| all.begin(errand, route.as_ref())).collect();
+        let begun: Vec<_> = assigned.iter().map(|(batch, route)| all.begin(batch, route.as_ref())).collect();
         let read: Vec<_> = begun.into_iter().map(|branch| all.read(branch)).collect();
         read.into_iter().map(|branch| branch.end(deadline)).collect()
     })
 }
 
-/// Errands under way at once.
+/// Batches under way at once.
 struct FanOut<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     verb: Verb,
@@ -90,7 +90,7 @@ struct FanOut<'scope, 'env> {
     are_several: bool,
 }
 
-/// One errand under way.
+/// One batch under way.
 enum Branch<'scope> {
     /// Sent, and to be read by this thread.
     Here(Running<'scope>),
@@ -101,37 +101,37 @@ enum Branch<'scope> {
     Over(Vec<Outcome>),
 }
 
-/// An errand that has been sent.
+/// A batch that has been sent.
 struct Running<'a> {
-    errand: &'a Errand<'a>,
+    batch: &'a NodeBatch<'a>,
     part: NodeSpan,
     pending: Box<Pending<'a>>,
 }
 
 impl<'scope> FanOut<'scope, '_> {
-    /// Sends an errand, or begins to.
-    fn begin(&self, errand: &'scope Errand<'scope>, route: Option<&'scope Route>) -> Branch<'scope> {
-        let Some(route) = route else { return Branch::Over(failed(errand, &gone())) };
+    /// Sends a batch, or begins to.
+    fn begin(&self, batch: &'scope NodeBatch<'scope>, route: Option<&'scope Route>) -> Branch<'scope> {
+        let Some(route) = route else { return Branch::Over(failed(batch, &gone())) };
         let deadline = self.deadline;
-        if let Err(error) = route.prepare(&errand.requests, deadline) {
-            return Branch::Over(failed(errand, &error));
+        if let Err(error) = route.prepare(&batch.requests, deadline) {
+            return Branch::Over(failed(batch, &error));
         }
         let Member { node, peer, .. } = &*route.member;
         let part = peer.take_part(self.verb);
         // A node with an idle connection is sent to now, and read from when all
         // have been sent to. To open a connection may take time, and so may
         // sending much; that is done on a thread.
-        let standby = if errand.is_long() { None } else { node.standby(deadline) };
+        let standby = if batch.is_long() { None } else { node.standby(deadline) };
         if !self.are_several || standby.is_some() {
-            return send(part, errand, node, standby, deadline).map_or_else(Branch::Over, Branch::Here);
+            return send(part, batch, node, standby, deadline).map_or_else(Branch::Over, Branch::Here);
         }
         self.elsewhere(move || {
-            let sent = send(part, errand, node, None, deadline);
+            let sent = send(part, batch, node, None, deadline);
             sent.map_or_else(|outcomes| outcomes, |running| running.end(deadline))
         })
     }
 
-    /// Reads an errand's replies. A node that takes long to answer is waited for
+    /// Reads a batch's replies. A node that takes long to answer is waited for
     /// elsewhere, so that the others, whose answers may be there by now, are not
     /// late as well.
     fn read(&self, branch: Branch<'scope>) -> Branch<'scope> {
@@ -142,7 +142,7 @@ impl<'scope> FanOut<'scope, '_> {
         if is_late { self.elsewhere(end) } else { Branch::Over(end()) }
     }
 
-    /// Does the rest of an errand on a thread of its own, or later if none can
+    /// Does the rest of a batch on a thread of its own, or later if none can
     /// be had.
     fn elsewhere<W>(&self, work: W) -> Branch<'scope>
     where
@@ -152,7 +152,7 @@ impl<'scope> FanOut<'scope, '_> {
         // is handed to the thread afterwards.
         let (hand, handed) = std::sync::mpsc::channel::<W>();
         let run = telemetry::carried(move || handed.recv().map_or_else(|_| Vec::new(), |work| work()));
-        match std::thread::Builder::new().name("memocached-errand".into()).spawn_scoped(self.scope, run) {
+        match std::thread::Builder::new().name("memocached-batch".into()).spawn_scoped(self.scope, run) {
             Ok(thread) => {
                 _ = hand.send(work);
                 Branch::Elsewhere(thread)
@@ -174,35 +174,35 @@ impl Branch<'_> {
     }
 }
 
-/// Sends an errand; on failure, its outcomes.
+/// Sends a batch; on failure, its outcomes.
 fn send<'a>(
     part: NodeSpan,
-    errand: &'a Errand<'a>,
+    batch: &'a NodeBatch<'a>,
     node: &'a Node,
     standby: Option<Standby<'a>>,
     deadline: Deadline,
 ) -> Result<Running<'a>, Vec<Outcome>> {
-    match part.0.in_scope(|| node.begin(standby, &errand.requests, deadline)) {
-        Ok(pending) => Ok(Running { errand, part, pending: Box::new(pending) }),
-        Err(error) => Err(end(part, errand, Err(error))),
+    match part.0.in_scope(|| node.begin(standby, &batch.requests, deadline)) {
+        Ok(pending) => Ok(Running { batch, part, pending: Box::new(pending) }),
+        Err(error) => Err(end(part, batch, Err(error))),
     }
 }
 
 impl Running<'_> {
     /// Reads the replies.
     fn end(self, deadline: Deadline) -> Vec<Outcome> {
-        end(self.part, self.errand, Ok(self.pending.finish(deadline)))
+        end(self.part, self.batch, Ok(self.pending.finish(deadline)))
     }
 }
 
 /// Ends a part; one outcome for each request, even if none could be asked.
-fn end(part: NodeSpan, errand: &Errand<'_>, outcomes: Result<Vec<Outcome>, Error>) -> Vec<Outcome> {
-    let outcomes = outcomes.unwrap_or_else(|error| failed(errand, &error));
+fn end(part: NodeSpan, batch: &NodeBatch<'_>, outcomes: Result<Vec<Outcome>, Error>) -> Vec<Outcome> {
+    let outcomes = outcomes.unwrap_or_else(|error| failed(batch, &error));
     part.end(outcomes.iter().find_map(|outcome| outcome.as_ref().err()));
     outcomes
 }
 
-/// One error for all requests of an errand.
-fn failed(errand: &Errand<'_>, error: &Error) -> Vec<Outcome> {
-    errand.requests.iter().map(|_| Err(error.alike())).collect()
+/// One error for all requests of a batch.
+fn failed(batch: &NodeBatch<'_>, error: &Error) -> Vec<Outcome> {
+    batch.requests.iter().map(|_| Err(error.alike())).collect()
 }

@@ -51,13 +51,13 @@ pub(crate) enum Request<'a> {
 
 /// The requests that one node gets at once.
 #[derive(Debug)]
-pub(crate) struct Errand<'a> {
+pub(crate) struct NodeBatch<'a> {
     /// The node's index in the list of nodes.
     pub(crate) node: usize,
     pub(crate) requests: Vec<Request<'a>>,
 }
 
-impl Errand<'_> {
+impl NodeBatch<'_> {
     /// Whether sending the requests may block until the node reads some of them.
     pub(crate) fn is_long(&self) -> bool {
         const SURE_TO_FIT: usize = 16 * 1024;

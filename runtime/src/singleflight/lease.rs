@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Announced;
 use super::renewal::{self, Renewed};
-use crate::exchange::{self, Errand, Guard, Outcome, RENEWED, Reply, Request, Token, Ttl, Verb, Write};
+use crate::exchange::{self, Guard, NodeBatch, Outcome, RENEWED, Reply, Request, Token, Ttl, Verb, Write};
 use crate::store::Store;
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
@@ -224,9 +224,9 @@ impl Held {
             On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
         };
         let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
-        let errand = Errand { node: self.store.placement().node_of(key), requests: vec![again, look] };
+        let batch = NodeBatch { node: self.store.placement().node_of(key), requests: vec![again, look] };
         let exchange = Exchange::with_several(Verb::Get, Some(1));
-        let replies = self.store.ask_several(Verb::Get, &exchange, &[errand], &self.limits.budget());
+        let replies = self.store.ask_several(Verb::Get, &exchange, &[batch], &self.limits.budget());
         let replies: Vec<Outcome> = replies.into_iter().flatten().collect();
         exchange.end_all(replies.iter().find_map(|reply| reply.as_ref().err()));
         match &replies[..] {

@@ -7,7 +7,7 @@ pub(crate) mod embedded;
 
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Errand, Outcome, Request, Verb};
+use crate::exchange::{NodeBatch, Outcome, Request, Verb};
 use crate::store::embedded::Embedded;
 use crate::telemetry::exchange::Exchange;
 use crate::telemetry::peer::Peer;
@@ -86,14 +86,14 @@ impl Store {
     }
 
     /// Addresses one request to every node, with the nodes' names.
-    pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, Errand<'a>)> {
-        let errand = |node| Errand { node, requests: vec![*request] };
+    pub(crate) fn everyone<'a>(&self, request: &Request<'a>) -> Vec<(String, NodeBatch<'a>)> {
+        let batch = |node| NodeBatch { node, requests: vec![*request] };
         match self {
-            Store::Embedded(_, peer) => vec![(peer.address.to_owned(), errand(0))],
+            Store::Embedded(_, peer) => vec![(peer.address.to_owned(), batch(0))],
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
                 let named = |(node, member): (_, &std::sync::Arc<Member>)| {
-                    (member.node.endpoint.server.to_string(), errand(node))
+                    (member.node.endpoint.server.to_string(), batch(node))
                 };
                 cluster.members().all().map(named).collect()
             }
@@ -146,13 +146,13 @@ impl Store {
         &self,
         verb: Verb,
         exchange: &Exchange,
-        errands: &[Errand<'_>],
+        batches: &[NodeBatch<'_>],
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         exchange.span.in_scope(|| match self {
-            Store::Embedded(store, _) => errands.iter().map(|errand| run(store, errand)).collect(),
+            Store::Embedded(store, _) => batches.iter().map(|batch| run(store, batch)).collect(),
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => cluster.ask_several(verb, errands, budget),
+            Store::Cluster(cluster) => cluster.ask_several(verb, batches, budget),
         })
     }
 
@@ -162,13 +162,13 @@ impl Store {
         &self,
         verb: Verb,
         exchange: &Exchange,
-        errands: &[Errand<'_>],
+        batches: &[NodeBatch<'_>],
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         match self {
-            Store::Embedded(..) => self.ask_several(verb, exchange, errands, budget),
+            Store::Embedded(..) => self.ask_several(verb, exchange, batches, budget),
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => exchange.within(cluster.ask_several_async(verb, errands, budget)).await,
+            Store::Cluster(cluster) => exchange.within(cluster.ask_several_async(verb, batches, budget)).await,
         }
     }
 
@@ -209,9 +209,9 @@ impl Placement {
     }
 }
 
-/// Runs an errand on the embedded store.
-fn run(store: &Embedded, errand: &Errand<'_>) -> Vec<Outcome> {
-    errand.requests.iter().map(|request| store.ask(request)).collect()
+/// Runs a batch on the embedded store.
+fn run(store: &Embedded, batch: &NodeBatch<'_>) -> Vec<Outcome> {
+    batch.requests.iter().map(|request| store.ask(request)).collect()
 }
 
 #[cfg(all(test, feature = "memcache"))]

@@ -1,5 +1,5 @@
 //! Values of the client ↔ bytes and flags, as other languages' clients have
-//! them; the flags are in `foreign`.
+//! them. `flags` tells what each flag means.
 
 use std::borrow::Cow;
 
