@@ -1,7 +1,7 @@
-//! Settings from the environment.
+//! Reads settings from the environment.
 //!
-//! Reading is strict. A value that cannot be used is an error that names the
-//! variable, the value and what is accepted; unknown names are logged.
+//! Reading is strict: an unusable value is an error that names the variable,
+//! the value and what is accepted. Unknown names are logged.
 
 use std::sync::Once;
 
@@ -13,7 +13,7 @@ use crate::nearest::nearest;
 use crate::telemetry;
 use crate::value::signature::Secret;
 
-/// Sets one thing from text, or says what is accepted.
+/// Sets one setting from text. An error says what is accepted.
 pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 pub(super) const VARIABLES: &[(&str, Setter)] = &[
@@ -67,8 +67,8 @@ impl Settings {
     }
 }
 
-fn set_path(place: &mut Option<String>, text: &str) -> Result<(), String> {
-    *place = Some(text.to_owned());
+fn set_path(setting: &mut Option<String>, text: &str) -> Result<(), String> {
+    *setting = Some(text.to_owned());
     Ok(())
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn names() -> Vec<&'static str> {
     VARIABLES.iter().map(|(name, _)| *name).collect()
 }
 
-/// What to say about a variable whose name looks like one of ours and is none.
+/// The message about a variable that looks like one of ours but is not.
 pub(super) fn strange(name: &str) -> Option<String> {
     let ours = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"));
     // Kubernetes and Docker set these where a service is called `memcached`.
@@ -95,8 +95,8 @@ pub(super) fn strange(name: &str) -> Option<String> {
 
 fn unusable(name: &str, value: &str, accepted: &str) -> Error {
     let setting = match (name, value.contains('@')) {
-        // What stands in front of the `@` may be a password.
-        ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, for it has an `@` in it)"),
+        // What precedes the `@` may be a password.
+        ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, because it contains `@`)"),
         ("MEMCACHED_PASSWORD" | "MEMCACHED_AUTH_KEY", _) => format!("{name} (not shown)"),
         _ => format!("{name}={value:?}"),
     };

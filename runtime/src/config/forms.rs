@@ -1,6 +1,6 @@
-//! What settings are written like.
+//! Parses the written forms of settings: durations, sizes, percentages.
 //!
-//! Those that are one of a few words are in `choices`.
+//! `choices` has the settings that are one of a few words.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
 use crate::value::signature::Secret;
 
-/// Sets a place to a value that could be read, or says what is accepted.
-pub(super) fn assign<T: Accepted>(place: &mut T, value: Option<T>) -> Result<(), String> {
-    *place = value.ok_or(T::FORM)?;
+/// Sets a setting to the value if it could be read. An error says what is accepted.
+pub(super) fn assign<T: Accepted>(setting: &mut T, value: Option<T>) -> Result<(), String> {
+    *setting = value.ok_or(T::FORM)?;
     Ok(())
 }
 
-/// Sets a place that may be empty.
-pub(super) fn assign_some<T: Accepted>(place: &mut Option<T>, value: Option<T>) -> Result<(), String> {
-    *place = Some(value.ok_or(T::FORM)?);
+/// Sets an optional setting.
+pub(super) fn assign_some<T: Accepted>(setting: &mut Option<T>, value: Option<T>) -> Result<(), String> {
+    *setting = Some(value.ok_or(T::FORM)?);
     Ok(())
 }
 
-/// What a setting of this type is written like.
+/// The written form of a type of setting.
 pub(super) trait Accepted {
     const FORM: &'static str;
 }
@@ -63,11 +63,11 @@ impl Accepted for Ttl {
     const FORM: &'static str = "a duration such as `300` (seconds), `90s` or `5m`, more than zero, or `forever`";
 }
 
-/// Waiting for longer is none, but a slip of the finger.
+/// The longest limit that is believed: a longer one is a typing error.
 const LONGEST_LIMIT: Duration = Duration::from_secs(86_400);
 
-/// The bytes that the embedded store may be told to hold: from two of its
-/// largest items to what its tables can be made for.
+/// The bounds on the embedded store's size in bytes: two of its largest items,
+/// and what its tables can be made for.
 pub(crate) const SMALLEST_NEAR: u64 = 2 << 20;
 pub(crate) const LARGEST_NEAR: u64 = 64 << 30;
 
@@ -92,7 +92,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     size(text).filter(|bytes| (SMALLEST_NEAR..=LARGEST_NEAR).contains(bytes))
 }
 
-/// Digits only: std takes a plus sign as well.
+/// Reads digits only; std would take a plus sign as well.
 fn number(digits: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -114,7 +114,7 @@ pub(super) fn compress(text: &str) -> Option<Option<usize>> {
     }
 }
 
-/// Fewer bytes do not become fewer still.
+/// The smallest size that compression can reduce.
 pub(crate) const SHORTEST_TO_COMPRESS: usize = 64;
 
 fn size(text: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
-//! Settings, checked: from the environment, or from a builder with the same
-//! names.
+//! Holds the checked settings, which come from the environment or from a builder
+//! with the same names.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod any_text;
@@ -35,48 +35,48 @@ use crate::value::signature::Secret;
 
 pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
 
-/// Everything that can be set, checked.
+/// Every setting, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// None: the embedded store.
+    /// Empty for the embedded store.
     pub(crate) servers: Vec<Server>,
     pub(crate) distribution: Distribution,
     pub(crate) failover: Failover,
     #[cfg(feature = "memcache")]
     pub(crate) discovery: Option<Discovery>,
-    /// The longest pause between two looks at a server that is out.
+    /// The longest pause between two health checks of a failed server.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) namespace: String,
-    /// Whether the keys of a client have a generation in front.
+    /// Whether a client puts a generation before its keys.
     pub(crate) flushable: bool,
     pub(crate) ttl: Ttl,
     pub(crate) jitter: Jitter,
-    /// All cache I/O of one call.
+    /// The limit for all cache I/O of one call.
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     /// Connections per node.
     pub(crate) pool_size: usize,
     /// Bytes kept in this process.
     pub(crate) near_size: u64,
-    /// Bytes from which on a value is compressed; none: never.
+    /// The size in bytes from which values are compressed; `None` for never.
     pub(crate) compress: Option<usize>,
-    /// The codec where the attribute names none; a build may have none.
+    /// The codec of functions that name none; `None` in a build without codecs.
     pub(crate) codec: Option<Standard>,
     pub(crate) protocol: Protocol,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Password>,
-    /// Files in PEM: authorities to trust in place of the system's, and a
-    /// certificate to show with its key.
+    /// PEM files: the authorities to trust in place of the system's, and the
+    /// certificate to present with its key.
     pub(crate) tls_ca: Option<String>,
     pub(crate) tls_cert: Option<String>,
     pub(crate) tls_key: Option<String>,
     pub(crate) enabled: Enabled,
     pub(crate) record: Shown,
-    /// What stored values are signed with.
+    /// The key that signs stored values.
     pub(crate) auth_key: Option<Secret>,
 }
 
-/// Text that is not shown.
+/// A password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Password(String);
 
@@ -125,19 +125,19 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The cluster that these settings describe.
+    /// Describes the cluster.
     ///
     /// # Errors
     ///
-    /// If a server wants TLS and that cannot be had.
+    /// If a server wants TLS and TLS cannot be set up.
     #[cfg(feature = "memcache")]
     pub(crate) fn plan(&self) -> Result<ClusterSettings, Error> {
         let mut pauses = Pauses::default();
         if let Some(longest) = self.retry_after {
             pauses = Pauses { first: pauses.first.min(longest), longest };
         } else if self.failover == Failover::Next {
-            // The sooner, the shorter values are out of date that other
-            // processes have written elsewhere.
+            // Until a process notices the server's return, it misses what others
+            // write there.
             pauses.longest = Duration::from_secs(5);
         }
         Ok(ClusterSettings {
@@ -183,7 +183,7 @@ impl Settings {
     }
 
     pub(crate) fn set_username(&mut self, text: &str) -> Result<(), String> {
-        // The first space ends it on the wire.
+        // On the wire, a space ends the name.
         if text.is_empty() || text.len() > LONGEST_CREDENTIAL || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a user name of up to 250 printable ASCII characters without spaces".into());
         }
