@@ -1,241 +1,28 @@
-//! A connection that many tasks share, for when the pool's are all in use.
-//!
-//! Callers put requests into a queue; a task of the runtime, the *driver*, sends
-//! all that is queued with one call and reads the replies in the same order. The
-//! reply to a caller that has gone is dropped. A connection that has failed in
-//! any way is closed, and all callers that wait on it learn of it. Opens no
-//! connection.
+//! The task that drives a shared connection.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::runtime::Id;
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use super::queue::{PendingReply, Queue};
 use crate::error::ErrorKind;
-use crate::exchange::Request;
-use crate::net::async_connection::AsyncConnection;
 use crate::net::fault::Fault;
 use crate::net::stream::AsyncSocket;
-use crate::node::observer::Connections;
-use crate::protocol::{self, Answer, Dialect, KEPT, Session, Ticket, Unspeakable};
+use crate::protocol::{KEPT, Session};
 use crate::sync::lock;
-use crate::time::budget::Deadline;
 
-/// With this many callers at once, sharing is faster: each system call serves
-/// several of them.
-const CROWD: usize = 4;
-/// Requests under way on one connection.
-const MOST_REQUESTS: usize = 1024;
-/// Values that have not been sent, in bytes.
-const MOST_BYTES: usize = 256 * 1024;
 /// A connection is closed when nothing has been asked for this long.
-const IDLE: Duration = Duration::from_secs(10);
-/// A caller with less time than this says nothing about the connection.
-const SHORTEST_LIMIT: Duration = Duration::from_millis(20);
-
-/// The shared connections to one node, one for each runtime.
-pub(crate) struct Pipelines {
-    lines: Mutex<Vec<(Id, Line)>>,
-    /// With this many callers at once, they share.
-    crowd: usize,
-}
-
-/// The shared connection of one runtime.
-enum Line {
-    /// A caller opens the connection.
-    Opening,
-    Open(Arc<Queue>),
-}
-
-/// The connection for a caller to use.
-pub(crate) enum Way<'a> {
-    /// One of its own, out of the pool.
-    Own,
-    /// The one that callers share.
-    Shared(Arc<Queue>),
-    /// The one that callers share, which this caller must open first.
-    Open(Opening<'a>),
-}
-
-/// The right to open the connection of a runtime.
-pub(crate) struct Opening<'a> {
-    pipelines: &'a Pipelines,
-    runtime: Id,
-}
-
-impl Pipelines {
-    /// The pipelines to a node that this many connections may be open to. If that
-    /// is one, none is shared.
-    pub(crate) fn new(pool_size: usize) -> Self {
-        let crowd = if pool_size > 1 { CROWD.min(pool_size - 1) } else { usize::MAX };
-        Pipelines { lines: Mutex::default(), crowd }
-    }
-
-    /// Chooses a connection for a caller, when this many others have connections
-    /// of their own.
-    pub(crate) fn way(&self, runtime: Id, others: usize) -> Way<'_> {
-        let mut lines = lock(&self.lines);
-        let known = lines.iter().find(|(owner, _)| *owner == runtime);
-        match known.map(|(_, line)| line) {
-            Some(Line::Open(queue)) if !queue.is_closed() => {
-                let is_crowded = queue.company.load(Ordering::Relaxed) > 1 || others >= self.crowd;
-                return if is_crowded { Way::Shared(Arc::clone(queue)) } else { Way::Own };
-            }
-            Some(Line::Opening) => return Way::Own,
-            Some(Line::Open(_)) | None if others < self.crowd => return Way::Own,
-            Some(Line::Open(_)) | None => {}
-        }
-        // The connections of runtimes that have ended go too.
-        lines.retain(|(_, line)| !matches!(line, Line::Open(queue) if queue.is_closed()));
-        lines.push((runtime, Line::Opening));
-        Way::Open(Opening { pipelines: self, runtime })
-    }
-
-    /// The connections that are open now.
-    pub(crate) fn connections(&self) -> Connections {
-        let lines = lock(&self.lines);
-        let is_used = |line: &Line| match line {
-            Line::Opening => Some(true),
-            Line::Open(queue) => (!queue.is_closed()).then(|| queue.requests.load(Ordering::Relaxed) > 0),
-        };
-        let open: Vec<bool> = lines.iter().filter_map(|(_, line)| is_used(line)).collect();
-        let used = open.iter().filter(|used| **used).count();
-        Connections { idle: open.len() - used, used }
-    }
-
-    /// Closes each connection as soon as no caller waits on it.
-    pub(crate) fn clear(&self) {
-        lock(&self.lines).retain(|(_, line)| match line {
-            Line::Open(queue) => {
-                queue.close();
-                false
-            }
-            Line::Opening => true,
-        });
-    }
-}
-
-impl Drop for Pipelines {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl Opening<'_> {
-    /// Lets a task of this runtime drive the connection from now on.
-    pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
-        let peer = connection.peer;
-        let (socket, session) = connection.into_parts();
-        let queue = Arc::new(Queue::new(session.dialect(), peer));
-        tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
-        self.end(Some(Line::Open(Arc::clone(&queue))));
-        queue
-    }
-
-    /// Replaces the mark that the connection is being opened.
-    fn end(&self, line: Option<Line>) {
-        let mut lines = lock(&self.pipelines.lines);
-        lines.retain(|(owner, line)| *owner != self.runtime || matches!(line, Line::Open(_)));
-        lines.extend(line.map(|line| (self.runtime, line)));
-    }
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        self.end(None);
-    }
-}
-
-/// What callers have put in and the driver has not taken out yet.
-pub(crate) struct Queue {
-    dialect: Dialect,
-    pub(crate) peer: Option<SocketAddr>,
-    /// How many replies have not come yet.
-    requests: AtomicUsize,
-    /// How many they were when something was sent last.
-    company: AtomicUsize,
-    state: Mutex<Queued>,
-}
-
-/// What the driver takes out next.
-#[derive(Default)]
-struct Queued {
-    bytes: Vec<u8>,
-    waiting: Vec<PendingReply>,
-    number: u32,
-    is_closed: bool,
-    /// Set while the driver sleeps.
-    driver: Option<Waker>,
-}
-
-/// A reply that a caller waits for.
-struct PendingReply {
-    ticket: Ticket,
-    /// By when there must be a reply.
-    limit: Instant,
-    caller: oneshot::Sender<Delivery>,
-}
-
-/// An answer, or the fault that the connection has ended with.
-pub(crate) type Delivery = Result<Answer, Fault>;
-
-impl Queue {
-    /// An empty queue.
-    fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
-        Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
-    }
-
-    /// Puts a request behind the others; `None` if there is no room.
-    pub(crate) fn push(
-        &self,
-        request: &Request<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<oneshot::Receiver<Delivery>>, Unspeakable> {
-        let mut state = lock(&self.state);
-        let value = if let Request::Store { value, .. } = request { value.len() } else { 0 };
-        let is_full = self.requests.load(Ordering::Relaxed) >= MOST_REQUESTS || state.bytes.len() + value > MOST_BYTES;
-        if state.is_closed || is_full {
-            return Ok(None);
-        }
-        state.number = state.number.wrapping_add(1);
-        let number = state.number;
-        let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
-        let limit = deadline.instant().max(deadline.begun() + SHORTEST_LIMIT);
-        let (caller, receiver) = oneshot::channel();
-        state.waiting.push(PendingReply { ticket, limit, caller });
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let driver = state.driver.take();
-        drop(state);
-        driver.into_iter().for_each(Waker::wake);
-        Ok(Some(receiver))
-    }
-
-    /// Whether the queue refuses requests.
-    fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed
-    }
-
-    /// Refuses further requests; those in the queue are still answered.
-    pub(crate) fn close(&self) {
-        let mut state = lock(&self.state);
-        state.is_closed = true;
-        let driver = state.driver.take();
-        drop(state);
-        driver.into_iter().for_each(Waker::wake);
-    }
-}
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// Sends the requests and receives the replies.
-struct Driver {
+pub(super) struct Driver {
     queue: Arc<Queue>,
     socket: Box<dyn AsyncSocket>,
     session: Box<Session>,
@@ -250,7 +37,7 @@ struct Driver {
 
 impl Driver {
     /// A driver that has not done anything yet.
-    fn new(queue: Arc<Queue>, socket: Box<dyn AsyncSocket>, session: Box<Session>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, socket: Box<dyn AsyncSocket>, session: Box<Session>) -> Self {
         Driver {
             queue,
             socket,
@@ -264,7 +51,7 @@ impl Driver {
     }
 
     /// Drives the connection to its end.
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let ended = std::future::poll_fn(|context| self.drive(context)).await;
         self.end(ended);
     }
@@ -417,24 +204,19 @@ fn io_fault(error: io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::sync::oneshot;
 
+    use super::super::queue::Delivery;
     use super::*;
-    use crate::exchange::{Guard, Reply, Ttl, Write};
+    use crate::exchange::{Reply, Request};
+    use crate::protocol::{Answer, Dialect};
     use crate::time::budget::Budget;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn ask(queue: &Queue, request: &Request<'_>) -> Option<oneshot::Receiver<Delivery>> {
-        queue.push(request, Budget::new(MINUTE, MINUTE).deadline()).expect("it can be said")
-    }
-
-    fn push(queue: &Queue, value: &[u8]) -> Option<oneshot::Receiver<Delivery>> {
-        let (how, guard) = (Write::Set, Guard::None);
-        ask(queue, &Request::Store { key: "key", value, flags: 0, ttl: Ttl::Forever, how, guard })
-    }
-
     fn peek(queue: &Queue) -> oneshot::Receiver<Delivery> {
-        ask(queue, &Request::Peek { key: "key" }).expect("there is room")
+        let limit = Budget::new(MINUTE, MINUTE).deadline();
+        queue.push(&Request::Peek { key: "key" }, limit).expect("it can be said").expect("there is room")
     }
 
     /// A connection to a server that the test plays.
@@ -553,27 +335,5 @@ mod tests {
         });
         drop(runtime);
         assert_eq!(kind(waiting.blocking_recv()), Ok(Err(ErrorKind::Io)));
-    }
-
-    #[test]
-    fn a_queue_has_room_for_so_many_requests() {
-        let queue = Queue::new(Dialect::Meta, None);
-        let pushed = (0..2 * MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
-        assert_eq!(pushed.count(), MOST_REQUESTS);
-    }
-
-    #[test]
-    fn a_queue_has_room_for_so_many_bytes() {
-        let queue = Queue::new(Dialect::Meta, None);
-        assert!(push(&queue, &vec![0; MOST_BYTES + 1]).is_none());
-        let pushed = (0..100).map_while(|_| push(&queue, &vec![0; MOST_BYTES / 10]));
-        assert_eq!(pushed.count(), 9);
-    }
-
-    #[test]
-    fn a_closed_queue_takes_nothing() {
-        let queue = Queue::new(Dialect::Meta, None);
-        queue.close();
-        assert!(push(&queue, b"1").is_none());
     }
 }
