@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes docs/jaeger.png, a screenshot by Chromium of the trace of the example
-# fibonacci in Jaeger's UI. The ports 11211 and 16686 must be free.
+# Makes docs/jaeger.png and, for the built documentation, runtime/docs/jaeger.md: a
+# screenshot by Chromium of the trace of the example fibonacci in Jaeger's UI. The ports 11211 and 16686 must be free.
 #
-# Needs memcached, protoc (Debian: protobuf-compiler), chromium and curl.
+# Needs memcached, protoc (Debian: protobuf-compiler), chromium, pngquant and curl.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -34,3 +34,5 @@ trace=$(echo "$traces" | grep -o '"traceID":"[0-9a-f]*"' | head -n 1 | cut -d '"
 chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$folder" \
     --window-size=1280,942 --virtual-time-budget=15000 --screenshot="$PWD/docs/jaeger.png" \
     "http://127.0.0.1:16686/picture/$trace"
+pngquant --speed 1 --nofs --force --output docs/jaeger.png 24 docs/jaeger.png
+printf '[jaeger]: data:image/png;base64,%s\n' "$(base64 -w0 docs/jaeger.png)" >runtime/docs/jaeger.md

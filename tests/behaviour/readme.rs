@@ -1,5 +1,8 @@
 //! What the README shows is what happens.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::support::process::{example, fibonacci};
 
 const README: &str = include_str!("../../README.md");
@@ -18,6 +21,22 @@ fn lasting(text: &str) -> Vec<String> {
 fn the_examples_output_is_the_real_one() {
     let shown = README.split("$ cargo run --example fibonacci\n").nth(1).and_then(|rest| rest.split("```").next());
     assert_eq!(lasting(&fibonacci(&mut example("fibonacci"))), lasting(shown.unwrap()));
+}
+
+#[test]
+fn the_built_documentation_shows_the_readmes_picture() {
+    let text = include_str!("../../runtime/docs/jaeger.md");
+    let picture = text.trim_end().strip_prefix("[jaeger]: data:image/png;base64,").unwrap();
+    assert!(BASE64_STANDARD.decode(picture).unwrap() == include_bytes!("../../docs/jaeger.png"));
+    assert!(README.contains("[jaeger]: docs/jaeger.png"));
+}
+
+/// Built documentation and the registry's page have no files beside them.
+#[test]
+fn the_readme_links_to_no_file_but_the_picture() {
+    let links = README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let relative: Vec<&str> = links.filter(|link| !link.starts_with('#') && !link.contains("://")).collect();
+    assert_eq!(relative, [""; 0]);
 }
 
 #[test]
