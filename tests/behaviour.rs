@@ -27,6 +27,7 @@ mod behaviour {
     mod example;
     mod failover;
     mod faults;
+    mod foreign_code;
     mod integrity;
     mod interop;
     mod metrics;

@@ -35,12 +35,12 @@ impl Computation {
 
     /// Whether the current thread or task is in it.
     pub(super) fn is_own(self) -> bool {
-        OWN.with_borrow(|own| own.contains(&self))
+        own(|own| own.contains(&self)).unwrap_or(false)
     }
 
     /// Puts this thread into the computation until the guard is dropped.
     pub(crate) fn enter(self) -> Entered {
-        OWN.with_borrow_mut(|own| own.push(self));
+        own(|own| own.push(self));
         Entered(())
     }
 
@@ -58,7 +58,7 @@ impl Computation {
     /// Notes that the current computations wait for this one, until the guard
     /// is dropped. Returns `None` if this one waits for one of them.
     pub(super) fn block(self) -> Option<Blocked> {
-        let own = OWN.with_borrow(Clone::clone);
+        let own = own(|own| own.clone()).unwrap_or_default();
         if own.is_empty() {
             return Some(Blocked { own, on: self });
         }
@@ -78,12 +78,18 @@ impl Computation {
     }
 }
 
+/// Reads or changes what this thread is in. A thread that ends has forgotten it
+/// by the time that destructors of its other thread-locals run: `None`.
+fn own<T>(change: impl FnOnce(&mut Vec<Computation>) -> T) -> Option<T> {
+    OWN.try_with(|own| change(&mut own.borrow_mut())).ok()
+}
+
 /// Leaves the computation when dropped, also by a panic.
 pub(crate) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        OWN.with_borrow_mut(Vec::pop);
+        own(Vec::pop);
     }
 }
 
