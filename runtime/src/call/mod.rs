@@ -173,8 +173,6 @@ impl<S: Shape, I> Ready<S, I> {
     }
 }
 
-/// Each body has a type of its own, so these are compiled for each function and
-/// hold little more than the body.
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Started<S, I>, S::Return> {
@@ -201,6 +199,13 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
 
     /// Returns the cached return value, or the body's.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
+        let mut body = Some(body);
+        self.run_object(&mut || body.take().expect("a call runs its body once")())
+    }
+
+    /// Runs a body that comes as an object: each body has a type of its own, and
+    /// this is compiled once for all that return the same.
+    fn run_object(self, body: &mut dyn FnMut() -> S::Return) -> S::Return {
         let (span, typed) = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
