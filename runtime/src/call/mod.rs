@@ -213,14 +213,17 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
         let _entered = span.enter();
         // Behind the guard, so that a panic gives the lease back in the span.
         let mut typed = typed;
-        let fallback = match typed.as_mut().map_or(Step::Compute, |typed| typed.look(&span)) {
-            Step::Return(returned) => return returned,
-            Step::Refresh(value, due) => {
-                span.renews(&due);
-                Fallback::Value(value)
+        let mut fallback = Fallback::None;
+        if let Some(typed) = &mut typed {
+            match typed.look(&span) {
+                Step::Return(returned) => return returned,
+                Step::Refresh(value, due) => {
+                    span.renews(&due);
+                    fallback = Fallback::Value(value);
+                }
+                Step::Compute | Step::Wait => {}
             }
-            Step::Compute | Step::Wait => Fallback::None,
-        };
+        }
         let (returned, cost) = {
             let _computes = computation(typed.as_deref()).map(Computation::enter);
             let computing = span.computing();
@@ -230,7 +233,10 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
         let Some(typed) = &mut typed else { return returned };
         let Packed { returned, packing } = typed.pack(returned, fallback, cost, &span);
         typed.machine.settle(packing, &span);
-        returned.map_or_else(|returned| returned, S::join)
+        match returned {
+            Ok(value) => S::join(value),
+            Err(returned) => returned,
+        }
     }
 
     /// Returns the cached return value, or what the body completes with.
