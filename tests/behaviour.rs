@@ -38,6 +38,7 @@ mod behaviour {
     mod public_items;
     mod public_types;
     mod readme;
+    mod recursion;
     mod refreshable;
     mod schema;
     mod secrets;

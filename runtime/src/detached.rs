@@ -18,19 +18,20 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Work that must not stop halfway.
-pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// Work in a box.
+pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Work that its caller waits for. If the caller stops, `abandon` gets the rest.
+/// Work that its caller waits for and that must not stop halfway. If the caller
+/// stops, `abandon` gets the rest.
 pub(crate) struct Resolute<T> {
-    work: Option<Work<T>>,
-    abandon: fn(Work<T>),
+    work: Option<Work<'static, T>>,
+    abandon: fn(Work<'static, T>),
 }
 
 impl<T> Resolute<T> {
     /// Work that this takes over if its caller stops.
-    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static, abandon: fn(Work<T>)) -> Self {
-        Resolute { work: Some(Box::pin(work)), abandon }
+    pub(crate) fn new(work: Work<'static, T>, abandon: fn(Work<'static, T>)) -> Self {
+        Resolute { work: Some(work), abandon }
     }
 }
 

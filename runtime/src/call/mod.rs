@@ -17,18 +17,22 @@ pub(crate) mod site;
 mod typed;
 
 use std::marker::PhantomData;
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Codec;
 #[cfg(feature = "tokio")]
-use crate::detached::{self, Resolute};
+use crate::detached::{self, Resolute, Work};
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::record::{Form, Record};
 use address::{Addressed, Far, Tier};
+#[cfg(feature = "tokio")]
+use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
 use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
@@ -242,7 +246,11 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// Returns the cached return value, or what the body completes with.
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
-        self.carry(body, None).await
+        let begun = match self.begin() {
+            Ok(begun) => begun,
+            Err(returned) => return returned,
+        };
+        carry(begun, body, None).await
     }
 
     /// Runs as [`Ready::run_async`] does, but refreshes in the background.
@@ -254,18 +262,31 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
         S::Value: Send,
         I: Send + 'static,
     {
-        self.carry(body, Some(detach)).await
-    }
-
-    #[cfg(feature = "tokio")]
-    async fn carry<F>(self, body: F, detach: Option<Detach<S, I, F>>) -> S::Return
-    where
-        F: Future<Output = S::Return>,
-    {
-        let (span, mut typed) = match self.begin() {
+        let begun = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
         };
+        carry(begun, body, Some(detach)).await
+    }
+}
+
+/// Carries out a call whose value is not kept near. It is in a box, and the body is
+/// in another: the caller's future, and the frame of each poll, would have room
+/// for both several times over.
+#[cfg(feature = "tokio")]
+#[inline(never)]
+fn carry<S, I, F>(
+    (span, mut typed): Started<S, I>,
+    body: F,
+    detach: Option<Detach<S, I, F>>,
+) -> Pin<Box<impl Future<Output = S::Return>>>
+where
+    S: Shape,
+    I: StoreIf<S::Value>,
+    F: Future<Output = S::Return>,
+{
+    let body = Box::pin(body);
+    Box::pin(async move {
         let call = async {
             // Nothing that may be a return value is held while this waits.
             let mut refreshing = None;
@@ -288,7 +309,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             compute(typed, body, Fallback::Value(value), &span).await
         };
         span.within(call).await
-    }
+    })
 }
 
 /// The computation that others wait for, if this call leads one.
@@ -298,10 +319,10 @@ fn computation<S: Shape, I>(typed: Option<&Typed<S, I>>) -> Option<Computation> 
 
 /// Computes in the background.
 #[cfg(feature = "tokio")]
-type Detach<S, I, F> = fn(Box<Typed<S, I>>, F, CallSpan);
+type Detach<S, I, F> = fn(Box<Typed<S, I>>, Pin<Box<F>>, CallSpan);
 
 #[cfg(feature = "tokio")]
-fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: F, span: CallSpan)
+fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: Pin<Box<F>>, span: CallSpan)
 where
     S: Shape + 'static,
     S::Value: Send,
@@ -317,7 +338,7 @@ where
 #[cfg(feature = "tokio")]
 async fn compute<S, I, F>(
     typed: Option<Box<Typed<S, I>>>,
-    body: F,
+    body: Pin<Box<F>>,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
 ) -> S::Return
@@ -334,14 +355,27 @@ where
     let (value, packing) = match typed.pack(returned, fallback, cost, span) {
         Packed { returned: Ok(value), packing } => (value, packing),
         Packed { returned: Err(returned), packing } => {
-            if let Some(storing) = typed.machine.settle_later(packing, span) {
+            if let Some(storing) = settle_later(typed, packing, span) {
                 detached::run(telemetry::within_current(storing));
             }
             return returned;
         }
     };
-    if let Some(storing) = typed.machine.settle_later(packing, span) {
+    if let Some(storing) = settle_later(typed, packing, span) {
         Resolute::new(storing, |work| detached::run(telemetry::within_current(work))).await;
     }
     S::join(value)
+}
+
+/// Ends the call. It is a function of its own, so that the frame in which the
+/// machine moves is gone when the caller waits.
+#[cfg(feature = "tokio")]
+#[inline(never)]
+#[expect(clippy::boxed_local, reason = "unboxed, it would be in the caller's frame")]
+fn settle_later<S: Shape, I>(
+    typed: Box<Typed<S, I>>,
+    packing: Option<Packing>,
+    span: &CallSpan,
+) -> Option<Work<'static, ()>> {
+    typed.machine.settle_later(packing, span)
 }

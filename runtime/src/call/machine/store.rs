@@ -10,6 +10,8 @@ use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::{Claim, Machine};
 use crate::cache::near::Holds;
+#[cfg(feature = "tokio")]
+use crate::detached::Work;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{self, Guard, Outcome, Reply, Request, Ttl, Write};
 use crate::singleflight::Lead;
@@ -110,15 +112,11 @@ impl Machine {
     /// Ends the call. Where storing takes time it comes back as a future, which
     /// is to run to its end even if the caller goes.
     #[cfg(feature = "tokio")]
-    pub(crate) fn settle_later(
-        mut self,
-        packing: Option<Packing>,
-        span: &CallSpan,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+    pub(crate) fn settle_later(mut self, packing: Option<Packing>, span: &CallSpan) -> Option<Work<'static, ()>> {
         match packing {
             Some(packing) if packing.stores && self.cache.store().is_remote() => {
                 let span = span.clone();
-                Some(async move { self.settle_async(packing, &span).await })
+                Some(Box::pin(async move { self.settle_async(packing, &span).await }))
             }
             packing => {
                 self.settle(packing, span);

@@ -10,7 +10,7 @@ use super::{Effect, Event, Machine};
 #[cfg(feature = "tokio")]
 use crate::cache::Cache;
 #[cfg(feature = "tokio")]
-use crate::detached::{self, Resolute};
+use crate::detached::{self, Resolute, Work};
 #[cfg(feature = "tokio")]
 use crate::exchange::{Grant, Reply, Token};
 use crate::exchange::{Guard, Outcome, Request};
@@ -49,9 +49,15 @@ impl Machine {
         self.cache.store().ask(request.verb(), &request, &self.budget)
     }
 
-    /// Waits for the next event, yielding.
+    /// Waits for the next event, yielding. It does so in a box: the frames of its
+    /// polls are gone by the time that the body runs.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn wait_async(&mut self, span: &CallSpan) -> Event {
+    pub(crate) fn wait_async<'a>(&'a mut self, span: &'a CallSpan) -> Work<'a, Event> {
+        Box::pin(self.carry_out(span))
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn carry_out(&mut self, span: &CallSpan) -> Event {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Ask => {}
             Effect::Pause(pause) => timer::sleep(pause).await,
@@ -73,15 +79,15 @@ impl Machine {
     async fn look_up(&self, request: Request<'_>) -> Outcome {
         let Request::Lookup { key, lease, refresh } = request else { return self.ask_async(request).await };
         if !self.cache.store().is_remote() {
-            return self.ask_async(request).await;
+            return self.ask(request);
         }
         let (cache, key, budget) = (self.cache.clone(), key.to_owned(), self.budget.lend());
         let freshness = self.freshness;
-        let work = async move {
+        let work = Box::pin(async move {
             let request = Request::Lookup { key: &key, lease, refresh };
             let outcome = cache.store().ask_async(request.verb(), &request, &budget).await;
             Looked { outcome, cache, key, budget, freshness }
-        };
+        });
         let looked = Resolute::new(work, |work| {
             detached::run(telemetry::within_current(async { work.await.forsake() }));
         });
@@ -90,9 +96,13 @@ impl Machine {
         outcome
     }
 
+    /// Asks in a box, so that calls which ask for nothing have no room for it.
     #[cfg(feature = "tokio")]
     pub(super) async fn ask_async(&self, request: Request<'_>) -> Outcome {
-        self.cache.store().ask_async(request.verb(), &request, &self.budget).await
+        if !self.cache.store().is_remote() {
+            return self.ask(request);
+        }
+        Box::pin(self.cache.store().ask_async(request.verb(), &request, &self.budget)).await
     }
 
     /// Asks for the value, or for the lease to compute it.
