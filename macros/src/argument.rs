@@ -67,6 +67,38 @@ impl Argument {
     }
 }
 
+/// What other crates' attributes call things, and what to write here.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["time", "expires", "expire", "expiry", "max_age", "TimeToLive"], "write `ttl = 300`"),
+    (&["convert", "ty", "cache_key"], r#"write a template, such as `key = "user:<id>"`"#),
+    (&["Ignore", "ignore", "exclude"], "write `skip(connection)`"),
+    (&["create", "cache_type", "map_error"], "write `cache = &self.cache` to choose a cache"),
+    (
+        &["size", "max_size", "limit", "capacity", "Capacity", "policy"],
+        "leave it out: memcached limits what it keeps, and `MEMCACHED_NEAR_SIZE` limits `near`",
+    ),
+    (
+        &["result", "option"],
+        "leave it out: of a `Result` only `Ok` is stored, and of an `Option` only `Some`, \
+         unless `cache_err` or `cache_none` says otherwise",
+    ),
+    (
+        &["sync_writes", "sync_lock", "sync"],
+        "leave it out: while one caller computes, the others wait; `single_flight` says which",
+    ),
+    (&["with_cached_flag"], "write `entry = user_entry`, and ask `user_entry(id).get()` what is cached"),
+    (&["refresh", "time_refresh"], r#"write `refresh_ahead = "30s"`; a hit does not lengthen a value's ttl"#),
+    (&["condition"], "write `when = limit < 100`"),
+    (&["unless"], "write `store_if = |value| !value.is_empty()`"),
+    (&["prefix", "namespace"], "set `MEMCACHED_NAMESPACE`, or the namespace of a `cache`"),
+];
+
+/// Says what to write in place of another crate's argument.
+pub(crate) fn elsewhere(name: &str) -> Option<String> {
+    let (_, advice) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name))?;
+    Some(format!("`{name}` is no argument here; {advice}"))
+}
+
 impl fmt::Display for Argument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -75,7 +107,7 @@ impl fmt::Display for Argument {
 
 #[cfg(test)]
 mod tests {
-    use super::Argument;
+    use super::{Argument, ELSEWHERE};
 
     #[test]
     fn every_argument_is_documented_and_its_example_begins_with_it() {
@@ -84,6 +116,13 @@ mod tests {
             let row = if *argument == Argument::Skip { "/// | `skip(" } else { &format!("/// | `{name}` | ") };
             assert!(include_str!("lib.rs").contains(row), "no row for {name}");
             assert!(argument.example().starts_with(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_argument_has_the_name_of_another_crates() {
+        for name in ELSEWHERE.iter().flat_map(|(names, _)| *names) {
+            assert!(Argument::called(name).is_none(), "{name}");
         }
     }
 }

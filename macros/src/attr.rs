@@ -22,7 +22,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::{Expr, Ident, Lit, LitStr, Path, Token};
 
-use crate::argument::Argument;
+use crate::argument::{Argument, elsewhere};
 use crate::duration::{self, Period};
 use crate::errors::Errors;
 use crate::nearest::{listed, quoted, unknown};
@@ -65,7 +65,8 @@ fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Argument>, error
     })?;
     let text = name.to_string();
     let Some(argument) = Argument::called(&text) else {
-        return Err(syn::Error::new_spanned(&name, unknown("argument", &text, &Argument::names())));
+        let message = elsewhere(&text).unwrap_or_else(|| unknown("argument", &text, &Argument::names()));
+        return Err(syn::Error::new_spanned(&name, message));
     };
     if seen.contains(&argument) {
         errors.push(&name, format!("`{name}` is given twice; keep one"));

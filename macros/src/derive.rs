@@ -3,12 +3,14 @@
 //!
 //! How a group becomes text is decided in the runtime.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Index, Member, Path, Variant, parse_quote};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Member, Path, Variant, parse_quote};
 
 use crate::errors::Errors;
+use crate::nearest::unknown;
+use crate::place::{located, place};
+use crate::template::Format;
 
 /// Writes the implementation. After a mistake it writes the errors and an empty
 /// implementation, so that code that uses the type raises no errors of its own.
@@ -55,27 +57,31 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
 }
 
 fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream {
-    let kept = fields.iter().enumerate().filter(|(_, field)| !is_skipped(field, errors));
-    let parts = list(kept.map(|(i, field)| (field, member(i, field).to_token_stream(), quote!(&&self.))), krate);
+    let kept = fields.iter().enumerate().filter_map(|(i, field)| {
+        let format = format(field, errors)?;
+        let member = member(i, field);
+        Some((field, format, located(quote!(&self.#member), place(&field.ty))))
+    });
+    let parts = list(kept.collect(), krate);
     quote!(key.group(#parts);)
 }
 
 fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
     for attr in variant.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
-        errors.push(attr, "a variant is always part of the key; put `#[key(skip)]` on its fields");
+        errors.push(attr, "a variant is always part of the key; `#[key(..)]` goes on its fields");
     }
     let name = &variant.ident;
     let mut patterns = Vec::new();
     let mut kept = Vec::new();
     for (i, field) in variant.fields.iter().enumerate() {
         let member = member(i, field);
-        if is_skipped(field, errors) {
+        let Some(format) = format(field, errors) else {
             patterns.push(quote!(#member: _));
-        } else {
-            let bound = format_ident!("field_{i}", span = Span::mixed_site());
-            patterns.push(quote!(#member: #bound));
-            kept.push((field, quote!(#bound), TokenStream::new()));
-        }
+            continue;
+        };
+        let bound = format_ident!("field_{i}", span = place(&field.ty));
+        patterns.push(quote!(#member: #bound));
+        kept.push((field, format, quote!(#bound)));
     }
     let parts = list(kept, krate);
     let text = name.to_string();
@@ -83,17 +89,22 @@ fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
     quote!(Self::#name { #(#patterns),* } => key.variant(#text, #parts),)
 }
 
-/// Writes an array of references to the fields. The compiler reports a field
-/// whose type cannot be part of a key where that type is written.
-fn list<'a>(fields: impl IntoIterator<Item = (&'a Field, TokenStream, TokenStream)>, krate: &Path) -> TokenStream {
-    let parts: Vec<TokenStream> = fields
-        .into_iter()
-        .map(|(field, name, prefix)| {
-            let at = Span::mixed_site().located_at(field.ty.span());
-            quote_spanned!(at=> #prefix #name as &dyn #krate::KeyPart)
-        })
-        .collect();
-    let count = parts.len();
+/// Writes an array of references to the fields, each in its format. The compiler
+/// reports a field whose type cannot be part of a key where that type is written.
+fn list(fields: Vec<(&Field, Format, TokenStream)>, krate: &Path) -> TokenStream {
+    let count = fields.len();
+    let parts = fields.into_iter().map(|(field, format, reference)| {
+        let at = place(&field.ty);
+        let krate = located(krate.to_token_stream(), at);
+        let part = match format.function() {
+            Some(function) => {
+                let function = Ident::new(function, at);
+                quote_spanned!(at=> #krate::private::#function(#reference))
+            }
+            None => reference,
+        };
+        quote_spanned!(at=> &#part as &dyn #krate::KeyPart)
+    });
     quote!([#(#parts),*] as [&dyn #krate::KeyPart; #count])
 }
 
@@ -115,19 +126,20 @@ fn container(attr: &Attribute) -> syn::Result<Path> {
     path.ok_or_else(|| syn::Error::new_spanned(attr, "`#[key(..)]` on a type takes `crate = path`"))
 }
 
-/// Reads `#[key(skip)]`.
-fn is_skipped(field: &Field, errors: &mut Errors) -> bool {
-    let mut skipped = false;
+/// Reads `#[key(..)]` on a field: its format, or `None` if it is skipped.
+fn format(field: &Field, errors: &mut Errors) -> Option<Format> {
+    let (mut format, mut is_skipped) = (Format::Part, false);
     for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("key")) {
         let read = attr.parse_nested_meta(|meta| {
-            if meta.path.is_ident("skip") {
-                skipped = true;
-                Ok(())
-            } else {
-                Err(meta.error("on a field, `#[key(..)]` takes `skip` only"))
+            let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+            match Format::called(&name) {
+                Some(found) => format = found,
+                None if name == "skip" => is_skipped = true,
+                None => return Err(meta.error(unknown("option", &name, &[&Format::names()[..], &["skip"]].concat()))),
             }
+            Ok(())
         });
         errors.ok(read);
     }
-    skipped
+    (!is_skipped).then_some(format)
 }

@@ -1,8 +1,8 @@
 //! Durations as a user writes them in the attribute: seconds, text such as
 //! `"1h30m"`, or an expression.
 //!
-//! What several durations mean together is in `freshness`. Those in the
-//! environment are read by the runtime.
+//! What several durations mean together is in `freshness`. The value of an
+//! expression is judged by the runtime.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::argument::Argument;
 pub(crate) enum Period {
     /// A literal, with its value.
     Fixed(Duration, Lit),
-    /// An expression of type `Duration`.
+    /// An expression of type `Duration`, or `u64` for seconds.
     Expr(Box<Expr>),
 }
 
@@ -88,34 +88,14 @@ fn zero(argument: Argument) -> String {
     }
 }
 
-/// Reads a sum of numbers with units (`ms`, `s`, `m`, `h`, `d`, `w`).
+/// Reads seconds, or a sum of numbers with units. The environment's durations have
+/// the same grammar.
 fn parse(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut sum = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Duration::from_secs);
     }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        sum = sum.checked_add(unit_of(unit)?.checked_mul(number.parse().ok()?)?)?;
-        rest = tail.trim_start();
-    }
-    Some(sum)
-}
-
-fn unit_of(unit: &str) -> Option<Duration> {
-    Some(match unit {
-        "ms" => Duration::from_millis(1),
-        "" | "s" | "sec" | "second" | "seconds" => Duration::from_secs(1),
-        "m" | "min" | "minute" | "minutes" => Duration::from_secs(60),
-        "h" | "hour" | "hours" => Duration::from_secs(3_600),
-        "d" | "day" | "days" => Duration::from_secs(86_400),
-        "w" | "week" | "weeks" => Duration::from_secs(604_800),
-        _ => return None,
-    })
+    humantime::parse_duration(text).ok()
 }
 
 #[cfg(test)]
@@ -129,12 +109,14 @@ mod tests {
         assert_eq!(seconds("300"), Some(300));
         assert_eq!(seconds("1h30m"), Some(5_400));
         assert_eq!(seconds("1d 2h"), Some(93_600));
+        assert_eq!(seconds(" 1hr "), Some(3_600));
+        assert_eq!(seconds("2weeks"), Some(1_209_600));
         assert_eq!(parse("1500ms").map(|d| d.as_millis()), Some(1_500));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "m", "5 parsecs", "-5s", "1.5h", "99999999999999999999w"] {
+        for text in ["", "m", "5 parsecs", "-5s", "1.5", "1h 30", "99999999999999999999w"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

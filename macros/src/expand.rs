@@ -6,19 +6,18 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{Ident, ReturnType};
 
 use crate::duration::Period;
 use crate::fingerprint::fingerprint;
 use crate::freshness::Refresh;
 use crate::func::{self, Func};
+use crate::place::{located, place};
 use crate::plan::{Companion, Plan, Step, Template, Value};
-use crate::returns::Kind;
+use crate::returns::{self, Kind};
 use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
-use crate::template::Format;
 
 /// Writes the cached function, and the companion if there is one.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
@@ -44,7 +43,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let site = site(plan, func);
     let when = plan.when.as_ref().filter(|_| how == "begin").map(|when| quote!(.when(#when)));
     let cache = plan.cache.as_ref().map(|cache| quote!(.cache(#cache)));
-    let freshness = freshness(&plan.freshness);
+    let freshness = freshness(plan);
     let single_flight = match plan.single_flight {
         SingleFlight::Lease => None,
         SingleFlight::Local => Some(quote!(.single_flight(#krate::private::SingleFlight::Local))),
@@ -58,76 +57,100 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
 }
 
 /// Writes the freshness that the site's static does not contain.
-fn freshness(Freshness { ttl, grace, refresh_ahead, near }: &Freshness) -> TokenStream {
+fn freshness(plan: &Plan) -> TokenStream {
+    let Freshness { ttl, grace, refresh_ahead, near } = &plan.freshness;
+    let written = |period| duration(period, plan);
     let ttl = match ttl {
-        Some(Ttl::For(Period::Expr(ttl))) => Some(quote!(.ttl(#ttl))),
+        Some(Ttl::For(ttl @ Period::Expr(_))) => {
+            let ttl = written(ttl);
+            Some(quote!(.ttl(#ttl)))
+        }
         _ => None,
     };
-    let grace = grace.as_ref().map(duration).map(|grace| quote!(.grace(#grace)));
+    let grace = grace.as_ref().map(written).map(|grace| quote!(.grace(#grace)));
     let refresh = refresh_ahead.as_ref().map(|refresh| match refresh {
         RefreshAhead::Auto(_) => quote!(.refresh_auto()),
         RefreshAhead::Window(window) => {
-            let window = duration(window);
+            let window = written(window);
             quote!(.refresh_ahead(#window))
         }
     });
-    let near = near.as_ref().map(duration).map(|near| quote!(.near(#near)));
+    let near = near.as_ref().map(written).map(|near| quote!(.near(#near)));
     quote!(#ttl #grace #refresh #near)
 }
 
-fn duration(period: &Period) -> TokenStream {
+fn duration(period: &Period, plan: &Plan) -> TokenStream {
     match period {
         Period::Fixed(duration, _) => {
             let millis = millis(*duration);
             quote!(::core::time::Duration::from_millis(#millis))
         }
-        Period::Expr(expr) => expr.to_token_stream(),
+        Period::Expr(expr) => {
+            let krate = &plan.krate;
+            quote!(#krate::private::duration(#expr))
+        }
     }
 }
 
+/// Returns whole milliseconds, rounded up so that none of what is written becomes zero.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// Writes the call with how and when its result is stored. All tokens have the
-/// return type's span, so a type that cannot be stored is reported there.
+/// Writes the call with how and when its result is stored.
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
-    let krate = &plan.krate;
     let output = &plan.returns.output;
-    let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at(output)=> .store_if(#store_if)));
+    let at = value_place(plan);
+    let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at=> .store_if(#store_if)));
     let cache_none = plan.cache_none.as_ref().map(|period| {
-        let period = duration(period);
-        quote_spanned!(at(output)=> .cache_none(#period))
+        let period = duration(period, plan);
+        quote_spanned!(at=> .cache_none(#period))
     });
     let cache_err = plan.cache_err.as_ref().map(|period| {
-        let (period, codec) = (duration(period), choice(plan));
-        quote_spanned!(at(output)=> .cache_err(#period, #codec))
+        let error = place(returns::error(output).unwrap_or(output));
+        let (period, codec) = (duration(period, plan), located(choice(plan), error));
+        quote_spanned!(at=> .cache_err(#period, #codec))
     });
     let propagate = match plan.on_error {
-        OnError::Propagate => Some(quote_spanned!(at(output)=> .propagate())),
+        OnError::Propagate => Some(quote_spanned!(at=> .propagate())),
         OnError::Bypass => None,
     };
     let stored = stored(call, plan);
-    quote_spanned! {at(output)=>
-        #krate::private::ready(#stored #store_if #cache_none #cache_err #propagate)
-    }
+    ready(&quote!(#stored #store_if #cache_none #cache_err #propagate), plan)
+}
+
+/// Writes what settles a call.
+fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
+    let at = value_place(plan);
+    let krate = located(plan.krate.to_token_stream(), at);
+    quote_spanned!(at=> #krate::private::ready(#memo))
 }
 
 /// The call with what of the return type is stored, which the compiler finds
 /// out, and in which codec.
 fn stored(call: &Ident, plan: &Plan) -> TokenStream {
-    let krate = &plan.krate;
     let output = &plan.returns.output;
-    let call = Ident::new(&call.to_string(), at(output));
+    let at = value_place(plan);
+    let krate = located(plan.krate.to_token_stream(), at);
+    let call = Ident::new(&call.to_string(), at);
     let codec = plan.codec.as_ref().map(|codec| {
         let codec = codec_path(codec, plan);
-        quote_spanned!(at(output)=> .codec(#codec))
+        quote_spanned!(at=> .codec(#codec))
     });
-    quote_spanned! {at(output)=>
+    quote_spanned! {at=>
         #call.shaped({
             use #krate::private::shapes::*;
             (&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
         }) #codec
+    }
+}
+
+/// Returns where a value that cannot be stored is reported: at its type, or at
+/// the user's own codec.
+fn value_place(plan: &Plan) -> Span {
+    match &plan.codec {
+        Some(Codec::Path(path)) => place(path),
+        _ => place(&plan.returns.output),
     }
 }
 
@@ -137,40 +160,61 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
     let krate = &plan.krate;
     let body = &func.body;
     let output = &plan.returns.output;
+    let at = value_place(plan);
+    // The compiler names a variable in a closure only if the closure is the user's.
+    let own = body.span();
     let run_async = match plan.refresh {
-        Refresh::InPlace => format_ident!("run_async"),
-        Refresh::Background => format_ident!("run_detached"),
+        Refresh::InPlace => format_ident!("run_async", span = at),
+        Refresh::Background => format_ident!("run_detached", span = at),
     };
     match plan.returns.kind {
-        Kind::Blocking => quote!(#begin #memo.run(move || -> #output #body)),
-        Kind::Async => quote! {
-            #begin
-            #memo.#run_async(async move {
-                // Tells the compiler the type of every `return` and `?` in the
-                // body, as the signature does for a function.
+        Kind::Blocking => {
+            let closure = quote_spanned!(own=> move || -> #output #body);
+            quote_spanned!(at=> #begin #memo.run(#closure))
+        }
+        Kind::Async => {
+            // Tells the compiler the type of every `return` and `?` in the body,
+            // as the signature does for a function.
+            let typed = quote_spanned! {own=>
                 #[allow(unreachable_code)]
                 if false {
                     return #krate::private::never::<#output>();
                 }
-                #body
-            }).await
-        },
-        Kind::Future => quote! {
-            async move {
-                #begin
-                #memo.#run_async(async move { (move || #body)().await }).await
+            };
+            let block = braced(typed, body);
+            let future = quote_spanned!(own=> async move #block);
+            quote_spanned!(at=> #begin #memo.#run_async(#future).await)
+        }
+        Kind::Future => {
+            let closure = quote_spanned!(own=> move || #body);
+            quote! {
+                async move {
+                    #begin
+                    #memo.#run_async(async move { (#closure)().await }).await
+                }
             }
-        },
+        }
         Kind::BoxedFuture => {
             let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
+            let closure = quote_spanned!(own=> move || -> #boxed #body);
             quote! {
                 #krate::private::Box::pin(async move {
                     #begin
-                    #memo.#run_async(async move { (move || -> #boxed #body)().await }).await
+                    #memo.#run_async(async move { (#closure)().await }).await
                 })
             }
         }
     }
+}
+
+/// Puts statements in front of a body, inside its own braces: further ones
+/// around it would count as unnecessary.
+fn braced(mut statements: TokenStream, body: &Group) -> Group {
+    // As a whole: taken apart, a macro's fragment would lose what holds it together.
+    statements.extend([body.stream()]);
+    let mut braced = Group::new(Delimiter::Brace, statements);
+    braced.set_span(body.span());
+    braced
 }
 
 /// Writes a reference to the static that describes the function. The block hides
@@ -231,37 +275,34 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
         Step::Value(Value { expr, format, terminator, cfgs, span }) => {
             let until = terminator.map(|byte| quote!(.until(#byte)));
             let span = Span::mixed_site().located_at(*span);
-            let write = match format {
-                Format::Part => quote_spanned!(span=> part(&#expr)),
-                Format::Display => quote_spanned!(span=> display(&#expr)),
-                Format::Debug => quote_spanned!(span=> debug(&#expr)),
-                Format::Hash => quote_spanned!(span=> hash(&#expr)),
-                Format::Bits => quote_spanned!(span=> bits(&#expr)),
-            };
+            let write = Ident::new(format.function().unwrap_or("part"), span);
+            let write = quote_spanned!(span=> #write(&#expr));
             quote!(#(#cfgs)* #key #until .#write;)
         }
     }
 }
 
 /// Writes `fn name(the parameters of the key) -> Entry<…>`.
-fn companion(Companion { name, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
+fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let output = &plan.returns.output;
     let vis = &func.vis;
     let attrs = func::cfgs(&func.attrs).chain(func.attrs.iter().filter(|attr| attr.path().is_ident("allow")));
-    let (generics, _, bounds) = func.sig.generics.split_for_impl();
+    let (generics, _, bounds) = generics.split_for_impl();
     let kind = if plan.returns.kind == Kind::Blocking { quote!(Entry) } else { quote!(AsyncEntry) };
     let call = hidden("__memocached_call");
     let address = address(&format_ident!("of"), plan, func);
     // As in the function, so that a type that cannot be stored is told once.
     let stored = stored(&call, plan);
-    let ready = quote_spanned!(at(output)=> #krate::private::ready(#stored));
+    let ready = ready(&stored, plan);
+    // A trait that does not have this function is reported at its name.
+    let mark = place(name);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
-    quote! {
+    quote_spanned! {mark=>
         #(#attrs)*
         #[doc = #about]
         // Patterns may also bind names that the key does not read, or bind them as `mut`.
-        #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
+        #[allow(clippy::too_many_arguments, clippy::unused_self, unused_mut, unused_variables)]
         #[must_use]
         #vis fn #name #generics (#(#params),*) -> #krate::#kind<#output> #bounds {
             let #call = #address;
@@ -310,9 +351,4 @@ fn function_name(func: &Func) -> String {
 
 fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
-}
-
-/// Returns the place of `tokens` for a token of the expansion's own.
-fn at(tokens: &impl Spanned) -> Span {
-    Span::mixed_site().located_at(tokens.span())
 }

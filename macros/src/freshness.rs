@@ -8,7 +8,7 @@ use crate::duration::Period;
 use crate::errors::Errors;
 use crate::func::{self, Func, Param};
 use crate::owned;
-use crate::returns::Returns;
+use crate::returns::{Kind, Returns};
 use crate::spec::{Codec, Freshness, RefreshAhead, Spec, Ttl};
 
 /// Where the body runs while other callers get an older value.
@@ -71,11 +71,15 @@ fn check_bare(spec: &Spec, errors: &mut Errors) {
 
 /// Decides where a refresh runs: in the background only if neither the body nor
 /// `store_if` borrows from the caller.
+///
+/// Nor may an `async fn` name itself: whether its future can go to another task
+/// is then a question about that very future, which the compiler refuses.
 pub(crate) fn refresh(spec: &Spec, func: &Func, params: &[Param], returns: &Returns) -> Refresh {
     let is_refreshed = spec.freshness.grace.is_some() || spec.freshness.refresh_ahead.is_some();
     let store_if = spec.store_if.to_token_stream();
     let is_veto_free = !params.iter().flat_map(|param| &param.names).any(|name| func::mentions(store_if.clone(), name));
-    if is_refreshed && returns.is_free && is_veto_free && owned::owns_its_data(func, &returns.output) {
+    let is_recursive = returns.kind == Kind::Async && func.body_names(&func.sig.ident);
+    if is_refreshed && returns.is_free && !is_recursive && is_veto_free && owned::owns_its_data(func, &returns.output) {
         Refresh::Background
     } else {
         Refresh::InPlace

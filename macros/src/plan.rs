@@ -7,12 +7,13 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, GenericParam, Ident, Type};
+use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Type};
 
 use crate::duration::Period;
 use crate::errors::Errors;
 use crate::freshness::{self, Refresh};
 use crate::func::{self, Func, Param};
+use crate::generics::{self, Names};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
 use crate::spec::{Codec, Freshness, OnError, SingleFlight, Spec};
@@ -44,6 +45,7 @@ pub(crate) struct Plan {
 /// The function that returns a call's entry.
 pub(crate) struct Companion {
     pub(crate) name: Ident,
+    pub(crate) generics: Generics,
     pub(crate) params: Vec<FnArg>,
 }
 
@@ -93,12 +95,13 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
     check_mutable_references(&spec.skip, &params, errors);
+    let generics = kept_generics(&spec, func, &params);
     let (template, key) = match &spec.key {
-        Some(literal) => given_key(literal, &spec, func, &params, errors)?,
-        None => default_key(&spec, func, &params),
+        Some(literal) => given_key(literal, &spec, func, &params, &generics, errors)?,
+        None => default_key(&spec, func, &params, generics),
     };
-    let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, &params));
     let returns = returns?;
+    let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns));
     let refresh = freshness::refresh(&spec, func, &params, &returns);
     Some(Plan {
         name: spec.name.map(|name| name.value()),
@@ -167,7 +170,14 @@ fn meant(name: &Ident, params: &[Param]) -> String {
 /// The template and the steps that write the key.
 type Key = (Template, Vec<Step>);
 
-fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) -> Option<Key> {
+fn given_key(
+    literal: &syn::LitStr,
+    spec: &Spec,
+    func: &Func,
+    params: &[Param],
+    kept: &[Generic],
+    errors: &mut Errors,
+) -> Option<Key> {
     let text = literal.value();
     let pieces = template::parse(&text).map_err(|mistake| errors.push(literal, mistake)).ok()?;
     let generics = generics(func);
@@ -212,10 +222,8 @@ fn given_key(literal: &syn::LitStr, spec: &Spec, func: &Func, params: &[Param], 
         }
         roots.push(written);
     }
-    for (name, step) in &generics {
-        if !roots.contains(name) && !spec.skip.contains(name) {
-            key.extend([Step::Literal(";".into()), step(name.clone())]);
-        }
+    for (name, step) in kept.iter().filter(|(name, _)| !roots.contains(name)) {
+        key.extend([Step::Literal(";".into()), step(name.clone())]);
     }
     for step in anonymous(params, &spec.skip) {
         key.extend([Step::Literal(";".into()), step]);
@@ -327,10 +335,10 @@ fn is_mutable(ty: &Type) -> bool {
 
 /// Makes the key of a function without `key`: its path, then every parameter
 /// that the body could read.
-fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
+fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -> Key {
     let mut shown = String::new();
     let mut key = vec![Step::Function];
-    for (name, step) in generics(func).into_iter().filter(|(name, _)| !spec.skip.contains(name)) {
+    for (name, step) in kept {
         shown.push_str(&format!(";<{name}>"));
         key.extend([Step::Literal(";".into()), step(name)]);
     }
@@ -349,13 +357,31 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param]) -> Key {
     (Template::Path(shown), key)
 }
 
-/// Plans the companion; it takes what the key, the cache and the durations read.
-fn companion(name: Ident, spec: &Spec, key: &[Step], params: &[Param]) -> Companion {
+/// Plans the companion; it takes `self` where the function does, and what the
+/// key, the cache and the durations read.
+fn companion(name: Ident, spec: &Spec, key: &[Step], func: &Func, returns: &Returns) -> Companion {
     let exprs = spec.freshness.exprs().chain(&spec.cache);
-    let others: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
-    let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(others.clone(), name);
-    let read = params.iter().filter(|param| param.names.iter().any(is_read));
-    Companion { name, params: read.map(|param| param.arg.clone()).collect() }
+    let mut used: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
+    let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(used.clone(), name);
+    let is_taken = |param: &Param| matches!(param.arg, FnArg::Receiver(_)) || param.names.iter().any(is_read);
+    let params: Vec<FnArg> = func.params().filter(is_taken).map(|param| shared(param.arg.clone())).collect();
+    used.extend(params.iter().map(ToTokens::to_token_stream));
+    used.extend(returns.output.to_token_stream());
+    used.extend(key.iter().filter_map(|step| match step {
+        Step::Type(name) | Step::Const(name) => Some(name.to_token_stream()),
+        _ => None,
+    }));
+    Companion { name, generics: generics::needed(&func.sig.generics, used), params }
+}
+
+/// Makes `&self` of `&mut self`: an entry changes nothing in it.
+fn shared(mut arg: FnArg) -> FnArg {
+    if let FnArg::Receiver(receiver) = &mut arg
+        && let syn::ReceiverKind::Reference(_, _, mutable) = &mut receiver.kind
+    {
+        *mutable = None;
+    }
+    arg
 }
 
 fn reads(step: &Step, name: &Ident) -> bool {
@@ -378,6 +404,25 @@ fn generics(func: &Func) -> Vec<Generic> {
             GenericParam::Lifetime(_) => None,
         })
         .collect()
+}
+
+/// Returns the generic parameters that calls can differ in: neither skipped nor
+/// there for skipped parameters alone.
+fn kept_generics(spec: &Spec, func: &Func, params: &[Param]) -> Vec<Generic> {
+    let is_skipped = |param: &&Param| param.names.iter().any(|name| spec.skip.contains(name));
+    let (skipped, kept): (Vec<&Param>, Vec<&Param>) = params.iter().partition(is_skipped);
+    let exprs = spec.freshness.exprs().chain(&spec.cache).chain(&spec.when).chain(&spec.store_if);
+    let mut used: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
+    used.extend(kept.iter().map(|param| param.arg.to_token_stream()));
+    used.extend(func.sig.output.to_token_stream());
+    used.extend(func.body.stream());
+    let closed = |tokens| generics::closed(&func.sig.generics, generics::names(tokens));
+    let used: Names = closed(used);
+    let skipped: Names = closed(skipped.iter().map(|param| param.arg.to_token_stream()).collect());
+    let is_skipped = |name: &str| skipped.contains(name) && !used.contains(name);
+    let mut generics = generics(func);
+    generics.retain(|(name, _)| !spec.skip.contains(name) && !is_skipped(&name.to_string()));
+    generics
 }
 
 /// Makes the steps for the types of `impl Trait` parameters, which have no name.

@@ -126,6 +126,16 @@ pub(crate) fn argument(segment: &PathSegment) -> Option<&Type> {
     })
 }
 
+/// Finds the place of `E` in `Result<T, E>`: the last of two types.
+pub(crate) fn error(output: &Type) -> Option<&Type> {
+    let Type::Path(path) = output else { return None };
+    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else { return None };
+    match arguments.args.iter().skip(1).last() {
+        Some(GenericArgument::Type(error)) => Some(error),
+        _ => None,
+    }
+}
+
 /// Finds `T` of `Future<Output = T>` among these bounds.
 fn output_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<&Type> {
     bounds.iter().find_map(|bound| {

@@ -31,9 +31,27 @@ pub(crate) enum Format {
     Bits,
 }
 
-/// The formats by the names that a user writes; without one it is [`Format::Part`].
-const FORMATS: &[(&str, Format)] =
-    &[("display", Format::Display), ("debug", Format::Debug), ("hash", Format::Hash), ("bits", Format::Bits)];
+/// The formats by the names that a user writes, which are also those of the
+/// runtime's functions; without one it is [`Format::Part`].
+const FORMATS: [(&str, Format); 4] =
+    [("display", Format::Display), ("debug", Format::Debug), ("hash", Format::Hash), ("bits", Format::Bits)];
+
+impl Format {
+    /// Finds the format that has this name.
+    pub(crate) fn called(name: &str) -> Option<Format> {
+        FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+
+    /// The names of all formats.
+    pub(crate) fn names() -> [&'static str; FORMATS.len()] {
+        FORMATS.map(|(name, _)| name)
+    }
+
+    /// Names the runtime's function for the format.
+    pub(crate) fn function(self) -> Option<&'static str> {
+        FORMATS.iter().find(|(_, format)| *format == self).map(|(name, _)| *name)
+    }
+}
 
 /// What is wrong with a template; its `Display` is the compiler error.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,10 +74,7 @@ impl fmt::Display for Mistake {
             Mistake::BadCharacter(c) => {
                 write!(f, "{c:?} cannot stand in a key; use printable ASCII without spaces")
             }
-            Mistake::UnknownFormat(name) => {
-                let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
-                f.write_str(&unknown("format", name, &names))
-            }
+            Mistake::UnknownFormat(name) => f.write_str(&unknown("format", name, &Format::names())),
             Mistake::Adjacent(a, b) => {
                 write!(f, "`<{a}>` and `<{b}>` touch, so different values could give one key; write `<{a}>:<{b}>`")
             }
@@ -132,8 +147,7 @@ fn placeholder(inner: &str) -> Result<Piece, Mistake> {
 }
 
 fn format_of(name: &str) -> Result<Format, Mistake> {
-    let known = FORMATS.iter().find(|(known, _)| *known == name);
-    known.map(|(_, format)| *format).ok_or_else(|| Mistake::UnknownFormat(name.to_owned()))
+    Format::called(name).ok_or_else(|| Mistake::UnknownFormat(name.to_owned()))
 }
 
 fn check_separators(pieces: &[Piece]) -> Result<(), Mistake> {

@@ -5,10 +5,12 @@ pub use std::boxed::Box;
 
 pub use crate::call::address::Address;
 pub use crate::call::freshness::SingleFlight;
+pub use crate::call::period::duration;
 pub use crate::call::policy::{Chosen, Configured};
 pub use crate::call::shapes::{self, Probe};
 pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::{Memo, Ready, ready};
+pub use crate::key::format::{bits, debug, display, hash};
 
 /// Stands in for a value in unreachable code.
 #[must_use]

@@ -305,8 +305,34 @@ fn types_that_no_argument_shows_have_entries_of_their_own_also_under_a_written_k
         assert_eq!((marker::<Low>(&cache, 5), marker::<High>(&cache, 5)), (5, 50));
         assert_eq!((Low.scaled(&cache, 5), High.scaled(&cache, 5)), (5, 50));
     }
-    assert_eq!(Repository::<Low>::price_entry(&cache, 5).get().unwrap(), Some(5));
-    assert_eq!(Repository::<High>::price_entry(&cache, 5).get().unwrap(), Some(50));
+    assert_eq!(low.price_entry(&cache, 5).get().unwrap(), Some(5));
+    assert_eq!(high.price_entry(&cache, 5).get().unwrap(), Some(50));
+}
+
+#[memcached(key = "arguments:fetched:<n>", cache = cache, skip(cache, fetch), entry = fetched_entry)]
+fn fetched<F: Fn(T) -> R, T, R>(cache: &Cache, n: T, fetch: F) -> u32
+where
+    R: Into<u32>,
+    T: KeyPart,
+{
+    fetch(n).into()
+}
+
+/// The body names the type of what is skipped.
+#[memcached(key = "arguments:made:<n>", cache = cache, skip(cache, _unit))]
+fn made<U: Rate>(cache: &Cache, n: u32, _unit: U) -> u32 {
+    n * U::RATE
+}
+
+#[test]
+fn what_is_skipped_leaves_the_key_with_its_type_unless_the_body_names_that() {
+    let cache = Cache::embedded();
+    assert_eq!(fetched(&cache, 5_u32, |n| n), 5);
+    assert_eq!(fetched(&cache, 5_u32, |n| n + 1), 5);
+    assert_eq!(fetched(&cache, 6_u8, |n| n), 6);
+    assert_eq!(fetched_entry(&cache, 5_u32).get().unwrap(), Some(5));
+    assert!(fetched_entry(&cache, 5_u32).delete().unwrap());
+    assert_eq!((made(&cache, 5, Low), made(&cache, 5, High)), (5, 50));
 }
 
 #[test]
@@ -417,4 +443,73 @@ fn a_function_within_a_function_can_be_pointed_to() {
         pointer(n) + inner(n)
     }
     assert_eq!((outer(2), outer(2)), (8, 8));
+}
+
+/// Another crate's type, which cannot implement `KeyPart` itself.
+mod another {
+    use std::fmt;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub(super) struct Id(pub(super) u32);
+
+    impl fmt::Display for Id {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "id/{}", self.0)
+        }
+    }
+}
+
+#[derive(KeyPart)]
+struct Order<'a> {
+    #[key(display)]
+    id: another::Id,
+    #[key(display)]
+    others: &'a [another::Id],
+    #[key(debug)]
+    parent: Option<another::Id>,
+    #[key(bits)]
+    price: Option<f64>,
+    #[key(hash)]
+    text: &'a str,
+}
+
+#[derive(KeyPart)]
+enum Shape {
+    Point(#[key(display)] another::Id),
+    Two {
+        #[key(bits)]
+        x: f32,
+        y: u8,
+    },
+}
+
+#[memcached(
+    key = "arguments:formats:<id:display>;<several:display>;<pair:display>;<floats:bits>",
+    entry = formats_entry
+)]
+fn formats(id: Option<another::Id>, several: &[another::Id], pair: &(another::Id, Vec<u8>), floats: [f32; 2]) -> u32 {
+    id.map_or(0, |id| id.0) + several.len() as u32 + pair.0.0 + floats[0] as u32
+}
+
+#[memcached(key = "<request>/<either>", entry = requested_entry)]
+fn requested(request: Order<'_>, either: Shape) -> u32 {
+    request.id.0 + u32::from(matches!(either, Shape::Point(_)))
+}
+
+#[test]
+fn a_format_reaches_into_what_holds_values_and_stands_on_a_field() {
+    use another::Id;
+    let call = || formats(Some(Id(1)), &[Id(2)], &(Id(3), vec![4]), [1.0, 0.0]);
+    assert_eq!((call(), call()), (6, 6));
+    assert_eq!(
+        formats_entry(None, &[Id(2), Id(4)], &(Id(3), vec![4]), [1.0, 0.0]).key(),
+        "arguments:formats:~;[id%2F2,id%2F4];(id%2F3,[4]);[000000003F800000,0000000000000000]"
+    );
+    let request = |price| Order { id: Id(1), others: &[Id(2)], parent: None, price, text: "" };
+    assert_eq!(requested(request(None), Shape::Point(Id(1))), 2);
+    let hash = "E3B0C44298FC1C149AFBF4C8996FB924";
+    assert_eq!(
+        requested_entry(request(Some(1.0)), Shape::Two { x: 1.0, y: 2 }).key(),
+        format!("(id%2F1,[id%2F2],None,3FF0000000000000,{hash})/Two(000000003F800000,2)")
+    );
 }

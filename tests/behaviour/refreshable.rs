@@ -82,6 +82,14 @@ async fn vetoed(cache: Cache, count: Count, n: u32) -> u32 {
     next(&count)
 }
 
+#[memcached(key = "refreshable:recursive:<n>", grace = 60, cache = &cache, skip(cache, count))]
+async fn recursive(cache: Cache, count: Count, n: u32) -> u32 {
+    match n {
+        0 => next(&count),
+        _ => Box::pin(recursive(cache.clone(), count, n - 1)).await,
+    }
+}
+
 #[memcached(
     key = "refreshable:blocking:<n>",
     ttl = grace / 2,
@@ -211,9 +219,13 @@ async fn functions_that_borrow_or_stay_on_their_thread_compute_once() {
         assert_eq!(Arc::clone(&shop).asked(Arc::clone(&count)).await, 4);
         assert_eq!(Shop::of_all(cache.clone(), Arc::clone(&count)).await, 5);
     }
-    for expected in [6, 7, 7] {
+    for _ in 0..2 {
         let (cache, count) = both();
-        assert_eq!(vetoed(cache, count, 6).await, expected);
+        assert_eq!(recursive(cache, count, 3).await, 6);
+    }
+    for expected in [7, 8, 8] {
+        let (cache, count) = both();
+        assert_eq!(vetoed(cache, count, 7).await, expected);
     }
 }
 

@@ -26,7 +26,7 @@ const FOLDERS: [&[&str]; 11] = [
 const ABOVE: [&str; 4] = ["attribute", "lib", "private", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
-const CRATES: [(&str, &str); 18] = [
+const CRATES: [(&str, &str); 25] = [
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),
     ("serde_json::", "codec/"),
@@ -41,6 +41,13 @@ const CRATES: [(&str, &str); 18] = [
     ("md5::", "cluster/ring/ketama"),
     ("humantime::", "config/"),
     ("itoa::", "key/part"),
+    ("chrono::", "key/part/foreign"),
+    ("compact_str::", "key/part/foreign"),
+    ("ordered_float::", "key/part/foreign"),
+    ("rust_decimal::", "key/part/foreign"),
+    ("semver::", "key/part/foreign"),
+    ("url::", "key/part/foreign"),
+    ("uuid::", "key/part/foreign"),
     ("miniz_oxide::", "value/flags"),
     ("tracing::", "telemetry/"),
     ("opentelemetry::", "telemetry/"),

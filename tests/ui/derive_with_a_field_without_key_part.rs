@@ -3,7 +3,13 @@ use memocached::KeyPart;
 #[derive(KeyPart)]
 struct Point {
     x: f64,
-    y: u8,
+    #[key(bits)]
+    y: f64,
+}
+
+#[derive(KeyPart)]
+enum Shape {
+    Square(std::process::ExitCode),
 }
 
 fn main() {}

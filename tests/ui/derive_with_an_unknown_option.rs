@@ -2,8 +2,9 @@ use memocached::KeyPart;
 
 #[derive(KeyPart)]
 struct Point {
+    #[key(disply)]
+    x: u8,
     #[key(ignore)]
-    x: f64,
     y: u8,
 }
 

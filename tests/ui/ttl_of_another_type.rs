@@ -1,6 +1,8 @@
 use memocached::memcached;
 
-#[memcached(key = "f:<n>", ttl = 5 * 60)]
+const MINUTES: u32 = 5;
+
+#[memcached(key = "f:<n>", ttl = MINUTES * 60)]
 fn f(n: u64) -> u64 {
     n
 }

@@ -102,7 +102,7 @@ fn an_async_function() {
                         if false {
                             return ::memocached::private::never::<Option<User>>();
                         }
-                        { fetch(id).await }
+                        fetch(id).await
                     })
                     .await
             }

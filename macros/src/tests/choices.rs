@@ -110,7 +110,7 @@ fn a_ttl_that_is_computed() {
                         });
                         &SITE
                     })
-                    .ttl(if n > 9 { DAY } else { DAY / 2 })
+                    .ttl(::memocached::private::duration(if n > 9 { DAY } else { DAY / 2 }))
                     .key(
                         &mut |__memocached_key| {
                             __memocached_key.part(&n);
@@ -296,7 +296,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
             #[cfg(unix)]
             #[allow(non_snake_case)]
             ///The cache entry of [`scaled`] called with these arguments.
-            #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
+            #[allow(clippy::too_many_arguments, clippy::unused_self, unused_mut, unused_variables)]
             #[must_use]
             pub(crate) fn scaled_entry<T>(
                 mut n: T,
@@ -379,7 +379,7 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         &SITE
                     })
                     .cache(&self.cache)
-                    .ttl(if urgent { DAY / 2 } else { DAY })
+                    .ttl(::memocached::private::duration(if urgent { DAY / 2 } else { DAY }))
                     .key(
                         &mut |__memocached_key| {
                             __memocached_key.literal("price:");
@@ -400,12 +400,12 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         if false {
                             return ::memocached::private::never::<Result<Price, Failure>>();
                         }
-                        { log.write(self.ask(item).await?) }
+                        log.write(self.ask(item).await?)
                     })
                     .await
             }
             ///The cache entry of [`price`] called with these arguments.
-            #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
+            #[allow(clippy::too_many_arguments, clippy::unused_self, unused_mut, unused_variables)]
             #[must_use]
             fn price_entry(
                 &self,
@@ -426,7 +426,7 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         &SITE
                     })
                     .cache(&self.cache)
-                    .ttl(if urgent { DAY / 2 } else { DAY })
+                    .ttl(::memocached::private::duration(if urgent { DAY / 2 } else { DAY }))
                     .key(
                         &mut |__memocached_key| {
                             __memocached_key.literal("price:");

@@ -65,7 +65,7 @@ fn an_enum_with_every_kind_of_variant() {
             #[key(crate = prelude::memocached)]
             enum Request<T> {
                 All,
-                r#Match(u32, #[key(skip)] f64),
+                r#Match(u32, #[key(skip)] f64, #[key(bits)] f64),
                 Named { name: String, #[key(skip)] trace: u8, page: Option<T> },
             }
         },
@@ -77,19 +77,22 @@ fn an_enum_with_every_kind_of_variant() {
                         Self::All {} => {
                             key.variant("All", [] as [&dyn prelude::memocached::KeyPart; 0usize])
                         }
-                        Self::r#Match { 0: field_0, 1: _ } => {
+                        Self::r#Match { 0: field_0, 1: _, 2: field_2 } => {
                             key.variant(
                                 "Match",
-                                [field_0 as &dyn prelude::memocached::KeyPart]
-                                    as [&dyn prelude::memocached::KeyPart; 1usize],
+                                [
+                                    &field_0 as &dyn prelude::memocached::KeyPart,
+                                    &prelude::memocached::private::bits(field_2)
+                                        as &dyn prelude::memocached::KeyPart,
+                                ] as [&dyn prelude::memocached::KeyPart; 2usize],
                             )
                         }
                         Self::Named { name: field_0, trace: _, page: field_2 } => {
                             key.variant(
                                 "Named",
                                 [
-                                    field_0 as &dyn prelude::memocached::KeyPart,
-                                    field_2 as &dyn prelude::memocached::KeyPart,
+                                    &field_0 as &dyn prelude::memocached::KeyPart,
+                                    &field_2 as &dyn prelude::memocached::KeyPart,
                                 ] as [&dyn prelude::memocached::KeyPart; 2usize],
                             )
                         }
@@ -132,7 +135,7 @@ fn mistakes_are_told_at_once() {
         quote! {
             #[key(skip)]
             struct S {
-                #[key(hash)]
+                #[key(sha)]
                 a: u8,
                 #[key = "x"]
                 b: u8,
@@ -143,7 +146,7 @@ fn mistakes_are_told_at_once() {
                 "on a type, `#[key(..)]` takes `crate = path` only"
             }
             ::core::compile_error! {
-                "on a field, `#[key(..)]` takes `skip` only"
+                "unknown option `sha`; the options are `display`, `debug`, `hash`, `bits` and `skip`"
             }
             ::core::compile_error! {
                 "expected parentheses: #[key(...)]"
@@ -160,7 +163,7 @@ fn mistakes_are_told_at_once() {
         quote! { enum E { #[key(skip)] A(u8) } },
         expect![[r#"
             ::core::compile_error! {
-                "a variant is always part of the key; put `#[key(skip)]` on its fields"
+                "a variant is always part of the key; `#[key(..)]` goes on its fields"
             }
             #[automatically_derived]
             impl ::memocached::KeyPart for E {

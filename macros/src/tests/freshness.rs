@@ -113,10 +113,10 @@ fn choices_that_read_parameters_and_their_companion() {
                         });
                         &SITE
                     })
-                    .ttl(a)
-                    .grace(b.grace)
-                    .refresh_ahead(c / 2)
-                    .near(if e { DAY } else { SECOND })
+                    .ttl(::memocached::private::duration(a))
+                    .grace(::memocached::private::duration(b.grace))
+                    .refresh_ahead(::memocached::private::duration(c / 2))
+                    .near(::memocached::private::duration(if e { DAY } else { SECOND }))
                     .single_flight(::memocached::private::SingleFlight::Off)
                     .key(
                         &mut |__memocached_key| {
@@ -132,19 +132,19 @@ fn choices_that_read_parameters_and_their_companion() {
                                 (&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                     .__memocached_shape()
                             })
-                            .cache_none(d),
+                            .cache_none(::memocached::private::duration(d)),
                     )
                     .run_detached(async move {
                         #[allow(unreachable_code)]
                         if false {
                             return ::memocached::private::never::<Option<u8>>();
                         }
-                        { find(n).await }
+                        find(n).await
                     })
                     .await
             }
             ///The cache entry of [`f`] called with these arguments.
-            #[allow(clippy::too_many_arguments, unused_mut, unused_variables)]
+            #[allow(clippy::too_many_arguments, clippy::unused_self, unused_mut, unused_variables)]
             #[must_use]
             fn f_entry(
                 n: u8,
@@ -166,10 +166,10 @@ fn choices_that_read_parameters_and_their_companion() {
                         });
                         &SITE
                     })
-                    .ttl(a)
-                    .grace(b.grace)
-                    .refresh_ahead(c / 2)
-                    .near(if e { DAY } else { SECOND })
+                    .ttl(::memocached::private::duration(a))
+                    .grace(::memocached::private::duration(b.grace))
+                    .refresh_ahead(::memocached::private::duration(c / 2))
+                    .near(::memocached::private::duration(if e { DAY } else { SECOND }))
                     .single_flight(::memocached::private::SingleFlight::Off)
                     .key(
                         &mut |__memocached_key| {
@@ -229,7 +229,10 @@ fn an_error_with_a_time_of_its_own_in_the_configured_codec() {
                                 (&&&::memocached::private::Probe::<Result<u8, Failure>>::NEW)
                                     .__memocached_shape()
                             })
-                            .cache_err(MOMENT, ::memocached::private::Configured),
+                            .cache_err(
+                                ::memocached::private::duration(MOMENT),
+                                ::memocached::private::Configured,
+                            ),
                     )
                     .run(move || -> Result<u8, Failure> { find(n) })
             }

@@ -9,6 +9,7 @@ pub(crate) mod freshness;
 pub(crate) mod machine;
 pub(crate) mod mode;
 pub(crate) mod negative;
+pub(crate) mod period;
 pub(crate) mod policy;
 pub(crate) mod shape;
 pub mod shapes;
@@ -35,7 +36,7 @@ use address::{Addressed, Far, Tier};
 use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
-use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf};
+use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf, Wanted};
 use shape::{HoldsErr, HoldsNone, Shape};
 use site::Site;
 use typed::{Fallback, Packed, Typed};
@@ -69,9 +70,9 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
 
     /// Stores only the values that this allows.
     #[must_use]
-    pub fn store_if<F: Fn(&S::Value) -> bool>(self, store_if: F) -> Memo<S, C, F, O> {
+    pub fn store_if<F: Fn(&S::Value) -> bool>(self, closure: F) -> Memo<S, C, Wanted<S::Value, F>, O> {
         let Memo { address, shape, codec, negatives, on_error, .. } = self;
-        Memo { address, shape, codec, negatives, store_if, on_error }
+        Memo { address, shape, codec, negatives, store_if: Wanted::by(closure), on_error }
     }
 
     /// Returns the cache's errors.

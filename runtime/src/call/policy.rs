@@ -64,9 +64,25 @@ impl<V> StoreIf<V> for Always {
     }
 }
 
-impl<V, F: Fn(&V) -> bool> StoreIf<V> for F {
+/// Stores what a closure allows.
+///
+/// What it requires of the closure is required once, where one is given: a
+/// closure of another type is then reported there and nowhere else.
+#[derive(Debug)]
+pub struct Wanted<V, F> {
+    closure: F,
+    call: fn(&F, &V) -> bool,
+}
+
+impl<V, F: Fn(&V) -> bool> Wanted<V, F> {
+    pub(crate) fn by(closure: F) -> Self {
+        Wanted { closure, call: |closure, value| closure(value) }
+    }
+}
+
+impl<V, F> StoreIf<V> for Wanted<V, F> {
     fn allows(&self, value: &V) -> bool {
-        self(value)
+        (self.call)(&self.closure, value)
     }
 }
 

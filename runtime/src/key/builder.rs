@@ -1,13 +1,14 @@
 //! Renders a key from the attribute's template and the arguments of a call.
 //!
-//! How a single value is encoded is in `writer` and `part`.
+//! How a single value is encoded is in `writer`, `part` and `format`.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::fmt::Debug;
+use std::hash::Hash;
 
 use sha2::Digest;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::format::{self, Bits, InDisplay};
 use super::writer::{EMPTY, KeyPart, KeyWriter, push_hex};
 use super::{Key, Sha256, prefix};
 use crate::exchange::MAX_KEY;
@@ -161,35 +162,24 @@ impl KeyBuilder {
     }
 
     /// Writes a value with `Display`.
-    pub fn display<T: fmt::Display + ?Sized>(&mut self, value: &T) {
-        self.value(|key| key.formatted(format_args!("{value}")));
+    pub fn display<T: InDisplay<Way> + ?Sized, Way>(&mut self, value: &T) {
+        self.part(&format::display(value));
     }
 
     /// Writes a value with `Debug`.
-    pub fn debug<T: fmt::Debug + ?Sized>(&mut self, value: &T) {
-        self.value(|key| key.formatted(format_args!("{value:?}")));
+    pub fn debug<T: Debug + ?Sized>(&mut self, value: &T) {
+        self.part(&format::debug(value));
     }
 
-    /// Writes a value with `Hash`, as 128 bits of the SHA-256 of its hashed bytes.
-    ///
-    /// Machines share such keys only if they agree on byte order and on the width
-    /// of `usize`.
+    /// Writes a value with `Hash`.
     pub fn hash<T: Hash + ?Sized>(&mut self, value: &T) {
-        let mut hasher = Wide(Sha256::new());
-        value.hash(&mut hasher);
-        for byte in &hasher.0.finalize()[..16] {
-            push_hex(&mut self.writer.text, *byte);
-        }
-        self.writer.terminator = None;
+        self.part(&format::hash(value));
     }
 
     /// Writes a float as its bits: `0.0` and `-0.0` differ, and so do `NaN`s with
     /// different payloads.
     pub fn bits(&mut self, value: &(impl Bits + ?Sized)) {
-        for byte in value.bits().to_be_bytes() {
-            push_hex(&mut self.writer.text, byte);
-        }
-        self.writer.terminator = None;
+        self.part(&format::bits(value));
     }
 
     /// Writes one value of the template.
@@ -197,38 +187,6 @@ impl KeyBuilder {
         write(&mut self.writer);
         self.writer.terminator = None;
         self.writer.adjacent = false;
-    }
-}
-
-/// A float, whose bits can be part of a key where the placeholder says `:bits`.
-///
-/// Floats have no [`KeyPart`], since values that are equal can differ in their
-/// bits (`0.0` and `-0.0`) and a `NaN` does not equal itself.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a float, so it has no `:bits`",
-    label = "neither `f32` nor `f64`",
-    note = "write the placeholder without a format, as in `<n>`"
-)]
-pub trait Bits {
-    /// Returns the IEEE 754 bit pattern; an `f32` takes the lower 32 bits.
-    fn bits(&self) -> u64;
-}
-
-impl Bits for f32 {
-    fn bits(&self) -> u64 {
-        u64::from(self.to_bits())
-    }
-}
-
-impl Bits for f64 {
-    fn bits(&self) -> u64 {
-        self.to_bits()
-    }
-}
-
-impl<T: Bits + ?Sized> Bits for &T {
-    fn bits(&self) -> u64 {
-        (**self).bits()
     }
 }
 
@@ -261,20 +219,5 @@ pub(super) fn has(text: &str, byte: u8) -> bool {
     match bytes.last_chunk() {
         Some(last) => is_in(last) || bytes.as_chunks().0.iter().any(is_in),
         None => bytes.contains(&byte),
-    }
-}
-
-/// A hasher whose digest is collision-resistant, since the values may be chosen
-/// by an attacker.
-struct Wide(Sha256);
-
-impl Hasher for Wide {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// Unused: the digest is read instead.
-    fn finish(&self) -> u64 {
-        0
     }
 }

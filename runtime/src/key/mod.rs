@@ -6,6 +6,7 @@
 mod builder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod calls;
+pub(crate) mod format;
 #[cfg(test)]
 mod injective;
 mod part;
@@ -13,8 +14,8 @@ mod writer;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-pub use builder::Bits;
 pub(crate) use builder::KeyBuilder;
+pub use format::Bits;
 pub(crate) use sha2::Sha256;
 pub use writer::{KeyPart, KeyWriter};
 

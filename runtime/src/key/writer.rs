@@ -32,8 +32,9 @@ const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
 /// A value that can be part of a key.
 ///
-/// Derive it for your own types; `#[key(skip)]` leaves out a field that does not
-/// affect the result.
+/// Derive it for your own types. The types of std have it, except floats, and with
+/// the features of their names so have those of `chrono`, `compact_str`,
+/// `ordered-float`, `rust_decimal`, `semver`, `time`, `url` and `uuid`.
 ///
 /// ```
 /// use memocached::{KeyPart, memcached};
@@ -75,8 +76,9 @@ const HEX: [u8; 16] = *b"0123456789ABCDEF";
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a cache key",
     label = "does not implement `KeyPart`",
-    note = "add `#[derive(memocached::KeyPart)]` to the type, write `<name:display>` or `<name:debug>`, or `skip(name)`",
-    note = "for a float, write `<name:bits>`"
+    note = "put `#[derive(memocached::KeyPart)]` on a type of your own",
+    note = "for another type, write its format: `<name:display>`, `<name:debug>` or `<name:hash>`, and `<name:bits>` for \
+            a float; on a field, `#[key(display)]` and so on"
 )]
 pub trait KeyPart {
     /// Writes the value into the key, in one or more pieces.

@@ -3,7 +3,15 @@
 //!
 //! The dependency is renamed and reached through a re-export.
 
-#![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+#![deny(
+    warnings,
+    missing_docs,
+    unreachable_pub,
+    unused_lifetimes,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic
+)]
 
 use std::time::Duration;
 
@@ -49,6 +57,7 @@ pub struct Shop {
     pub cache: memo::Cache,
 }
 
+const HOUR: u64 = 60 * 60;
 const DAY: Duration = Duration::from_hours(24);
 
 impl Shop {
@@ -120,6 +129,22 @@ pub fn joined(mut parts: Vec<String>, (left, right): (char, char)) -> String {
     parts.insert(0, left.to_string());
     parts.push(right.to_string());
     parts.concat()
+}
+
+/// One line in braces.
+// rustfmt would make three lines of it.
+#[rustfmt::skip]
+#[memcached(key = "twice:<n>", crate = memo)]
+pub async fn twice(n: u64) -> u64 { double(n) }
+
+/// What an entry does not take has lifetimes and types of its own.
+#[memcached(key = "found:<id>", ttl = HOUR, grace = 2 * HOUR, skip(find, _log), entry = found_entry, crate = memo)]
+pub async fn found<'a, F, R>(id: u64, find: F, _log: &'a str) -> u64
+where
+    F: Fn(&'a str) -> R,
+    R: std::future::Future<Output = u64>,
+{
+    find("").await + id
 }
 
 /// A future without a name, in the edition that does not capture by itself.

@@ -1,6 +1,8 @@
-//! Implements [`KeyPart`] for the types of std.
+//! Implements [`KeyPart`] for the types of std; `foreign` does for other crates'.
 //!
 //! The encoding itself, and why it is injective, is in `writer`.
+
+mod foreign;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};
