@@ -30,7 +30,7 @@ pub(crate) fn any_text(text: &str) {
     }
     // Names as long as the longest, and a little longer: each is compared with all.
     let first: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
-    if let Some(told) = strange(&format!("MEMCACHED_{first}")) {
+    if let Some(told) = strange(&[format!("MEMCACHED_{first}")]) {
         assert!(told.contains(" has no effect; ") && !told.contains(char::is_control), "{told:?}");
     }
 }

@@ -45,8 +45,10 @@ impl Settings {
     pub(crate) fn from_env() -> Result<Self, Error> {
         static TOLD: Once = Once::new();
         TOLD.call_once(|| {
-            let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-            names.filter_map(|name| strange(&name)).for_each(|what| telemetry::announce_strange_variable(&what));
+            let names: Vec<_> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+            if let Some(what) = strange(&names) {
+                telemetry::announce_strange_variable(&what);
+            }
         });
         Self::from_lookup(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
@@ -77,20 +79,43 @@ pub(crate) fn names() -> Vec<&'static str> {
     VARIABLES.iter().map(|(name, _)| *name).collect()
 }
 
-/// The message about a variable that looks like one of ours but is not.
-pub(super) fn strange(name: &str) -> Option<String> {
-    let ours = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"));
-    // Kubernetes and Docker set these where a service is called `memcached`.
-    let theirs = ["MEMCACHED_SERVICE_", "MEMCACHED_PORT_"].iter().any(|start| name.starts_with(start));
-    let known = names();
-    if !ours || theirs || name == "MEMCACHED_PORT" || known.contains(&name) {
-        return None;
+/// The message about variables that look like ours but are not.
+pub(super) fn strange(names: &[String]) -> Option<String> {
+    let known = self::names();
+    let services: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
+    let is_ours = |name: &&String| {
+        name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("MEMCACHED_"))
+            && !known.contains(&name.as_str())
+            && !is_about_a_service(name, &services)
+    };
+    let strange: Vec<&String> = names.iter().filter(is_ours).collect();
+    let meant = |name: &str| nearest(&name.to_ascii_uppercase(), &known).map(|meant| format!("did you mean {meant}?"));
+    let there_are = || format!("there are {}", known.join(", "));
+    match &strange[..] {
+        [] => None,
+        [name] => {
+            let advice = meant(name).unwrap_or_else(there_are);
+            Some(format!("the variable {} has no effect; {advice}", name.escape_debug()))
+        }
+        several => {
+            let told = several.iter().map(|name| {
+                let advice = meant(name).map(|advice| format!(" ({advice})")).unwrap_or_default();
+                format!("{}{advice}", name.escape_debug())
+            });
+            let told: Vec<String> = told.collect();
+            Some(format!("these variables have no effect: {}; {}", told.join(", "), there_are()))
+        }
     }
-    let shown = name.escape_debug();
-    Some(match nearest(&name.to_ascii_uppercase(), &known) {
-        Some(near) => format!("the variable {shown} has no effect; did you mean {near}?"),
-        None => format!("the variable {shown} has no effect; there are {}", known.join(", ")),
-    })
+}
+
+/// Whether Kubernetes or Docker sets this variable for a service that is called
+/// `memcached`, or like one in `services`.
+fn is_about_a_service(name: &str, services: &[&str]) -> bool {
+    services
+        .iter()
+        .chain(&["MEMCACHED"])
+        .filter_map(|service| name.strip_prefix(service))
+        .any(|rest| ["_SERVICE_", "_PORT_"].iter().any(|start| rest.starts_with(start)) || rest == "_PORT")
 }
 
 fn unusable(name: &str, value: &str, accepted: &str) -> Error {
@@ -234,16 +259,36 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_of_ours_is_told_with_the_nearest() {
-        let told = |name: &str| strange(name).unwrap_or_default();
-        assert!(told("MEMCACHED_SERVER").ends_with("has no effect; did you mean MEMCACHED_SERVERS?"));
-        assert!(told("MEMCACHED_TIME_OUT").ends_with("did you mean MEMCACHED_TIMEOUT?"));
-        assert!(told("memcached_ttl").ends_with("did you mean MEMCACHED_TTL?"));
-        assert!(told("MEMCACHED_VERBOSITY").contains("there are MEMCACHED_SERVERS, "));
-        let theirs =
-            ["MEMCACHED_PORT", "MEMCACHED_PORT_11211_TCP_ADDR", "MEMCACHED_SERVICE_HOST", "MEMCACHE_SERVERS", "PATH"];
-        for name in VARIABLES.iter().map(|(name, _)| *name).chain(theirs) {
-            assert_eq!(strange(name), None);
+    fn names_that_are_none_of_ours_are_told_with_the_nearest_in_one_line() {
+        let told = |names: &[&str]| strange(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let one = |name: &str| told(&[name]).unwrap_or_default();
+        assert!(one("MEMCACHED_SERVER").ends_with("has no effect; did you mean MEMCACHED_SERVERS?"));
+        assert!(one("MEMCACHED_TIME_OUT").ends_with("did you mean MEMCACHED_TIMEOUT?"));
+        assert!(one("memcached_ttl").ends_with("did you mean MEMCACHED_TTL?"));
+        assert!(one("MEMCACHED_VERBOSITY").contains("there are MEMCACHED_SERVERS, "));
+        let both = told(&["MEMCACHED_X", "MEMCACHED_TTLS"]).unwrap_or_default();
+        assert!(both.starts_with("these variables have no effect: MEMCACHED_X, MEMCACHED_TTLS (did"), "{both}");
+        for name in VARIABLES.iter().map(|(name, _)| *name).chain(["MEMCACHE_SERVERS", "PATH"]) {
+            assert_eq!(told(&[name]), None);
         }
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_a_service_is_not_told() {
+        for service in ["MEMCACHED", "MEMCACHED_CACHE"] {
+            let names = [
+                "_SERVICE_HOST",
+                "_SERVICE_PORT",
+                "_SERVICE_PORT_MEMCACHE",
+                "_PORT",
+                "_PORT_11211_TCP",
+                "_PORT_11211_TCP_PROTO",
+                "_PORT_11211_TCP_PORT",
+                "_PORT_11211_TCP_ADDR",
+            ];
+            assert_eq!(strange(&names.map(|end| format!("{service}{end}"))), None);
+        }
+        let without_a_service = ["MEMCACHED_SERVER_PORT".to_owned()];
+        assert!(strange(&without_a_service).is_some());
     }
 }
