@@ -30,6 +30,7 @@ mod behaviour {
     mod foreign_code;
     mod integrity;
     mod interop;
+    mod logs;
     mod metrics;
     mod nodes;
     mod one_computation;

@@ -116,6 +116,9 @@ fn calls_are_counted_from_before_the_provider_and_once_however_often_it_is_enabl
     let requests =
         |result| total_of("memocached.cache.requests", &[("cache.name", "metrics"), ("cache.result", result)]);
     assert_eq!((requests("hit"), requests("miss"), requests("error")), (2.0, 2.0, 1.0));
+    let misses =
+        |reason| total_of("memocached.cache.misses", &[("cache.name", "metrics"), ("cache.miss.reason", reason)]);
+    assert_eq!((misses("absent"), misses("unavailable")), (2.0, 1.0));
     assert!(total_of("memocached.compute.saved", &[("cache.name", "metrics")]) > 0.0);
     assert_eq!(total_of("memocached.compute.duration", &[("cache.name", "metrics")]), 2.0);
     assert_eq!(total_of("memocached.item.size", &[("cache.name", "metrics")]), 2.0);
@@ -139,6 +142,7 @@ fn calls_are_counted_from_before_the_provider_and_once_however_often_it_is_enabl
 
     let row = memocached::report().functions.into_iter().find(|row| row.name == "metrics").unwrap();
     assert_eq!((row.calls, row.hits, row.misses, row.uncached), (5, 2, 2, 1));
+    assert_eq!((row.absent, row.expired, row.unavailable, row.not_stored), (2, 0, 1, 0));
     assert!(row.median_compute.is_some() && row.median_hit.is_some());
 
     // Another provider has all that was counted, and the histograms from now on.

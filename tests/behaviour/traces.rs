@@ -170,14 +170,13 @@ fn a_miss_and_a_hit_tell_what_they_did() {
         assert_eq!(told[if was_hit { "cache.hit" } else { "cache.miss" }], flag(true));
         assert_eq!(told.get("cache.miss.reason").cloned(), reason.map(text));
     }
-    for (verb, statuses) in [("get", &["EN", "VA"][..]), ("set", &["HD"])] {
+    for (verb, count) in [("get", 2), ("set", 1)] {
         let spans = trace.named(&format!("{verb} {at}"));
-        assert_eq!(spans.len(), statuses.len());
-        for (span, status) in spans.iter().zip(statuses) {
+        assert_eq!(spans.len(), count);
+        for span in spans {
             let expected = [
                 ("db.system.name", text("memcached")),
                 ("db.operation.name", text(verb)),
-                ("db.response.status_code", text(status)),
                 ("server.address", text("127.0.0.1")),
                 ("server.port", number(server.port)),
                 ("network.peer.address", text("127.0.0.1")),

@@ -6,13 +6,16 @@
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
+use opentelemetry::trace::get_active_span;
 use tracing::field::Value;
 use tracing::span::EnteredSpan;
 use tracing::{Level, Span};
 
 use super::callsite::{NamedSpan, Naming, fields};
 use super::names::{attributes, spans, targets};
+use super::outage;
 use super::series::{Kept, Series};
+pub(crate) use super::stats::MissReason;
 use super::stats::{CacheResult, Stats};
 use crate::error::Error;
 use crate::exchange::Ttl;
@@ -33,49 +36,28 @@ fields! {
     }
 }
 
-/// Why a value had to be computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MissReason {
-    /// There was no value.
-    Absent,
-    /// There was a value past its time.
-    Expired,
-    /// There was a value of another type, version or codec.
-    Schema,
-    /// The stored bytes were damaged or could not be decoded.
-    DecodeError,
-    /// The cache was unavailable.
-    Unavailable,
-    /// There was a fresh value, but a new one was due or asked for.
-    Refresh,
-    /// The cache was bypassed.
-    Bypass,
-}
-
-impl MissReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            MissReason::Absent => "absent",
-            MissReason::Expired => "expired",
-            MissReason::Schema => "schema",
-            MissReason::DecodeError => "decode_error",
-            MissReason::Unavailable => "unavailable",
-            MissReason::Refresh => "refresh",
-            MissReason::Bypass => "bypass",
+/// Annotates the current span, and writes the same to the log at level DEBUG.
+///
+/// A log at level INFO has no line for a call that did what it should, but its
+/// trace says what that was. So the annotation goes to OpenTelemetry's span
+/// itself where there is one, and the line then has no span: it would come to the
+/// trace a second time.
+macro_rules! annotate {
+    ($call:expr, $name:literal, $text:literal, $($key:expr => $value:expr),+) => {
+        if $call.annotated($text, || vec![$(KeyValue::new($key, $value)),+]) {
+            tracing::event!(
+                name: $name,
+                target: TARGET,
+                parent: None,
+                Level::DEBUG,
+                { attributes::CACHE_NAME } = $call.stats.name,
+                $({ $key } = $value,)+
+                $text
+            );
+        } else {
+            tracing::event!(name: $name, target: TARGET, Level::DEBUG, $({ $key } = $value,)+ $text);
         }
-    }
-
-    fn result(self) -> CacheResult {
-        match self {
-            MissReason::Absent
-            | MissReason::Expired
-            | MissReason::Schema
-            | MissReason::DecodeError
-            | MissReason::Refresh => CacheResult::Miss,
-            MissReason::Unavailable => CacheResult::Error,
-            MissReason::Bypass => CacheResult::Bypass,
-        }
-    }
+    };
 }
 
 /// The telemetry of one site.
@@ -260,14 +242,14 @@ impl CallSpan {
     pub(crate) fn hit(&self, size: usize, cost: u64) {
         self.found(CacheResult::Hit, size);
         self.saved(cost);
-        tracing::event!(name: "cache.hit", target: TARGET, Level::INFO, { attributes::HIT } = true, "Cache hit");
+        annotate!(self, "cache.hit", "Cache hit", attributes::HIT => true);
     }
 
     /// Reports that a value past its ttl is served.
     pub(crate) fn stale(&self, size: usize, cost: u64) {
         self.found(CacheResult::Stale, size);
         self.saved(cost);
-        tracing::event!(name: "cache.stale", target: TARGET, Level::INFO, { attributes::STALE } = true, "Cache stale");
+        annotate!(self, "cache.stale", "Cache stale", attributes::STALE => true);
     }
 
     /// Reports that a value is served and refreshed in the background.
@@ -282,7 +264,7 @@ impl CallSpan {
     /// Reports that this call refreshes the value it found. The outcome is reported
     /// by [`CallSpan::renewed`] or [`CallSpan::stale_on_error`].
     pub(crate) fn renews(&self, due: &Due) {
-        missed(due.reason);
+        self.missed(due.reason);
     }
 
     /// Reports that a refresh by this call has succeeded.
@@ -311,19 +293,37 @@ impl CallSpan {
     /// Reports a value that another caller computed in the meantime.
     pub(crate) fn coalesced(&self, size: usize) {
         self.found(CacheResult::Coalesced, size);
-        tracing::event!(
-            name: "cache.coalesced",
-            target: TARGET,
-            Level::INFO,
-            { attributes::COALESCED } = true,
-            "Cache coalesced"
-        );
+        annotate!(self, "cache.coalesced", "Cache coalesced", attributes::COALESCED => true);
     }
 
     /// Reports a miss.
     pub(crate) fn miss(&self, reason: MissReason) {
         self.finish(reason.result(), None);
-        missed(reason);
+        self.missed(reason);
+    }
+
+    fn missed(&self, reason: MissReason) {
+        self.stats.missed(reason);
+        annotate!(
+            self,
+            "cache.miss",
+            "Cache miss",
+            attributes::MISS => true,
+            attributes::MISS_REASON => reason.as_str()
+        );
+    }
+
+    /// Adds an event to OpenTelemetry's span of this call; `false` if it has none.
+    fn annotated(&self, text: &'static str, with: impl FnOnce() -> Vec<KeyValue>) -> bool {
+        // The active span is this call's, which is entered, unless nobody wants that.
+        !self.span.is_disabled()
+            && get_active_span(|span| {
+                let is_there = span.span_context().is_valid();
+                if is_there {
+                    span.add_event(text, with());
+                }
+                is_there
+            })
     }
 
     /// Reports that the caller gets the cache's error.
@@ -333,13 +333,8 @@ impl CallSpan {
 
     /// Reports that the cache is unavailable and the function computes.
     pub(crate) fn unavailable(&self, error: &Error) {
-        tracing::event!(
-            name: "cache.unavailable",
-            target: TARGET,
-            Level::WARN,
-            { attributes::ERROR_TYPE } = error.kind().as_str(),
-            "Cache unavailable"
-        );
+        outage::failed(error);
+        annotate!(self, "cache.unavailable", "Cache unavailable", attributes::ERROR_TYPE => error.kind().as_str());
     }
 
     /// Reports that the stored bytes could not be decoded.
@@ -372,7 +367,8 @@ impl CallSpan {
     }
 
     /// Reports that a value could not be stored, and why.
-    pub(crate) fn not_stored(&self, reason: &str) {
+    pub(crate) fn not_stored(&self, reason: &'static str) {
+        self.stats.lost(reason);
         tracing::event!(
             name: "cache.not_stored",
             target: TARGET,
@@ -408,6 +404,9 @@ impl CallSpan {
     /// and not once per field.
     fn finish(&self, result: CacheResult, size: Option<usize>) {
         self.stats.count(result);
+        if !matches!(result, CacheResult::Error | CacheResult::Bypass) {
+            outage::answered();
+        }
         if self.span.is_disabled() {
             return;
         }
@@ -472,17 +471,6 @@ fn not_stored_on_purpose(reason: &'static str) {
         Level::DEBUG,
         { attributes::NOT_STORED_REASON } = reason,
         "Result not stored"
-    );
-}
-
-fn missed(reason: MissReason) {
-    tracing::event!(
-        name: "cache.miss",
-        target: TARGET,
-        Level::INFO,
-        { attributes::MISS } = true,
-        { attributes::MISS_REASON } = reason.as_str(),
-        "Cache miss"
     );
 }
 

@@ -11,8 +11,8 @@ use super::calls::{self, Failure, Successes};
 use super::callsite::{NamedSpans, Naming, fields};
 use super::names::{attributes, targets};
 use super::peer::Peer;
-use crate::error::Error;
-use crate::exchange::{Outcome, Reply, Verb};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Outcome, Verb};
 
 fields! {
     /// The fields of a CLIENT span, after OpenTelemetry's semantic conventions
@@ -142,14 +142,8 @@ impl Exchange {
     }
 
     /// Reports how the exchange ended, and returns how long it took.
-    pub(crate) fn end(mut self, outcome: &Outcome) -> Duration {
-        match outcome {
-            Ok(reply) => {
-                self.span.record(attributes::DB_STATUS, status(reply));
-                self.report(None)
-            }
-            Err(error) => self.report(Some(Failure::Error(error.kind()))),
-        }
+    pub(crate) fn end(self, outcome: &Outcome) -> Duration {
+        self.end_all(outcome.as_ref().err())
     }
 
     /// Reports how an exchange with several nodes ended: with this error, if any
@@ -172,6 +166,9 @@ impl Exchange {
 
 fn failed(span: &Span, failure: Failure) {
     span.record(attributes::ERROR_TYPE, failure.as_str());
+    if let Some(status) = status(failure) {
+        span.record(attributes::DB_STATUS, status);
+    }
     span.record(OTEL_STATUS, "ERROR");
 }
 
@@ -183,14 +180,12 @@ impl Drop for Exchange {
     }
 }
 
-/// Returns the meta protocol's return code for a reply.
-fn status(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Found(_) | Reply::FoundMany(_) | Reply::Number(_) => "VA",
-        Reply::Missing(_) => "EN",
-        Reply::Done | Reply::Text(_) | Reply::Counters(_) => "HD",
-        Reply::NotStored => "NS",
-        Reply::Changed => "EX",
-        Reply::Absent => "NF",
+/// Returns the word of a reply that reports a failure; most failures come without
+/// one.
+fn status(failure: Failure) -> Option<&'static str> {
+    match failure {
+        Failure::Error(ErrorKind::Server) => Some("SERVER_ERROR"),
+        Failure::Error(ErrorKind::NotANumber) => Some("CLIENT_ERROR"),
+        _ => None,
     }
 }

@@ -3,13 +3,13 @@
 //! Counters live in this crate's own atomics and are observed from there.
 //! Histograms start with [`enable_metrics_views`].
 
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 use opentelemetry::{KeyValue, global};
 
 use super::names::{attributes, metrics};
 #[cfg(feature = "memcache")]
 use super::nodes;
-use super::stats::{CacheResult, Stats};
+use super::stats::{CacheResult, MissReason, Stats};
 use super::{calls, instruments};
 
 /// Exposes this crate's metrics to the current global meter provider.
@@ -34,11 +34,31 @@ fn observe_sites(meter: &Meter) {
         .with_callback(|observer| {
             for stats in Stats::every() {
                 for result in CacheResult::ALL {
-                    let count = stats.counted(result);
-                    if count > 0 {
-                        let name = KeyValue::new(attributes::CACHE_NAME, stats.name);
-                        observer.observe(count, &[name, KeyValue::new(attributes::RESULT, result.as_str())]);
-                    }
+                    observe_nonzero(observer, stats, stats.counted(result), (attributes::RESULT, result.as_str()));
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_counter(metrics::CACHE_MISSES)
+        .with_unit("{miss}")
+        .with_description("Calls that had to compute, by reason")
+        .with_callback(|observer| {
+            for stats in Stats::every() {
+                for reason in MissReason::ALL {
+                    observe_nonzero(observer, stats, stats.misses(reason), (attributes::MISS_REASON, reason.as_str()));
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_counter(metrics::CACHE_NOT_STORED)
+        .with_unit("{value}")
+        .with_description("Values that could not be stored, by reason")
+        .with_callback(|observer| {
+            for stats in Stats::every() {
+                for (reason, count) in stats.not_stored() {
+                    observe_nonzero(observer, stats, count, (attributes::NOT_STORED_REASON, reason));
                 }
             }
         })
@@ -53,6 +73,18 @@ fn observe_sites(meter: &Meter) {
             }
         })
         .build();
+}
+
+/// Observes one of a function's counts, told apart by an attribute.
+fn observe_nonzero(
+    observer: &dyn AsyncInstrument<u64>,
+    stats: &Stats,
+    count: u64,
+    (key, value): (&'static str, &'static str),
+) {
+    if count > 0 {
+        observer.observe(count, &[KeyValue::new(attributes::CACHE_NAME, stats.name), KeyValue::new(key, value)]);
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a sum of durations for people to read")]

@@ -14,6 +14,7 @@ pub(crate) mod metrics;
 pub mod names;
 #[cfg(feature = "memcache")]
 pub(crate) mod nodes;
+mod outage;
 pub(crate) mod peer;
 pub(crate) mod report;
 mod series;

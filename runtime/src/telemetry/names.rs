@@ -35,7 +35,7 @@ pub mod spans {
 
 /// The texts of events.
 pub mod events {
-    /// A value was found and served.
+    /// A value was found and served; level DEBUG, as of the next three.
     pub const CACHE_HIT: &str = "Cache hit";
     /// No value was found; [`MISS_REASON`](super::attributes::MISS_REASON) says why.
     pub const CACHE_MISS: &str = "Cache miss";
@@ -45,7 +45,8 @@ pub mod events {
     pub const CACHE_COALESCED: &str = "Cache coalesced";
     /// A value could not be refreshed, so the old one stays; level WARN.
     pub const REFRESH_FAILED: &str = "Cache refresh failed";
-    /// The cache was unavailable; level WARN.
+    /// The cache was unavailable; level DEBUG. When that begins and ends is told once, at
+    /// WARN and INFO.
     pub const CACHE_UNAVAILABLE: &str = "Cache unavailable";
     /// The stored bytes could not be decoded; level WARN.
     pub const UNDECODABLE: &str = "Cached value could not be decoded";
@@ -79,16 +80,17 @@ pub mod attributes {
     pub const STALE_REASON: &str = "cache.stale.reason";
     /// Set on the event of a coalesced call.
     pub const COALESCED: &str = "cache.coalesced";
-    /// `absent`, `schema`, `decode_error`, `unavailable`, `bypass` and so on.
+    /// Why a value was computed: `absent`, `schema`, `decode_error`, `unavailable`,
+    /// `bypass` and so on; spans and metrics.
     pub const MISS_REASON: &str = "cache.miss.reason";
-    /// Why a value was not stored.
+    /// Why a value was not stored; spans and metrics.
     pub const NOT_STORED_REASON: &str = "cache.not_stored.reason";
 
     /// `memcached`.
     pub const DB_SYSTEM: &str = "db.system.name";
     /// The verb, such as `get`.
     pub const DB_OPERATION: &str = "db.operation.name";
-    /// The meta protocol's return code, such as `HD`.
+    /// The word of a reply that reports a failure, such as `SERVER_ERROR`.
     pub const DB_STATUS: &str = "db.response.status_code";
     /// The number of keys in the request.
     pub const DB_KEYS: &str = "db.memcached.keys";
@@ -125,6 +127,10 @@ pub mod metrics {
     pub const CLIENT_LATENCY: &str = "memocached.client.latency";
     /// Counter.
     pub const CACHE_REQUESTS: &str = "memocached.cache.requests";
+    /// Counter.
+    pub const CACHE_MISSES: &str = "memocached.cache.misses";
+    /// Counter.
+    pub const CACHE_NOT_STORED: &str = "memocached.cache.not_stored";
     /// Histogram in seconds.
     pub const COMPUTE_DURATION: &str = "memocached.compute.duration";
     /// Counter in seconds.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::stats::{CacheResult, Stats};
+use super::stats::{CacheResult, MissReason, Stats};
 
 /// What the cache has done for each memoized function of this process.
 ///
@@ -40,6 +40,22 @@ pub struct FunctionReport {
     pub coalesced: u64,
     /// Calls that bypassed the cache, or found it unavailable.
     pub uncached: u64,
+    /// Computations because there was no value.
+    pub absent: u64,
+    /// Computations because the value was past its ttl.
+    pub expired: u64,
+    /// Computations because the value was of another type, version or codec.
+    pub schema: u64,
+    /// Computations because the value was damaged or could not be decoded.
+    pub damaged: u64,
+    /// Computations of a new value while the old one was fresh.
+    pub refreshed: u64,
+    /// Computations because the cache was unavailable.
+    pub unavailable: u64,
+    /// Computations because the cache was bypassed.
+    pub bypassed: u64,
+    /// Values that could not be stored.
+    pub not_stored: u64,
     /// Half of the hits took less than this.
     pub median_hit: Option<Duration>,
     /// Half of the computations took less than this.
@@ -64,6 +80,14 @@ impl FunctionReport {
             misses: 0,
             coalesced: 0,
             uncached: 0,
+            absent: stats.misses(MissReason::Absent),
+            expired: stats.misses(MissReason::Expired),
+            schema: stats.misses(MissReason::Schema),
+            damaged: stats.misses(MissReason::DecodeError),
+            refreshed: stats.misses(MissReason::Refresh),
+            unavailable: stats.misses(MissReason::Unavailable),
+            bypassed: stats.misses(MissReason::Bypass),
+            not_stored: stats.not_stored().values().sum(),
             median_hit: stats.hits.median(),
             median_compute: stats.computations.median(),
             saved: Duration::from_nanos(stats.saved_nanos()),
@@ -95,9 +119,10 @@ impl FunctionReport {
         (self.calls > 0).then(|| (self.hits + self.stale + self.coalesced) as f64 / self.calls as f64)
     }
 
-    fn cells(&self) -> [String; COLUMNS.len()] {
+    /// The cells of the first table.
+    fn summary(&self) -> Vec<String> {
         let none = || "-".to_owned();
-        [
+        vec![
             self.calls.to_string(),
             self.hit_ratio().map_or_else(none, |ratio| format!("{:.1}%", ratio * 100.0)),
             self.median_hit.map_or_else(none, readable),
@@ -105,40 +130,79 @@ impl FunctionReport {
             readable(self.saved),
         ]
     }
+
+    /// The numbers of the second table: what calls were that were no hits.
+    fn others(&self) -> [u64; OTHERS.len()] {
+        [
+            self.stale,
+            self.coalesced,
+            self.absent,
+            self.expired,
+            self.schema,
+            self.damaged,
+            self.refreshed,
+            self.unavailable,
+            self.bypassed,
+            self.not_stored,
+        ]
+    }
 }
 
-/// The columns after the function's name.
-const COLUMNS: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
+/// The columns of the first table, after the function's name.
+const SUMMARY: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
 
-/// The width of a terminal in characters.
-const TERMINAL: usize = 80;
+/// The columns of the second table. Between `coalesced` and `unstored` are the
+/// reasons to compute.
+const OTHERS: [&str; 10] =
+    ["stale", "coalesced", "absent", "expired", "schema", "damaged", "refresh", "unavailable", "bypass", "unstored"];
 
-/// Prints a table that is at most as wide as a terminal.
+/// The width of a page in characters.
+const PAGE: usize = 100;
+
+/// Prints two tables, at most as wide as a page where the numbers permit. The second
+/// has only columns in which a function has something to show.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<_> = self.functions.iter().map(|row| (row.name, row.cells())).collect();
-        let mut widths = COLUMNS.map(str::len);
-        for (_, cells) in &rows {
-            for (width, cell) in widths.iter_mut().zip(cells) {
-                *width = cell.chars().count().max(*width);
-            }
+        let summaries = self.functions.iter().map(|row| (row.name, row.summary()));
+        table(f, &SUMMARY, &summaries.collect::<Vec<_>>())?;
+        let shown = |column: &usize| self.functions.iter().any(|row| row.others()[*column] > 0);
+        let columns: Vec<usize> = (0..OTHERS.len()).filter(shown).collect();
+        if columns.is_empty() {
+            return Ok(());
         }
-        let room = TERMINAL.saturating_sub(widths.iter().map(|width| width + 2).sum());
-        let names: Vec<_> = rows.iter().map(|(name, _)| shortened(name, room)).collect();
-        let first = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("function".len());
-
-        write!(f, "{:first$}", "function")?;
-        for (title, width) in COLUMNS.iter().zip(widths) {
-            write!(f, "  {title:>width$}")?;
-        }
-        for (name, (_, cells)) in names.iter().zip(&rows) {
-            write!(f, "\n{name:first$}")?;
-            for (cell, width) in cells.iter().zip(widths) {
-                write!(f, "  {cell:>width$}")?;
-            }
-        }
-        Ok(())
+        let titles: Vec<&str> = columns.iter().map(|column| OTHERS[*column]).collect();
+        let rows = self.functions.iter().map(|row| {
+            let others = row.others();
+            (row.name, columns.iter().map(|column| others[*column].to_string()).collect())
+        });
+        f.write_str("\n\n")?;
+        table(f, &titles, &rows.collect::<Vec<_>>())
     }
+}
+
+/// Prints a table of functions.
+fn table(f: &mut fmt::Formatter<'_>, titles: &[&str], rows: &[(&str, Vec<String>)]) -> fmt::Result {
+    let mut widths: Vec<usize> = titles.iter().map(|title| title.len()).collect();
+    for (_, cells) in rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let room = PAGE.saturating_sub(widths.iter().map(|width| width + 2).sum());
+    let names: Vec<_> = rows.iter().map(|(name, _)| shortened(name, room)).collect();
+    let first = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("function".len());
+
+    write!(f, "{:first$}", "function")?;
+    for (title, width) in titles.iter().zip(&widths) {
+        write!(f, "  {title:>width$}")?;
+    }
+    for (name, (_, cells)) in names.iter().zip(rows) {
+        write!(f, "\n{name:first$}")?;
+        for (cell, width) in cells.iter().zip(&widths) {
+            write!(f, "  {cell:>width$}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Shortens a path to `most` characters: it loses its leading modules, and if that is
@@ -187,10 +251,18 @@ mod tests {
             name,
             calls,
             hits: calls / 2,
-            stale: 0,
-            coalesced: 0,
+            stale: calls,
+            coalesced: calls,
             misses: calls - calls / 2,
             uncached: 0,
+            absent: calls,
+            expired: calls,
+            schema: calls,
+            damaged: calls,
+            refreshed: calls,
+            unavailable: calls,
+            bypassed: calls,
+            not_stored: calls,
             median_hit: Some(Duration::from_nanos(35_333)),
             median_compute: None,
             saved: Duration::from_secs(1_000_000_000),
@@ -198,14 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_no_wider_than_a_terminal() {
+    fn the_tables_are_no_wider_than_a_page() {
         let long = "service::catalogue::<impl service::catalogue::Products for Shop>::a_function_with_a_long_name";
-        let report =
-            Report { functions: vec![row("f", 2), row(long, 1_000_000_000_000), row("shop::Catalogue::product", 0)] };
+        let report = Report { functions: vec![row("f", 2), row(long, 999_999), row("shop::Catalogue::product", 0)] };
         let text = report.to_string();
-        assert!(text.lines().all(|line| line.chars().count() <= TERMINAL), "{text}");
-        let width = text.lines().next().map(|line| line.chars().count());
-        assert!(text.lines().all(|line| Some(line.chars().count()) == width), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= PAGE), "{text}");
+        for table in text.split("\n\n") {
+            let width = table.lines().next().map(|line| line.chars().count());
+            assert!(table.lines().all(|line| Some(line.chars().count()) == width), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_second_table_has_only_what_there_is_to_show() {
+        let report = Report { functions: vec![FunctionReport { unavailable: 3, ..row("f", 0) }] };
+        let text = report.to_string();
+        assert!(text.ends_with("\n\nfunction  unavailable\nf                   3"), "{text}");
+        assert_eq!(Report { functions: vec![row("f", 0)] }.to_string().lines().count(), 2);
     }
 
     #[test]

@@ -10,41 +10,80 @@ use std::sync::{Mutex, OnceLock};
 use super::latency::Latency;
 use crate::sync::lock;
 
-macro_rules! results {
-    ($($(#[$doc:meta])* $result:ident $name:literal,)*) => {
-        /// How a call ended, from the cache's point of view.
+/// Declares an enum whose variants are counted, with their names in telemetry.
+macro_rules! counted {
+    ($(#[$about:meta])* enum $enum:ident { $($(#[$doc:meta])* $variant:ident $name:literal,)* }) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum CacheResult {
-            $($(#[$doc])* $result,)*
+        pub(crate) enum $enum {
+            $($(#[$doc])* $variant,)*
         }
 
-        impl CacheResult {
-            /// Every result, in the order of its declaration.
-            pub(crate) const ALL: [CacheResult; [$($name),*].len()] = [$(CacheResult::$result),*];
+        impl $enum {
+            /// Every variant, in the order of its declaration.
+            pub(crate) const ALL: [$enum; [$($name),*].len()] = [$($enum::$variant),*];
 
-            /// Returns the value of `cache.result`.
+            /// Returns the name in telemetry.
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
-                    $(CacheResult::$result => $name,)*
+                    $($enum::$variant => $name,)*
                 }
             }
         }
     };
 }
 
-results! {
-    /// A fresh value was served.
-    Hit "hit",
-    /// A value past its ttl was served.
-    Stale "stale",
-    /// There was no usable value.
-    Miss "miss",
-    /// The call waited for another caller's computation.
-    Coalesced "coalesced",
-    /// The cache was not used: it is off, or the call has no key.
-    Bypass "bypass",
-    /// The cache was unavailable.
-    Error "error",
+counted! {
+    /// How a call ended, from the cache's point of view.
+    enum CacheResult {
+        /// A fresh value was served.
+        Hit "hit",
+        /// A value past its ttl was served.
+        Stale "stale",
+        /// There was no usable value.
+        Miss "miss",
+        /// The call waited for another caller's computation.
+        Coalesced "coalesced",
+        /// The cache was not used: it is off, or the call has no key.
+        Bypass "bypass",
+        /// The cache was unavailable.
+        Error "error",
+    }
+}
+
+counted! {
+    /// Why a value had to be computed.
+    enum MissReason {
+        /// There was no value.
+        Absent "absent",
+        /// There was a value past its time.
+        Expired "expired",
+        /// There was a value of another type, version or codec.
+        Schema "schema",
+        /// The stored bytes were damaged or could not be decoded.
+        DecodeError "decode_error",
+        /// There was a fresh value, but a new one was due or asked for.
+        Refresh "refresh",
+        /// The cache was unavailable.
+        Unavailable "unavailable",
+        /// The cache was bypassed.
+        Bypass "bypass",
+    }
+}
+
+impl MissReason {
+    /// Returns how the call ends that computes for this reason.
+    pub(crate) fn result(self) -> CacheResult {
+        match self {
+            MissReason::Absent
+            | MissReason::Expired
+            | MissReason::Schema
+            | MissReason::DecodeError
+            | MissReason::Refresh => CacheResult::Miss,
+            MissReason::Unavailable => CacheResult::Error,
+            MissReason::Bypass => CacheResult::Bypass,
+        }
+    }
 }
 
 /// The number of first hits that are all timed.
@@ -58,6 +97,8 @@ const TIMED_LATER: u64 = 13;
 pub(crate) struct Stats {
     pub(crate) name: &'static str,
     results: [AtomicU64; CacheResult::ALL.len()],
+    misses: [AtomicU64; MissReason::ALL.len()],
+    not_stored: Mutex<BTreeMap<&'static str, u64>>,
     saved_nanos: AtomicU64,
     pub(crate) hits: Latency,
     pub(crate) computations: Latency,
@@ -71,6 +112,8 @@ impl Stats {
             Box::leak(Box::new(Stats {
                 name,
                 results: [const { AtomicU64::new(0) }; CacheResult::ALL.len()],
+                misses: [const { AtomicU64::new(0) }; MissReason::ALL.len()],
+                not_stored: Mutex::default(),
                 saved_nanos: AtomicU64::new(0),
                 hits: Latency::new(),
                 computations: Latency::new(),
@@ -92,6 +135,26 @@ impl Stats {
     /// Returns the number of calls with this result.
     pub(crate) fn counted(&self, result: CacheResult) -> u64 {
         self.results[result as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a computation by its reason.
+    pub(crate) fn missed(&self, reason: MissReason) {
+        self.misses[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of computations for this reason.
+    pub(crate) fn misses(&self, reason: MissReason) -> u64 {
+        self.misses[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a value that could not be stored.
+    pub(crate) fn lost(&self, reason: &'static str) {
+        *lock(&self.not_stored).entry(reason).or_default() += 1;
+    }
+
+    /// Returns the numbers of values that could not be stored, by reason.
+    pub(crate) fn not_stored(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.not_stored).clone()
     }
 
     /// Whether the next hit is timed. Reading the clock costs more than all other
