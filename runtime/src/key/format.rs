@@ -47,16 +47,16 @@ impl<T: fmt::Display + ?Sized> InDisplay<Own> for T {
 
 /// A type that holds values and has no `Display`. A reference to it has none
 /// either, while that to another value may have one.
-pub trait Holds {}
+pub trait Container {}
 
 #[diagnostic::do_not_recommend]
-impl<T: InDisplay<Way> + Holds + ?Sized, Way> InDisplay<Referred<Way>> for &T {
+impl<T: InDisplay<Way> + Container + ?Sized, Way> InDisplay<Referred<Way>> for &T {
     fn write_displayed(&self, key: &mut KeyWriter) {
         (**self).write_displayed(key);
     }
 }
 
-impl<T: Holds + ?Sized> Holds for &T {}
+impl<T: Container + ?Sized> Container for &T {}
 
 /// A value to be written with `display`.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl<T: Bits + ?Sized> KeyPart for BitsOf<'_, T> {
 /// Writes each of the values that a type holds, as [`KeyPart`] does.
 macro_rules! holders {
     ($(<$($length:ident)?> $holder:ty;)*) => {$(
-        impl<T, $(const $length: usize)?> Holds for $holder {}
+        impl<T, $(const $length: usize)?> Container for $holder {}
 
         #[diagnostic::do_not_recommend]
         impl<T: InDisplay<Way>, Way, $(const $length: usize)?> InDisplay<Each<Way>> for $holder {
@@ -150,7 +150,7 @@ holders! {
     <> Vec<T>;
 }
 
-impl<T> Holds for Option<T> {}
+impl<T> Container for Option<T> {}
 
 #[diagnostic::do_not_recommend]
 impl<T: InDisplay<Way>, Way> InDisplay<Each<Way>> for Option<T> {
@@ -167,7 +167,7 @@ impl<T: Bits> Bits for Option<T> {
 
 macro_rules! tuples {
     ($($name:ident $way:ident)*) => {
-        impl<$($name),*> Holds for ($($name,)*) {}
+        impl<$($name),*> Container for ($($name,)*) {}
 
         #[diagnostic::do_not_recommend]
         impl<$($name: InDisplay<$way>, $way),*> InDisplay<($($way,)*)> for ($($name,)*) {
