@@ -3,13 +3,11 @@
 //!
 //! Values are written as their `Display` shows them, where that shows all of them.
 
-use crate::key::writer::{KeyPart, KeyWriter};
-
 macro_rules! displayed {
     ($($feature:literal: $($type:ty),+;)*) => {$($(
         #[cfg(feature = $feature)]
-        impl KeyPart for $type {
-            fn write(&self, key: &mut KeyWriter) {
+        impl super::KeyPart for $type {
+            fn write(&self, key: &mut super::KeyWriter) {
                 key.formatted(format_args!("{self}"));
             }
         }
@@ -31,8 +29,8 @@ displayed! {
 #[cfg(feature = "chrono")]
 macro_rules! clocks {
     ($($type:ty),+) => {$(
-        impl KeyPart for $type {
-            fn write(&self, key: &mut KeyWriter) {
+        impl super::KeyPart for $type {
+            fn write(&self, key: &mut super::KeyWriter) {
                 let is_leap = chrono::Timelike::nanosecond(self) >= 1_000_000_000;
                 key.formatted(format_args!("{self}{}", if is_leap { " leap" } else { "" }));
             }
@@ -45,9 +43,9 @@ clocks!(chrono::NaiveTime, chrono::NaiveDateTime, chrono::DateTime<chrono::Utc>,
 
 /// Writes the nanoseconds, as of std's.
 #[cfg(feature = "time")]
-impl KeyPart for ::time::Duration {
-    fn write(&self, key: &mut KeyWriter) {
-        self.whole_nanoseconds().write(key);
+impl super::KeyPart for ::time::Duration {
+    fn write(&self, key: &mut super::KeyWriter) {
+        super::KeyPart::write(&self.whole_nanoseconds(), key);
     }
 }
 
@@ -55,8 +53,8 @@ impl KeyPart for ::time::Duration {
 #[cfg(feature = "ordered-float")]
 macro_rules! floats {
     ($($type:ty),+) => {$(
-        impl KeyPart for $type {
-            fn write(&self, key: &mut KeyWriter) {
+        impl super::KeyPart for $type {
+            fn write(&self, key: &mut super::KeyWriter) {
                 key.formatted(format_args!("{:?}", self.into_inner()));
             }
         }
@@ -86,8 +84,7 @@ mod tests {
     use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta, Timelike};
     use rust_decimal::Decimal;
 
-    use super::KeyPart;
-    use crate::key::KeyBuilder;
+    use crate::key::{KeyBuilder, KeyPart};
 
     fn text(value: impl KeyPart) -> String {
         let mut key = KeyBuilder::new("");
