@@ -1,10 +1,12 @@
 use memocached::memcached;
 
-#[memcached(key = "f:<n:display>")]
-fn f(n: Vec<u64>) -> u64 {
-    n[0]
+struct Id;
+
+#[memcached(key = "f:<ids:display>")]
+fn f(ids: Vec<Id>) -> usize {
+    ids.len()
 }
 
 fn main() {
-    f(vec![1]);
+    f(vec![Id]);
 }
