@@ -24,12 +24,15 @@ mod behaviour {
     mod crowd;
     mod dashboards;
     mod dialects;
+    mod edges;
     mod example;
     mod failover;
     mod faults;
     mod foreign_code;
+    mod forms;
     mod integrity;
     mod interop;
+    mod item_limit;
     mod logs;
     mod metrics;
     mod nodes;

@@ -7,7 +7,7 @@
 //! grace = duration                refresh_ahead = duration | auto
 //! cache_none = duration           cache_err = duration   store_if = |value| …
 //! when = expression               near = duration        single_flight = lease | local | off
-//! on_error = bypass | propagate   codec = bincode | postcard | json | text | path
+//! on_error = bypass | propagate   codec = bincode | postcard | json | text | bare_json | json_serde | path
 //! version = 3                     name = "label"         entry = companion_name
 //! cache = expression              crate = path
 //! ```
@@ -34,6 +34,8 @@ const CODECS: &[(&str, Standard)] = &[
     ("postcard", Standard::Postcard),
     ("json", Standard::Json),
     ("text", Standard::Text),
+    ("bare_json", Standard::BareJson),
+    ("json_serde", Standard::JsonSerde),
 ];
 
 /// Reads all arguments; a mistake in one does not hide mistakes in the next.

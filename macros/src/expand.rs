@@ -140,7 +140,7 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
     quote_spanned! {at=>
         #call.shaped({
             use #krate::private::shapes::*;
-            (&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
+            (&&&&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
         }) #codec
     }
 }
@@ -341,6 +341,8 @@ fn type_name(standard: Standard) -> &'static str {
         Standard::Postcard => "Postcard",
         Standard::Json => "Json",
         Standard::Text => "Text",
+        Standard::BareJson => "BareJson",
+        Standard::JsonSerde => "JsonSerde",
     }
 }
 

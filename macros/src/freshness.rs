@@ -26,8 +26,8 @@ pub(crate) fn check(spec: &Spec, errors: &mut Errors) {
         Some(Ttl::For(ttl)) => check_window(ttl, &spec.freshness, errors),
         None => {}
     }
-    if spec.codec.as_ref().is_some_and(Codec::is_text) {
-        check_bare(spec, errors);
+    if let Some(codec) = spec.codec.as_ref().and_then(Codec::bare) {
+        check_bare(spec, codec, errors);
     }
 }
 
@@ -56,12 +56,12 @@ fn check_window(ttl: &Period, freshness: &Freshness, errors: &mut Errors) {
     }
 }
 
-/// Reports what plain text cannot store: it has no envelope that says `None` or `Err`.
-fn check_bare(spec: &Spec, errors: &mut Errors) {
+/// Reports what bare bytes cannot store: they have no envelope that says `None` or `Err`.
+fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
     for (name, what, period) in [("cache_none", "`None`", &spec.cache_none), ("cache_err", "`Err`", &spec.cache_err)] {
         if let Some(period) = period {
             let message = format!(
-                "`codec = text` stores the bytes of a value and nothing else, so it cannot store {what}; \
+                "`codec = {codec}` stores the bytes of a value and nothing else, so it cannot store {what}; \
                  take another codec, or leave `{name}` out"
             );
             errors.push(period.written(), message);

@@ -88,6 +88,8 @@ pub(crate) enum Standard {
     Postcard,
     Json,
     Text,
+    BareJson,
+    JsonSerde,
 }
 
 impl Freshness {
@@ -107,8 +109,13 @@ impl Freshness {
 }
 
 impl Codec {
-    /// Whether the stored bytes are the value's text and nothing else.
-    pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Codec::Standard(Standard::Text, _))
+    /// The codec's name, if the bytes that it stores are the value and nothing else.
+    pub(crate) fn bare(&self) -> Option<&'static str> {
+        match self {
+            Codec::Standard(Standard::Text, _) => Some("text"),
+            Codec::Standard(Standard::BareJson, _) => Some("bare_json"),
+            Codec::Standard(Standard::JsonSerde, _) => Some("json_serde"),
+            Codec::Standard(Standard::Bincode | Standard::Postcard | Standard::Json, _) | Codec::Path(_) => None,
+        }
     }
 }

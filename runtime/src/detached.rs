@@ -18,6 +18,21 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
+/// Runs work that blocks. A worker of a multi-threaded runtime is handed over
+/// meanwhile, so that the tasks which the work waits for can run on it.
+pub(crate) fn hand_over<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+
+    // On a thread that drives a `LocalSet`, handing over would panic. Only its name
+    // tells a worker from such a thread.
+    let is_worker = std::thread::current().name().is_some_and(|name| name.starts_with("tokio-r"));
+    let runtime = Handle::try_current().ok().filter(|_| is_worker && tokio::task::try_id().is_some());
+    match runtime.map(|runtime| runtime.runtime_flavor()) {
+        Some(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 /// Work in a box.
 pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

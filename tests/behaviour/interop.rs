@@ -2,9 +2,10 @@
 //! values where they look for them, as what they were, and we theirs.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::process::Command;
 
-use memocached::codec::{Json, Text};
+use memocached::codec::{BareJson, Json, JsonSerde, Text};
 use memocached::{Cache, Client, Distribution, ErrorKind, memcached};
 use serde::{Deserialize, Serialize};
 
@@ -245,4 +246,169 @@ fn libmemcacheds_tools_find_keys_where_modula_puts_them() {
     let read = output(Command::new("memccat").arg(&servers).args(&ours));
     assert_eq!(read.lines().collect::<Vec<_>>(), (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(shared.items().iter().sum::<u64>(), 200);
+}
+
+#[memcached(key = "interop:bare:<n>", ttl = 60, codec = bare_json, cache = cache, skip(cache, computed))]
+fn bare(cache: &Cache, computed: &Cell<u32>, n: u32) -> Price {
+    computed.set(computed.get() + 1);
+    Price { cents: n, ..price() }
+}
+
+#[memcached(key = "interop:serde:<n>", ttl = 60, codec = json_serde, cache = cache, skip(cache, computed))]
+fn by_serde(cache: &Cache, computed: &Cell<u32>, n: u32) -> serde_json::Value {
+    computed.set(computed.get() + 1);
+    if n == 0 { "zero".into() } else { serde_json::json!({ "n": n }) }
+}
+
+/// As pymemcache documents it.
+const JSON_SERDE: &str = "class JsonSerde:\n    \
+    def serialize(self, key, value):\n        \
+        if isinstance(value, str): return value.encode('utf-8'), 1\n        \
+        return json.dumps(value).encode('utf-8'), 2\n    \
+    def deserialize(self, key, value, flags):\n        \
+        if flags == 1: return value.decode('utf-8')\n        \
+        if flags == 2: return json.loads(value.decode('utf-8'))\n        \
+        raise Exception('Unknown serialization format')\n";
+
+#[test]
+fn bare_json_crosses_both_ways() {
+    let Some(shared) = Shared::with_pymemcache() else { return };
+    shared.python(
+        "client.set('interop:bare:1', json.dumps({'cents': 5, 'currency': '€'}))\n\
+         client.set('interop:bare:2', json.dumps({'cents': 6, 'currency': '€'}).encode())\n\
+         connect(serde.compressed_serde).set('list', json.dumps(['ab'] * 5000))",
+    );
+    let (cache, computed) = (shared.cache(Distribution::Rendezvous), Cell::new(0));
+    assert_eq!((bare(&cache, &computed, 1).cents, bare(&cache, &computed, 2).cents, computed.get()), (5, 6, 0));
+    let client = Client::of(&cache);
+    assert_eq!(client.get_as::<Vec<String>, _>("list", BareJson).unwrap().unwrap(), ["ab"; 5000]);
+    assert_eq!((bare(&cache, &computed, 3).cents, bare(&cache, &computed, 3).cents, computed.get()), (3, 3, 1));
+    let read = shared.python("print(ascii(json.loads(client.get('interop:bare:3'))))");
+    assert_eq!(read.trim(), r"{'cents': 3, 'currency': '\u20ac'}");
+}
+
+#[test]
+fn what_pymemcaches_json_serde_stores_and_reads_crosses_both_ways() {
+    let Some(shared) = Shared::with_pymemcache() else { return };
+    shared.python(&format!(
+        "{JSON_SERDE}client = connect(JsonSerde())\n\
+         client.set('interop:serde:1', 'one'); client.set('interop:serde:2', {{'n': -2}})\n\
+         client.set('text', 'say \\u201chi\\u201d'); client.set('list', [1, None, 2.5])"
+    ));
+    let (cache, computed) = (shared.cache(Distribution::Rendezvous), Cell::new(0));
+    let client = Client::of(&cache);
+    assert_eq!(by_serde(&cache, &computed, 1), "one");
+    assert_eq!(by_serde(&cache, &computed, 2), serde_json::json!({ "n": -2 }));
+    assert_eq!(client.get_as::<String, _>("text", JsonSerde).unwrap().unwrap(), "say \u{201c}hi\u{201d}");
+    assert_eq!(client.get_as::<Vec<Option<f64>>, _>("list", JsonSerde).unwrap().unwrap(), [Some(1.0), None, Some(2.5)]);
+    assert_eq!(computed.get(), 0);
+    for n in [0, 3] {
+        by_serde(&cache, &computed, n);
+        by_serde(&cache, &computed, n);
+    }
+    assert_eq!(computed.get(), 2);
+    let read = shared.python(&format!(
+        "{JSON_SERDE}client = connect(JsonSerde())\nprint(client.get('interop:serde:0'), client.get('interop:serde:3'))"
+    ));
+    assert_eq!(read.trim(), "zero {'n': 3}");
+}
+
+/// A server that PHP's clients use too.
+fn php(server: &Memcached, lines: &str) -> String {
+    let (host, port) =
+        server.address().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let prelude = format!("$m = new Memcached(); $m->addServer('{host}', {port});\n");
+    output(Command::new("php").args(["-d", "display_errors=stderr", "-r", &format!("{prelude}{lines}")]))
+}
+
+/// The table in the README.
+#[test]
+fn what_crosses_over_to_php_and_back_is_as_the_readme_says() {
+    if !Tool::Php.is_here() {
+        return;
+    }
+    let server = Memcached::start();
+    let (cache, computed) = (server.cache(), Cell::new(0));
+    let client = Client::of(&cache);
+    client.set("bytes", "straße".as_bytes(), MINUTE).unwrap();
+    client.set_as("json", BareJson, &price(), MINUTE).unwrap();
+    client.set_as("number", BareJson, &7, MINUTE).unwrap();
+    let read = php(
+        &server,
+        "echo json_encode([$m->get('bytes'), json_decode($m->get('json'), true), $m->get('number')], JSON_UNESCAPED_UNICODE);\n\
+         $m->set('text', 'straße'); $m->set('int', 42); $m->set('true', true); $m->set('float', 1.5);\n\
+         $m->set('long', str_repeat('ab', 5000)); $m->set('interop:bare:8', json_encode(['cents' => 8, 'currency' => '€']));\n\
+         $m->setOption(Memcached::OPT_COMPRESSION, false); $m->set('plain', str_repeat('ab', 5000));",
+    );
+    assert_eq!(read, r#"["straße",{"cents":250,"currency":"€"},"7"]"#);
+    assert_eq!(client.get::<String>("text").unwrap().unwrap(), "straße");
+    assert_eq!(client.get::<String>("plain").unwrap().unwrap(), "ab".repeat(5000));
+    assert_eq!((bare(&cache, &computed, 8).cents, computed.get()), (8, 0));
+    assert_eq!(client.get_as("float", BareJson).unwrap(), Some(1.5));
+    // What does not cross over is an error and no other value.
+    for key in ["int", "true", "long"] {
+        assert_eq!(client.get::<String>(key).unwrap_err().kind(), ErrorKind::Decode, "{key}");
+        assert_eq!(
+            client.get_as::<serde_json::Value, _>(key, BareJson).unwrap_err().kind(),
+            ErrorKind::Decode,
+            "{key}"
+        );
+    }
+    client.set("text", "straße", MINUTE).unwrap();
+    client.set("integer", &7, MINUTE).unwrap();
+    let read = php(&server, "echo json_encode([@$m->get('text'), $m->get('integer')], JSON_PRESERVE_ZERO_FRACTION);");
+    assert_eq!(read, "[false,7.0]", "text counts as compressed there, an integer as a float");
+}
+
+type Nested = (Option<String>, Vec<(u8, String)>, BTreeMap<String, Option<i32>>, bool);
+
+#[memcached(key = "interop:key:<word>-<number>.<nested>/<list>", entry = keyed_entry, cache = cache, skip(cache))]
+fn keyed(cache: &Cache, word: &str, number: i64, nested: &Nested, list: &[String]) -> u8 {
+    0
+}
+
+#[test]
+fn the_helper_in_python_renders_the_same_keys() {
+    const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/keys.py");
+    if !Tool::Python.is_here() {
+        return;
+    }
+    let (folder, mut state) = (Folder::new(), 7_u64);
+    let mut below = |limit: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % limit
+    };
+    let mut lines = String::new();
+    let caches = ["", "shop"].map(|name| Cache::builder().namespace(name).build().unwrap());
+    for n in 0..10_000 {
+        let mut text = || {
+            let length = if below(40) == 0 { below(300) } else { below(6) };
+            let letters: Vec<char> = "ab7 -._~%&,:()[]{}=/<>#é€\n\"'".chars().collect();
+            (0..length).map(|_| letters[below(letters.len() as u64) as usize]).collect::<String>()
+        };
+        let (word, list) = (text(), vec![text(), text()]);
+        let some = Some(text()).filter(|text| text.len() % 2 == 0);
+        let pairs = vec![(n as u8, text())];
+        let map = BTreeMap::from([(text(), Some(-1)), (text(), None)]);
+        let number = below(1 << 31) as i64 - (1 << 30);
+        let nested: Nested = (some, pairs, map, n % 2 == 0);
+        let (namespace, cache) = [("", &caches[0]), ("shop", &caches[1])][n % 2];
+        let entry = keyed_entry(cache, &word, number, &nested, &list);
+        let line = serde_json::json!([namespace, word, number, nested, list, entry.stored_key()]);
+        lines += &format!("{line}\n");
+    }
+    let file = folder.write("keys", &lines);
+    let check = "import json, sys\n\
+                 from keys import render\n\
+                 count = 0\n\
+                 for line in open(sys.argv[1]):\n    \
+                     namespace, word, number, (some, pairs, map, even), items, key = json.loads(line)\n    \
+                     nested = (some, [tuple(pair) for pair in pairs], map, even)\n    \
+                     ours = render('interop:key:<>-<>.<>/<>', word, number, nested, items, namespace=namespace)\n    \
+                     assert ours == key, (ours, key)\n    \
+                     count += 1\n\
+                 print(count)";
+    let helper = std::path::Path::new(HELPER).parent().unwrap();
+    let count = output(Command::new("python3").args(["-c", check]).arg(file).env("PYTHONPATH", helper));
+    assert_eq!(count.trim(), "10000");
 }

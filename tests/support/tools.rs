@@ -15,9 +15,11 @@ pub(crate) const PYTHON_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ta
 pub(crate) enum Tool {
     Memccp,
     Oteltap,
+    Php,
     Prometheus,
     Promtool,
     Pymemcache,
+    Python,
     Twemproxy,
     /// The address `::1`.
     Ipv6,
@@ -45,6 +47,10 @@ impl Tool {
             Tool::Promtool => starts("promtool"),
             Tool::Oteltap => imports("oteltap"),
             Tool::Pymemcache => imports("pymemcache"),
+            Tool::Python => imports("json"),
+            Tool::Php => {
+                silent(Command::new("php").args(["-r", "new Memcached();"])).is_ok_and(|status| status.success())
+            }
             Tool::Twemproxy => twemproxy().is_some(),
             Tool::Ipv6 => std::net::TcpListener::bind("[::1]:0").is_ok(),
         }
@@ -56,6 +62,8 @@ impl Tool {
             Tool::Prometheus | Tool::Promtool => "run `sh tests/run.sh`, or install Debian's package `prometheus`",
             Tool::Oteltap => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python oteltap`",
             Tool::Pymemcache => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python pymemcache`",
+            Tool::Python => "install `python3`",
+            Tool::Php => "run `sh tests/run.sh`, or install Debian's packages `php-cli` and `php-memcached`",
             Tool::Twemproxy => "run `sh tests/run.sh`, or install Debian's package `nutcracker`",
             Tool::Ipv6 => "enable IPv6 on the loopback interface",
         }
@@ -70,6 +78,8 @@ impl fmt::Display for Tool {
             Tool::Prometheus => "`prometheus`",
             Tool::Promtool => "`promtool`",
             Tool::Pymemcache => "the Python module `pymemcache`",
+            Tool::Python => "`python3`",
+            Tool::Php => "`php` with its extension `memcached`",
             Tool::Twemproxy => "twemproxy's `nutcracker`",
             Tool::Ipv6 => "the address `::1`",
         })

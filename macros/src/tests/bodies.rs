@@ -46,7 +46,7 @@ fn attributes_inside_a_body_are_the_functions() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 {
@@ -93,7 +93,7 @@ fn an_async_function() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Option<User>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
                                     .__memocached_shape()
                             }),
                     )
@@ -146,7 +146,7 @@ fn a_function_that_returns_a_future_without_a_name() {
                             __memocached_call
                                 .shaped({
                                     use ::memocached::private::shapes::*;
-                                    (&&&::memocached::private::Probe::<usize>::NEW)
+                                    (&&&&&&::memocached::private::Probe::<usize>::NEW)
                                         .__memocached_shape()
                                 }),
                         )
@@ -226,7 +226,7 @@ fn a_method_that_returns_a_boxed_future() {
                             __memocached_call
                                 .shaped({
                                     use ::memocached::private::shapes::*;
-                                    (&&&::memocached::private::Probe::<Result<u8, String>>::NEW)
+                                    (&&&&&&::memocached::private::Probe::<Result<u8, String>>::NEW)
                                         .__memocached_shape()
                                 }),
                         )
@@ -289,7 +289,7 @@ fn a_result_that_carries_the_caches_errors() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<
+                                (&&&&&&::memocached::private::Probe::<
                                     Result<Option<f64>, Failure>,
                                 >::NEW)
                                     .__memocached_shape()

@@ -38,7 +38,7 @@ fn a_ttl_in_text() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 { n })
@@ -79,7 +79,7 @@ fn a_ttl_without_an_end() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 { n })
@@ -121,7 +121,7 @@ fn a_ttl_that_is_computed() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 { n })
@@ -163,7 +163,8 @@ fn a_condition_a_veto_and_a_codec() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<String>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<String>::NEW)
+                                    .__memocached_shape()
                             })
                             .codec(codecs::Packed)
                             .store_if(|value| !value.is_empty()),
@@ -214,7 +215,7 @@ fn a_label_a_version_a_cache_and_a_crate() {
                         __memocached_call
                             .shaped({
                                 use prelude::memocached::private::shapes::*;
-                                (&&&prelude::memocached::private::Probe::<u8>::NEW)
+                                (&&&&&&prelude::memocached::private::Probe::<u8>::NEW)
                                     .__memocached_shape()
                             }),
                     )
@@ -284,7 +285,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
                             })
                             .codec(::memocached::codec::Text),
                     )
@@ -338,7 +339,7 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
                             })
                             .codec(::memocached::codec::Text),
                     ),
@@ -391,7 +392,7 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
                                     .__memocached_shape()
                             }),
                     )
@@ -439,7 +440,7 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
                                     .__memocached_shape()
                             }),
                     ),

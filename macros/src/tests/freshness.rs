@@ -54,7 +54,9 @@ fn every_choice_about_time_as_a_literal() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Result<Option<u8>, Failure>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<
+                                    Result<Option<u8>, Failure>,
+                                >::NEW)
                                     .__memocached_shape()
                             })
                             .codec(::memocached::codec::Json)
@@ -129,7 +131,7 @@ fn choices_that_read_parameters_and_their_companion() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Option<u8>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                     .__memocached_shape()
                             })
                             .cache_none(::memocached::private::duration(d)),
@@ -183,7 +185,7 @@ fn choices_that_read_parameters_and_their_companion() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Option<u8>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                     .__memocached_shape()
                             }),
                     ),
@@ -226,7 +228,7 @@ fn an_error_with_a_time_of_its_own_in_the_configured_codec() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Result<u8, Failure>>::NEW)
+                                (&&&&&&::memocached::private::Probe::<Result<u8, Failure>>::NEW)
                                     .__memocached_shape()
                             })
                             .cache_err(

@@ -45,7 +45,7 @@ fn a_function_with_a_key_and_a_ttl() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u64>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u64>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u64 { if n < 2 { n } else { fib(n - 1) + fib(n - 2) } })
@@ -93,7 +93,8 @@ fn a_method_with_fields_and_calls_in_its_key() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Price>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<Price>::NEW)
+                                    .__memocached_shape()
                             }),
                     )
                     .run(move || -> Price { self.compute(item) })
@@ -142,7 +143,7 @@ fn formats_and_the_separator_that_ends_each_value() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 { 1 })
@@ -198,7 +199,7 @@ fn patterns_and_mutable_and_unread_parameters() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u64>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u64>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u64 {
@@ -251,7 +252,7 @@ fn raw_names_and_parameters_that_may_not_be_there() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u8 { r#in })
@@ -311,7 +312,8 @@ fn generic_parameters_stand_behind_a_written_key() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<Vec<T>>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<Vec<T>>::NEW)
+                                    .__memocached_shape()
                             }),
                     )
                     .run(move || -> Vec<T> { vec![value.clone(); N] })
@@ -377,7 +379,8 @@ fn without_a_key_it_is_the_path_with_a_fingerprint_and_every_parameter() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<String>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<String>::NEW)
+                                    .__memocached_shape()
                             }),
                     )
                     .run(move || -> String { format!("{left}{}{right}", parts.len()) })
@@ -429,7 +432,7 @@ fn without_a_key_a_method_has_its_types_path() {
                         __memocached_call
                             .shaped({
                                 use ::memocached::private::shapes::*;
-                                (&&&::memocached::private::Probe::<u32>::NEW).__memocached_shape()
+                                (&&&&&&::memocached::private::Probe::<u32>::NEW).__memocached_shape()
                             }),
                     )
                     .run(move || -> u32 { self.factor() * n })

@@ -20,7 +20,7 @@ use crate::config::builder::{Build, Builder};
 use crate::config::choices::Shown;
 use crate::config::jitter::Jitter;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::Ttl;
+use crate::exchange::{ItemLimit, Ttl};
 use crate::random::Random;
 use crate::singleflight::Flights;
 use crate::singleflight::lease::Lease;
@@ -136,6 +136,10 @@ impl Cache {
 
     pub(crate) fn ttl(&self) -> Ttl {
         self.backend.settings().ttl
+    }
+
+    pub(crate) fn item_limit(&self) -> ItemLimit {
+        self.backend.settings().item_limit
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::bounded::{Bounded, Weighed};
+use crate::exchange::ItemLimit;
 use crate::sync::{lock, share_of};
 use crate::time::clock::{Clock, Tick};
 use crate::value::record::Record;
@@ -21,6 +22,9 @@ pub(crate) struct Near {
 }
 
 const STRIPES: usize = 64;
+
+/// Nothing is kept for longer; the ticks of the clock could not tell.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 #[derive(Clone)]
 struct NearItem {
@@ -54,6 +58,11 @@ impl Near {
         Near { items: Bounded::new(capacity), forgotten, clock }
     }
 
+    /// Keeps items up to this limit.
+    pub(crate) fn with_limit(self, limit: ItemLimit) -> Self {
+        Near { items: Bounded::of_items_up_to(limit.0 as u64, self.items.capacity()), ..self }
+    }
+
     /// Returns the record under this key, unless its time is over.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
         Some(self.current(key)?.record)
@@ -78,7 +87,7 @@ impl Near {
 
     /// Keeps a record for `time`, unless its key has been forgotten since.
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
-        let expires = self.clock.tick().saturating_add(time.into());
+        let expires = self.clock.tick().saturating_add(time.min(LONGEST).into());
         let forgotten = lock(self.stripe(key));
         if *forgotten == since.0 && !time.is_zero() {
             self.items.insert(key, NearItem { record, holds, expires });

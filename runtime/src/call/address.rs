@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::freshness::{Ahead, Freshness, SingleFlight};
+use super::freshness::{Ahead, Freshness, LONGEST_GRACE, SingleFlight};
 use super::machine::Machine;
 use super::mode::{self, Mode};
 use super::site::Site;
@@ -86,7 +86,7 @@ impl Address {
     #[must_use]
     #[inline]
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.freshness.grace = whole_seconds(grace);
+        self.freshness.grace = whole_seconds(grace).min(LONGEST_GRACE);
         self
     }
 
@@ -186,7 +186,9 @@ impl Address {
 
     fn target(&self, cache: &Cache, key: Key) -> Target {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
-        Target { cache: cache.clone(), key, freshness: Freshness { ttl, ..self.freshness }, mode: self.mode }
+        let mut freshness = Freshness { ttl, ..self.freshness };
+        let narrowed = freshness.narrow();
+        Target { cache: cache.clone(), key, freshness, mode: self.mode, narrowed }
     }
 
     #[inline]
@@ -220,11 +222,16 @@ pub(super) struct Target {
     pub(super) key: Key,
     freshness: Freshness,
     mode: Mode,
+    /// The window for a refresh, if it was too wide for the ttl.
+    narrowed: Option<Duration>,
 }
 
 impl Target {
     fn describe(&self, span: &mut CallSpan) {
         span.ttl(self.freshness.ttl);
+        if let Some(window) = self.narrowed {
+            span.too_wide(window, self.freshness.ttl);
+        }
         if self.cache.records_keys() {
             span.key(self.key.text());
         }

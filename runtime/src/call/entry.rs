@@ -377,6 +377,13 @@ macro_rules! entry {
                 self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.text())
             }
 
+            /// Returns the key that the store is asked for: with the namespace, and
+            /// shortened if it is longer than 250 bytes; empty if nothing is cached.
+            #[must_use]
+            pub fn stored_key(&self) -> &str {
+                self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.wire())
+            }
+
             /// What is known of the value, if there is one.
             ///
             /// # Errors

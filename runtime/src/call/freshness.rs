@@ -54,12 +54,32 @@ pub(crate) enum Age {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// The longest grace. Servers know no time after January 2038, and an item whose end
+/// lies there would not tell when its grace begins.
+pub(crate) const LONGEST_GRACE: Duration = YEAR;
+/// The longest ttl beside a grace, for the same reason.
+const LONGEST_BESIDE_GRACE: Duration = Duration::from_secs(5 * YEAR.as_secs());
+/// Longer ttls are cut to this. It is longer than any server can tell.
+const LONGEST: Duration = Duration::from_secs(100 * YEAR.as_secs());
 
 impl Freshness {
     /// Returns the default choices with this ttl.
     pub(crate) fn of(ttl: Ttl) -> Self {
         let (grace, ahead, near, single_flight) = (Duration::ZERO, Ahead::Never, None, SingleFlight::Lease);
         Freshness { ttl, grace, ahead, near, single_flight }
+    }
+
+    /// Narrows a window that covers the whole ttl to its second half: otherwise every
+    /// call would refresh. Returns the window that was too wide.
+    pub(crate) fn narrow(&mut self) -> Option<Duration> {
+        let (Ahead::Of(window), Ttl::For(ttl)) = (self.ahead, self.ttl) else { return None };
+        if window < ttl || ttl.is_zero() {
+            return None;
+        }
+        self.ahead = Ahead::Of(Duration::from_secs(ttl.as_secs() / 2));
+        Some(window)
     }
 
     /// Returns the time left below which the server elects a caller to refresh an
@@ -89,7 +109,7 @@ impl Freshness {
     /// server that reports the time left: otherwise no reader can tell when it begins.
     pub(crate) fn kept(&self, with_grace: bool, jitter: Jitter, chance: f64) -> Ttl {
         match shortened(self.ttl, jitter, chance) {
-            Ttl::For(ttl) if with_grace => Ttl::For(ttl.saturating_add(self.grace)),
+            Ttl::For(ttl) if with_grace => Ttl::For(ttl.min(LONGEST_BESIDE_GRACE).saturating_add(self.grace)),
             ttl => ttl,
         }
     }
@@ -100,7 +120,7 @@ fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
     match ttl {
         Ttl::Forever => Ttl::Forever,
         // Ttls are sent in whole seconds, rounded up, so short ones stay as they are.
-        Ttl::For(ttl) => Ttl::For(ttl.mul_f64(1.0 - f64::from(percent) / 100.0 * chance.clamp(0.0, 1.0))),
+        Ttl::For(ttl) => Ttl::For(ttl.min(LONGEST).mul_f64(1.0 - f64::from(percent) / 100.0 * chance.clamp(0.0, 1.0))),
     }
 }
 

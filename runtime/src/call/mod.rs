@@ -23,13 +23,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::Codec;
+use crate::codec::Codecs;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
+use crate::value::likeness::Likeness;
 use crate::value::record::{Form, Record};
 use address::{Addressed, Far, Tier};
 #[cfg(feature = "tokio")]
@@ -38,13 +39,14 @@ use machine::{Machine, Step};
 use negative::Negative;
 use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf, Wanted};
 use shape::{HoldsErr, HoldsNone, Shape};
+use shapes::Shaped;
 use site::Site;
 use typed::{Fallback, Packed, Typed};
 
 /// A call with everything that its site has chosen.
 pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     address: Addressed,
-    shape: PhantomData<S>,
+    shape: Shaped<S>,
     codec: C,
     negatives: Vec<Negative<S>>,
     store_if: I,
@@ -54,7 +56,7 @@ pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
 impl Addressed {
     /// Says what part of the return value is stored.
     #[must_use]
-    pub fn shaped<S: Shape>(self, shape: PhantomData<S>) -> Memo<S> {
+    pub fn shaped<S: Shape>(self, shape: Shaped<S>) -> Memo<S> {
         let (codec, negatives, store_if) = (Configured, Vec::new(), Always);
         Memo { address: self, shape, codec, negatives, store_if, on_error: PhantomData }
     }
@@ -117,11 +119,11 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address: Addressed { site, tier }, codec, negatives, store_if, .. } = memo;
+    let Memo { address: Addressed { site, tier }, shape, codec, negatives, store_if, .. } = memo;
     let far = match tier {
         Tier::Near { record, configured, owner } => {
             let codec = codec.choose(&configured);
-            let start = match record.cost_of(codec.as_ref(), owner, site.version()) {
+            let start = match record.cost_of(&codec, owner, site.version()) {
                 Some(cost) => Start::Near { record, codec, cost },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
@@ -138,6 +140,7 @@ where
     let Far { target, near, span } = far;
     let typed = target.map(|target| {
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), site.version(), target.cache.wrapping());
+        let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
         Box::new(Typed { form, negatives, store_if, on_error: O::answer, machine: target.machine() })
     });
     Ready { site, start: Start::Call { near, span, typed } }
@@ -152,7 +155,7 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end: this process keeps its value.
-    Near { record: Arc<Record>, codec: Box<dyn Codec<S::Value>>, cost: u64 },
+    Near { record: Arc<Record>, codec: Codecs<S::Value>, cost: u64 },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -187,7 +190,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             Err(returned)
         };
         match self.start {
-            Start::Near { record, codec, cost } => match record.decoded(codec.as_ref()) {
+            Start::Near { record, codec, cost } => match record.decoded(&codec) {
                 Some(value) => hit(S::join(value), cost),
                 // It was encoded or decoded here before.
                 None => Ok((telemetry.open(), None)),

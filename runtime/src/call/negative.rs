@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::call::shape::{HoldsErr, HoldsNone, Shape};
-use crate::codec::Codec;
+use crate::codec::{Codec, Codecs};
 use crate::error::{Error, ErrorKind};
 use crate::value::envelope::Refusal;
 use crate::value::record::{Form, Found, Record};
@@ -26,11 +26,14 @@ impl<S: Shape> Negative<S> {
         S::Return: 'static,
     {
         let of = |returned: &_| if S::is_none(returned) { Some(&()) } else { None };
-        Negative { ttl, kind: Box::new(Of { tag: 1, codec: Box::new(Nothing), of, into: |()| S::none() }) }
+        Negative {
+            ttl,
+            kind: Box::new(Of { tag: 1, codec: Codecs::only(Box::new(Nothing)), of, into: |()| S::none() }),
+        }
     }
 
     /// Builds the kind for errors.
-    pub(crate) fn err(ttl: Duration, codec: Box<dyn Codec<S::Error>>) -> Self
+    pub(crate) fn err(ttl: Duration, codec: Codecs<S::Error>) -> Self
     where
         S: HoldsErr + 'static,
         S::Return: 'static,
@@ -66,7 +69,7 @@ trait Kind<S: Shape>: Send + Sync {
 /// A kind of return values that hold a `W` instead of a value, and its codec.
 struct Of<R, W> {
     tag: u64,
-    codec: Box<dyn Codec<W>>,
+    codec: Codecs<W>,
     of: for<'a> fn(&'a R) -> Option<&'a W>,
     into: fn(W) -> R,
 }
@@ -77,11 +80,11 @@ impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
     }
 
     fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>> {
-        form.pack_beside(self.tag, &*self.codec, (self.of)(returned)?, cost)
+        form.pack_beside(self.tag, &self.codec, (self.of)(returned)?, cost)
     }
 
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal> {
-        let Found { value, cost } = form.unpack_beside(self.tag, &*self.codec, bytes, flags)?;
+        let Found { value, cost } = form.unpack_beside(self.tag, &self.codec, bytes, flags)?;
         Ok(Found { value: (self.into)(value), cost })
     }
 }

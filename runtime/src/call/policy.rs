@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::shape::{Fails, Shape};
-use crate::codec::{Codec, Standard};
+use crate::codec::{Codec, Codecs, Standard};
 use crate::error::Error;
 
 /// Chooses the codec that values of type `V` are stored with.
@@ -22,8 +22,8 @@ use crate::error::Error;
 )]
 pub trait Choose<V> {
     /// Returns the codec, so that nothing else needs a bound on `V`. Codecs have
-    /// no size, so the box does not allocate.
-    fn choose(self, configured: &Standard) -> Box<dyn Codec<V>>;
+    /// no size, so their boxes do not allocate.
+    fn choose(self, configured: &Standard) -> Codecs<V>;
 }
 
 /// Chooses the codec that the cache is configured with.
@@ -32,8 +32,8 @@ pub struct Configured;
 
 #[diagnostic::do_not_recommend]
 impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
-    fn choose(self, configured: &Standard) -> Box<dyn Codec<V>> {
-        configured.boxed()
+    fn choose(self, configured: &Standard) -> Codecs<V> {
+        configured.codecs()
     }
 }
 
@@ -43,8 +43,8 @@ pub struct Chosen<C>(pub C);
 
 #[diagnostic::do_not_recommend]
 impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
-    fn choose(self, _: &Standard) -> Box<dyn Codec<V>> {
-        Box::new(self.0)
+    fn choose(self, _: &Standard) -> Codecs<V> {
+        Codecs::only(Box::new(self.0))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::exchange::Ttl;
 use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::call::SiteTelemetry;
+use crate::value::likeness::Seen;
 
 /// The sites that have been called.
 static CALLED: Mutex<Vec<&Site>> = Mutex::new(Vec::new());
@@ -48,13 +49,14 @@ pub enum SiteTtl {
 pub struct Site {
     description: Description,
     telemetry: OnceLock<SiteTelemetry>,
+    seen: Seen,
 }
 
 impl Site {
     /// A site that has not been called yet.
     #[must_use]
     pub const fn new(description: Description) -> Self {
-        Site { description, telemetry: OnceLock::new() }
+        Site { description, telemetry: OnceLock::new(), seen: Seen::new() }
     }
 
     /// Registers the site with its first call.
@@ -65,6 +67,11 @@ impl Site {
             let Description { function, name, template, file, line, .. } = self.description;
             SiteTelemetry::new(function, name, template, (file, line))
         })
+    }
+
+    /// What is known of the values that the function has stored.
+    pub(crate) fn seen(&'static self) -> &'static Seen {
+        &self.seen
     }
 
     pub(crate) fn name(&self) -> &'static str {

@@ -9,7 +9,7 @@ use crate::cache::backend::Backend;
 use crate::client::namespace::Prefix;
 use crate::client::outcome::{Failures, Many};
 use crate::error::Error;
-use crate::exchange::{Guard, Item, Items, Keys, NodeBatch, Outcome, Reply, Request, Ttl, Write, check_key};
+use crate::exchange::{Guard, Item, ItemLimit, Items, Keys, NodeBatch, Outcome, Reply, Request, Ttl, Write, check_key};
 use crate::store::{Placement, Store};
 use crate::value::flags;
 use crate::value::item::ToItem;
@@ -165,6 +165,7 @@ impl Lookups {
 pub(crate) struct Batch {
     /// How long values are kept; none: they are removed.
     ttl: Option<Ttl>,
+    limit: ItemLimit,
     groups: BTreeMap<usize, Vec<Part>>,
     failed: Failures,
     len: usize,
@@ -186,7 +187,7 @@ impl Batch {
         ttl: Ttl,
     ) -> Self {
         let places = backend.store().placement();
-        let mut batch = Batch::new(Some(ttl));
+        let mut batch = Batch::new(Some(ttl), backend.settings().item_limit);
         for (name, value) in items {
             let (value, flags) = value.to_item();
             let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
@@ -202,22 +203,22 @@ impl Batch {
         names: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
         let places = store.placement();
-        let mut batch = Batch::new(None);
+        let mut batch = Batch::new(None, ItemLimit::default());
         for name in names {
             batch.add(&places, prefix, name.as_ref(), Vec::new(), 0);
         }
         batch
     }
 
-    fn new(ttl: Option<Ttl>) -> Self {
-        Batch { ttl, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
+    fn new(ttl: Option<Ttl>, limit: ItemLimit) -> Self {
+        Batch { ttl, limit, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
     }
 
     fn add(&mut self, places: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
         self.len += 1;
         let key = prefix.key(name).into_owned();
         let part = Part { name: name.to_owned(), key, value, flags };
-        match self.request(&part).check() {
+        match self.request(&part).check(self.limit) {
             Ok(()) => self.groups.entry(places.node_of(&part.key)).or_default().push(part),
             Err(error) => self.failed.push(part.name, error),
         }

@@ -235,7 +235,10 @@ pub(crate) fn versioned<T: FromItem>(outcome: Outcome) -> Result<Option<Versione
 /// Decodes the value that was found.
 pub(crate) fn decoded<T, C: Codec<T>>(outcome: Outcome, codec: &C) -> Result<Option<T>, Error> {
     let item: Option<RawItem> = value(outcome)?;
-    item.map(|item| codec.decode(&bare(&item.bytes, item.flags, codec.flags())?)).transpose()
+    item.map(|item| {
+        codec.decode(&bare(&item.bytes, item.flags, codec.flags(), |bytes, flags| codec.payload(bytes, flags))?)
+    })
+    .transpose()
 }
 
 /// Reads an item's value.

@@ -10,14 +10,14 @@ use bincode::serde::{BorrowCompat, encode_into_std_write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::depth::{Depth, ShallowWriter, TOO_DEEP};
+use super::depth::{Depth, TOO_DEEP};
 use super::schema;
 use crate::error::{Error, ErrorKind};
 
 const NOT_A_VALUE: &str = "the bytes do not encode a value of this type";
 
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode_into_std_write(value, &mut ShallowWriter::new(out), standard()).map(drop).map_err(Error::encode)
+    encode_into_std_write(value, out, standard()).map(drop).map_err(Error::encode)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 
 use postcard::de_flavors::{Flavor, Slice};
 
-use super::depth::{Depth, ShallowWriter};
+use super::depth::Depth;
 use super::schema;
 use crate::error::{Error, ErrorKind};
 
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    postcard::to_io(value, ShallowWriter::new(out)).map(drop).map_err(Error::encode)
+    postcard::to_io(value, out).map(drop).map_err(Error::encode)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

@@ -1,12 +1,11 @@
 //! The limit on how deeply a value may nest, so that encoding and decoding it
 //! fit on any stack.
 //!
-//! Recursion reads or writes at least a byte at each level, so readers and
-//! writers check there how far the stack has grown. What the bytes mean is up
-//! to the formats.
+//! Recursion begins another part of a value at each level, and reads at least a
+//! byte. So `follow` and the readers check there how far the stack has grown. What
+//! the bytes mean is up to the formats.
 
 use std::hint::black_box;
-use std::io;
 
 /// In bytes of stack; a spawned thread has two million.
 const DEEPEST: usize = 256 << 10;
@@ -26,7 +25,18 @@ impl Depth {
     /// Whether the stack has grown past the limit.
     #[inline]
     pub(super) fn is_too_deep(self) -> bool {
-        self.0.abs_diff(stack_address()) > DEEPEST
+        self.grown() > DEEPEST
+    }
+
+    /// Whether the stack has grown so far that decoding might go past the limit.
+    #[inline]
+    pub(super) fn is_deep(self) -> bool {
+        self.grown() > DEEPEST / 16
+    }
+
+    #[inline]
+    fn grown(self) -> usize {
+        self.0.abs_diff(stack_address())
     }
 }
 
@@ -34,30 +44,4 @@ impl Depth {
 fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(black_box(&here)).addr()
-}
-
-/// Appends bytes to a vector, and fails once the stack is too deep.
-pub(super) struct ShallowWriter<'a> {
-    out: &'a mut Vec<u8>,
-    depth: Depth,
-}
-
-impl<'a> ShallowWriter<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        ShallowWriter { out, depth: Depth::here() }
-    }
-}
-
-impl io::Write for ShallowWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.depth.is_too_deep() {
-            return Err(io::Error::other(TOO_DEEP));
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -7,10 +7,13 @@
 pub(crate) mod any_bytes;
 #[cfg(feature = "bincode")]
 mod binary;
+mod codecs;
 #[cfg(feature = "postcard")]
 mod compact;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 mod depth;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+mod follow;
 #[cfg(all(test, feature = "bincode", feature = "postcard", feature = "json"))]
 mod hostile_tests;
 #[cfg(feature = "json")]
@@ -21,6 +24,7 @@ mod round_trip;
 pub(crate) mod schema;
 mod standard;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -29,6 +33,9 @@ use serde::Serialize;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::codecs::Codecs;
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+use self::follow::{Blind, Trail};
 pub(crate) use self::standard::Standard;
 use crate::error::{Error, ErrorKind};
 
@@ -105,6 +112,18 @@ pub trait Codec<T>: Send + Sync {
         0
     }
 
+    /// Returns the bytes to decode of a bare value with these flags, or an error if
+    /// they are not of this format. The flags of bytes and integers are accepted as
+    /// well as the codec's own.
+    #[doc(hidden)]
+    fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
+        match flags {
+            BYTES | INTEGER | LONG => Ok(bytes),
+            flags if flags == self.flags() => Ok(bytes),
+            flags => Err(unreadable(flags)),
+        }
+    }
+
     /// Returns the fingerprint of the type's structure; a value stored with
     /// another fingerprint is a miss.
     #[doc(hidden)]
@@ -143,6 +162,21 @@ pub struct Postcard;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
+/// JSON without an envelope, as programs in other languages store it.
+///
+/// It is written as bytes (flags 0), which clients of every language return as they
+/// are: `json.loads` reads them in Python, `json_decode` in PHP. JSON that they
+/// stored as bytes or as text is read.
+#[cfg(feature = "json")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BareJson;
+
+/// JSON as pymemcache's documented `JsonSerde` stores it: flags 2, and for text that
+/// is stored as it is, flags 1.
+#[cfg(feature = "json")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonSerde;
+
 /// Plain text without an envelope, as programs in other languages store it.
 ///
 /// A value is written by its `Display` and read by its `FromStr`.
@@ -152,12 +186,18 @@ pub struct Text;
 /// The client flags of text and of bytes, as Python clients and libmemcached set
 /// them.
 const TEXT: u32 = 16;
-#[cfg(any(feature = "bincode", feature = "postcard"))]
 const BYTES: u32 = 0;
+/// Those of integers, the second from Python 2.
+const INTEGER: u32 = 2;
+const LONG: u32 = 4;
+
+fn unreadable(flags: u32) -> Error {
+    Error::decode(format!("this codec cannot read values with flags {flags}"))
+}
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 macro_rules! serde_codec {
-    ($codec:ident, $id:literal, $flags:ident, $module:ident) => {
+    ($codec:ident, $id:literal, $flags:ident, $module:ident, $blind:ident) => {
         impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
             fn id(&self) -> u8 {
                 $id
@@ -165,9 +205,13 @@ macro_rules! serde_codec {
 
             fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
                 let start = out.len();
-                $module::encode(value, out)?;
-                let back: T = $module::decode(&out[start..]).map_err(Error::encode)?;
-                if round_trip::same(value, &back) { Ok(()) } else { Err(Error::encode(UNFAITHFUL)) }
+                let trail = Trail::new(schema::graph::<T>(), Blind::$blind);
+                $module::encode(&trail.of(value), out)?;
+                if !trail.is_lost() {
+                    return Ok(());
+                }
+                let bytes = &out[start..];
+                aside(bytes.len(), || comes_back(value, $module::decode(bytes)))
             }
 
             fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
@@ -186,15 +230,93 @@ macro_rules! serde_codec {
 }
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
-const UNFAITHFUL: &str = "the value decodes to a different one; does its type use serde's `untagged`, `flatten`, \
-                          `tag` or `skip_serializing_if`?";
+const UNFAITHFUL: &str = "it decodes to a different value";
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+const NO_WAY_BACK: &str = "it encodes, but does not decode";
 
 #[cfg(feature = "bincode")]
-serde_codec!(Bincode, 1, BYTES, binary);
+serde_codec!(Bincode, 1, BYTES, binary, Never);
 #[cfg(feature = "postcard")]
-serde_codec!(Postcard, 2, BYTES, compact);
+serde_codec!(Postcard, 2, BYTES, compact, Never);
 #[cfg(feature = "json")]
-serde_codec!(Json, 3, TEXT, readable);
+serde_codec!(Json, 3, TEXT, readable, Json);
+
+#[cfg(feature = "json")]
+macro_rules! bare_json {
+    ($codec:ident, $id:literal, $flags:ident $(, $payload:item)?) => {
+        impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
+            fn id(&self) -> u8 {
+                $id
+            }
+
+            fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+                Json.encode(value, out)
+            }
+
+            fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
+                Json.decode(bytes)
+            }
+
+            fn framing(&self) -> Framing {
+                Framing::Bare
+            }
+
+            fn flags(&self) -> u32 {
+                $flags
+            }
+
+            $($payload)?
+        }
+    };
+}
+
+#[cfg(feature = "json")]
+bare_json! {
+    BareJson, 5, BYTES,
+    fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
+        match flags {
+            BYTES | INTEGER | LONG | TEXT => Ok(bytes),
+            flags => Err(unreadable(flags)),
+        }
+    }
+}
+#[cfg(feature = "json")]
+bare_json! {
+    JsonSerde, 6, JSON_SERDE,
+    fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
+        match flags {
+            JSON_SERDE => Ok(bytes),
+            JSON_SERDE_TEXT => readable::quoted(&bytes).map(Cow::Owned),
+            flags => Err(unreadable(flags)),
+        }
+    }
+}
+
+/// The flags of pymemcache's documented `JsonSerde`.
+#[cfg(feature = "json")]
+const JSON_SERDE: u32 = 2;
+#[cfg(feature = "json")]
+const JSON_SERDE_TEXT: u32 = 1;
+
+/// Checks that what was decoded is the value that was encoded.
+#[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
+fn comes_back<T: Serialize>(value: &T, decoded: Result<T, Error>) -> Result<(), Error> {
+    let back = decoded.map_err(|error| Error::new(ErrorKind::Encode, NO_WAY_BACK).with_source(error))?;
+    if round_trip::same(value, &back) { Ok(()) } else { Err(Error::new(ErrorKind::Encode, UNFAITHFUL)) }
+}
+
+/// Runs work on this many bytes. Other tasks of the thread go on elsewhere if it
+/// takes long.
+pub(crate) fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    /// Decoded and compared in about a millisecond.
+    #[cfg(feature = "tokio")]
+    const LONG: usize = 64 << 10;
+    match bytes {
+        #[cfg(feature = "tokio")]
+        LONG.. => crate::detached::hand_over(work),
+        _ => work(),
+    }
+}
 
 impl<T: Display + FromStr> Codec<T> for Text {
     fn id(&self) -> u8 {

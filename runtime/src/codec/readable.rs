@@ -1,4 +1,4 @@
-//! The JSON format, encoded and decoded within limits of stack.
+//! The JSON format, whose decoder limits how deeply a value nests.
 //!
 //! Whether a value survives a round trip is checked by the codec, not here.
 
@@ -7,17 +7,22 @@ use serde::de::DeserializeOwned;
 
 use serde_json::error::Category;
 
-use super::depth::ShallowWriter;
 use crate::error::{Error, ErrorKind};
 
 const NOT_A_VALUE: &str = "the bytes do not encode a value of this type";
 
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    serde_json::to_writer(ShallowWriter::new(out), value).map_err(Error::encode)
+    serde_json::to_writer(out, value).map_err(Error::encode)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(bytes).map_err(refused)
+}
+
+/// Writes text as a string in JSON.
+pub(super) fn quoted(text: &[u8]) -> Result<Vec<u8>, Error> {
+    let text = std::str::from_utf8(text).map_err(Error::decode)?;
+    serde_json::to_vec(text).map_err(Error::decode)
 }
 
 /// Replaces serde_json's message, which quotes the value.

@@ -7,11 +7,13 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "bincode")]
 use super::Bincode;
-use super::Codec;
 #[cfg(feature = "json")]
 use super::Json;
 #[cfg(feature = "postcard")]
 use super::Postcard;
+#[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
+use super::schema;
+use super::{Codec, Codecs};
 
 /// The codec that a cache is configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,18 @@ impl Standard {
             #[cfg(feature = "json")]
             Standard::Json => Box::new(Json),
         }
+    }
+
+    /// Returns the codec with another to fall back on: a self-describing one for
+    /// values that a binary one cannot carry. Types that ask the format what comes
+    /// next, such as serde_json's `Value`, have the self-describing one first.
+    pub(crate) fn codecs<T: Serialize + DeserializeOwned>(self) -> Codecs<T> {
+        #[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
+        if self != Standard::Json {
+            let (binary, json) = (self.boxed(), Standard::Json.boxed());
+            return if schema::asks::<T>() { Codecs::either(json, binary) } else { Codecs::either(binary, json) };
+        }
+        Codecs::only(self.boxed())
     }
 
     /// Finds the codec called `name`, if its feature is enabled.

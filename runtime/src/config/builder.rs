@@ -166,6 +166,15 @@ impl<T: Build> Builder<T> {
         })
     }
 
+    /// The largest item that the servers accept, in bytes, from 1 KiB to 1 GiB: what
+    /// they were started with (`memcached -I`); 1 MiB unless told otherwise. Larger
+    /// ones are not sent.
+    pub fn item_limit(self, bytes: u64) -> Self {
+        self.with(|settings| {
+            settings.set_item_limit(Some(bytes)).map_err(|_| "item_limit must be from 1 KiB to 1 GiB".to_owned())
+        })
+    }
+
     /// The protocol to speak; [`Protocol::Auto`] unless told otherwise.
     pub fn protocol(self, protocol: Protocol) -> Self {
         self.with(|settings| {

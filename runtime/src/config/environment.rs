@@ -6,7 +6,7 @@
 use std::sync::Once;
 
 use super::Settings;
-use super::forms::{assign, assign_some, bytes, compress, enabled, jitter, limit, positive, ttl};
+use super::forms::{assign, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
@@ -29,6 +29,7 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
     ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
     ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
+    ("MEMCACHED_ITEM_LIMIT", |settings, text| settings.set_item_limit(size(text))),
     ("MEMCACHED_CODEC", |settings, text| assign_some(&mut settings.codec, Standard::named(text))),
     ("MEMCACHED_PROTOCOL", |settings, text| assign(&mut settings.protocol, text.parse().ok())),
     ("MEMCACHED_USERNAME", Settings::set_username),
@@ -266,8 +267,8 @@ mod tests {
         assert!(one("MEMCACHED_TIME_OUT").ends_with("did you mean MEMCACHED_TIMEOUT?"));
         assert!(one("memcached_ttl").ends_with("did you mean MEMCACHED_TTL?"));
         assert!(one("MEMCACHED_VERBOSITY").contains("there are MEMCACHED_SERVERS, "));
-        let both = told(&["MEMCACHED_X", "MEMCACHED_TTLS"]).unwrap_or_default();
-        assert!(both.starts_with("these variables have no effect: MEMCACHED_X, MEMCACHED_TTLS (did"), "{both}");
+        let both = told(&["MEMCACHED_VERBOSITY", "MEMCACHED_TTLS"]).unwrap_or_default();
+        assert!(both.starts_with("these variables have no effect: MEMCACHED_VERBOSITY, MEMCACHED_TTLS (did"), "{both}");
         for name in VARIABLES.iter().map(|(name, _)| *name).chain(["MEMCACHE_SERVERS", "PATH"]) {
             assert_eq!(told(&[name]), None);
         }

@@ -117,7 +117,7 @@ pub(super) fn compress(text: &str) -> Option<Option<usize>> {
 /// The smallest size that compression can reduce.
 pub(crate) const SHORTEST_TO_COMPRESS: usize = 64;
 
-fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[end..].trim() {
         "" | "B" => 1,

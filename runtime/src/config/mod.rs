@@ -23,7 +23,7 @@ use crate::config::enabled::Enabled;
 use crate::config::jitter::Jitter;
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
-use crate::exchange::Ttl;
+use crate::exchange::{ItemLimit, Ttl};
 #[cfg(feature = "memcache")]
 use crate::net::endpoint::{Access, Credentials};
 #[cfg(feature = "tls")]
@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) near_size: u64,
     /// The size in bytes from which values are compressed; `None` for never.
     pub(crate) compress: Option<usize>,
+    /// The largest item that the servers accept.
+    pub(crate) item_limit: ItemLimit,
     /// The codec of functions that name none; `None` in a build without codecs.
     pub(crate) codec: Option<Standard>,
     pub(crate) protocol: Protocol,
@@ -110,6 +112,7 @@ impl Default for Settings {
             pool_size: 16,
             near_size: 64 << 20,
             compress: None,
+            item_limit: ItemLimit::default(),
             codec: Standard::named("bincode"),
             protocol: Protocol::Auto,
             username: None,
@@ -162,6 +165,7 @@ impl Settings {
         Ok(Access {
             protocol: self.protocol,
             credentials,
+            item_limit: self.item_limit,
             #[cfg(feature = "tls")]
             tls: if self.servers.iter().any(Server::wants_tls) { Some(self.tls()?) } else { None },
         })
@@ -175,6 +179,14 @@ impl Settings {
             _ => return Err(incomplete("certificate and key (MEMCACHED_TLS_CERT, MEMCACHED_TLS_KEY)")),
         };
         Tls::new(self.tls_ca.as_deref(), own)
+    }
+
+    /// Sets the item limit. The embedded store is large enough for two such items.
+    pub(crate) fn set_item_limit(&mut self, bytes: Option<u64>) -> Result<(), String> {
+        let fits = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let fits = fits.filter(|bytes| (ItemLimit::SMALLEST..=ItemLimit::LARGEST).contains(bytes));
+        self.item_limit = ItemLimit(fits.ok_or("a number of bytes such as `4194304` or `4MiB`, from 1KiB to 1GiB")?);
+        Ok(())
     }
 
     pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {

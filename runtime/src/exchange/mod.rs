@@ -300,25 +300,46 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// If the key is invalid or the item is too large.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, limit: ItemLimit) -> Result<(), Error> {
         self.key().map_or(Ok(()), check_key)?;
         match self {
-            Request::Store { key, value, .. } => check_size(key.len() + value.len()),
+            Request::Store { key, value, .. } => limit.check(key.len() + value.len()),
             _ => Ok(()),
         }
     }
 }
 
-/// Checks the size of a key and its value together, in bytes.
-///
-/// # Errors
-///
-/// If it exceeds memcached's default limit.
-pub(crate) fn check_size(bytes: usize) -> Result<(), Error> {
-    if bytes <= MAX_ITEM {
-        return Ok(());
+/// The largest item that the servers accept, in bytes: their option `-I`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ItemLimit(pub(crate) usize);
+
+impl Default for ItemLimit {
+    fn default() -> Self {
+        ItemLimit(1 << 20)
     }
-    Err(Error::new(ErrorKind::TooLarge, format!("the item has {bytes} bytes; memcached accepts at most {MAX_ITEM}")))
+}
+
+impl ItemLimit {
+    /// The bounds of memcached's option.
+    pub(crate) const SMALLEST: usize = 1 << 10;
+    pub(crate) const LARGEST: usize = 1 << 30;
+    /// What the server's own header takes of an item, with some margin for different
+    /// builds.
+    const HEADER: usize = 512;
+
+    /// Checks the size of a key and its value together, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it exceeds the limit.
+    pub(crate) fn check(self, bytes: usize) -> Result<(), Error> {
+        let most = self.0 - Self::HEADER;
+        if bytes <= most {
+            return Ok(());
+        }
+        let message = format!("the item has {bytes} bytes; the limit is {most} (MEMCACHED_ITEM_LIMIT)");
+        Err(Error::new(ErrorKind::TooLarge, message))
+    }
 }
 
 /// Checks that memcached accepts the key.
@@ -345,10 +366,6 @@ pub(crate) const RENEWED: u32 = 0x6D63_0100;
 
 /// memcached's limit on the length of a key, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
-
-/// The largest key and value together that memcached accepts by default, in
-/// bytes: 1 MiB less its item header and some margin for different builds.
-const MAX_ITEM: usize = 1024 * 1024 - 512;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::error::{Error, ErrorKind};
+use crate::exchange::ItemLimit;
 use crate::net::fault::Fault;
 use crate::net::resolve::Addresses;
 use crate::protocol::{Dialect, Session, Ticket};
@@ -39,6 +40,8 @@ impl fmt::Debug for Credentials {
 pub(crate) struct Access {
     pub(crate) protocol: Protocol,
     pub(crate) credentials: Option<Credentials>,
+    /// The largest item that they accept.
+    pub(crate) item_limit: ItemLimit,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::net::tls::Tls>,
 }

@@ -45,7 +45,7 @@ struct Sent<'a> {
 impl Node {
     /// Sends one request and reads its reply.
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        request.check()?;
+        request.check(self.endpoint.access.item_limit)?;
         let admission = self.admit(deadline)?;
         let outcome = self.outcome(request.verb(), self.exchange(request, deadline));
         self.judge(admission, outcome.as_ref().err());

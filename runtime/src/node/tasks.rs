@@ -25,7 +25,7 @@ const SUSPICIOUS: Duration = Duration::from_millis(20);
 impl Node {
     /// Sends one request and reads its reply.
     pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
-        request.check()?;
+        request.check(self.endpoint.access.item_limit)?;
         let attempt = self.attempt(deadline)?;
         let outcome = self.outcome(request.verb(), self.exchange_async(request, deadline).await);
         attempt.end(outcome.as_ref().err());

@@ -22,7 +22,8 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
             begin(MetaOp::Get, key);
             say!(out, " O", number, " v f c t N", lease.as_secs().max(1));
             if !refresh.is_zero() {
-                say!(out, " R", refresh.as_secs());
+                // Like a ttl, a long window is sent as a point in time.
+                say!(out, " R", expiry(Ttl::For(refresh)));
             }
             say!(out, "\r\n");
         }

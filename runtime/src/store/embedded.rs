@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bounded::{Bounded, Weighed};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Grant, Guard, Item, Outcome, RENEWED, Reply, Request, Token, Ttl, Write, check_size};
+use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Outcome, RENEWED, Reply, Request, Token, Ttl, Write};
 use crate::sync::{lock, share_of};
 use crate::time::clock::Clock;
 
@@ -23,6 +23,7 @@ pub(crate) struct Embedded {
     /// Locks that serialize the writers of a key. Readers rely on the map's own.
     stripes: [Mutex<()>; STRIPES],
     next_cas: AtomicU64,
+    limit: ItemLimit,
     clock: Clock,
 }
 
@@ -52,13 +53,19 @@ impl Embedded {
             items: Bounded::new(capacity),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             next_cas: AtomicU64::new(1),
+            limit: ItemLimit::default(),
             clock,
         }
     }
 
+    /// Accepts items up to this limit.
+    pub(crate) fn with_limit(self, limit: ItemLimit) -> Self {
+        Embedded { items: Bounded::of_items_up_to(limit.0 as u64, self.items.capacity()), limit, ..self }
+    }
+
     /// Answers a request as memcached would.
     pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
-        request.check()?;
+        request.check(self.limit)?;
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
             Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
@@ -226,7 +233,7 @@ impl Embedded {
             (Write::Add, Some(_)) | (Write::Replace | Write::Append | Write::Prepend, None) => return Reply::NotStored,
             (Write::Append | Write::Prepend, Some(current)) => {
                 let (old, new) = (current.value.clone().unwrap_or_default(), slot.value.unwrap_or_default());
-                if check_size(key.len() + old.len() + new.len()).is_err() {
+                if self.limit.check(key.len() + old.len() + new.len()).is_err() {
                     return Reply::NotStored;
                 }
                 let parts = if how == Write::Append { [&*old, &*new] } else { [&*new, &*old] };

@@ -3,6 +3,7 @@
 //! The methods report what has happened; deciding what happens next is left to
 //! `call`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -17,7 +18,7 @@ use super::outage;
 use super::series::{Kept, Series};
 pub(crate) use super::stats::MissReason;
 use super::stats::{CacheResult, Stats};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 
 const TARGET: &str = targets::MEMO;
@@ -68,6 +69,11 @@ pub(crate) struct SiteTelemetry {
     computations: Kept<Series<f64>>,
     sizes: Kept<Series<u64>>,
     pub(crate) stats: &'static Stats,
+    /// Whether it has been told that a value has no stored form.
+    unstorable: AtomicBool,
+    too_large: AtomicBool,
+    /// Whether it has been told that `refresh_ahead` covers the whole ttl.
+    too_wide: AtomicBool,
 }
 
 impl SiteTelemetry {
@@ -83,7 +89,16 @@ impl SiteTelemetry {
             location: Some(location),
             fields: CallFields::NAMES,
         });
-        SiteTelemetry { span, template, computations: Kept::none(), sizes: Kept::none(), stats: Stats::of(name) }
+        SiteTelemetry {
+            span,
+            template,
+            computations: Kept::none(),
+            sizes: Kept::none(),
+            stats: Stats::of(name),
+            unstorable: AtomicBool::new(false),
+            too_large: AtomicBool::new(false),
+            too_wide: AtomicBool::new(false),
+        }
     }
 
     /// Opens the span of a call.
@@ -376,6 +391,38 @@ impl CallSpan {
             { attributes::NOT_STORED_REASON } = reason,
             "Result not stored"
         );
+    }
+
+    /// Reports a value that has no stored form or is too large. It is told once for each
+    /// function and kind, since it would be the same for every call.
+    pub(crate) fn unstorable(&self, error: &Error) {
+        not_stored_on_purpose(error.kind().as_str());
+        let told = if error.kind() == ErrorKind::TooLarge { &self.site.too_large } else { &self.site.unstorable };
+        if told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::event!(
+            target: TARGET,
+            Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
+            "{} stores nothing of some values: {error}",
+            self.stats.name
+        );
+    }
+
+    /// Reports once that `refresh_ahead` covers the whole ttl.
+    #[cold]
+    pub(crate) fn too_wide(&self, window: Duration, ttl: Ttl) {
+        if !self.site.too_wide.swap(true, Ordering::Relaxed) {
+            let _entered = self.span.enter();
+            let name = self.stats.name;
+            tracing::event!(
+                target: TARGET,
+                Level::WARN,
+                { attributes::CACHE_NAME } = name,
+                "{name}: `refresh_ahead` of {window:?} is not less than the ttl, {ttl:?}; half of the ttl is used instead"
+            );
+        }
     }
 
     /// Reports that storing is left to another call, which has the right to it.

@@ -151,10 +151,10 @@ impl FunctionReport {
 /// The columns of the first table, after the function's name.
 const SUMMARY: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
 
-/// The columns of the second table. Between `coalesced` and `unstored` are the
+/// The columns of the second table. Between `coalesced` and `unkept` are the
 /// reasons to compute.
 const OTHERS: [&str; 10] =
-    ["stale", "coalesced", "absent", "expired", "schema", "damaged", "refresh", "unavailable", "bypass", "unstored"];
+    ["stale", "coalesced", "absent", "expired", "schema", "damaged", "refresh", "unavailable", "bypass", "unkept"];
 
 /// The width of a page in characters.
 const PAGE: usize = 100;

@@ -28,6 +28,7 @@ const PAIRS: &[Pair] = &[
     (&[("POOL_SIZE", "4")], "pool_size", |builder| builder.pool_size(4)),
     (&[("NEAR_SIZE", "2MiB")], "near_size", |builder| builder.near_size(2 << 20)),
     (&[("COMPRESS", "4KiB")], "compress", |builder| builder.compress(4096)),
+    (&[("ITEM_LIMIT", "4MiB")], "item_limit", |builder| builder.item_limit(4 << 20)),
     (&[("CODEC", "json")], "codec", |builder| builder.codec("json")),
     (&[("PROTOCOL", "ascii")], "protocol", |builder| builder.protocol(Protocol::Ascii)),
     (&[("USERNAME", "joe"), ("PASSWORD", "s3cret")], "credentials", |builder| builder.credentials("joe", "s3cret")),

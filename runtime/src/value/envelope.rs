@@ -24,13 +24,15 @@ pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
 
 const MAGIC: [u8; 2] = [0xE7, 0x6D];
 const FORMAT: u8 = 1;
+const CODEC: usize = 3;
 const CHECKSUM: std::ops::Range<usize> = 36..44;
 const HEADER: usize = 44;
 
 /// What a value was stored for. Every field must match before the value is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    pub(crate) codec: u8,
+    /// The codecs that may have encoded the value.
+    pub(crate) codecs: [Option<u8>; 2],
     pub(crate) schema: u64,
     pub(crate) key: u128,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Identity {
 /// The contents of an envelope whose identity and integrity have been verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contents<'a> {
+    /// The codec that encoded the payload.
+    pub(crate) codec: u8,
     pub(crate) payload: &'a [u8],
     /// The time the value took to compute, in nanoseconds.
     pub(crate) cost: u64,
@@ -47,7 +51,8 @@ impl Identity {
     /// Returns a number that distinguishes this version's values of a key from
     /// another version's.
     pub(crate) fn mark(&self) -> u64 {
-        xxh3_64_with_seed(&[self.codec], self.schema)
+        let [first, _] = self.codecs;
+        xxh3_64_with_seed(first.as_slice(), self.schema)
     }
 }
 
@@ -68,15 +73,16 @@ pub(crate) fn begin(identity: Identity) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + 64);
     bytes.extend_from_slice(&MAGIC);
     bytes.push(FORMAT);
-    bytes.push(identity.codec);
+    bytes.push(0);
     bytes.extend_from_slice(&identity.schema.to_le_bytes());
     bytes.extend_from_slice(&identity.key.to_le_bytes());
     bytes.resize(HEADER, 0);
     bytes
 }
 
-/// Completes an envelope from [`begin`] with its cost and checksum.
-pub(crate) fn seal(bytes: &mut [u8], cost: u64) {
+/// Completes an envelope from [`begin`] with its codec, cost and checksum.
+pub(crate) fn seal(bytes: &mut [u8], codec: u8, cost: u64) {
+    bytes[CODEC] = codec;
     bytes[28..36].copy_from_slice(&cost.to_le_bytes());
     let checksum = checksum(bytes);
     bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
@@ -95,18 +101,15 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     if u64_at(bytes, CHECKSUM.start) != checksum(bytes) {
         return Err(Refusal::Corrupt);
     }
-    let found = Identity {
-        codec: bytes[3],
-        schema: u64_at(bytes, 4),
-        key: u128::from(u64_at(bytes, 12)) | u128::from(u64_at(bytes, 20)) << 64,
-    };
-    if found.key != expected.key {
+    let key = u128::from(u64_at(bytes, 12)) | u128::from(u64_at(bytes, 20)) << 64;
+    if key != expected.key {
         return Err(Refusal::Corrupt);
     }
-    if found != expected {
+    let (codec, schema) = (bytes[CODEC], u64_at(bytes, 4));
+    if schema != expected.schema || !expected.codecs.contains(&Some(codec)) {
         return Err(other_version);
     }
-    Ok(Contents { payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
+    Ok(Contents { codec, payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
 }
 
 /// Reads codec, schema and cost of an envelope that this process has already
@@ -114,7 +117,7 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
 #[inline]
 pub(crate) fn trusted(bytes: &[u8]) -> Option<(u8, u64, u64)> {
     let is_one = bytes.len() >= HEADER && bytes[..2] == MAGIC && bytes[2] == FORMAT;
-    is_one.then(|| (bytes[3], u64_at(bytes, 4), u64_at(bytes, 28)))
+    is_one.then(|| (bytes[CODEC], u64_at(bytes, 4), u64_at(bytes, 28)))
 }
 
 /// Returns an envelope's payload without verifying it.
@@ -136,13 +139,13 @@ fn u64_at(bytes: &[u8], start: usize) -> u64 {
 }
 
 #[cfg(any(test, fuzzing))]
-const MINE: Identity = Identity { codec: 1, schema: 7, key: 11 << 70 };
+const MINE: Identity = Identity { codecs: [Some(1), Some(3)], schema: 7, key: 11 << 70 };
 
 #[cfg(any(test, fuzzing))]
 fn sealed(identity: Identity, payload: &[u8], cost: u64) -> Vec<u8> {
     let mut bytes = begin(identity);
     bytes.extend_from_slice(payload);
-    seal(&mut bytes, cost);
+    seal(&mut bytes, identity.codecs[0].unwrap_or(0), cost);
     bytes
 }
 
@@ -154,15 +157,18 @@ pub(crate) fn any_bytes(bytes: &[u8]) {
     let mut with_checksum = bytes.to_vec();
     with_checksum.resize(bytes.len().max(HEADER), 0);
     let cost = u64_at(&with_checksum, IDENTITY.end);
-    seal(&mut with_checksum, cost);
-    let is_mine = with_checksum[IDENTITY] == begin(MINE)[IDENTITY];
+    let codec = with_checksum[CODEC];
+    seal(&mut with_checksum, codec, cost);
+    let mut same_codec = begin(MINE);
+    same_codec[CODEC] = codec;
+    let is_mine = MINE.codecs.contains(&Some(codec)) && with_checksum[IDENTITY] == same_codec[IDENTITY];
     assert_eq!(open(&with_checksum, MINE).is_ok(), is_mine);
     assert_eq!(open(bytes, MINE).is_ok(), is_mine && with_checksum == bytes);
 
     let [first, second, payload @ ..] = bytes else { return };
     let choice = usize::from(u16::from_le_bytes([*first, *second]));
     let whole = sealed(MINE, payload, cost);
-    assert_eq!(open(&whole, MINE), Ok(Contents { payload, cost }));
+    assert_eq!(open(&whole, MINE), Ok(Contents { codec: 1, payload, cost }));
     let mut flipped = whole.clone();
     flipped[choice / 8 % whole.len()] ^= 1 << (choice % 8);
     assert!(open(&flipped, MINE).is_err());
@@ -180,14 +186,14 @@ mod tests {
     #[test]
     fn a_sealed_envelope_opens_with_its_contents() {
         let bytes = sealed(MINE, b"value", 42);
-        assert_eq!(open(&bytes, MINE), Ok(Contents { payload: b"value", cost: 42 }));
-        assert_eq!(open(&sealed(MINE, b"", 0), MINE), Ok(Contents { payload: b"", cost: 0 }));
+        assert_eq!(open(&bytes, MINE), Ok(Contents { codec: 1, payload: b"value", cost: 42 }));
+        assert_eq!(open(&sealed(MINE, b"", 0), MINE), Ok(Contents { codec: 1, payload: b"", cost: 0 }));
     }
 
     #[test]
     fn another_identity_is_refused() {
         let bytes = sealed(MINE, b"value", 42);
-        for other in [Identity { codec: 2, ..MINE }, Identity { schema: 8, ..MINE }] {
+        for other in [Identity { codecs: [Some(2), None], ..MINE }, Identity { schema: 8, ..MINE }] {
             assert_eq!(open(&bytes, other), Err(Refusal::OtherVersion { mark: other.mark() }));
             assert_ne!(other.mark(), MINE.mark());
         }
@@ -254,7 +260,9 @@ mod tests {
             (start, tail) in (0..=HEADER, any::<Vec<u8>>()),
         ) {
             any_bytes(&bytes);
-            any_bytes(&[&begin(MINE)[..start], &tail].concat());
+            let mut head = begin(MINE);
+            head[CODEC] = 1;
+            any_bytes(&[&head[..start], &tail].concat());
         }
     }
 }

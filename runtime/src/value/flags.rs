@@ -39,16 +39,19 @@ pub(crate) fn compressed(bytes: Cow<'_, [u8]>, flags: u32, threshold: Option<usi
     }
 }
 
-/// Returns the bytes for a codec whose own flags are `own`, decompressed. The
-/// flags of bytes and integers are accepted as well.
-pub(crate) fn bare(bytes: &[u8], flags: u32, own: u32) -> Result<Cow<'_, [u8]>, Error> {
+/// Returns the bytes for a codec whose own flags are `own`, decompressed. `payload`
+/// takes those with other flags, if the codec can read them.
+pub(crate) fn bare<'a>(
+    bytes: &'a [u8],
+    flags: u32,
+    own: u32,
+    payload: impl FnOnce(Cow<'a, [u8]>, u32) -> Result<Cow<'a, [u8]>, Error>,
+) -> Result<Cow<'a, [u8]>, Error> {
     if flags == own {
         return Ok(Cow::Borrowed(bytes));
     }
-    match uncompressed(Cow::Borrowed(bytes), flags)? {
-        (bytes, flags) if flags == own || matches!(flags, BYTES | INTEGER | LONG) => Ok(bytes),
-        (_, flags) => Err(Error::decode(format!("this codec cannot read values with flags {flags}"))),
-    }
+    let (bytes, flags) = uncompressed(Cow::Borrowed(bytes), flags)?;
+    payload(bytes, flags)
 }
 
 /// The longest value to decompress: as long as items on servers configured for
@@ -121,9 +124,31 @@ pub(crate) fn any_bytes(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
+
+    /// A codec with flags of its own.
+    struct Own(u32);
+
+    impl Codec<()> for Own {
+        fn id(&self) -> u8 {
+            64
+        }
+
+        fn encode(&self, (): &(), _: &mut Vec<u8>) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn decode(&self, _: &[u8]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn flags(&self) -> u32 {
+            self.0
+        }
+    }
 
     fn read(bytes: &[u8], flags: u32, own: u32) -> Option<Vec<u8>> {
-        bare(bytes, flags, own).ok().map(Cow::into_owned)
+        bare(bytes, flags, own, |bytes, flags| Own(own).payload(bytes, flags)).ok().map(Cow::into_owned)
     }
 
     #[test]

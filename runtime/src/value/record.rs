@@ -2,21 +2,25 @@
 //!
 //! It performs no I/O and knows nothing of a value's time to live.
 
+use std::any::type_name;
 use std::borrow::Cow;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::codec::{Codec, Framing};
-use crate::error::Error;
+use crate::codec::{self, Codecs, Framing};
+use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
 use crate::value::flags;
+use crate::value::likeness::Likeness;
 use crate::value::signature::{self, SIGNED, Secret, Signing};
 
 /// The stored form of one type's values under one key.
 pub(crate) struct Form<V> {
-    codec: Box<dyn Codec<V>>,
+    codec: Codecs<V>,
     frame: Frame,
+    /// Compares a value with what is read back of it, where the type can.
+    likeness: Option<Likeness<V>>,
     /// The length in bytes from which on a value is compressed.
     compress: Option<usize>,
     /// `None` without a secret, and for bare bytes, which have no room for a
@@ -51,29 +55,41 @@ pub(crate) struct Found<V> {
 
 impl<V> Form<V> {
     /// Builds the form of values under this key.
-    pub(crate) fn of(key: &Key, codec: Box<dyn Codec<V>>, version: u32, wrapping: Wrapping<'_>) -> Self {
+    pub(crate) fn of(key: &Key, codec: Codecs<V>, version: u32, wrapping: Wrapping<'_>) -> Self {
         let Wrapping { compress, secret } = wrapping;
         let frame = match codec.framing() {
             Framing::Envelope => {
                 // Unsigned values and those of another secret count as other versions.
                 let signed = secret.map_or(0, Secret::number);
                 let schema = schema(codec.schema(), key.owner(), version) ^ signed;
-                Frame::Envelope(Identity { codec: codec.id(), schema, key: key.fingerprint() })
+                Frame::Envelope(Identity { codecs: codec.ids(), schema, key: key.fingerprint() })
             }
             Framing::Bare => Frame::Bare { flags: codec.flags() },
         };
         let signing = secret.filter(|_| matches!(frame, Frame::Envelope(_))).map(|secret| secret.signing(key));
-        Form { codec, frame, compress, signing }
+        Form { codec, frame, likeness: None, compress, signing }
+    }
+
+    /// Also compares values with what is read back of them.
+    pub(crate) fn compared(self, likeness: Option<Likeness<V>>) -> Self {
+        Form { likeness, ..self }
     }
 
     /// Encodes, frames, compresses and signs a value.
     pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
-        self.pack_as(self.frame, &*self.codec, value, cost)
+        self.pack_as(self.frame, cost, &|out| {
+            let start = out.len();
+            let id = self.codec.encode(value, out)?;
+            let Some(likeness) = &self.likeness else { return Ok(id) };
+            let bytes = &out[start..];
+            let decode = || codec::aside(bytes.len(), || self.codec.decode(id, bytes).ok());
+            if likeness.holds(value, decode) { Ok(id) } else { Err(unlike::<V>()) }
+        })
     }
 
     /// Verifies and decodes stored bytes of this form.
     pub(crate) fn unpack(&self, bytes: &[u8], flags: u32) -> Result<Found<V>, Refusal> {
-        self.unpack_as(self.frame, &*self.codec, bytes, flags)
+        self.unpack_as(self.frame, &self.codec, bytes, flags)
     }
 
     /// Packs a record other than a value for the same key. The tag distinguishes
@@ -82,27 +98,32 @@ impl<V> Form<V> {
     pub(crate) fn pack_beside<W>(
         &self,
         tag: u64,
-        codec: &dyn Codec<W>,
+        codec: &Codecs<W>,
         value: &W,
         cost: u64,
     ) -> Option<Result<Record, Error>> {
         let frame = self.frame.beside(tag, codec)?;
-        Some(self.pack_as(frame, codec, value, cost))
+        Some(self.pack_as(frame, cost, &|out| codec.encode(value, out)))
     }
 
     /// Unpacks a record that [`Form::pack_beside`] packed with this tag.
     pub(crate) fn unpack_beside<W>(
         &self,
         tag: u64,
-        codec: &dyn Codec<W>,
+        codec: &Codecs<W>,
         bytes: &[u8],
         flags: u32,
     ) -> Result<Found<W>, Refusal> {
         self.unpack_as(self.frame.beside(tag, codec).ok_or(Refusal::Foreign)?, codec, bytes, flags)
     }
 
-    fn pack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, value: &W, cost: u64) -> Result<Record, Error> {
-        let Record { bytes, flags } = frame.pack(cost, &|out| codec.encode(value, out))?;
+    fn pack_as(
+        &self,
+        frame: Frame,
+        cost: u64,
+        encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>,
+    ) -> Result<Record, Error> {
+        let Record { bytes, flags } = frame.pack(cost, encode)?;
         let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
         let (bytes, flags) = match &self.signing {
             Some(signing) => signing.sign(bytes.into_owned(), flags),
@@ -111,12 +132,23 @@ impl<V> Form<V> {
         Ok(Record { bytes, flags })
     }
 
-    fn unpack_as<W>(&self, frame: Frame, codec: &dyn Codec<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
+    fn unpack_as<W>(&self, frame: Frame, codec: &Codecs<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
         let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
-        let (payload, cost) = frame.open(bytes, flags)?;
-        let value = codec.decode(&payload).map_err(|_| Refusal::Corrupt)?;
+        let payload = |bytes, flags| codec.payload(bytes, flags);
+        let Opened { codec: id, payload, cost } = frame.open(bytes, flags, payload)?;
+        let value = codec.decode(id, &payload).map_err(|_| Refusal::Corrupt)?;
         Ok(Found { value, cost })
     }
+}
+
+/// The value's own `==` tells it from what is read back.
+fn unlike<V>() -> Error {
+    let message = format!(
+        "a value of type `{}` cannot be stored: what is read back is not equal to it; does its type use serde's \
+         `skip`, or a `with` that loses something? store all of it, or write a codec for it (`codec = path`)",
+        type_name::<V>()
+    );
+    Error::new(ErrorKind::Encode, message)
 }
 
 /// Shortcuts for a record that this process has already packed or unpacked for the
@@ -128,17 +160,18 @@ impl Record {
     }
 
     /// Returns the cost, if this is a plain value of this type and version.
-    pub(crate) fn cost_of<V>(&self, codec: &dyn Codec<V>, owner: u64, version: u32) -> Option<u64> {
+    pub(crate) fn cost_of<V>(&self, codec: &Codecs<V>, owner: u64, version: u32) -> Option<u64> {
         if codec.framing() != Framing::Envelope {
             return None;
         }
         let (id, found, cost) = envelope::trusted(&self.bytes)?;
-        (id == codec.id() && found == schema(codec.schema(), owner, version)).then_some(cost)
+        (codec.include(id) && found == schema(codec.schema(), owner, version)).then_some(cost)
     }
 
     /// Decodes the payload of a plain value.
-    pub(crate) fn decoded<V>(&self, codec: &dyn Codec<V>) -> Option<V> {
-        codec.decode(envelope::payload(&self.bytes)).ok()
+    pub(crate) fn decoded<V>(&self, codec: &Codecs<V>) -> Option<V> {
+        let (id, ..) = envelope::trusted(&self.bytes)?;
+        codec.decode(id, envelope::payload(&self.bytes)).ok()
     }
 }
 
@@ -151,20 +184,28 @@ enum Frame {
     Bare { flags: u32 },
 }
 
+/// What a frame surrounds.
+struct Opened<'a> {
+    /// The codec that the payload names; 0 for bare bytes.
+    codec: u8,
+    payload: Cow<'a, [u8]>,
+    cost: u64,
+}
+
 impl Frame {
     /// Derives the frame of a tagged record under the same key.
-    fn beside<W>(self, tag: u64, codec: &dyn Codec<W>) -> Option<Frame> {
+    fn beside<W>(self, tag: u64, codec: &Codecs<W>) -> Option<Frame> {
         let (Frame::Envelope(own), Framing::Envelope) = (self, codec.framing()) else { return None };
         let schema = xxh3_64_with_seed(&codec.schema().to_le_bytes(), own.schema ^ tag);
-        Some(Frame::Envelope(Identity { codec: codec.id(), schema, ..own }))
+        Some(Frame::Envelope(Identity { codecs: codec.ids(), schema, ..own }))
     }
 
-    fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<(), Error>) -> Result<Record, Error> {
+    fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>) -> Result<Record, Error> {
         match self {
             Frame::Envelope(identity) => {
                 let mut bytes = envelope::begin(identity);
-                encode(&mut bytes)?;
-                envelope::seal(&mut bytes, cost);
+                let codec = encode(&mut bytes)?;
+                envelope::seal(&mut bytes, codec, cost);
                 Ok(Record { bytes, flags: CLIENT_FLAGS })
             }
             Frame::Bare { flags } => {
@@ -189,25 +230,30 @@ impl Frame {
         }
     }
 
-    /// Returns the payload and its cost in nanoseconds.
-    fn open(self, bytes: &[u8], flags: u32) -> Result<(Cow<'_, [u8]>, u64), Refusal> {
+    /// Unwraps the payload.
+    fn open<'a>(
+        self,
+        bytes: &'a [u8],
+        flags: u32,
+        payload: impl FnOnce(Cow<'a, [u8]>, u32) -> Result<Cow<'a, [u8]>, Error>,
+    ) -> Result<Opened<'a>, Refusal> {
         match self {
             Frame::Envelope(identity) => {
                 let uncompressed = flags::uncompressed(Cow::Borrowed(bytes), flags);
                 match uncompressed.map_err(|_| Refusal::Corrupt)?.0 {
                     Cow::Borrowed(bytes) => {
-                        let Contents { payload, cost } = envelope::open(bytes, identity)?;
-                        Ok((Cow::Borrowed(payload), cost))
+                        let Contents { codec, payload, cost } = envelope::open(bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Borrowed(payload), cost })
                     }
                     Cow::Owned(bytes) => {
-                        let Contents { payload, cost } = envelope::open(&bytes, identity)?;
-                        Ok((Cow::Owned(payload.to_vec()), cost))
+                        let Contents { codec, payload, cost } = envelope::open(&bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Owned(payload.to_vec()), cost })
                     }
                 }
             }
             Frame::Bare { flags: own } => {
-                let payload = flags::bare(bytes, flags, own).map_err(|_| Refusal::Foreign)?;
-                Ok((payload, 0))
+                let payload = flags::bare(bytes, flags, own, payload).map_err(|_| Refusal::Foreign)?;
+                Ok(Opened { codec: 0, payload, cost: 0 })
             }
         }
     }

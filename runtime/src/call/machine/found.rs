@@ -158,9 +158,13 @@ impl Machine {
             return Step::Return(());
         }
         let record = Arc::new(record(item));
-        if let (Some(near), Some(left)) = (near, left) {
+        let left = match left {
             // The second that is under way may be over.
-            let left = Duration::from_secs(left.saturating_sub(1));
+            Some(left) => Some(Duration::from_secs(left.saturating_sub(1))),
+            // Kept for ever, if the server could tell otherwise.
+            None => self.cache.store().tells_time(self.stored_key()).then_some(Duration::MAX),
+        };
+        if let (Some(near), Some(left)) = (near, left) {
             let holds = if opened.negative { Holds::Nothing } else { Holds::Value };
             self.cache.near().keep(self.key.wire(), Arc::clone(&record), holds, near.min(left), self.since);
         }

@@ -13,7 +13,7 @@ use crate::cache::near::Holds;
 #[cfg(feature = "tokio")]
 use crate::detached::Work;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{self, Guard, Outcome, Reply, Request, Ttl, Write};
+use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Write};
 use crate::singleflight::Lead;
 use crate::telemetry::call::CallSpan;
 use crate::value::record::Record;
@@ -53,9 +53,13 @@ impl Machine {
             span.not_stored("ttl is zero");
             return None;
         }
-        let Ok(record) = span.serialize_value(pack) else {
-            span.not_stored(ErrorKind::Encode.as_str());
-            return None;
+        let record = match span.serialize_value(pack) {
+            Ok(record) => record,
+            Err(error) => {
+                span.unstorable(&error);
+                self.renounce();
+                return None;
+            }
         };
         self.show(&record.bytes, record.flags, span);
         let stores = may_store && self.fits(&record, span);
@@ -72,11 +76,15 @@ impl Machine {
 
     fn fits(&self, record: &Record, span: &CallSpan) -> bool {
         let overhead = self.sibling.as_ref().map_or(0, Sibling::overhead);
-        let fits = exchange::check_size(self.stored_key().len() + overhead + record.bytes.len()).is_ok();
-        if !fits {
-            span.not_stored(ErrorKind::TooLarge.as_str());
+        let bytes = self.stored_key().len() + overhead + record.bytes.len();
+        match self.cache.item_limit().check(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                span.unstorable(&error);
+                self.renounce();
+                false
+            }
         }
-        fits
     }
 
     /// How long a value is kept. It has no grace where the server could not tell
@@ -158,6 +166,8 @@ impl Machine {
             Ok(Reply::Done) => span.stored(size),
             // Written, deleted or expired since the lookup: that one wins.
             Ok(_) => return span.left_to_another(),
+            // The server has removed what was there before.
+            Err(error) if error.kind() == ErrorKind::TooLarge => span.unstorable(error),
             Err(error) => span.not_stored(error.kind().as_str()),
         }
         if let Some((near, holds)) = packing.near {
@@ -181,7 +191,7 @@ impl Machine {
     }
 
     /// Removes the stored value, which is no longer right, when the lease ends.
-    pub(crate) fn renounce(&mut self) {
+    pub(crate) fn renounce(&self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
         }

@@ -6,6 +6,8 @@
 //! asks for when it is run on made-up data: names and order of fields,
 //! primitive types, nesting, enum variants. `trace` collects that.
 
+mod answers;
+pub(super) mod shape;
 mod trace;
 
 use std::cell::Cell;
@@ -16,6 +18,7 @@ use std::sync::Mutex;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::shape::Graph;
 use self::trace::Type;
 use crate::error::{Error, ErrorKind};
 use crate::sync::lock;
@@ -36,14 +39,32 @@ struct Known {
     fingerprint: u64,
     /// See [`trace::Structure::weightless`].
     weightless: bool,
+    /// See [`trace::Structure::asks`].
+    #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "JSON is what to fall back on"))]
+    asks: bool,
+    graph: &'static Graph,
 }
 
 /// Marks an empty slot, with address 0, which no type has.
-const NOTHING: Known = Known { fingerprint: 0, weightless: true };
+const NOTHING: Known = Known { fingerprint: 0, weightless: true, asks: false, graph: &EMPTY };
+static EMPTY: Graph = Graph::EMPTY;
 
 /// Returns the fingerprint of `T`, which is traced only once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
     known(Type::of::<T>()).fingerprint
+}
+
+/// Returns the structure of `T`, to compare values with. It is empty if `T` has
+/// sequences whose elements take no bytes: not all that are written can be read.
+pub(super) fn graph<T: DeserializeOwned>() -> &'static Graph {
+    let Known { weightless, graph, .. } = known(Type::of::<T>());
+    if weightless { &EMPTY } else { graph }
+}
+
+/// Whether `T` asks the format what comes next, which binary formats cannot tell.
+#[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
+pub(super) fn asks<T: DeserializeOwned>() -> bool {
+    known(Type::of::<T>()).asks
 }
 
 /// Whether each element of every sequence in `T` takes at least a byte, so that
@@ -93,7 +114,9 @@ fn traced(of: &Type) -> Known {
         // Part of the structure is unknown, so the name must match as well.
         false => xxh3_64(format!("{} {}", (of.name)(), structure.text).as_bytes()),
     };
-    Known { fingerprint, weightless: structure.weightless }
+    let trace::Structure { weightless, asks, graph, .. } = structure;
+    // One for each type of the program.
+    Known { fingerprint, weightless, asks, graph: Box::leak(Box::new(graph)) }
 }
 
 #[cfg(test)]

@@ -4,19 +4,18 @@
 //! variant has been followed. A value that the type refuses, such as zero for a
 //! `NonZero`, is replaced by the next sample, and the run starts over. Inside a
 //! type that contains itself, options and sequences stay empty, and enums take
-//! a variant that is known to terminate. Hashing the record is the parent's
-//! task.
+//! a variant that is known to terminate. What a type is answered is in `answers`;
+//! hashing the record is the parent's task.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, Visitor};
+
+use super::shape::{Graph, GraphBuilder, Leaf, Place, PlaceKind, ROOT, Reader};
 
 /// The record of a type's structure.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Structure {
     pub(super) text: String,
     /// Whether the text covers the whole type.
@@ -24,6 +23,10 @@ pub(super) struct Structure {
     /// Whether the type has a sequence whose elements may take no bytes, so that
     /// its length is not bounded by the bytes that follow.
     pub(super) weightless: bool,
+    /// Whether the type asks the format what comes next (`deserialize_any`).
+    pub(super) asks: bool,
+    /// The same structure, to compare values with.
+    pub(super) graph: Graph,
 }
 
 /// Tracing gives up on types nested deeper than this, which bounds the stack.
@@ -49,14 +52,14 @@ pub(super) fn structure(of: &Type) -> Structure {
     let mut tracer = Tracer::default();
     let mut runs = BTreeMap::new();
     for run in 0..MOST_RUNS {
-        tracer.begin(run);
+        tracer.begin(run, (of.name)());
         let ended = (of.ends)(&mut tracer);
         let text = std::mem::take(&mut tracer.text);
         if ended {
             // One line per path; sorted, so the order of the runs is ignored.
             runs.insert(text, ());
             if tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
-                return Structure { text: lines(runs), complete: true, weightless: tracer.weightless };
+                return tracer.structure(lines(runs), true);
             }
         } else if !tracer.try_next_sample() {
             // Every run ends here, so the record up to this point is stable.
@@ -64,7 +67,7 @@ pub(super) fn structure(of: &Type) -> Structure {
             break;
         }
     }
-    Structure { text: lines(runs), complete: false, weightless: tracer.weightless }
+    tracer.structure(lines(runs), false)
 }
 
 fn lines(runs: BTreeMap<String, ()>) -> String {
@@ -72,8 +75,11 @@ fn lines(runs: BTreeMap<String, ()>) -> String {
 }
 
 #[derive(Default)]
-struct Tracer {
+pub(super) struct Tracer {
     text: String,
+    graph: GraphBuilder,
+    /// The place that is read next.
+    at: Place,
     /// The named types around the value being traced.
     around: Vec<&'static str>,
     depth: usize,
@@ -87,6 +93,7 @@ struct Tracer {
     /// How often the type has asked for something that takes bytes.
     taken: u64,
     weightless: bool,
+    asks: bool,
 }
 
 /// The progress on an enum's variants.
@@ -104,7 +111,7 @@ impl Variants {
 
 /// The type refused a sample or cannot be traced further.
 #[derive(Debug)]
-struct Stopped;
+pub(super) struct Stopped;
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,10 +127,16 @@ impl serde::de::Error for Stopped {
     }
 }
 
-type Traced<V> = Result<V, Stopped>;
+pub(super) type Traced<V> = Result<V, Stopped>;
 
 impl Tracer {
-    fn begin(&mut self, run: usize) {
+    fn structure(self, text: String, complete: bool) -> Structure {
+        let Tracer { weightless, asks, graph, .. } = self;
+        Structure { text, complete, weightless, asks, graph: graph.finish(complete) }
+    }
+
+    fn begin(&mut self, run: usize, name: &'static str) {
+        self.at = Place { index: ROOT, asked: name };
         self.text.clear();
         self.around.clear();
         self.depth = 0;
@@ -149,18 +162,50 @@ impl Tracer {
         }
     }
 
-    fn note(&mut self, kind: &str) {
+    /// Notes in the graph what is read at the current place.
+    pub(super) fn leaf<'de, V: Visitor<'de>>(&mut self, leaf: Leaf) {
+        self.graph.leaf(self.at, leaf, Reader::of::<V>());
+    }
+
+    /// Notes in the graph that a variant has no content.
+    pub(super) fn unit_variant(&mut self) {
+        self.graph.settle(self.at.index, PlaceKind::Leaf(Leaf::UnitVariant));
+    }
+
+    /// Notes in the graph that the bytes decide what the current place holds.
+    pub(super) fn unknown(&mut self) {
+        self.graph.settle(self.at.index, PlaceKind::Unknown);
+    }
+
+    /// Notes in the graph the parts of the current place, or of its variant.
+    pub(super) fn parts(
+        &mut self,
+        reader: Reader,
+        variant: Option<usize>,
+        count: usize,
+        build: impl FnOnce(Vec<usize>) -> PlaceKind,
+    ) -> Vec<usize> {
+        self.graph.parts(self.at, reader, variant, count, build)
+    }
+
+    /// Goes to a part, where a type of this name is read next.
+    pub(super) fn go_to(&mut self, part: Option<&usize>, asked: &'static str) {
+        let index = part.copied().unwrap_or_else(|| self.graph.elsewhere());
+        self.at = Place { index, asked };
+    }
+
+    pub(super) fn note(&mut self, kind: &str) {
         let _ = write!(self.text, "{kind} ");
     }
 
     /// Notes something that takes bytes: a value, a variant's number or a length.
-    fn take(&mut self, kind: &str) {
+    pub(super) fn take(&mut self, kind: &str) {
         self.taken += 1;
         self.note(kind);
     }
 
     /// Notes a value and returns the number of the sample to give for it.
-    fn sample(&mut self, kind: &str) -> usize {
+    pub(super) fn sample(&mut self, kind: &str) -> usize {
         self.take(kind);
         if self.samples.len() == self.given {
             self.samples.push(0);
@@ -170,7 +215,7 @@ impl Tracer {
     }
 
     /// Whether the value is inside a type that contains itself.
-    fn is_recurring(&self) -> bool {
+    pub(super) fn is_recurring(&self) -> bool {
         let (last, before) = match self.around.split_last() {
             Some(split) => split,
             None => return false,
@@ -178,14 +223,14 @@ impl Tracer {
         before.contains(last) || before.iter().enumerate().any(|(i, name)| before[..i].contains(name))
     }
 
-    fn within<V>(&mut self, name: &'static str, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
+    pub(super) fn within<V>(&mut self, name: &'static str, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
         self.around.push(name);
         let traced = self.deeper(trace);
         self.around.pop();
         traced
     }
 
-    fn deeper<V>(&mut self, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
+    pub(super) fn deeper<V>(&mut self, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
         self.descend()?;
         let traced = trace(self);
         self.ascend();
@@ -206,8 +251,37 @@ impl Tracer {
         self.depth -= 1;
     }
 
+    /// Notes that nothing more can be learned, since only the bytes could tell.
+    pub(super) fn stop(&mut self) -> Stopped {
+        self.note("any");
+        self.unknown();
+        self.asks = true;
+        // No other sample would help.
+        self.samples.truncate(self.given);
+        self.samples.push(SAMPLES);
+        self.given += 1;
+        Stopped
+    }
+
+    /// Returns how often the type has asked for something that takes bytes.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Notes that an element of a sequence has taken no bytes.
+    pub(super) fn weightless(&mut self) {
+        self.weightless = true;
+    }
+
+    /// Notes that a variant has been left with a value.
+    pub(super) fn leave(&mut self, visitor: &'static str, variant: usize) {
+        if let Some(state) = self.enums.get_mut(visitor).and_then(|seen| seen.state.get_mut(variant)) {
+            state.1 = true;
+        }
+    }
+
     /// Chooses the variant to follow.
-    fn choose(&mut self, visitor: &'static str, count: usize) -> Traced<usize> {
+    pub(super) fn choose(&mut self, visitor: &'static str, count: usize) -> Traced<usize> {
         let (recurring, run) = (self.is_recurring(), self.run);
         let variants = self.enums.entry(visitor).or_default();
         variants.state.resize(count, (false, false));
@@ -226,261 +300,4 @@ impl Tracer {
 }
 
 /// The number of samples of the type that has the most.
-const SAMPLES: usize = TEXTS.len();
-
-/// Texts that types with their own textual format may accept.
-const TEXTS: [&str; 10] = [
-    "",
-    "a",
-    "1",
-    "00",
-    "127.0.0.1",
-    "2020-01-01",
-    "00:00:00",
-    "2020-01-01T00:00:00Z",
-    "00000000-0000-0000-0000-000000000000",
-    "http://localhost/",
-];
-
-/// Lengths of byte strings that types may accept.
-const BYTES: [usize; 5] = [0, 16, 32, 4, 1];
-
-macro_rules! numbers {
-    ($($method:ident $visit:ident $type:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-            let sample = self.sample(stringify!($type));
-            visitor.$visit([0, 1, 2, 48, 100][sample.min(4)] as $type)
-        }
-    )*};
-}
-
-#[allow(clippy::cast_lossless, reason = "one table of samples for all types of numbers")]
-impl<'de> Deserializer<'de> for &mut Tracer {
-    type Error = Stopped;
-
-    numbers! {
-        deserialize_i8 visit_i8 i8 deserialize_i16 visit_i16 i16 deserialize_i32 visit_i32 i32
-        deserialize_i64 visit_i64 i64 deserialize_i128 visit_i128 i128 deserialize_u8 visit_u8 u8
-        deserialize_u16 visit_u16 u16 deserialize_u32 visit_u32 u32 deserialize_u64 visit_u64 u64
-        deserialize_u128 visit_u128 u128 deserialize_f32 visit_f32 f32 deserialize_f64 visit_f64 f64
-    }
-
-    /// Stops: the structure depends on the data, of which there is none.
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Traced<V::Value> {
-        self.note("any");
-        // No other sample would help.
-        self.samples.truncate(self.given);
-        self.samples.push(SAMPLES);
-        self.given += 1;
-        Err(Stopped)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        let sample = self.sample("bool");
-        visitor.visit_bool(sample == 1)
-    }
-
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        let sample = self.sample("char");
-        visitor.visit_char(['a', '0'][sample.min(1)])
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        let sample = self.sample("text");
-        visitor.visit_str(TEXTS[sample.min(TEXTS.len() - 1)])
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        let sample = self.sample("bytes");
-        visitor.visit_bytes(&[0; 32][..BYTES[sample.min(BYTES.len() - 1)]])
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.deserialize_bytes(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.take("option");
-        if self.is_recurring() { visitor.visit_none() } else { self.deeper(|tracer| visitor.visit_some(tracer)) }
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.note("unit");
-        visitor.visit_unit()
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Traced<V::Value> {
-        self.note(name);
-        visitor.visit_unit()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Traced<V::Value> {
-        self.note(name);
-        self.within(name, |tracer| visitor.visit_newtype_struct(tracer))
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.take("seq");
-        let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_seq(Elements { tracer, left, since: 0, fixed: false }))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
-        self.note(&format!("tuple-{len}"));
-        self.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, len)))
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
-        self.note(&format!("{name}-{len}"));
-        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, len)))
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.take("map");
-        let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_map(Elements { tracer, left, since: 0, fixed: false }))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Traced<V::Value> {
-        // All names before any value, so that they count even if one is refused.
-        self.note(&format!("{name}{fields:?}"));
-        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, fields.len())))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Traced<V::Value> {
-        self.take(&format!("{name}{variants:?}"));
-        self.within(name, |tracer| {
-            let key = std::any::type_name::<V>();
-            let chosen = tracer.choose(key, variants.len())?;
-            tracer.note(variants[chosen]);
-            let value = visitor.visit_enum(Variant { tracer, chosen })?;
-            if let Some(state) = tracer.enums.get_mut(key).and_then(|seen| seen.state.get_mut(chosen)) {
-                state.1 = true;
-            }
-            Ok(value)
-        })
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.deserialize_unit(visitor)
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-}
-
-/// The elements of a sequence, or the entries of a map.
-struct Elements<'a> {
-    tracer: &'a mut Tracer,
-    left: usize,
-    /// [`Tracer::taken`] before the last element.
-    since: u64,
-    /// Whether the type fixes their number.
-    fixed: bool,
-}
-
-impl<'a> Elements<'a> {
-    fn fixed(tracer: &'a mut Tracer, left: usize) -> Self {
-        Elements { tracer, left, since: 0, fixed: true }
-    }
-
-    /// Checks whether the last element took any bytes.
-    fn weigh(&mut self) {
-        self.tracer.weightless |= !self.fixed && self.tracer.taken == self.since;
-    }
-}
-
-impl<'de> SeqAccess<'de> for Elements<'_> {
-    type Error = Stopped;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        self.since = self.tracer.taken;
-        let element = seed.deserialize(&mut *self.tracer)?;
-        self.weigh();
-        Ok(Some(element))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
-    }
-}
-
-impl<'de> MapAccess<'de> for Elements<'_> {
-    type Error = Stopped;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        self.since = self.tracer.taken;
-        seed.deserialize(&mut *self.tracer).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
-        let value = seed.deserialize(&mut *self.tracer)?;
-        self.weigh();
-        Ok(value)
-    }
-}
-
-/// Gives the chosen variant to an enum's visitor.
-struct Variant<'a> {
-    tracer: &'a mut Tracer,
-    chosen: usize,
-}
-
-impl<'de> EnumAccess<'de> for Variant<'_> {
-    type Error = Stopped;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Traced<(S::Value, Self)> {
-        let number = u32::try_from(self.chosen).map_err(Stopped::custom)?;
-        let number: serde::de::value::U32Deserializer<Stopped> = number.into_deserializer();
-        Ok((seed.deserialize(number)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_> {
-    type Error = Stopped;
-
-    fn unit_variant(self) -> Traced<()> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Traced<S::Value> {
-        self.tracer.deeper(|tracer| seed.deserialize(tracer))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
-        self.tracer.deserialize_tuple(len, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Traced<V::Value> {
-        self.tracer.note(&format!("{fields:?}"));
-        self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, fields.len())))
-    }
-}
+pub(super) const SAMPLES: usize = 10;

@@ -1,0 +1,98 @@
+//! The codecs of one function's values: the first choice, and another for values
+//! that the first cannot carry.
+//!
+//! How a value is checked is up to each codec. Which of them wrote stored bytes
+//! is told by the envelope.
+
+use std::any::type_name;
+use std::borrow::Cow;
+
+use super::{Codec, Framing};
+use crate::error::{Error, ErrorKind};
+
+/// The codecs that values of type `V` are stored with.
+pub struct Codecs<V> {
+    first: Box<dyn Codec<V>>,
+    /// Has the same framing and fingerprint as the first.
+    second: Option<Box<dyn Codec<V>>>,
+    /// What to do about a value that none of them carries.
+    remedy: &'static str,
+}
+
+const REMEDY: &str = "write a codec for it (`codec = path`), or change the type";
+
+impl<V> Codecs<V> {
+    /// Stores with this codec alone.
+    pub(crate) fn only(codec: Box<dyn Codec<V>>) -> Self {
+        let remedy = match codec.id() {
+            1 | 2 if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
+            1 | 2 => "enable memocached's feature `json`",
+            _ => REMEDY,
+        };
+        Codecs { first: codec, second: None, remedy }
+    }
+
+    /// Stores with the first codec, or else with the second.
+    #[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
+    pub(super) fn either(first: Box<dyn Codec<V>>, second: Box<dyn Codec<V>>) -> Self {
+        Codecs { first, second: Some(second), remedy: REMEDY }
+    }
+
+    /// Appends the encoded `value` to `out`; returns the id of the codec that did.
+    ///
+    /// # Errors
+    ///
+    /// If no codec carries the value. The error names the type, the cause and the
+    /// remedy.
+    pub(crate) fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<u8, Error> {
+        let start = out.len();
+        let Err(cause) = self.first.encode(value, out) else { return Ok(self.first.id()) };
+        let cause = match &self.second {
+            Some(second) => {
+                out.truncate(start);
+                match second.encode(value, out) {
+                    Ok(()) => return Ok(second.id()),
+                    Err(cause) => cause,
+                }
+            }
+            None => cause,
+        };
+        let message = format!("a value of type `{}` cannot be stored: {cause}; {}", type_name::<V>(), self.remedy);
+        Err(Error::new(ErrorKind::Encode, message).with_source(cause))
+    }
+
+    /// Decodes what the codec with this id has encoded.
+    pub(crate) fn decode(&self, id: u8, bytes: &[u8]) -> Result<V, Error> {
+        match &self.second {
+            Some(second) if id == second.id() => second.decode(bytes),
+            _ => self.first.decode(bytes),
+        }
+    }
+
+    /// Whether one of the codecs has this id.
+    pub(crate) fn include(&self, id: u8) -> bool {
+        self.ids().contains(&Some(id))
+    }
+
+    /// Returns the id of each codec.
+    pub(crate) fn ids(&self) -> [Option<u8>; 2] {
+        [Some(self.first.id()), self.second.as_ref().map(|second| second.id())]
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.first.framing()
+    }
+
+    pub(crate) fn flags(&self) -> u32 {
+        self.first.flags()
+    }
+
+    /// Returns the bytes to decode of a bare value with these flags.
+    pub(crate) fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
+        self.first.payload(bytes, flags)
+    }
+
+    pub(crate) fn schema(&self) -> u64 {
+        self.first.schema()
+    }
+}

@@ -1,0 +1,293 @@
+//! The structure of a type as a graph, with which a value can be compared while it
+//! is written.
+//!
+//! `trace` adds to the graph what a type's `Deserialize` asks for; `follow` walks
+//! through it. A place where the type's own code takes part (a conversion, a
+//! visitor written by hand) stays unknown: what it makes of the bytes can only be
+//! seen by decoding them.
+
+use std::any::type_name;
+use std::collections::BTreeMap;
+
+use serde::de::Visitor;
+
+/// The structure of a type. A place in it is the index of a node.
+#[derive(Debug, Default)]
+pub(in crate::codec) struct Graph {
+    nodes: Vec<PlaceKind>,
+}
+
+/// What is known of one place in a type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::codec) enum PlaceKind {
+    Unknown,
+    Leaf(Leaf),
+    Option(usize),
+    Newtype(usize),
+    Seq(usize),
+    Map(usize, usize),
+    Tuple(Vec<usize>),
+    Struct(&'static [&'static str], Vec<usize>),
+    /// The variants in the order of their numbers.
+    Enum(&'static [&'static str], Vec<usize>),
+}
+
+/// A place without others inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::codec) enum Leaf {
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    I128,
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    F32,
+    F64,
+    Char,
+    Text,
+    Bytes,
+    Unit,
+    UnitStruct,
+    UnitVariant,
+}
+
+/// The place of the whole value.
+pub(in crate::codec) const ROOT: usize = 0;
+/// The parts of larger tuples are not told apart.
+const MOST_PARTS: usize = 256;
+static UNKNOWN: PlaceKind = PlaceKind::Unknown;
+
+impl Graph {
+    /// The graph of a type of which nothing is known.
+    pub(super) const EMPTY: Graph = Graph { nodes: Vec::new() };
+
+    #[inline]
+    pub(in crate::codec) fn at(&self, place: usize) -> &PlaceKind {
+        self.nodes.get(place).unwrap_or(&UNKNOWN)
+    }
+}
+
+/// A graph that is being traced.
+#[derive(Debug)]
+pub(super) struct GraphBuilder {
+    /// `None`: not reached yet.
+    places: Vec<Option<PlaceKind>>,
+    /// The places of a type's parts, by the name of the type's visitor and of the
+    /// variant: a type that contains itself has them only once.
+    known: BTreeMap<(&'static str, Option<usize>), PlaceKind>,
+}
+
+impl Default for GraphBuilder {
+    fn default() -> Self {
+        GraphBuilder { places: vec![None], known: BTreeMap::new() }
+    }
+}
+
+/// A place while it is being traced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) index: usize,
+    /// The name of the type that is read there.
+    pub(super) asked: &'static str,
+}
+
+/// Who reads a place: the names of a visitor's type and of the type it returns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader {
+    pub(super) visitor: &'static str,
+    pub(super) yields: &'static str,
+}
+
+impl Reader {
+    pub(super) fn of<'de, V: Visitor<'de>>() -> Self {
+        Reader { visitor: type_name::<V>(), yields: type_name::<V::Value>() }
+    }
+
+    /// Names the type inside of the option that is returned.
+    pub(super) fn optional(self) -> &'static str {
+        let inner = self.yields.strip_prefix("core::option::Option<");
+        inner.and_then(|inner| inner.strip_suffix('>')).unwrap_or_default()
+    }
+
+    /// Whether serde's own code reads the place, and what it returns is the value:
+    /// then equal calls mean equal values.
+    fn is_serdes_own(self, asked: &str) -> bool {
+        is_serdes(self.visitor) && same_type(asked, self.yields)
+    }
+}
+
+impl GraphBuilder {
+    /// Completes the graph. If the whole type has been `traced`, a struct has no more
+    /// fields than were read: a field's other names count as fields too.
+    pub(super) fn finish(self, traced: bool) -> Graph {
+        let is_read: Vec<bool> = self.places.iter().map(Option::is_some).collect();
+        let completed = |node: Option<PlaceKind>| match node.unwrap_or(PlaceKind::Unknown) {
+            PlaceKind::Struct(names, mut places) if traced => {
+                places.truncate(places.iter().rposition(|place| is_read[*place]).map_or(0, |last| last + 1));
+                PlaceKind::Struct(names, places)
+            }
+            node => node,
+        };
+        Graph { nodes: self.places.into_iter().map(completed).collect() }
+    }
+
+    /// Adds a place that is no part of the type.
+    pub(super) fn elsewhere(&mut self) -> usize {
+        self.places.push(None);
+        self.places.len() - 1
+    }
+
+    /// Notes what is read at a place.
+    pub(super) fn leaf(&mut self, at: Place, leaf: Leaf, reader: Reader) {
+        let node = if reader.is_serdes_own(at.asked) { PlaceKind::Leaf(leaf) } else { PlaceKind::Unknown };
+        self.settle(at.index, node);
+    }
+
+    /// Notes the parts of a place; returns their places. `build` makes a node of
+    /// as many places. `variant` is the variant that has the parts.
+    pub(super) fn parts(
+        &mut self,
+        at: Place,
+        reader: Reader,
+        variant: Option<usize>,
+        count: usize,
+        build: impl FnOnce(Vec<usize>) -> PlaceKind,
+    ) -> Vec<usize> {
+        if count > MOST_PARTS {
+            self.settle(at.index, PlaceKind::Unknown);
+            return (0..count).map(|_| self.elsewhere()).collect();
+        }
+        let first = self.places.len();
+        let fresh = build((first..first + count).collect());
+        let is_known = reader.is_serdes_own(at.asked) || (variant.is_some() && is_serdes(reader.visitor));
+        let known = self.known.get(&(reader.visitor, variant)).filter(|known| known.is_like(&fresh));
+        let node = match (is_known, known) {
+            (true, Some(known)) => known.clone(),
+            (is_known, _) => {
+                self.places.resize(first + count, None);
+                if is_known {
+                    self.known.insert((reader.visitor, variant), fresh.clone());
+                }
+                fresh
+            }
+        };
+        let places = node.places();
+        self.settle(at.index, if is_known { node } else { PlaceKind::Unknown });
+        places
+    }
+
+    /// Two runs that find different things at one place leave it unknown.
+    pub(super) fn settle(&mut self, index: usize, node: PlaceKind) {
+        let place = &mut self.places[index];
+        match place {
+            Some(known) if *known != node => *place = Some(PlaceKind::Unknown),
+            _ => *place = Some(node),
+        }
+    }
+}
+
+impl PlaceKind {
+    fn places(&self) -> Vec<usize> {
+        match self {
+            PlaceKind::Unknown | PlaceKind::Leaf(_) => Vec::new(),
+            PlaceKind::Option(one) | PlaceKind::Newtype(one) | PlaceKind::Seq(one) => vec![*one],
+            PlaceKind::Map(key, value) => vec![*key, *value],
+            PlaceKind::Tuple(places) | PlaceKind::Struct(_, places) | PlaceKind::Enum(_, places) => places.clone(),
+        }
+    }
+
+    /// Whether both are the same but for the places of their parts.
+    fn is_like(&self, other: &PlaceKind) -> bool {
+        let names_and_count = |node: &PlaceKind| match node {
+            PlaceKind::Struct(names, places) | PlaceKind::Enum(names, places) => (*names, places.len()),
+            node => (&[][..], node.places().len()),
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && names_and_count(self) == names_and_count(other)
+    }
+}
+
+/// Whether a visitor is one that serde has or derives.
+pub(super) fn is_serdes(visitor: &str) -> bool {
+    ["serde::", "serde_core::", "serde_bytes::"].iter().any(|own| visitor.starts_with(own))
+        || without_generics(visitor).ends_with("::__Visitor")
+}
+
+/// Cuts the generic arguments of a path's last segment.
+fn without_generics(path: &str) -> &str {
+    if !path.ends_with('>') {
+        return path;
+    }
+    let mut depth = 0_u32;
+    let opening = path.bytes().rposition(|byte| {
+        match byte {
+            b'>' => depth += 1,
+            b'<' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    &path[..opening.unwrap_or(path.len())]
+}
+
+/// Whether the types are the same, but for pointers and cells around the value that
+/// serde sees through.
+fn same_type(asked: &str, yields: &str) -> bool {
+    const SEEN_THROUGH: [&str; 11] = [
+        "alloc::boxed::Box<",
+        "alloc::rc::Rc<",
+        "alloc::sync::Arc<",
+        "alloc::borrow::Cow<'_, ",
+        "alloc::borrow::Cow<",
+        "core::cell::Cell<",
+        "core::cell::RefCell<",
+        "core::num::wrapping::Wrapping<",
+        "core::cmp::Reverse<",
+        "std::sync::poison::mutex::Mutex<",
+        "std::sync::poison::rwlock::RwLock<",
+    ];
+    let mut asked = asked;
+    loop {
+        if asked == yields || (asked, yields) == ("str", "alloc::string::String") {
+            return true;
+        }
+        let slice = asked.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if let Some(element) = slice
+            && yields.strip_prefix("alloc::vec::Vec<").and_then(|rest| rest.strip_suffix('>')) == Some(element)
+        {
+            return true;
+        }
+        let inner = SEEN_THROUGH.iter().find_map(|outer| asked.strip_prefix(outer)?.strip_suffix('>'));
+        match inner {
+            Some(inner) => asked = inner,
+            None => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visitor_is_told_by_its_path() {
+        assert!(is_serdes("serde_core::de::impls::<impl serde_core::de::Deserialize for u8>::deserialize::P"));
+        assert!(is_serdes("app::_::<impl serde_core::de::Deserialize for app::User<T>>::deserialize::__Visitor<T>"));
+        assert!(!is_serdes("app::<impl serde_core::de::Deserialize for app::User>::deserialize::UserVisitor"));
+        assert!(!is_serdes("app::Checked<app::_::<impl D for app::User>::deserialize::__Visitor>"));
+    }
+
+    #[test]
+    fn only_pointers_are_seen_through() {
+        assert!(same_type("u8", "u8"));
+        assert!(same_type("alloc::sync::Arc<alloc::boxed::Box<u8>>", "u8"));
+        assert!(same_type("alloc::boxed::Box<str>", "alloc::string::String"));
+        assert!(same_type("alloc::sync::Arc<[u8]>", "alloc::vec::Vec<u8>"));
+        assert!(!same_type("app::Id", "u64"));
+        assert!(!same_type("core::option::Option<u8>", "u8"));
+    }
+}
