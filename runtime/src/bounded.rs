@@ -23,8 +23,8 @@ pub(crate) struct Bounded<V: Weighed> {
 /// The memory of an item besides its key and value, in bytes: measured with small
 /// items, including allocations and the map's tables.
 const ITEM_OVERHEAD: usize = 300;
-/// The weight of the largest item unless told otherwise, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// What the largest item weighs at least, in bytes: smaller ones make no more shards.
+const LARGEST: usize = 1 << 20;
 const MOST_SHARDS: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -37,17 +37,13 @@ impl<V: Weighed> Weighter<Box<str>, V> for Size {
 }
 
 impl<V: Weighed> Bounded<V> {
-    /// Creates a map for items that weigh about `capacity` bytes in total.
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self::of_items_up_to(LARGEST, capacity)
-    }
-
     /// Creates a map for items that weigh at most `largest` bytes each and about
     /// `capacity` bytes in total.
-    pub(crate) fn of_items_up_to(largest: u64, capacity: u64) -> Self {
+    pub(crate) fn new(largest: usize, capacity: u64) -> Self {
         // A shard has only its part of the capacity, which must fit twice the largest
         // item: part of it is reserved for items that have been used again.
-        let shards = usize::try_from(capacity / (2 * largest.max(LARGEST))).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
+        let largest = largest.max(LARGEST) as u64;
+        let shards = usize::try_from(capacity / (2 * largest)).unwrap_or(usize::MAX).clamp(1, MOST_SHARDS);
         let options = OptionsBuilder::new()
             .shards(1 << shards.ilog2())
             .estimated_items_capacity(usize::try_from(capacity / 1024).unwrap_or(usize::MAX).max(16))

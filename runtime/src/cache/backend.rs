@@ -46,7 +46,7 @@ impl Backend {
         let store = Arc::new(store(&settings, clock)?);
         let prefix = prefix(&settings.namespace).concat();
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
-        let near = Near::new(settings.near_size, clock.clone()).with_limit(settings.item_limit);
+        let near = Near::new(settings.near_size, settings.item_limit, clock.clone());
         let (flights, liveness, random) = (Flights::new(), Liveness::new(clock.clone()), Random::new(clock.clone()));
         Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, liveness, random })))
     }
@@ -100,8 +100,7 @@ impl Backend {
 
 fn store(settings: &Settings, clock: &Clock) -> Result<Store, Error> {
     if settings.servers.is_empty() {
-        let embedded = Embedded::new(settings.near_size, clock.clone());
-        return Ok(Store::embedded(embedded.with_limit(settings.item_limit)));
+        return Ok(Store::embedded(Embedded::new(settings.near_size, settings.item_limit, clock.clone())));
     }
     #[cfg(feature = "memcache")]
     return Ok(Store::Cluster(crate::cluster::Cluster::new(settings.plan()?)?));

@@ -52,15 +52,10 @@ impl Weighed for NearItem {
 pub(crate) struct Since(u64);
 
 impl Near {
-    /// Creates a tier that holds about `capacity` bytes.
-    pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
+    /// Creates a tier that holds about `capacity` bytes, in items up to the limit.
+    pub(crate) fn new(capacity: u64, limit: ItemLimit, clock: Clock) -> Self {
         let forgotten = std::array::from_fn(|_| Mutex::new(0));
-        Near { items: Bounded::new(capacity), forgotten, clock }
-    }
-
-    /// Keeps items up to this limit.
-    pub(crate) fn with_limit(self, limit: ItemLimit) -> Self {
-        Near { items: Bounded::of_items_up_to(limit.0 as u64, self.items.capacity()), ..self }
+        Near { items: Bounded::new(limit.0, capacity), forgotten, clock }
     }
 
     /// Returns the record under this key, unless its time is over.
@@ -115,7 +110,7 @@ mod tests {
 
     fn near() -> (Near, Clock) {
         let clock = Clock::manual();
-        (Near::new(2 << 20, clock.clone()), clock)
+        (Near::new(2 << 20, ItemLimit::default(), clock.clone()), clock)
     }
 
     fn record(bytes: &[u8]) -> Arc<Record> {

@@ -284,12 +284,13 @@ impl Renewed for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::ItemLimit;
     use crate::store::embedded::Embedded;
     use crate::time::clock::Clock;
 
     #[test]
     fn a_child_does_not_wait_for_what_its_parent_was_renewing() {
-        let store = Arc::new(Store::embedded(Embedded::new(1 << 20, Clock::system())));
+        let store = Arc::new(Store::embedded(Embedded::new(1 << 20, ItemLimit::default(), Clock::system())));
         let limits = Limits { total: Duration::from_secs(1), connect: Duration::from_secs(1) };
         let mut lease = Lease::hold(&store, limits, "k", 7, On::Fresh, Io::Blocking);
         let held = Arc::get_mut(&mut lease.held).unwrap();

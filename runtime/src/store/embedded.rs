@@ -47,20 +47,15 @@ impl Weighed for Slot {
 }
 
 impl Embedded {
-    /// Creates a store that holds about `capacity` bytes.
-    pub(crate) fn new(capacity: u64, clock: Clock) -> Self {
+    /// Creates a store that holds about `capacity` bytes, in items up to the limit.
+    pub(crate) fn new(capacity: u64, limit: ItemLimit, clock: Clock) -> Self {
         Embedded {
-            items: Bounded::new(capacity),
+            items: Bounded::new(limit.0, capacity),
             stripes: std::array::from_fn(|_| Mutex::new(())),
             next_cas: AtomicU64::new(1),
-            limit: ItemLimit::default(),
+            limit,
             clock,
         }
-    }
-
-    /// Accepts items up to this limit.
-    pub(crate) fn with_limit(self, limit: ItemLimit) -> Self {
-        Embedded { items: Bounded::of_items_up_to(limit.0 as u64, self.items.capacity()), limit, ..self }
     }
 
     /// Answers a request as memcached would.
@@ -322,7 +317,7 @@ mod tests {
 
     fn store() -> (Embedded, Clock) {
         let clock = Clock::manual();
-        (Embedded::new(1 << 20, clock.clone()), clock)
+        (Embedded::new(1 << 20, ItemLimit::default(), clock.clone()), clock)
     }
 
     fn lookup(store: &Embedded) -> Reply {
@@ -404,7 +399,7 @@ mod tests {
     #[test]
     fn the_largest_item_fits_whatever_the_capacity() {
         for capacity in [2 << 20, 64 << 20, 1 << 30] {
-            let store = Embedded::new(capacity, Clock::manual());
+            let store = Embedded::new(capacity, ItemLimit::default(), Clock::manual());
             let value = vec![0; 1_000_000];
             assert_eq!(set(&store, &value, Guard::None), Reply::Done);
             assert_eq!(found(lookup(&store)).len(), value.len(), "of {capacity} bytes");

@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::{Direction, Grant, Guard, Item, Keys, RENEWED, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Keys, RENEWED, Reply, Ttl, Write};
     use crate::server::Protocol;
     use crate::time::clock::Clock;
 
@@ -363,7 +363,7 @@ mod tests {
     fn the_embedded_store_answers_as_memcached_does() {
         let server = crate::memcached::Memcached::start();
         let real = Store::on(&server, Protocol::Auto);
-        let embedded = Store::embedded(Embedded::new(1 << 20, Clock::system()));
+        let embedded = Store::embedded(Embedded::new(1 << 20, ItemLimit::default(), Clock::system()));
         let run = std::cell::Cell::new(0);
         proptest!(|(steps in prop::collection::vec(step(), 1..40))| {
             run.set(run.get() + 1);
