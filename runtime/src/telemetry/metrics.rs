@@ -3,7 +3,7 @@
 //! Counters live in this crate's own atomics and are observed from there.
 //! Histograms start with [`enable_metrics_views`].
 
-use opentelemetry::metrics::{AsyncInstrument, Meter};
+use opentelemetry::metrics::{AsyncInstrumentBuilder, Meter, ObservableCounter};
 use opentelemetry::{KeyValue, global};
 
 use super::names::{attributes, metrics};
@@ -27,42 +27,16 @@ pub fn enable_metrics_views() {
 }
 
 fn observe_sites(meter: &Meter) {
-    meter
-        .u64_observable_counter(metrics::CACHE_REQUESTS)
-        .with_unit("{request}")
-        .with_description("Calls of memoized functions by result")
-        .with_callback(|observer| {
-            for stats in Stats::every() {
-                for result in CacheResult::ALL {
-                    observe_nonzero(observer, stats, stats.counted(result), (attributes::RESULT, result.as_str()));
-                }
-            }
-        })
-        .build();
-    meter
-        .u64_observable_counter(metrics::CACHE_MISSES)
-        .with_unit("{miss}")
-        .with_description("Calls that had to compute, by reason")
-        .with_callback(|observer| {
-            for stats in Stats::every() {
-                for reason in MissReason::ALL {
-                    observe_nonzero(observer, stats, stats.misses(reason), (attributes::MISS_REASON, reason.as_str()));
-                }
-            }
-        })
-        .build();
-    meter
-        .u64_observable_counter(metrics::CACHE_NOT_STORED)
-        .with_unit("{value}")
-        .with_description("Values that could not be stored, by reason")
-        .with_callback(|observer| {
-            for stats in Stats::every() {
-                for (reason, count) in stats.not_stored() {
-                    observe_nonzero(observer, stats, count, (attributes::NOT_STORED_REASON, reason));
-                }
-            }
-        })
-        .build();
+    let requests = builder(meter, metrics::CACHE_REQUESTS, "{request}", "Calls of memoized functions by result");
+    observe_counts(requests, attributes::RESULT, |stats| {
+        CacheResult::ALL.map(|result| (result.as_str(), stats.counted(result)))
+    });
+    let misses = builder(meter, metrics::CACHE_MISSES, "{miss}", "Calls that had to compute, by reason");
+    observe_counts(misses, attributes::MISS_REASON, |stats| {
+        MissReason::ALL.map(|reason| (reason.as_str(), stats.misses(reason)))
+    });
+    let not_stored = builder(meter, metrics::CACHE_NOT_STORED, "{value}", "Values that could not be stored, by reason");
+    observe_counts(not_stored, attributes::NOT_STORED_REASON, Stats::not_stored);
     meter
         .f64_observable_counter(metrics::COMPUTE_SAVED)
         .with_unit("s")
@@ -75,16 +49,28 @@ fn observe_sites(meter: &Meter) {
         .build();
 }
 
-/// Observes one of a function's counts, told apart by an attribute.
-fn observe_nonzero(
-    observer: &dyn AsyncInstrument<u64>,
-    stats: &Stats,
-    count: u64,
-    (key, value): (&'static str, &'static str),
-) {
-    if count > 0 {
-        observer.observe(count, &[KeyValue::new(attributes::CACHE_NAME, stats.name), KeyValue::new(key, value)]);
-    }
+type Counter<'a> = AsyncInstrumentBuilder<'a, ObservableCounter<u64>, u64>;
+
+fn builder<'a>(meter: &'a Meter, name: &'static str, unit: &'static str, description: &'static str) -> Counter<'a> {
+    meter.u64_observable_counter(name).with_unit(unit).with_description(description)
+}
+
+/// Observes those of each function's counts that are not zero, told apart by an
+/// attribute.
+fn observe_counts<C>(counter: Counter<'_>, key: &'static str, counts: fn(&Stats) -> C)
+where
+    C: IntoIterator<Item = (&'static str, u64)> + 'static,
+{
+    counter
+        .with_callback(move |observer| {
+            for stats in Stats::every() {
+                for (value, count) in counts(stats).into_iter().filter(|(_, count)| *count > 0) {
+                    let attributes = [KeyValue::new(attributes::CACHE_NAME, stats.name), KeyValue::new(key, value)];
+                    observer.observe(count, &attributes);
+                }
+            }
+        })
+        .build();
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a sum of durations for people to read")]
