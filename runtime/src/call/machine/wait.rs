@@ -79,7 +79,7 @@ impl Machine {
     async fn look_up(&self, request: Request<'_>) -> Outcome {
         let Request::Lookup { key, lease, refresh } = request else { return self.ask_async(request).await };
         if !self.cache.store().is_remote() {
-            return self.ask(request);
+            return self.ask_async(request).await;
         }
         let (cache, key, budget) = (self.cache.clone(), key.to_owned(), self.budget.lend());
         let freshness = self.freshness;
@@ -96,13 +96,9 @@ impl Machine {
         outcome
     }
 
-    /// Asks in a box, so that calls which ask for nothing have no room for it.
     #[cfg(feature = "tokio")]
     pub(super) async fn ask_async(&self, request: Request<'_>) -> Outcome {
-        if !self.cache.store().is_remote() {
-            return self.ask(request);
-        }
-        Box::pin(self.cache.store().ask_async(request.verb(), &request, &self.budget)).await
+        self.cache.store().ask_async(request.verb(), &request, &self.budget).await
     }
 
     /// Asks for the value, or for the lease to compute it.
