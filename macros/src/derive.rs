@@ -9,7 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Member, Pat
 
 use crate::errors::Errors;
 use crate::nearest::unknown;
-use crate::place::{located, place};
+use crate::span::{located, span_of};
 use crate::template::Format;
 
 /// Writes the implementation. After a mistake it writes the errors and an empty
@@ -60,7 +60,7 @@ fn structure(fields: &Fields, krate: &Path, errors: &mut Errors) -> TokenStream 
     let kept = fields.iter().enumerate().filter_map(|(i, field)| {
         let format = format(field, errors)?;
         let member = member(i, field);
-        Some((field, format, located(quote!(&self.#member), place(&field.ty))))
+        Some((field, format, located(quote!(&self.#member), span_of(&field.ty))))
     });
     let parts = list(kept.collect(), krate);
     quote!(key.group(#parts);)
@@ -79,7 +79,7 @@ fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
             patterns.push(quote!(#member: _));
             continue;
         };
-        let bound = format_ident!("field_{i}", span = place(&field.ty));
+        let bound = format_ident!("field_{i}", span = span_of(&field.ty));
         patterns.push(quote!(#member: #bound));
         kept.push((field, format, quote!(#bound)));
     }
@@ -94,7 +94,7 @@ fn arm(variant: &Variant, krate: &Path, errors: &mut Errors) -> TokenStream {
 fn list(fields: Vec<(&Field, Format, TokenStream)>, krate: &Path) -> TokenStream {
     let count = fields.len();
     let parts = fields.into_iter().map(|(field, format, reference)| {
-        let at = place(&field.ty);
+        let at = span_of(&field.ty);
         let krate = located(krate.to_token_stream(), at);
         let part = match format.function() {
             Some(function) => {

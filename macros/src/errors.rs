@@ -15,7 +15,7 @@ impl Errors {
         self.0.push(syn::Error::new_spanned(tokens, message));
     }
 
-    /// Adds a mistake that already knows its place.
+    /// Adds a mistake that already knows its span.
     pub(crate) fn push_error(&mut self, error: syn::Error) {
         self.0.push(error);
     }

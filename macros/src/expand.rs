@@ -14,9 +14,9 @@ use crate::duration::Period;
 use crate::fingerprint::fingerprint;
 use crate::freshness::Refresh;
 use crate::func::{self, Func};
-use crate::place::{located, place};
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::{self, Kind};
+use crate::span::{located, span_of};
 use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
 
 /// Writes the cached function, and the companion if there is one.
@@ -100,14 +100,14 @@ fn millis(duration: Duration) -> u64 {
 /// Writes the call with how and when its result is stored.
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let output = &plan.returns.output;
-    let at = value_place(plan);
+    let at = value_span(plan);
     let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at=> .store_if(#store_if)));
     let cache_none = plan.cache_none.as_ref().map(|period| {
         let period = duration(period, plan);
         quote_spanned!(at=> .cache_none(#period))
     });
     let cache_err = plan.cache_err.as_ref().map(|period| {
-        let error = place(returns::error(output).unwrap_or(output));
+        let error = span_of(returns::error(output).unwrap_or(output));
         let (period, codec) = (duration(period, plan), located(choice(plan), error));
         quote_spanned!(at=> .cache_err(#period, #codec))
     });
@@ -121,7 +121,7 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
 
 /// Writes what settles a call.
 fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
-    let at = value_place(plan);
+    let at = value_span(plan);
     let krate = located(plan.krate.to_token_stream(), at);
     quote_spanned!(at=> #krate::private::ready(#memo))
 }
@@ -130,7 +130,7 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
 /// out, and in which codec.
 fn stored(call: &Ident, plan: &Plan) -> TokenStream {
     let output = &plan.returns.output;
-    let at = value_place(plan);
+    let at = value_span(plan);
     let krate = located(plan.krate.to_token_stream(), at);
     let call = Ident::new(&call.to_string(), at);
     let codec = plan.codec.as_ref().map(|codec| {
@@ -147,10 +147,10 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
 
 /// Returns where a value that cannot be stored is reported: at its type, or at
 /// the user's own codec.
-fn value_place(plan: &Plan) -> Span {
+fn value_span(plan: &Plan) -> Span {
     match &plan.codec {
-        Some(Codec::Path(path)) => place(path),
-        _ => place(&plan.returns.output),
+        Some(Codec::Path(path)) => span_of(path),
+        _ => span_of(&plan.returns.output),
     }
 }
 
@@ -160,7 +160,7 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
     let krate = &plan.krate;
     let body = &func.body;
     let output = &plan.returns.output;
-    let at = value_place(plan);
+    let at = value_span(plan);
     // The compiler names a variable in a closure only if the closure is the user's.
     let own = body.span();
     let run_async = match plan.refresh {
@@ -258,11 +258,11 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
             let name = function_name(func);
             let version = format!("#{:08x}", fingerprint(func));
             // A function without `self` may be nested in another.
-            let place = match func.sig.receiver() {
+            let location = match func.sig.receiver() {
                 Some(_) => quote!(None),
                 None => quote!(Some((::core::module_path!(), ::core::line!(), ::core::column!()))),
             };
-            quote!(#key.function(&|| (), #name, ::core::option::Option::#place); #key.literal(#version);)
+            quote!(#key.function(&|| (), #name, ::core::option::Option::#location); #key.literal(#version);)
         }
         // Its type counts even if its name says that it is not read.
         Step::TypeOf(name, cfgs) => {
@@ -296,7 +296,7 @@ fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func
     let stored = stored(&call, plan);
     let ready = ready(&stored, plan);
     // A trait that does not have this function is reported at its name.
-    let mark = place(name);
+    let mark = span_of(name);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);
     quote_spanned! {mark=>
         #(#attrs)*

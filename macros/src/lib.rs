@@ -24,9 +24,9 @@ mod func;
 mod generics;
 mod nearest;
 mod owned;
-mod place;
 mod plan;
 mod returns;
+mod span;
 mod spec;
 mod template;
 #[cfg(test)]

@@ -262,7 +262,7 @@ fn bound<'a>(params: &'a [Param<'a>], name: &Ident) -> Option<(&'a Param<'a>, &'
     params.iter().find_map(|param| param.names.iter().find(|bound| *bound == name).map(|name| (param, name)))
 }
 
-/// Returns the place of a parameter's type, or of its pattern: the names in a
+/// Returns the span of a parameter's type, or of its pattern: the names in a
 /// pattern have no written types.
 fn type_span(param: &Param) -> Span {
     match param.arg {

@@ -126,7 +126,7 @@ pub(crate) fn argument(segment: &PathSegment) -> Option<&Type> {
     })
 }
 
-/// Finds the place of `E` in `Result<T, E>`: the last of two types.
+/// Finds `E` in `Result<T, E>`: the last of two types.
 pub(crate) fn error(output: &Type) -> Option<&Type> {
     let Type::Path(path) = output else { return None };
     let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else { return None };

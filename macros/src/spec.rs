@@ -75,7 +75,7 @@ pub(crate) enum OnError {
 
 /// How values become bytes.
 pub(crate) enum Codec {
-    /// A codec of the runtime's, with the place of its name.
+    /// A codec of the runtime's, with the span of its name.
     Standard(Standard, Span),
     /// The user's own.
     Path(Path),

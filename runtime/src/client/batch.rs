@@ -44,11 +44,11 @@ enum How {
 
 impl Keyed {
     fn add(&mut self, node: usize, key: &str) {
-        let place = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
+        let index = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
             self.groups.push((node, Keys::with_capacity(self.expected)));
             self.groups.len() - 1
         });
-        self.groups[place].1.push(key);
+        self.groups[index].1.push(key);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
