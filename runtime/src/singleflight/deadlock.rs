@@ -35,12 +35,12 @@ impl Computation {
 
     /// Whether the current thread or task is in it.
     pub(super) fn is_own(self) -> bool {
-        own(|own| own.contains(&self)).unwrap_or(false)
+        with_own(|own| own.contains(&self)).unwrap_or(false)
     }
 
     /// Puts this thread into the computation until the guard is dropped.
     pub(crate) fn enter(self) -> Entered {
-        own(|own| own.push(self));
+        with_own(|own| own.push(self));
         Entered(())
     }
 
@@ -58,7 +58,7 @@ impl Computation {
     /// Notes that the current computations wait for this one, until the guard
     /// is dropped. Returns `None` if this one waits for one of them.
     pub(super) fn block(self) -> Option<Blocked> {
-        let own = own(|own| own.clone()).unwrap_or_default();
+        let own = with_own(|own| own.clone()).unwrap_or_default();
         if own.is_empty() {
             return Some(Blocked { own, on: self });
         }
@@ -80,7 +80,7 @@ impl Computation {
 
 /// Reads or changes what this thread is in. A thread that ends has forgotten it
 /// by the time that destructors of its other thread-locals run: `None`.
-fn own<T>(change: impl FnOnce(&mut Vec<Computation>) -> T) -> Option<T> {
+fn with_own<T>(change: impl FnOnce(&mut Vec<Computation>) -> T) -> Option<T> {
     OWN.try_with(|own| change(&mut own.borrow_mut())).ok()
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        own(Vec::pop);
+        with_own(Vec::pop);
     }
 }
 
