@@ -211,6 +211,9 @@ fn a_value_that_differs_when_read_back_is_not_stored() {
         assert_eq!(forgetful(&cache, n, value).as_ref(), Some(value));
         assert_eq!(COMPUTED.get() - before, computed, "{value:?}");
     }
+    let report = memocached::report();
+    let row = report.functions.iter().find(|row| row.name.ends_with("forgetful")).unwrap();
+    assert_eq!(row.not_stored, 6);
     let spans = recording.take();
     let told: Vec<_> = spans.iter().flat_map(warnings).collect();
     assert_eq!(told.len(), 1, "{told:?}");

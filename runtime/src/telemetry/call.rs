@@ -396,6 +396,7 @@ impl CallSpan {
     /// Reports a value that has no stored form or is too large. It is told once for each
     /// function and kind, since it would be the same for every call.
     pub(crate) fn unstorable(&self, error: &Error) {
+        self.stats.lost(error.kind().as_str());
         not_stored_on_purpose(error.kind().as_str());
         let told = if error.kind() == ErrorKind::TooLarge { &self.site.too_large } else { &self.site.unstorable };
         if told.swap(true, Ordering::Relaxed) {
