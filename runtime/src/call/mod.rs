@@ -31,7 +31,7 @@ use crate::singleflight::Computation;
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::likeness::Likeness;
-use crate::value::record::{Form, Record};
+use crate::value::record::{Form, Record, StoredAs};
 use address::{Addressed, Far, Tier};
 #[cfg(feature = "tokio")]
 use machine::Packing;
@@ -123,8 +123,8 @@ where
     let far = match tier {
         Tier::Near { record, configured, owner } => {
             let codec = codec.choose(&configured);
-            let start = match record.cost_of(&codec, owner, site.version()) {
-                Some(cost) => Start::Near { record, codec, cost },
+            let start = match record.stored_as(&codec, owner, site.version()) {
+                Some(stored) => Start::Near { record, codec, stored },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
                 None => {
@@ -155,7 +155,7 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end: this process keeps its value.
-    Near { record: Arc<Record>, codec: Codecs<S::Value>, cost: u64 },
+    Near { record: Arc<Record>, codec: Codecs<S::Value>, stored: StoredAs },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -190,8 +190,8 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             Err(returned)
         };
         match self.start {
-            Start::Near { record, codec, cost } => match record.decoded(&codec) {
-                Some(value) => hit(S::join(value), cost),
+            Start::Near { record, codec, stored } => match record.decoded(&codec, stored.codec) {
+                Some(value) => hit(S::join(value), stored.cost),
                 // It was encoded or decoded here before.
                 None => Ok((telemetry.open(), None)),
             },

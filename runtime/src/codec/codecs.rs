@@ -15,27 +15,21 @@ pub struct Codecs<V> {
     first: Box<dyn Codec<V>>,
     /// Has the same framing and fingerprint as the first.
     second: Option<Box<dyn Codec<V>>>,
-    /// What to do about a value that none of them carries.
-    remedy: &'static str,
+    /// The fingerprint of the type's structure.
+    schema: u64,
 }
-
-const REMEDY: &str = "write a codec for it (`codec = path`), or change the type";
 
 impl<V> Codecs<V> {
     /// Stores with this codec alone.
     pub(crate) fn only(codec: Box<dyn Codec<V>>) -> Self {
-        let remedy = match codec.id() {
-            1 | 2 if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
-            1 | 2 => "enable memocached's feature `json`",
-            _ => REMEDY,
-        };
-        Codecs { first: codec, second: None, remedy }
+        Codecs { schema: codec.schema(), first: codec, second: None }
     }
 
-    /// Stores with the first codec, or else with the second.
+    /// Stores with the first codec, or else with the second, values of a structure
+    /// with this fingerprint.
     #[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
-    pub(super) fn either(first: Box<dyn Codec<V>>, second: Box<dyn Codec<V>>) -> Self {
-        Codecs { first, second: Some(second), remedy: REMEDY }
+    pub(super) fn either(first: Box<dyn Codec<V>>, second: Box<dyn Codec<V>>, schema: u64) -> Self {
+        Codecs { first, second: Some(second), schema }
     }
 
     /// Appends the encoded `value` to `out`; returns the id of the codec that did.
@@ -57,8 +51,17 @@ impl<V> Codecs<V> {
             }
             None => cause,
         };
-        let message = format!("a value of type `{}` cannot be stored: {cause}; {}", type_name::<V>(), self.remedy);
+        let message = format!("a value of type `{}` cannot be stored: {cause}; {}", type_name::<V>(), self.remedy());
         Err(Error::new(ErrorKind::Encode, message).with_source(cause))
+    }
+
+    /// What to do about a value that none of the codecs carries.
+    fn remedy(&self) -> &'static str {
+        match (&self.second, self.first.id()) {
+            (None, 1 | 2) if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
+            (None, 1 | 2) => "enable memocached's feature `json`",
+            _ => "write a codec for it (`codec = path`), or change the type",
+        }
     }
 
     /// Decodes what the codec with this id has encoded.
@@ -71,7 +74,7 @@ impl<V> Codecs<V> {
 
     /// Whether one of the codecs has this id.
     pub(crate) fn include(&self, id: u8) -> bool {
-        self.ids().contains(&Some(id))
+        self.first.id() == id || self.second.as_ref().is_some_and(|second| second.id() == id)
     }
 
     /// Returns the id of each codec.
@@ -93,6 +96,6 @@ impl<V> Codecs<V> {
     }
 
     pub(crate) fn schema(&self) -> u64 {
-        self.first.schema()
+        self.schema
     }
 }

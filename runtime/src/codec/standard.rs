@@ -52,7 +52,9 @@ impl Standard {
         #[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
         if self != Standard::Json {
             let (binary, json) = (self.boxed(), Standard::Json.boxed());
-            return if schema::asks::<T>() { Codecs::either(json, binary) } else { Codecs::either(binary, json) };
+            let (schema, asks) = schema::fingerprint_and_asks::<T>();
+            let (first, second) = if asks { (json, binary) } else { (binary, json) };
+            return Codecs::either(first, second, schema);
         }
         Codecs::only(self.boxed())
     }

@@ -151,6 +151,15 @@ fn unlike<V>() -> Error {
     Error::new(ErrorKind::Encode, message)
 }
 
+/// What the envelope of a plain value says beside the value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredAs {
+    /// The id of the codec.
+    pub(crate) codec: u8,
+    /// The time the value took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+}
+
 /// Shortcuts for a record that this process has already packed or unpacked for the
 /// same key.
 impl Record {
@@ -159,18 +168,18 @@ impl Record {
         self.flags == CLIENT_FLAGS
     }
 
-    /// Returns the cost, if this is a plain value of this type and version.
-    pub(crate) fn cost_of<V>(&self, codec: &Codecs<V>, owner: u64, version: u32) -> Option<u64> {
+    /// Returns what a plain value of this type and version was stored with.
+    pub(crate) fn stored_as<V>(&self, codec: &Codecs<V>, owner: u64, version: u32) -> Option<StoredAs> {
         if codec.framing() != Framing::Envelope {
             return None;
         }
         let (id, found, cost) = envelope::trusted(&self.bytes)?;
-        (codec.include(id) && found == schema(codec.schema(), owner, version)).then_some(cost)
+        let is_own = codec.include(id) && found == schema(codec.schema(), owner, version);
+        is_own.then_some(StoredAs { codec: id, cost })
     }
 
-    /// Decodes the payload of a plain value.
-    pub(crate) fn decoded<V>(&self, codec: &Codecs<V>) -> Option<V> {
-        let (id, ..) = envelope::trusted(&self.bytes)?;
+    /// Decodes the payload of a plain value that the codec with this id has encoded.
+    pub(crate) fn decoded<V>(&self, codec: &Codecs<V>, id: u8) -> Option<V> {
         codec.decode(id, envelope::payload(&self.bytes)).ok()
     }
 }

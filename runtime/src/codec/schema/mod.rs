@@ -27,14 +27,13 @@ const REMEMBERED: usize = 64;
 
 thread_local! {
     /// This thread's cache of traced types, indexed by address.
-    static KNOWN: [Cell<(usize, Known)>; REMEMBERED] = const { [const { Cell::new((0, NOTHING)) }; REMEMBERED] };
+    static KNOWN: [Cell<(usize, &Known)>; REMEMBERED] = const { [const { Cell::new((0, &NOTHING)) }; REMEMBERED] };
 }
 
 /// All traced types of the process, by address.
-static FOUND: Mutex<BTreeMap<usize, Known>> = Mutex::new(BTreeMap::new());
+static FOUND: Mutex<BTreeMap<usize, &Known>> = Mutex::new(BTreeMap::new());
 
-/// The facts kept about a traced type.
-#[derive(Clone, Copy)]
+/// The facts kept about a traced type, for as long as the process runs.
 struct Known {
     fingerprint: u64,
     /// See [`trace::Structure::weightless`].
@@ -42,12 +41,11 @@ struct Known {
     /// See [`trace::Structure::asks`].
     #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "JSON is what to fall back on"))]
     asks: bool,
-    graph: &'static Graph,
+    graph: Graph,
 }
 
 /// Marks an empty slot, with address 0, which no type has.
-const NOTHING: Known = Known { fingerprint: 0, weightless: true, asks: false, graph: &EMPTY };
-static EMPTY: Graph = Graph::EMPTY;
+static NOTHING: Known = Known { fingerprint: 0, weightless: true, asks: false, graph: Graph::EMPTY };
 
 /// Returns the fingerprint of `T`, which is traced only once.
 pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
@@ -58,13 +56,15 @@ pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
 /// sequences whose elements take no bytes: not all that are written can be read.
 pub(super) fn graph<T: DeserializeOwned>() -> &'static Graph {
     let Known { weightless, graph, .. } = known(Type::of::<T>());
-    if weightless { &EMPTY } else { graph }
+    if *weightless { &NOTHING.graph } else { graph }
 }
 
-/// Whether `T` asks the format what comes next, which binary formats cannot tell.
+/// Returns the fingerprint of `T`, and whether `T` asks the format what comes next,
+/// which binary formats cannot tell.
 #[cfg(all(feature = "json", any(feature = "bincode", feature = "postcard")))]
-pub(super) fn asks<T: DeserializeOwned>() -> bool {
-    known(Type::of::<T>()).asks
+pub(super) fn fingerprint_and_asks<T: DeserializeOwned>() -> (u64, bool) {
+    let Known { fingerprint, asks, .. } = known(Type::of::<T>());
+    (*fingerprint, *asks)
 }
 
 /// Whether each element of every sequence in `T` takes at least a byte, so that
@@ -83,7 +83,7 @@ pub(super) fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
     Err(Error::new(ErrorKind::Decode, "the type has a sequence whose elements take no bytes, such as `Vec<()>`"))
 }
 
-fn known(of: &'static Type) -> Known {
+fn known(of: &'static Type) -> &'static Known {
     // The address identifies the type without a `'static` bound. If two types
     // share an address, they share a name, and the compiler has found the code
     // that traces them to be the same.
@@ -98,7 +98,7 @@ fn known(of: &'static Type) -> Known {
         // No lock is held while the type's own code runs.
         let found = lock(&FOUND).get(&address).copied();
         let known = found.unwrap_or_else(|| {
-            let known = traced(of);
+            let known: &'static Known = Box::leak(Box::new(traced(of)));
             lock(&FOUND).insert(address, known);
             known
         });
@@ -115,8 +115,7 @@ fn traced(of: &Type) -> Known {
         false => xxh3_64(format!("{} {}", (of.name)(), structure.text).as_bytes()),
     };
     let trace::Structure { weightless, asks, graph, .. } = structure;
-    // One for each type of the program.
-    Known { fingerprint, weightless, asks, graph: Box::leak(Box::new(graph)) }
+    Known { fingerprint, weightless, asks, graph }
 }
 
 #[cfg(test)]
