@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::shape::Graph;
 use self::trace::Type;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 use crate::error::{Error, ErrorKind};
 use crate::sync::lock;
 
@@ -39,7 +40,10 @@ struct Known {
     /// See [`trace::Structure::weightless`].
     weightless: bool,
     /// See [`trace::Structure::asks`].
-    #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "JSON is what to fall back on"))]
+    #[cfg_attr(
+        not(all(feature = "json", any(feature = "bincode", feature = "postcard"))),
+        allow(dead_code, reason = "the choice is between JSON and a binary format")
+    )]
     asks: bool,
     graph: Graph,
 }
@@ -69,6 +73,7 @@ pub(super) fn fingerprint_and_asks<T: DeserializeOwned>() -> (u64, bool) {
 
 /// Whether each element of every sequence in `T` takes at least a byte, so that
 /// a sequence cannot have more elements than there are bytes.
+#[cfg(any(feature = "bincode", feature = "postcard"))]
 pub(crate) fn is_bounded<T: DeserializeOwned>() -> bool {
     !known(Type::of::<T>()).weightless
 }
