@@ -24,6 +24,7 @@ mod behaviour {
     mod crowd;
     mod dashboards;
     mod dialects;
+    mod discovery;
     mod edges;
     mod example;
     mod failover;

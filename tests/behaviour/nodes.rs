@@ -2,9 +2,6 @@
 //! are flushed.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use memocached::{AsyncClient, Client, Error, ErrorKind, Ttl};
@@ -77,102 +74,6 @@ fn a_node_that_is_added_takes_its_share_and_one_that_is_removed_gives_it_back() 
     assert_eq!(kind(client.remove_node(&second.address())), ErrorKind::Configuration);
     assert_eq!(kind(client.add_node("udp://x")), ErrorKind::Configuration);
     assert_eq!(kind(Client::builder().build().unwrap().add_node("x")), ErrorKind::Configuration);
-}
-
-/// A configuration endpoint that answers with whatever list it holds.
-struct ConfigurationEndpoint {
-    address: String,
-    held: Arc<Mutex<Held>>,
-}
-
-#[derive(Default)]
-struct Held {
-    list: String,
-    /// How often it has been given since it is there.
-    given: u32,
-}
-
-impl ConfigurationEndpoint {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let held = Arc::<Mutex<Held>>::default();
-        let answers = Arc::clone(&held);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let answers = Arc::clone(&answers);
-                std::thread::spawn(move || answer(&stream.unwrap(), &answers));
-            }
-        });
-        ConfigurationEndpoint { address, held }
-    }
-
-    fn hold(&self, list: String) {
-        *self.held.lock().unwrap() = Held { list, given: 0 };
-    }
-
-    /// Waits until a client has asked again, and so has made what it makes of
-    /// the list.
-    fn wait_until_heard(&self) {
-        until("the client to ask twice", || (self.held.lock().unwrap().given > 1).then_some(()));
-    }
-}
-
-fn answer(mut stream: &TcpStream, held: &Mutex<Held>) {
-    for line in BufReader::new(stream).lines() {
-        let reply = match line.unwrap_or_default().as_str() {
-            "mn" => "MN\r\n".to_owned(),
-            "config get cluster" => {
-                let mut held = held.lock().unwrap();
-                held.given += 1;
-                format!("CONFIG cluster 0 {}\r\n{}\r\nEND\r\n", held.list.len(), held.list)
-            }
-            _ => "ERROR\r\n".to_owned(),
-        };
-        if stream.write_all(reply.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-/// A list as a configuration endpoint gives it.
-fn listed(version: &str, servers: &[&Memcached]) -> String {
-    let items: Vec<_> = servers.iter().map(|server| format!("127.0.0.1|127.0.0.1|{}", server.port)).collect();
-    format!("{version}\n{}\n", items.join(" "))
-}
-
-#[test]
-fn the_servers_of_a_cluster_are_discovered() {
-    let (first, second) = (Memcached::start(), Memcached::start());
-    let [ours, theirs] = keys(&first, &second);
-    let endpoint = ConfigurationEndpoint::start();
-    endpoint.hold(listed("1", &[&first, &second]));
-    let client = Client::builder().discovery(&endpoint.address, Duration::from_millis(10)).build().unwrap();
-    let knows = |server: &Memcached| is_up(&client, server);
-    until("both servers to be known", || (knows(&first) && knows(&second)).then_some(()));
-    let found = client.get_many::<String>(ours.iter().chain(&theirs));
-    assert_eq!((found.values.len(), found.failed.len()), (60, 0));
-    endpoint.hold(listed("2", &[&second]));
-    until("the first to be removed", || (!knows(&first)).then_some(()));
-}
-
-#[test]
-fn an_older_list_and_what_is_no_list_change_no_servers() {
-    let (first, second) = (Memcached::start(), Memcached::start());
-    let endpoint = ConfigurationEndpoint::start();
-    endpoint.hold(listed("2", &[&second]));
-    let client = Client::builder().discovery(&endpoint.address, Duration::from_millis(10)).build().unwrap();
-    until("the second to be known", || is_up(&client, &second).then_some(()));
-    let with_nonsense = listed("3", &[&first]).replace('|', "/");
-    for list in [listed("1", &[&first]), listed("2", &[&first]), listed("three", &[&first]), with_nonsense, "".into()] {
-        endpoint.hold(list.clone());
-        endpoint.wait_until_heard();
-        let nodes = client.nodes();
-        let is_second = matches!(&nodes[..], [node] if node.name == second.address() && node.is_up);
-        assert!(is_second, "{list:?}: {nodes:?}");
-    }
-    endpoint.hold(listed("3", &[&first]));
-    until("a later list to be followed", || is_up(&client, &first).then_some(()));
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Backend {
 }
 
 fn store(settings: &Settings, clock: &Clock) -> Result<Store, Error> {
-    if settings.servers.is_empty() {
+    if settings.is_embedded() {
         return Ok(Store::embedded(Embedded::new(settings.near_size, settings.item_limit, clock.clone())));
     }
     #[cfg(feature = "memcache")]

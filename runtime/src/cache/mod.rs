@@ -64,7 +64,7 @@ impl Cache {
     /// If a variable has a value that cannot be used. The error names the variable.
     pub fn from_env() -> Result<Cache, Error> {
         let settings = Settings::from_env()?;
-        if settings.servers.is_empty() {
+        if settings.is_embedded() {
             telemetry::announce_embedded();
         }
         Cache::new(settings)

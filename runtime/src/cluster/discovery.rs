@@ -4,6 +4,7 @@
 //! One thread for each cluster that is set up so, which ends with the cluster.
 //! How the cluster changes its members is the cluster's.
 
+use std::collections::HashSet;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -13,16 +14,9 @@ use crate::net::connection::Connection;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::Fault;
 use crate::node::wording::worded;
-use crate::server::Server;
+use crate::server::{Discovery, Location, Security, Server};
 use crate::telemetry;
 use crate::time::budget::Budget;
-
-/// Where to ask, and how often.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Discovery {
-    pub(crate) endpoint: Server,
-    pub(crate) every: Duration,
-}
 
 /// What has the members that a configuration endpoint names.
 pub(crate) trait Discovered: Send + Sync + 'static {
@@ -51,13 +45,15 @@ pub(crate) fn start<D: Discovered>(cluster: Weak<D>, discovery: Discovery) {
 
 /// Updates the cluster again and again, for as long as it lives.
 fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
-    let mut known = 0;
+    let (mut known, mut is_failing) = (Known::default(), false);
     while let Some(strong) = cluster.upgrade() {
-        match update(&*strong, &discovery.endpoint, known) {
-            Ok(version) => known = version,
-            Err(error) => telemetry::announce_undiscovered(&error),
-        }
+        let updated = update(&*strong, &discovery.endpoint, &mut known);
         drop(strong);
+        // Once for each time that it begins to fail.
+        if let (Err(error), false) = (&updated, is_failing) {
+            telemetry::announce_undiscovered(error);
+        }
+        is_failing = updated.is_err();
         let steps = discovery.every.as_nanos().div_ceil(STEP.as_nanos());
         for _ in 0..steps {
             if cluster.strong_count() == 0 {
@@ -68,65 +64,150 @@ fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
     }
 }
 
-/// Asks the endpoint once, and takes over a list that is newer than the known
-/// one; the version that is known then.
-fn update(cluster: &impl Discovered, server: &Server, known: u64) -> Result<u64, Error> {
-    let (version, servers) = ask(cluster, server)?;
-    if version <= known {
-        return Ok(known);
+/// Asks the endpoint once, and takes over its list if that is to be believed.
+fn update(cluster: &impl Discovered, server: &Server, known: &mut Known) -> Result<(), Error> {
+    let list = list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))?;
+    let news = known.weigh(&list);
+    if news == News::None {
+        return Ok(());
     }
-    cluster.change_to(&servers)?;
-    Ok(version)
+    cluster.change_to(&list.servers)?;
+    if news == News::Unnumbered {
+        telemetry::announce_renumbered(&server.to_string(), list.version);
+    }
+    *known = Known { list: Some(list), doubted: None };
+    Ok(())
 }
 
-/// Asks the endpoint for its list.
-fn ask(cluster: &impl Discovered, server: &Server) -> Result<(u64, Vec<Server>), Error> {
-    list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))
+/// What an endpoint says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct List {
+    version: u64,
+    servers: Vec<Server>,
+}
+
+/// The list that the members come from.
+#[derive(Default)]
+struct Known {
+    list: Option<List>,
+    /// An older one, which the endpoint said last.
+    doubted: Option<List>,
+}
+
+/// What is new in a list.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    None,
+    Newer,
+    /// It differs though its version is not higher.
+    Unnumbered,
+}
+
+impl Known {
+    /// Judges a list. Of several endpoints behind one name, the newest is right. One
+    /// that was restarted counts from the start again: an older list is believed
+    /// once it has been said twice in a row.
+    fn weigh(&mut self, heard: &List) -> News {
+        let doubted = self.doubted.take();
+        let Some(known) = &self.list else { return News::Newer };
+        if heard.version > known.version {
+            return News::Newer;
+        }
+        let is_same = HashSet::<&Server>::from_iter(&heard.servers) == HashSet::from_iter(&known.servers);
+        let is_sure = heard.version == known.version || doubted.as_ref() == Some(heard);
+        match (heard.version == known.version && is_same, is_sure) {
+            (true, _) => News::None,
+            (false, true) => News::Unnumbered,
+            (false, false) => {
+                self.doubted = Some(heard.clone());
+                News::None
+            }
+        }
+    }
 }
 
 /// Asks the endpoint for the version and the servers of its list.
-fn list(endpoint: &Endpoint) -> Result<(u64, Vec<Server>), Fault> {
+fn list(endpoint: &Endpoint) -> Result<List, Fault> {
     let deadline = Budget::new(PATIENCE, PATIENCE).deadline();
     let mut connection = Connection::dial(endpoint, deadline)?;
     let ticket = connection.write(&Request::Servers)?;
     connection.flush(deadline)?;
     match connection.receive(ticket, deadline)?? {
-        Reply::Text(text) => parse(&text).ok_or_else(|| ErrorKind::Protocol.into()),
+        Reply::Text(text) => parse(&text, &endpoint.server).ok_or_else(|| ErrorKind::Protocol.into()),
         _ => Err(ErrorKind::Protocol.into()),
     }
 }
 
-/// `<version>\n<host|ip|port> <host|ip|port>…\n`
-fn parse(text: &str) -> Option<(u64, Vec<Server>)> {
+/// Reads `<version>\n<host|ip|port> <host|ip|port>…\n`. The servers are reached
+/// as the endpoint is: in the clear, or by TLS.
+fn parse(text: &str, endpoint: &Server) -> Option<List> {
     let mut lines = text.lines();
     let version = lines.next()?.trim().parse().ok()?;
+    let scheme = match endpoint.address {
+        Location::Tcp { security: Security::Tls, .. } => "tls",
+        _ => "tcp",
+    };
     let server = |item: &str| {
         let mut parts = item.split('|');
         let (host, address, port) = (parts.next()?, parts.next()?, parts.next()?);
         // The name is hashed, as other clients do it; without one, the address.
         let host = if host.is_empty() { address } else { host };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        format!("{host}:{port}").parse::<Server>().ok()
+        format!("{scheme}://{host}:{port}").parse::<Server>().ok()
     };
     let servers = lines.next()?.split_whitespace().map(server).collect::<Option<Vec<_>>>()?;
-    (!servers.is_empty()).then_some((version, servers))
+    (!servers.is_empty()).then_some(List { version, servers })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str, endpoint: &str) -> Option<List> {
+        parse(text, &endpoint.parse().expect("a server"))
+    }
+
     #[test]
     fn a_list_of_servers_is_read() {
-        let (version, servers) = parse("12\na.example|10.0.0.1|11211 |10.0.0.2|11212\n").expect("a list");
-        let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        assert_eq!((version, names), (12, vec!["a.example:11211".to_owned(), "10.0.0.2:11212".to_owned()]));
+        let list = read("12\na.example|10.0.0.1|11211 |10.0.0.2|11212\n", "cfg:1").expect("a list");
+        let names: Vec<String> = list.servers.iter().map(ToString::to_string).collect();
+        assert_eq!((list.version, names), (12, vec!["a.example:11211".to_owned(), "10.0.0.2:11212".to_owned()]));
+    }
+
+    #[test]
+    fn servers_are_reached_as_their_endpoint_is() {
+        for endpoint in ["cfg:1", "tls://cfg:1"] {
+            let list = read("1\na|10.0.0.1|11211 |::1|11212\n", endpoint).expect("a list");
+            let is_alike = |server: &Server| match (&server.address, endpoint.starts_with("tls")) {
+                (Location::Tcp { security, .. }, is_tls) => (*security == Security::Tls) == is_tls,
+                _ => false,
+            };
+            assert!(list.servers.iter().all(is_alike), "{list:?}");
+        }
     }
 
     #[test]
     fn anything_else_is_refused_as_a_whole() {
         for text in ["", "x\na|b|1", "1\n", "1\na|b|0", "1\na|b", "1\na|b|1 c"] {
-            assert_eq!(parse(text), None, "{text:?}");
+            assert_eq!(read(text, "cfg:1"), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_older_list_is_believed_when_it_is_said_twice_in_a_row() {
+        let list = |version, ports: &str| read(&format!("{version}\n{ports}"), "cfg:1").expect("a list");
+        let mut known = Known { list: Some(list(4, "a|b|4 a|b|5")), doubted: None };
+        for (heard, news) in [
+            (list(4, "a|b|5 a|b|4"), News::None),
+            (list(3, "a|b|3"), News::None),
+            (list(4, "a|b|4 a|b|5"), News::None),
+            (list(3, "a|b|3"), News::None),
+            (list(3, "a|b|2"), News::None),
+            (list(3, "a|b|2"), News::Unnumbered),
+            (list(4, "a|b|4"), News::Unnumbered),
+            (list(5, "a|b|4"), News::Newer),
+        ] {
+            assert_eq!(known.weigh(&heard), news, "{heard:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use super::{Cluster, gone};
+use super::Cluster;
 use crate::cluster::failover::route::Route;
 use crate::cluster::members::Member;
 use crate::error::Error;
@@ -20,8 +20,8 @@ use crate::time::budget::{Budget, Deadline};
 /// memcached answers within microseconds, and so do most networks.
 const PROMPT: Duration = Duration::from_millis(4);
 
-/// A batch, and the way to its member if that is still there.
-type Assigned<'a, 'b> = (&'a NodeBatch<'b>, Option<Route>);
+/// A batch, and the way to its member, or why there is none.
+type Assigned<'a, 'b> = (&'a NodeBatch<'b>, Result<Route, Error>);
 
 impl Cluster {
     /// Asks several nodes at once. The outcomes are in the order of the
@@ -31,7 +31,7 @@ impl Cluster {
         let assigned = self.assign(batches);
         let mut outcomes = exchange(verb, &assigned, deadline);
         for ((batch, route), outcomes) in assigned.iter().zip(&mut outcomes) {
-            if let Some(route) = route {
+            if let Ok(route) = route {
                 route.sift(&batch.requests, outcomes, deadline);
             }
         }
@@ -48,7 +48,10 @@ impl Cluster {
     ) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
         let run = async |(batch, route): Assigned<'_, '_>| {
-            let Some(route) = route else { return failed(batch, &gone()) };
+            let route = match route {
+                Ok(route) => route,
+                Err(error) => return failed(batch, &error),
+            };
             let Member { node, peer, .. } = &*route.member;
             let part = peer.take_part(verb);
             let exchange = async {
@@ -76,7 +79,7 @@ fn exchange(verb: Verb, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Ve
     let are_several = assigned.len() > 1;
     std::thread::scope(|scope| {
         let all = FanOut { scope, verb, deadline, are_several };
-        let begun: Vec<_> = assigned.iter().map(|(batch, route)| all.begin(batch, route.as_ref())).collect();
+        let begun: Vec<_> = assigned.iter().map(|(batch, route)| all.begin(batch, route)).collect();
         let read: Vec<_> = begun.into_iter().map(|branch| all.read(branch)).collect();
         read.into_iter().map(|branch| branch.end(deadline)).collect()
     })
@@ -110,8 +113,11 @@ struct Running<'a> {
 
 impl<'scope> FanOut<'scope, '_> {
     /// Sends a batch, or begins to.
-    fn begin(&self, batch: &'scope NodeBatch<'scope>, route: Option<&'scope Route>) -> Branch<'scope> {
-        let Some(route) = route else { return Branch::Over(failed(batch, &gone())) };
+    fn begin(&self, batch: &'scope NodeBatch<'scope>, route: &'scope Result<Route, Error>) -> Branch<'scope> {
+        let route = match route {
+            Ok(route) => route,
+            Err(error) => return Branch::Over(failed(batch, error)),
+        };
         let deadline = self.deadline;
         if let Err(error) = route.prepare(&batch.requests, deadline) {
             return Branch::Over(failed(batch, &error));

@@ -99,6 +99,11 @@ impl Members {
         self.by_number.get(&number)
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
     /// All members with their numbers.
     pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
         self.by_number.iter().map(|(number, member)| (*number, member))

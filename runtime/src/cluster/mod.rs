@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
 
-use crate::cluster::discovery::{Discovered, Discovery};
+use crate::cluster::discovery::Discovered;
 use crate::cluster::failover::route::Route;
 use crate::cluster::members::{Member, Members, Rules};
 use crate::error::{Error, ErrorKind};
@@ -25,7 +25,7 @@ use crate::net::endpoint::{Access, Endpoint};
 use crate::node::Node;
 use crate::node::breaker::Pauses;
 use crate::protocol::Dialect;
-use crate::server::{Distribution, Failover, Server};
+use crate::server::{Discovery, Distribution, Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
 use crate::telemetry::nodes::{self, NodeState, Watched};
@@ -139,13 +139,17 @@ impl Cluster {
             Some(key) => members.locate(key),
             None => members.all().next().map_or(0, |(number, _)| number),
         };
-        self.route_to(members, number, std::slice::from_ref(request)).ok_or_else(gone)
+        self.route_to(members, number, std::slice::from_ref(request))
     }
 
     /// The way to a member. A write that goes elsewhere than to its key's own
     /// member is noted there.
-    fn route_to(&self, members: Arc<Members>, number: usize, requests: &[Request<'_>]) -> Option<Route> {
-        let member = members.get(number)?.clone();
+    ///
+    /// # Errors
+    ///
+    /// If there is no such member.
+    fn route_to(&self, members: Arc<Members>, number: usize, requests: &[Request<'_>]) -> Result<Route, Error> {
+        let member = members.get(number).cloned().ok_or_else(|| self.gone())?;
         let mut detour = None;
         if self.settings.failover == Failover::Next {
             for (request, key) in requests.iter().flat_map(|request| request.keys().map(move |key| (request, key))) {
@@ -159,7 +163,18 @@ impl Cluster {
                 }
             }
         }
-        Some(Route { member, number, members, detour })
+        Ok(Route { member, number, members, detour })
+    }
+
+    /// The error for a member that there is no longer, or not yet.
+    fn gone(&self) -> Error {
+        let why = match &self.settings.discovery {
+            Some(Discovery { endpoint, .. }) if self.members().is_empty() => {
+                format!("{endpoint} has not named the servers of the cluster yet")
+            }
+            _ => "the cluster has no such server any more".to_owned(),
+        };
+        Error::new(ErrorKind::Connect, why)
     }
 
     /// Sends one request and reads its reply, told under this verb.
@@ -191,11 +206,6 @@ impl Cluster {
 /// The error for a cluster that would have no server left.
 fn last_one() -> Error {
     Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed")
-}
-
-/// The error for a member that has been removed.
-fn gone() -> Error {
-    Error::new(ErrorKind::Connect, "the cluster has no such server any more")
 }
 
 /// Tells once that a server which is asked for leases has none.

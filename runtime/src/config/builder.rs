@@ -3,12 +3,8 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-#[cfg(feature = "memcache")]
-use crate::cluster::discovery::Discovery;
 use crate::config::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR, Settings};
 use crate::error::{Error, ErrorKind};
-#[cfg(feature = "memcache")]
-use crate::server::Server;
 use crate::server::{Distribution, Failover, Protocol};
 
 /// Builds a [`Cache`](crate::Cache), a [`Client`](crate::Client) or an
@@ -68,17 +64,19 @@ impl<T: Build> Builder<T> {
         self.with(|settings| settings.set_servers(servers.as_ref()).map_err(unusable))
     }
 
-    /// Has the list of servers from the configuration endpoint of an Amazon
-    /// ElastiCache cluster, `host:port`, which is asked at once and then every
-    /// so often, in the background. Until the first answer, the endpoint itself
-    /// is the only server.
+    /// Takes the list of servers from the configuration endpoint of an Amazon
+    /// ElastiCache cluster, in place of [`Builder::servers`]. The endpoint is asked
+    /// at once and then every so often, in the background. Until its first answer,
+    /// there is no server.
+    ///
+    /// The endpoint is written as `host:port`, or as `tls://host:port`: then its
+    /// servers are reached by TLS too.
     #[cfg(feature = "memcache")]
     pub fn discovery(self, endpoint: impl AsRef<str>, every: Duration) -> Self {
         self.positive("discovery", every, |_| {}).with(|settings| {
-            let unusable = |why| format!("the configuration endpoint cannot be used: {why}");
-            let endpoint: Server = endpoint.as_ref().parse().map_err(unusable)?;
-            settings.servers = vec![endpoint.clone()];
-            settings.discovery = Some(Discovery { endpoint, every });
+            let unusable = |accepted| format!("the configuration endpoint cannot be used; accepted: {accepted}");
+            settings.set_discovery(endpoint.as_ref()).map_err(unusable)?;
+            settings.discovery.iter_mut().for_each(|discovery| discovery.every = every);
             Ok(())
         })
     }

@@ -18,6 +18,7 @@ pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 
 pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_SERVERS", Settings::set_servers),
+    ("MEMCACHED_DISCOVERY", discovery),
     ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, text.parse().ok())),
     ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, text.parse().ok())),
     ("MEMCACHED_RETRY_AFTER", |settings, text| assign_some(&mut settings.retry_after, limit(text))),
@@ -68,6 +69,14 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// Sets the endpoint that names the servers, unless they are written down.
+fn discovery(settings: &mut Settings, text: &str) -> Result<(), String> {
+    if !settings.servers.is_empty() {
+        return Err("nothing beside MEMCACHED_SERVERS: either names the servers".into());
+    }
+    settings.set_discovery(text)
 }
 
 fn set_path(setting: &mut Option<String>, text: &str) -> Result<(), String> {
@@ -122,7 +131,7 @@ fn is_about_a_service(name: &str, services: &[&str]) -> bool {
 fn unusable(name: &str, value: &str, accepted: &str) -> Error {
     let setting = match (name, value.contains('@')) {
         // What precedes the `@` may be a password.
-        ("MEMCACHED_SERVERS", true) => format!("{name} (not shown, because it contains `@`)"),
+        ("MEMCACHED_SERVERS" | "MEMCACHED_DISCOVERY", true) => format!("{name} (not shown, because it contains `@`)"),
         ("MEMCACHED_PASSWORD" | "MEMCACHED_AUTH_KEY", _) => format!("{name} (not shown)"),
         _ => format!("{name}={value:?}"),
     };
@@ -206,6 +215,7 @@ mod tests {
                     "bücher",
                 ],
             ),
+            ("DISCOVERY", "of a configuration endpoint", &["/run/mc.sock", "cfg:0", "udp://cfg:1", "cfg:1,cfg:2"]),
             ("DISTRIBUTION", "`ketama`, `rendezvous` or `modula`", &["Ketama", "consistent", "ketama,modula"]),
             ("FAILOVER", "`none` or `next`", &["true", "NEXT"]),
             ("RETRY_AFTER", "a duration such as `300`", &["0", "off", "25h"]),
@@ -248,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_either_written_down_or_discovered() {
+        let both = |name: &str| match name {
+            "MEMCACHED_SERVERS" => Some("cache".to_owned()),
+            "MEMCACHED_DISCOVERY" => Some("tls://cfg:11211".to_owned()),
+            _ => None,
+        };
+        let text = Settings::from_lookup(both).unwrap_err().to_string();
+        assert!(text.starts_with("MEMCACHED_DISCOVERY=") && text.contains("beside MEMCACHED_SERVERS"), "{text}");
+        assert!(read("MEMCACHED_DISCOVERY", "cfg:11211").unwrap().discovery.is_some());
+    }
+
+    #[test]
     fn a_password_is_not_repeated() {
         for value in ["s3cret word", "s3cret\u{7}", &"s3cret".repeat(50), "s3cret\u{fffd}"] {
             let text = read("MEMCACHED_PASSWORD", value).unwrap_err().to_string();
@@ -256,6 +278,8 @@ mod tests {
         }
         let text = read("MEMCACHED_SERVERS", "cache, joe:s3cret@cache").unwrap_err().to_string();
         assert!(text.starts_with("MEMCACHED_SERVERS (not shown") && text.contains("accepted: "), "{text}");
+        assert!(text.contains("and MEMCACHED_PASSWORD") && !text.contains("joe") && !text.contains("s3cret"), "{text}");
+        let text = read("MEMCACHED_DISCOVERY", "joe:s3cret@cfg").unwrap_err().to_string();
         assert!(text.contains("and MEMCACHED_PASSWORD") && !text.contains("joe") && !text.contains("s3cret"), "{text}");
     }
 

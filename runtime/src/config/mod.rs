@@ -15,8 +15,6 @@ use std::time::Duration;
 
 #[cfg(feature = "memcache")]
 use crate::cluster::ClusterSettings;
-#[cfg(feature = "memcache")]
-use crate::cluster::discovery::Discovery;
 use crate::codec::Standard;
 use crate::config::choices::Shown;
 use crate::config::enabled::Enabled;
@@ -30,7 +28,7 @@ use crate::net::endpoint::{Access, Credentials};
 use crate::net::tls::Tls;
 #[cfg(feature = "memcache")]
 use crate::node::breaker::Pauses;
-use crate::server::{Distribution, Failover, Protocol, Server};
+use crate::server::{Discovery, Distribution, Failover, Protocol, Server};
 use crate::value::signature::Secret;
 
 pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
@@ -38,11 +36,10 @@ pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Empty for the embedded store.
     pub(crate) servers: Vec<Server>,
     pub(crate) distribution: Distribution,
     pub(crate) failover: Failover,
-    #[cfg(feature = "memcache")]
+    /// Names the servers in place of a list.
     pub(crate) discovery: Option<Discovery>,
     /// The longest pause between two health checks of a failed server.
     pub(crate) retry_after: Option<Duration>,
@@ -100,7 +97,6 @@ impl Default for Settings {
             servers: Vec::new(),
             distribution: Distribution::default(),
             failover: Failover::default(),
-            #[cfg(feature = "memcache")]
             discovery: None,
             retry_after: None,
             namespace: String::new(),
@@ -128,6 +124,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether values stay in this process, as there is no server to keep them.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.servers.is_empty() && self.discovery.is_none()
+    }
+
     /// Describes the cluster.
     ///
     /// # Errors
@@ -167,8 +168,16 @@ impl Settings {
             credentials,
             item_limit: self.item_limit,
             #[cfg(feature = "tls")]
-            tls: if self.servers.iter().any(Server::wants_tls) { Some(self.tls()?) } else { None },
+            tls: if self.wants_tls() { Some(self.tls()?) } else { None },
         })
+    }
+
+    /// Whether any server is to be reached by TLS. An endpoint that is names
+    /// servers that are.
+    #[cfg(feature = "tls")]
+    fn wants_tls(&self) -> bool {
+        let endpoint = self.discovery.iter().map(|discovery| &discovery.endpoint);
+        self.servers.iter().chain(endpoint).any(Server::wants_tls)
     }
 
     #[cfg(feature = "tls")]
@@ -191,6 +200,14 @@ impl Settings {
 
     pub(crate) fn set_servers(&mut self, text: &str) -> Result<(), String> {
         self.servers = Server::list(text)?;
+        self.discovery = None;
+        Ok(())
+    }
+
+    /// Sets the endpoint that names the servers.
+    pub(crate) fn set_discovery(&mut self, text: &str) -> Result<(), String> {
+        self.discovery = Some(Discovery::named(text)?);
+        self.servers.clear();
         Ok(())
     }
 

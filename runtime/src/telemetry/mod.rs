@@ -68,6 +68,18 @@ pub(crate) fn announce_undiscovered(error: &crate::Error) {
     tracing::event!(target: "memocached::client", Level::WARN, "auto-discovery failed, so the servers stay as they are: {error}");
 }
 
+/// Announces that a configuration endpoint names other servers under a version that
+/// is not higher than the one before.
+#[cfg(feature = "memcache")]
+pub(crate) fn announce_renumbered(endpoint: &str, version: u64) {
+    tracing::event!(
+        target: "memocached::client",
+        Level::WARN,
+        server.address = endpoint,
+        "{endpoint} names other servers under version {version}, which is not higher than before: they are used"
+    );
+}
+
 /// Announces that two functions have the same key template.
 pub(crate) fn announce_shared_template(template: &str, first: &str, second: &str) {
     tracing::event!(

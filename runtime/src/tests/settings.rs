@@ -15,6 +15,8 @@ type Pair = (&'static [(&'static str, &'static str)], &'static str, fn(Builder<C
 
 const PAIRS: &[Pair] = &[
     (&[("SERVERS", "a, b:1")], "servers", |builder| builder.servers("a, b:1")),
+    #[cfg(feature = "memcache")]
+    (&[("DISCOVERY", "tls://cfg:1")], "discovery", |builder| builder.discovery("tls://cfg:1", Duration::from_secs(60))),
     (&[("DISTRIBUTION", "modula")], "distribution", |builder| builder.distribution(Distribution::Modula)),
     (&[("FAILOVER", "next")], "failover", |builder| builder.failover(Failover::Next)),
     (&[("RETRY_AFTER", "10s")], "retry_after", |builder| builder.retry_after(Duration::from_secs(10))),
@@ -44,9 +46,8 @@ const PAIRS: &[Pair] = &[
     }),
 ];
 
-/// What only a program can set: `discovery` asks for an interval as well, and
-/// who flushes a namespace does so in the program.
-const WITHOUT_VARIABLE: [&str; 3] = ["build", "discovery", "flushable_namespace"];
+/// What only a program can set: who flushes a namespace does so in the program.
+const WITHOUT_VARIABLE: [&str; 2] = ["build", "flushable_namespace"];
 
 fn from_variables(variables: &[(&str, &str)]) -> Settings {
     let value = |asked: &str| {
