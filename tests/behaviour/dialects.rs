@@ -226,8 +226,8 @@ fn the_environment_names_the_protocol() {
             again("behaviour::dialects::the_environment_names_the_protocol", "child")
                 .env("MEMCACHED_SERVERS", format!("127.0.0.1:{}", tap.port))
                 .env("MEMCACHED_PROTOCOL", name)
-                .env("MEMCACHED_TIMEOUT", "20")
-                .env("MEMCACHED_CONNECT_TIMEOUT", "20"),
+                .env("MEMCACHED_TIMEOUT", "20s")
+                .env("MEMCACHED_CONNECT_TIMEOUT", "20s"),
         );
         let spoken = String::from_utf8_lossy(&tap.sent()).into_owned();
         assert_eq!(spoken.contains("mg asking:"), meta, "{name}: {spoken}");

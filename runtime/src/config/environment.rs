@@ -6,7 +6,9 @@
 use std::sync::Once;
 
 use super::Settings;
-use super::forms::{assign, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl};
+use super::forms::{
+    assign, assign_limit, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl,
+};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
@@ -25,8 +27,8 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_NAMESPACE", Settings::set_namespace),
     ("MEMCACHED_TTL", |settings, text| assign(&mut settings.ttl, ttl(text))),
     ("MEMCACHED_JITTER", |settings, text| assign(&mut settings.jitter, jitter(text))),
-    ("MEMCACHED_TIMEOUT", |settings, text| assign(&mut settings.timeout, limit(text))),
-    ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign(&mut settings.connect_timeout, limit(text))),
+    ("MEMCACHED_TIMEOUT", |settings, text| assign_limit(&mut settings.timeout, text)),
+    ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign_limit(&mut settings.connect_timeout, text)),
     ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
     ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
     ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(read("MEMCACHED_TTL", "5m").unwrap().ttl, Ttl::For(Duration::from_secs(300)));
         assert_eq!(read("MEMCACHED_TTL", "forever").unwrap().ttl, Ttl::Forever);
         assert_eq!(read("MEMCACHED_TIMEOUT", "50ms").unwrap().timeout, Duration::from_millis(50));
-        assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1").unwrap().connect_timeout, Duration::from_secs(1));
+        assert_eq!(read("MEMCACHED_CONNECT_TIMEOUT", "1s").unwrap().connect_timeout, Duration::from_secs(1));
         assert_eq!(read("MEMCACHED_POOL_SIZE", "4").unwrap().pool_size, 4);
         assert_eq!(read("MEMCACHED_NEAR_SIZE", "1GiB").unwrap().near_size, 1 << 30);
         assert_eq!(read("MEMCACHED_COMPRESS", "4KiB").unwrap().compress, Some(4096));
@@ -226,8 +228,8 @@ mod tests {
                 &["0", "soon", "-1", "+1", "0ms", "1.5", "5 parsecs", "99999999999999999999"],
             ),
             ("JITTER", "`off`, or a percentage", &["0", "51%", "-1", "0.1", "ten", "10 %%"]),
-            ("TIMEOUT", "a duration such as `300`", &["-1s", "0", "fast", "100 msec,", "25h", "86401", "forever"]),
-            ("CONNECT_TIMEOUT", "a duration such as `300`", &["1 parsec", "0s", "2d"]),
+            ("TIMEOUT", "a duration with its unit", &["-1s", "0", "fast", "100 msec,", "25h", "86401", "forever"]),
+            ("CONNECT_TIMEOUT", "a duration with its unit", &["1 parsec", "0s", "2d"]),
             ("POOL_SIZE", "a whole number from 1 to 65535", &["0", "many", "-1", "+4", "1.0", "65536", "0x10", "1e3"]),
             (
                 "NEAR_SIZE",
@@ -255,6 +257,14 @@ mod tests {
             }
         }
         assert!(values >= 60, "{values}");
+    }
+
+    #[test]
+    fn a_limit_without_a_unit_is_told_with_both_that_may_be_meant() {
+        for name in ["MEMCACHED_TIMEOUT", "MEMCACHED_CONNECT_TIMEOUT"] {
+            let text = read(name, "100").unwrap_err().to_string();
+            assert!(text.starts_with(&format!("{name}=\"100\"")) && text.contains("`100ms` or `100s`"), "{text}");
+        }
     }
 
     #[test]

@@ -75,6 +75,17 @@ pub(super) fn ttl(text: &str) -> Option<Ttl> {
     if text == "forever" { Some(Ttl::Forever) } else { duration(text).map(Ttl::For) }
 }
 
+/// Sets how long a call may take. A bare number is seconds elsewhere, but people mean
+/// milliseconds here.
+pub(super) fn assign_limit(setting: &mut Duration, text: &str) -> Result<(), String> {
+    const FORM: &str = "a duration with its unit";
+    if number(text).is_some_and(|number| number > 0) {
+        return Err(format!("{FORM}: `{text}ms` or `{text}s`"));
+    }
+    *setting = limit(text).ok_or_else(|| format!("{FORM} such as `50ms` or `2s`, more than zero and at most a day"))?;
+    Ok(())
+}
+
 pub(super) fn limit(text: &str) -> Option<Duration> {
     duration(text).filter(|limit| *limit <= LONGEST_LIMIT)
 }

@@ -26,7 +26,7 @@ const PAIRS: &[Pair] = &[
     (&[("JITTER", "25%")], "jitter", |builder| builder.jitter(25)),
     (&[("JITTER", "off")], "jitter", |builder| builder.jitter(0)),
     (&[("TIMEOUT", "50ms")], "timeout", |builder| builder.timeout(Duration::from_millis(50))),
-    (&[("CONNECT_TIMEOUT", "1")], "connect_timeout", |builder| builder.connect_timeout(Duration::from_secs(1))),
+    (&[("CONNECT_TIMEOUT", "1s")], "connect_timeout", |builder| builder.connect_timeout(Duration::from_secs(1))),
     (&[("POOL_SIZE", "4")], "pool_size", |builder| builder.pool_size(4)),
     (&[("NEAR_SIZE", "2MiB")], "near_size", |builder| builder.near_size(2 << 20)),
     (&[("COMPRESS", "4KiB")], "compress", |builder| builder.compress(4096)),
