@@ -13,6 +13,12 @@ use super::callsite::NamedSpans;
 use super::names::attributes;
 use crate::sync::lock;
 
+/// So many nodes have telemetry of their own. The others share one: what is never
+/// freed must not grow for as long as a program meets new names.
+const MOST: usize = 1_000;
+/// The address of those others.
+const OTHERS: &str = "others";
+
 /// A node's name and its telemetry, which is never freed.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -36,6 +42,10 @@ impl Peer {
         let mut peers = lock(&PEERS);
         if let Some(known) = peers.iter().find(|peer| peer.address == address && peer.port == port) {
             return known;
+        }
+        if peers.len() >= MOST && (address, port) != (OTHERS, None) {
+            drop(peers);
+            return Peer::at(OTHERS, None);
         }
         let name = match port {
             Some(port) if address.contains(':') => format!("[{address}]:{port}"),
@@ -66,5 +76,19 @@ impl Peer {
         let mut attributes = vec![KeyValue::new(attributes::SERVER_ADDRESS, self.address)];
         attributes.extend(self.port.map(|port| KeyValue::new(attributes::SERVER_PORT, i64::from(port))));
         attributes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_an_end_to_peers() {
+        for i in 0..3 * MOST {
+            let _ = Peer::at(&format!("10.0.{}.{}", i / 256, i % 256), Some(1));
+        }
+        assert!(lock(&PEERS).len() <= MOST + 1);
+        assert_eq!(Peer::at("one-more.example", Some(1)).name, OTHERS);
     }
 }
