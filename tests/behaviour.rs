@@ -10,6 +10,7 @@ mod behaviour {
     mod authenticated;
     mod bodies;
     mod bounds;
+    mod burst;
     mod choices;
     mod client;
     mod client_cancellation;
@@ -34,6 +35,7 @@ mod behaviour {
     mod integrity;
     mod interop;
     mod item_limit;
+    mod left_alone;
     mod logs;
     mod metrics;
     mod nodes;

@@ -53,9 +53,10 @@ pub enum ErrorKind {
     /// The server failed a moment ago and is left alone for a while.
     CircuitOpen,
     /// All connections to the server were in use for too long, or the process
-    /// could not open another.
+    /// could not open another, or the server takes no more.
     PoolExhausted,
-    /// The call had used up its time for cache I/O before this was asked.
+    /// The call had used up its time for cache I/O before this was asked, or before
+    /// the server had a fair share of it.
     OutOfTime,
     /// An async function was called outside of a tokio runtime.
     NoRuntime,

@@ -8,6 +8,11 @@
 
 #[cfg(test)]
 extern crate self as memocached;
+/// A port where connections are neither made nor refused.
+#[cfg(all(test, feature = "memcache"))]
+#[path = "../../tests/support/full.rs"]
+#[allow(dead_code, reason = "shared with the behaviour tests")]
+mod full;
 /// A real server, as the behaviour tests start it.
 #[cfg(all(test, feature = "memcache"))]
 #[path = "../../tests/support/memcached.rs"]

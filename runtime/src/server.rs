@@ -106,14 +106,16 @@ pub enum Failover {
     /// since any process may have overwritten or deleted it elsewhere. Nor does a
     /// stand-in serve what it kept from an earlier outage. The items' numbers (CAS
     /// uniques) tell. Behind a proxy, and on servers that number no items
-    /// (`memcached -C`), this process repeats only its own writes and deletes.
+    /// (`memcached -C`), this process repeats only its own writes and deletes, of up
+    /// to 65,536 keys: on such servers, what it wrote elsewhere beyond that may be
+    /// served as it was before the failure.
     ///
     /// Each process finds out for itself that a server failed or returned. Until
     /// all have, processes may miss each other's writes: for up to five seconds,
     /// unless [`retry_after`](crate::Builder::retry_after) says otherwise. A process
     /// that alone cannot reach a server may miss writes for as long as that lasts.
-    /// Once it can, it deletes there what it wrote or deleted elsewhere (everything,
-    /// if that was more than 65,536 keys).
+    /// Once it can, it deletes there what it wrote or deleted elsewhere, up to 65,536
+    /// keys. Other keys are never touched.
     Next,
 }
 
@@ -138,6 +140,7 @@ mod reason {
     pub(super) const V6: &str = "an IPv6 address, and nothing else, stands in brackets: `[::1]:11211`";
     pub(super) const PORT: &str = "a port is a number from 1 to 65535";
     pub(super) const WEIGHT: &str = "only a weight from 0 to 65535 may follow `?`, as in `?weight=3` or `/?3`";
+    pub(super) const SEPARATOR: &str = "separate servers by commas";
     pub(super) const TWICE: &str = "it is listed twice, with different weights or once with TLS and once without";
 }
 
@@ -219,6 +222,9 @@ impl FromStr for Server {
         // First of all: the password may be what cannot be read.
         if address.contains('@') && !address.starts_with('/') {
             return Err(reason::CREDENTIALS);
+        }
+        if address.contains(';') && !address.starts_with('/') {
+            return Err(reason::SEPARATOR);
         }
         let (address, weight) = match address.split_once('?') {
             None => (address, 1),
@@ -361,7 +367,7 @@ mod tests {
     fn anything_else_is_refused_for_its_own_reason() {
         for (why, texts) in [
             (reason::NO_HOST, &["", ":", ":1", "tcp://", "tls://:1", "tcp:///run/mc.sock", "memcache://?3"][..]),
-            (reason::HOST, &["c%61che", "caché", "a\nb", "a b", "cache/", "a\0", "-cache;"]),
+            (reason::HOST, &["c%61che", "caché", "a\nb", "a b", "cache/", "a\0"]),
             (reason::PORT, &["cache:", "cache:0", "cache:70000", "[::1]:", "cache:+1", "cache:-1", "tls://cache:x"]),
             (reason::V6, &["a:b:c", "::1", "fe80::1:11211", "[::1", "[x]:1", "[::1]1", "[]", "[127.0.0.1]"]),
             (reason::WEIGHT, &["c/?x", "c/?65536", "c?", "c?weight=", "c?weight=+1", "c?timeout=1", "/s?3&weight=3"]),
@@ -378,6 +384,15 @@ mod tests {
                 assert_eq!(text.parse::<Server>(), Err(why), "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_with_semicolons_is_told_of_commas() {
+        for list in ["a;b", "a:1;b:2", "[::1]:1;b", "a?weight=3;b", "a; b"] {
+            let text = hosts(list).unwrap_err();
+            assert!(text.contains("separate servers by commas"), "{text}");
+        }
+        assert_eq!(hosts("/run/a;b.sock").unwrap(), ["/run/a;b.sock"]);
     }
 
     fn hosts(list: &str) -> Result<Vec<String>, String> {

@@ -1,8 +1,10 @@
 //! The connections of a client: kept, shared, given up, and opened anew.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use memocached::AsyncClient;
+use memocached::{AsyncClient, Error};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::support::client::{AnyClient, MINUTE, Setup, names, only};
@@ -153,5 +155,55 @@ fn threads_that_share_few_connections_get_their_own_values() {
     });
     for server in &servers {
         assert!(server.stat("total_connections") <= 4 + 3, "{}", server.stat("total_connections"));
+    }
+}
+
+/// Takes all connections that the server has left, until these are dropped.
+fn use_up(server: &Memcached) -> Vec<TcpStream> {
+    let mut taken = Vec::new();
+    until("the server to be full", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).ok()?;
+        let mut answer = [0; 5];
+        let asked = stream.write_all(b"mn\r\n").and_then(|()| stream.read(&mut answer));
+        let is_full = !matches!(asked, Ok(read) if answer[..read].starts_with(b"MN"));
+        taken.push(stream);
+        is_full.then_some(())
+    });
+    taken
+}
+
+#[test]
+fn a_server_that_takes_no_more_connections_is_asked_on_those_there_are() {
+    let server = [Memcached::start_with(&["-c", "32"])];
+    for client in Setup::on(&server).both() {
+        client.set("k", &1, MINUTE).unwrap();
+        let taken = use_up(&server[0]);
+        let failed: Vec<Error> = match &client {
+            AnyClient::Blocking(client) => std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..16)
+                    .map(|_| scope.spawn(|| (0..50).filter_map(|_| client.get::<u64>("k").err()).collect::<Vec<_>>()))
+                    .collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            }),
+            AnyClient::Async(client, runtime) => runtime.block_on(async {
+                let tasks = (0..16).map(|_| {
+                    let client = client.clone();
+                    tokio::spawn(async move {
+                        let mut failed = Vec::new();
+                        for _ in 0..50 {
+                            failed.extend(client.get::<u64>("k").await.err());
+                        }
+                        failed
+                    })
+                });
+                let mut failed = Vec::new();
+                for task in tasks.collect::<Vec<_>>() {
+                    failed.extend(task.await.unwrap());
+                }
+                failed
+            }),
+        };
+        assert!(failed.is_empty(), "{client:?}: {} of 800 failed, the first as {:?}", failed.len(), failed[0]);
+        drop(taken);
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn start<D: Discovered>(cluster: Weak<D>, discovery: Discovery) {
 
 /// Updates the cluster again and again, for as long as it lives.
 fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
-    let (mut known, mut is_failing) = (Known::default(), false);
+    let (mut known, mut is_failing) = (Believed::default(), false);
     while let Some(strong) = cluster.upgrade() {
         let updated = update(&*strong, &discovery.endpoint, &mut known);
         drop(strong);
@@ -65,7 +65,7 @@ fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
 }
 
 /// Asks the endpoint once, and takes over its list if that is to be believed.
-fn update(cluster: &impl Discovered, server: &Server, known: &mut Known) -> Result<(), Error> {
+fn update(cluster: &impl Discovered, server: &Server, known: &mut Believed) -> Result<(), Error> {
     let list = list(&cluster.endpoint(server)).map_err(|fault| worded(server, Verb::Stats, fault))?;
     let news = known.weigh(&list);
     if news == News::None {
@@ -75,23 +75,23 @@ fn update(cluster: &impl Discovered, server: &Server, known: &mut Known) -> Resu
     if news == News::Unnumbered {
         telemetry::announce_renumbered(&server.to_string(), list.version);
     }
-    *known = Known { list: Some(list), doubted: None };
+    *known = Believed { list: Some(list), doubted: None };
     Ok(())
 }
 
 /// What an endpoint says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct List {
+struct Listing {
     version: u64,
     servers: Vec<Server>,
 }
 
 /// The list that the members come from.
 #[derive(Default)]
-struct Known {
-    list: Option<List>,
+struct Believed {
+    list: Option<Listing>,
     /// An older one, which the endpoint said last.
-    doubted: Option<List>,
+    doubted: Option<Listing>,
 }
 
 /// What is new in a list.
@@ -103,11 +103,11 @@ enum News {
     Unnumbered,
 }
 
-impl Known {
+impl Believed {
     /// Judges a list. Of several endpoints behind one name, the newest is right. One
     /// that was restarted counts from the start again: an older list is believed
     /// once it has been said twice in a row.
-    fn weigh(&mut self, heard: &List) -> News {
+    fn weigh(&mut self, heard: &Listing) -> News {
         let doubted = self.doubted.take();
         let Some(known) = &self.list else { return News::Newer };
         if heard.version > known.version {
@@ -127,7 +127,7 @@ impl Known {
 }
 
 /// Asks the endpoint for the version and the servers of its list.
-fn list(endpoint: &Endpoint) -> Result<List, Fault> {
+fn list(endpoint: &Endpoint) -> Result<Listing, Fault> {
     let deadline = Budget::new(PATIENCE, PATIENCE).deadline();
     let mut connection = Connection::dial(endpoint, deadline)?;
     let ticket = connection.write(&Request::Servers)?;
@@ -140,7 +140,7 @@ fn list(endpoint: &Endpoint) -> Result<List, Fault> {
 
 /// Reads `<version>\n<host|ip|port> <host|ip|port>…\n`. The servers are reached
 /// as the endpoint is: in the clear, or by TLS.
-fn parse(text: &str, endpoint: &Server) -> Option<List> {
+fn parse(text: &str, endpoint: &Server) -> Option<Listing> {
     let mut lines = text.lines();
     let version = lines.next()?.trim().parse().ok()?;
     let scheme = match endpoint.address {
@@ -156,14 +156,14 @@ fn parse(text: &str, endpoint: &Server) -> Option<List> {
         format!("{scheme}://{host}:{port}").parse::<Server>().ok()
     };
     let servers = lines.next()?.split_whitespace().map(server).collect::<Option<Vec<_>>>()?;
-    (!servers.is_empty()).then_some(List { version, servers })
+    (!servers.is_empty()).then_some(Listing { version, servers })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str, endpoint: &str) -> Option<List> {
+    fn read(text: &str, endpoint: &str) -> Option<Listing> {
         parse(text, &endpoint.parse().expect("a server"))
     }
 
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn an_older_list_is_believed_when_it_is_said_twice_in_a_row() {
         let list = |version, ports: &str| read(&format!("{version}\n{ports}"), "cfg:1").expect("a list");
-        let mut known = Known { list: Some(list(4, "a|b|4 a|b|5")), doubted: None };
+        let mut known = Believed { list: Some(list(4, "a|b|4 a|b|5")), doubted: None };
         for (heard, news) in [
             (list(4, "a|b|5 a|b|4"), News::None),
             (list(3, "a|b|3"), News::None),

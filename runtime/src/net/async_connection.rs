@@ -5,9 +5,10 @@
 //! `async_pool` see to that.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -19,10 +20,12 @@ use crate::exchange::Request;
 use crate::net::connection::SHORT_IDLE;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
+use crate::net::race::{Move, Race};
 use crate::net::stream::AsyncSocket;
 use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
 use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
+use crate::time::patience::{Patience, now, within};
 
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
@@ -30,9 +33,11 @@ pub(crate) struct AsyncConnection {
     pub(crate) peer: Option<SocketAddr>,
     /// In a box, as connections are moved about.
     session: Box<Session>,
-    /// Goes off at some time before a deadline and is set again then: to set it
-    /// for each call costs more than to wake up for nothing now and then.
     timer: Pin<Box<Sleep>>,
+    /// For the replies to what was sent last.
+    patience: Patience,
+    /// Whether that is less than a fair share of time.
+    is_hurried: bool,
     /// When the last exchange began.
     used: Instant,
 }
@@ -50,12 +55,14 @@ impl AsyncConnection {
 
     /// Opens a connection in this dialect.
     async fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
-        let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
-        let opened = tokio::time::timeout(left, open(endpoint, left)).await;
-        let (socket, peer) = opened.map_err(|_| Trouble::Silent)??;
+        let (socket, peer) = open(endpoint, deadline).await?;
+        // The greeting is to be answered, though the runtime was busy until now.
+        let deadline = deadline.at_least_fair();
         let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
         let session = Box::new(Session::new(dialect));
-        let mut connection = AsyncConnection { socket, peer, session, timer, used: deadline.begun() };
+        let patience = Patience::new(Duration::ZERO, deadline.begun());
+        let mut connection =
+            AsyncConnection { socket, peer, session, timer, patience, is_hurried: false, used: deadline.begun() };
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.greet(tickets, deadline).await.map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
@@ -66,7 +73,7 @@ impl AsyncConnection {
     async fn greet(&mut self, tickets: Vec<Ticket>, deadline: Deadline) -> Result<(), Fault> {
         self.flush(deadline).await?;
         for ticket in tickets {
-            let _ = self.receive(ticket, deadline).await?;
+            let _ = self.receive(ticket).await?;
         }
         self.rest(deadline)
     }
@@ -95,13 +102,15 @@ impl AsyncConnection {
         if self.session.output().is_empty() {
             return Ok(());
         }
-        deadline.left().ok_or(Trouble::OutOfTime)?;
+        let left = deadline.left().ok_or(Trouble::OutOfTime)?;
+        self.patience = Patience::new(left, now());
+        self.is_hurried = !deadline.is_fair(left);
         let sending = async {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
         };
-        let sent = in_time(&mut self.timer, deadline, sending).await;
-        sent.ok_or(ErrorKind::Timeout)?.map_err(Fault::broken)?;
+        let sent = in_time(&mut self.timer, &mut self.patience, sending).await;
+        sent.ok_or_else(|| late(self.is_hurried))?.map_err(Fault::broken)?;
         self.session.sent();
         Ok(())
     }
@@ -114,7 +123,7 @@ impl AsyncConnection {
     }
 
     /// Reads the next reply.
-    pub(crate) async fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
+    pub(crate) async fn receive(&mut self, ticket: Ticket) -> Result<Answer, Fault> {
         let receiving = async {
             loop {
                 if let Some(answer) = self.session.reply(ticket)? {
@@ -127,8 +136,8 @@ impl AsyncConnection {
                 }
             }
         };
-        let received = in_time(&mut self.timer, deadline, receiving).await;
-        received.unwrap_or_else(|| Err(ErrorKind::Timeout.into()))
+        let received = in_time(&mut self.timer, &mut self.patience, receiving).await;
+        received.unwrap_or_else(|| Err(late(self.is_hurried)))
     }
 
     /// Ends an exchange, after which there may be another.
@@ -153,59 +162,97 @@ impl AsyncConnection {
     }
 }
 
-/// What comes of this work, if it ends before the deadline.
-async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, deadline: Deadline, work: impl Future<Output = T>) -> Option<T> {
-    let (mut work, at) = (pin!(work), deadline.instant().into());
-    poll_fn(|context| {
-        if let Poll::Ready(done) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(done));
-        }
-        if timer.deadline() > at {
-            timer.as_mut().reset(at);
-        }
-        while timer.as_mut().poll(context).is_ready() {
-            if tokio::time::Instant::now() >= at {
-                return Poll::Ready(None);
-            }
-            timer.as_mut().reset(at);
-        }
-        Poll::Pending
+/// The fault of a server that has not answered in time.
+fn late(is_hurried: bool) -> Fault {
+    if is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
+}
+
+/// What comes of this work, if it ends before the patience does.
+async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, patience: &mut Patience, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if patience.is_over(timer, context) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
     })
     .await
 }
 
 /// Opens a socket, as `socket` does for blocking callers.
-async fn open(endpoint: &Endpoint, patience: Duration) -> Result<(Box<dyn AsyncSocket>, Option<SocketAddr>), Fault> {
+async fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn AsyncSocket>, Option<SocketAddr>), Fault> {
     Ok(match &endpoint.server.address {
         Location::Tcp { host, security, .. } => {
-            let (stream, peer) = connect(endpoint, patience).await?;
+            let (stream, peer) = connect(endpoint, deadline).await?;
             let socket = match security {
                 Security::Plain => Box::new(stream),
-                Security::Tls => secure(endpoint, host, stream).await?,
+                Security::Tls => in_time_to_connect(deadline.at_least_fair(), secure(endpoint, host, stream)).await?,
             };
             (socket, Some(peer))
         }
-        Location::Unix(path) => (unix(path).await?, None),
+        Location::Unix(path) => (in_time_to_connect(deadline, unix(path)).await?, None),
     })
 }
 
-/// Tries the server's addresses one after the other.
-async fn connect(endpoint: &Endpoint, patience: Duration) -> Result<(TcpStream, SocketAddr), Fault> {
+/// What comes of a part of connecting that has a limit.
+async fn in_time_to_connect<T>(deadline: Deadline, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
+    let late = if deadline.is_fair(left) { Trouble::Silent } else { Trouble::Hurried };
+    within(left, work).await.unwrap_or_else(|| Err(late.into()))
+}
+
+/// Connects to the address that callers agree on.
+async fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<(TcpStream, SocketAddr), Fault> {
     let Some(names) = &endpoint.addresses else { return Err(Fault::unreachable("it has no address")) };
-    let addresses = names.get_async(patience).await?;
-    let mut last = Fault::unreachable("the name has no address");
-    for address in addresses {
-        let opened = TcpStream::connect(address).await;
-        match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => {
-                endpoint.reached(address);
-                return Ok((stream, address));
-            }
-            Err(error) => last = Fault::unconnected(error),
+    loop {
+        let former = names.used();
+        let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
+        let mut race = Race::new(names.get_async(left).await?, deadline)?;
+        let won = within(left, run(&mut race)).await.unwrap_or_else(|| Err(race.lost()));
+        let (stream, address) = won.inspect_err(|_| names.doubt())?;
+        if endpoint.reached(address, former) {
+            return Ok((stream, address));
         }
     }
-    names.doubt();
-    Err(last)
+}
+
+/// An attempt to connect.
+type Dialling = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
+
+/// Runs a race.
+async fn run(race: &mut Race) -> Result<(TcpStream, SocketAddr), Fault> {
+    let mut attempts: Vec<Dialling> = Vec::new();
+    let mut timer = Box::pin(tokio::time::sleep_until(race.end().into()));
+    poll_fn(|context| {
+        loop {
+            let mut index = 0;
+            while let Some(attempt) = attempts.get_mut(index) {
+                match attempt.as_mut().poll(context) {
+                    Poll::Pending => index += 1,
+                    Poll::Ready((address, Ok(stream))) => return Poll::Ready(Ok((stream, address))),
+                    Poll::Ready((_, Err(error))) => {
+                        race.failed(Fault::unconnected(error));
+                        drop(attempts.swap_remove(index));
+                    }
+                }
+            }
+            match race.next(now()) {
+                Move::Lost(fault) => return Poll::Ready(Err(fault)),
+                Move::Try(address) => attempts.push(Box::pin(async move { (address, to(address).await) })),
+                Move::Wait(until) => {
+                    timer.as_mut().reset(until.into());
+                    ready!(timer.as_mut().poll(context));
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Opens a connection to an address.
+async fn to(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Opens a Unix socket.

@@ -19,6 +19,9 @@ use crate::time::budget::Deadline;
 /// A connection that has been idle for longer is checked before it is used.
 pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
+/// The shortest time to look for a reply.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// A connection that is ready for requests.
 pub(crate) struct Connection {
     socket: Box<dyn Socket>,
@@ -26,6 +29,8 @@ pub(crate) struct Connection {
     session: Session,
     /// The time limit that the socket has been given.
     limit: Duration,
+    /// Whether the server has less than a fair share of time for what was sent last.
+    is_hurried: bool,
     /// When the last exchange began.
     used: Instant,
 }
@@ -48,7 +53,8 @@ impl Connection {
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect);
-        let mut connection = Connection { socket, peer, session, limit: Duration::ZERO, used: deadline.begun() };
+        let (limit, used) = (Duration::ZERO, deadline.begun());
+        let mut connection = Connection { socket, peer, session, limit, is_hurried: false, used };
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.greet(tickets, deadline).map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
@@ -83,18 +89,19 @@ impl Connection {
     pub(crate) fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let mut sent = 0;
         while sent < self.session.output().len() {
-            let left = deadline.left().ok_or(match sent {
-                0 => Trouble::OutOfTime,
-                _ => Trouble::Exchange(ErrorKind::Timeout),
-            })?;
-            self.limit(left, deadline)?;
+            let left =
+                deadline.left().ok_or_else(|| if sent == 0 { Trouble::OutOfTime.into() } else { self.late() })?;
+            if sent == 0 {
+                self.is_hurried = !deadline.is_fair(left);
+            }
+            self.limit(left, deadline.instant())?;
             match self.socket.write(&self.session.output()[sent..]) {
                 Ok(0) => return Err(ErrorKind::Io.into()),
                 Ok(bytes) => sent += bytes,
-                Err(error) => recover(error)?,
+                Err(error) => self.recover(error)?,
             }
         }
-        self.socket.flush().or_else(recover)?;
+        self.socket.flush().or_else(|error| self.recover(error))?;
         self.session.sent();
         Ok(())
     }
@@ -108,16 +115,21 @@ impl Connection {
 
     /// Reads the next reply.
     pub(crate) fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
+        let mut until = None;
         loop {
             if let Some(answer) = self.session.reply(ticket)? {
                 return Ok(answer);
             }
-            let left = deadline.left().ok_or(ErrorKind::Timeout)?;
-            self.limit(left, deadline)?;
+            // What has arrived by now is read, however late this thread is itself.
+            let now = Instant::now();
+            let until = *until.get_or_insert_with(|| deadline.instant().max(now + LOOK));
+            let left = until.checked_duration_since(now).filter(|left| !left.is_zero());
+            let left = left.ok_or_else(|| self.late())?;
+            self.limit(left, until)?;
             match self.socket.read(self.session.space()) {
                 Ok(0) => return Err(ErrorKind::Io.into()),
                 Ok(bytes) => self.session.received(bytes),
-                Err(error) => recover(error)?,
+                Err(error) => self.recover(error)?,
             }
         }
     }
@@ -139,8 +151,8 @@ impl Connection {
     }
 
     /// Limits how long the next call on the socket may take.
-    fn limit(&mut self, left: Duration, deadline: Deadline) -> Result<(), Fault> {
-        self.socket.until(deadline.instant());
+    fn limit(&mut self, left: Duration, until: Instant) -> Result<(), Fault> {
+        self.socket.until(until);
         let limit = rounded(left);
         if limit != self.limit {
             self.socket.limit(limit).map_err(Fault::unconnected)?;
@@ -148,13 +160,18 @@ impl Connection {
         }
         Ok(())
     }
-}
 
-/// The fault that an error of the socket's is, unless it is none.
-fn recover(error: io::Error) -> Result<(), Fault> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(()),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(Fault::from(ErrorKind::Timeout).because(error)),
-        _ => Err(Fault::broken(error)),
+    /// The fault of a server that has not answered in time.
+    fn late(&self) -> Fault {
+        if self.is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
+    }
+
+    /// The fault that an error of the socket's is, unless it is none.
+    fn recover(&self, error: io::Error) -> Result<(), Fault> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(self.late().because(error)),
+            _ => Err(Fault::broken(error)),
+        }
     }
 }

@@ -109,19 +109,24 @@ impl Endpoint {
         read(&self.peer).clone()
     }
 
-    /// Notes where a connection has been opened to.
-    pub(crate) fn reached(&self, address: SocketAddr) {
+    /// Notes where a connection has been opened to. False if it must not be used, as
+    /// callers have agreed on another address than the `former` meanwhile.
+    pub(crate) fn reached(&self, address: SocketAddr, former: Option<SocketAddr>) -> bool {
+        if !self.addresses.as_ref().is_none_or(|addresses| addresses.agree(address, former)) {
+            return false;
+        }
         let address = address.ip().to_string();
         if read(&self.peer).as_deref() != Some(address.as_str()) {
             *write(&self.peer) = Some(address.into());
         }
+        true
     }
 
     /// Whether a connection to this address is still one to this server: the
     /// server's name may have another address by now.
     pub(crate) fn is_at(&self, peer: Option<SocketAddr>) -> bool {
         match (&self.addresses, peer) {
-            (Some(addresses), Some(peer)) => addresses.include(peer),
+            (Some(addresses), Some(peer)) => addresses.is_used(peer),
             _ => true,
         }
     }

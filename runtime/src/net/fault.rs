@@ -21,6 +21,8 @@ pub(crate) struct Fault {
 pub(crate) enum Trouble {
     /// The caller's time was up before anything was sent.
     OutOfTime,
+    /// The caller's time was up before the server had a fair share of it.
+    Hurried,
     /// The async caller is outside of a runtime.
     NoRuntime,
     /// All connections to the server stayed in use.
@@ -40,19 +42,51 @@ pub(crate) enum Trouble {
     Greeting(ErrorKind),
     /// The exchange itself failed, or the server refused it.
     Exchange(ErrorKind),
+    /// The connection that callers share has ended so, of which another of them
+    /// is told.
+    Shared(ErrorKind),
+}
+
+/// What a trouble says about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing: the trouble is the caller's own, or has been told before.
+    Unknown,
+    /// It answers.
+    Answers,
+    /// It answers, but takes no more connections.
+    Full,
+    /// It does not do what a server should.
+    Fails,
 }
 
 impl Trouble {
     /// The class of the error that comes of it.
     pub(crate) fn kind(self) -> ErrorKind {
         match self {
-            Trouble::OutOfTime => ErrorKind::OutOfTime,
+            Trouble::OutOfTime | Trouble::Hurried => ErrorKind::OutOfTime,
             Trouble::NoRuntime => ErrorKind::NoRuntime,
             Trouble::AllInUse | Trouble::NoDescriptor | Trouble::NoThread => ErrorKind::PoolExhausted,
             Trouble::Silent => ErrorKind::Timeout,
             Trouble::Unreachable(_) => ErrorKind::Connect,
             Trouble::Unproven => ErrorKind::Tls,
-            Trouble::Greeting(kind) | Trouble::Exchange(kind) => kind,
+            Trouble::Greeting(kind) | Trouble::Exchange(kind) | Trouble::Shared(kind) => kind,
+        }
+    }
+
+    /// What it says about the server.
+    pub(crate) fn verdict(self) -> Verdict {
+        match self {
+            Trouble::OutOfTime | Trouble::Hurried | Trouble::NoRuntime | Trouble::Shared(_) => Verdict::Unknown,
+            Trouble::AllInUse | Trouble::NoDescriptor | Trouble::NoThread => Verdict::Unknown,
+            Trouble::Silent | Trouble::Unreachable(_) | Trouble::Unproven => Verdict::Fails,
+            Trouble::Greeting(kind) | Trouble::Exchange(kind) => match kind {
+                ErrorKind::PoolExhausted => Verdict::Full,
+                ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber | ErrorKind::Rejected => {
+                    Verdict::Answers
+                }
+                _ => Verdict::Fails,
+            },
         }
     }
 }

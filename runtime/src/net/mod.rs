@@ -8,6 +8,7 @@ pub(crate) mod async_connection;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
 pub(crate) mod fault;
+mod race;
 pub(crate) mod resolve;
 pub(crate) mod socket;
 pub(crate) mod stream;

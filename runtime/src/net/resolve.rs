@@ -1,26 +1,35 @@
 //! Names to addresses, off the path of calls.
 //!
 //! The system's resolver has no time limit of its own, so names are looked up
-//! on threads that may be left behind. An address is used until a newer one is
-//! found. A connection to an address that its name no longer has is not used
-//! again; the pools see to that.
+//! on threads that may be left behind. Of several addresses, a process uses one
+//! at a time: they may be servers of their own, each with its own values. It is
+//! used until the name no longer has it, or until another answers in its stead.
+//! A connection to any other is not used again; the pools see to that.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use crate::net::fault::{Fault, Trouble};
 use crate::sync::lock;
+#[cfg(feature = "tokio")]
+use crate::time::patience::within;
 
 /// Addresses older than this are looked up again at the next connection.
 const FRESH: Duration = Duration::from_secs(30);
 /// A lookup that has taken longer has lost its thread, as after a fork.
 const LOST: Duration = Duration::from_secs(60);
 
-/// The addresses of one host.
+/// The addresses of one host, which all who name it share.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(Arc<Name>);
+
+/// The names in use.
+type Names = HashMap<(String, u16), Weak<Name>>;
+
+static NAMES: LazyLock<Mutex<Names>> = LazyLock::new(Mutex::default);
 
 /// A host, and what is known of it.
 struct Name {
@@ -45,6 +54,8 @@ impl fmt::Debug for Name {
 #[derive(Debug, Default)]
 struct Findings {
     known: Vec<SocketAddr>,
+    /// The one of them that connections are opened to.
+    used: Option<SocketAddr>,
     /// When they were found. `None` if they never were, or are in doubt.
     since: Option<Instant>,
     /// When the last lookup began.
@@ -75,9 +86,17 @@ impl Addresses {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Addresses::new(None, vec![SocketAddr::new(address, port)]);
         }
+        let mut names = lock(&NAMES);
         let name = (host.to_owned(), port);
-        let look_up = move || (name.0.as_str(), name.1).to_socket_addrs().map(Iterator::collect);
-        Addresses::new(Some(Box::new(look_up)), Vec::new())
+        if let Some(known) = names.get(&name).and_then(Weak::upgrade) {
+            return Addresses(known);
+        }
+        names.retain(|_, name| name.strong_count() > 0);
+        let asked = name.clone();
+        let look_up = move || (asked.0.as_str(), asked.1).to_socket_addrs().map(Iterator::collect);
+        let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
+        names.insert(name, Arc::downgrade(&addresses.0));
+        addresses
     }
 
     /// Addresses that are known, or that this finds.
@@ -92,7 +111,8 @@ impl Addresses {
         }))
     }
 
-    /// The addresses, waiting for them only if none has ever been found.
+    /// The addresses, the one in use first, waiting for them only if none has ever
+    /// been found.
     pub(crate) fn get(&self, patience: Duration) -> Result<Vec<SocketAddr>, Unresolved> {
         if let Some(answer) = self.ask() {
             return answer;
@@ -110,8 +130,23 @@ impl Addresses {
         if let Some(answer) = self.ask() {
             return answer;
         }
-        let _ = tokio::time::timeout(patience, notified).await;
+        let _ = within(patience, notified).await;
         lock(&self.0.state).answer().unwrap_or(Err(Unresolved::NotInTime))
+    }
+
+    /// The address in use, once there is one.
+    pub(crate) fn used(&self) -> Option<SocketAddr> {
+        lock(&self.0.state).used
+    }
+
+    /// Uses this address from now on, to which a connection has been opened; false if
+    /// another caller has put another in the place of the `former` meanwhile.
+    pub(crate) fn agree(&self, address: SocketAddr, former: Option<SocketAddr>) -> bool {
+        let mut state = lock(&self.0.state);
+        if state.used == former {
+            state.used = Some(address);
+        }
+        state.used == Some(address)
     }
 
     /// Casts doubt on the addresses: none worked, so they may have changed.
@@ -119,9 +154,9 @@ impl Addresses {
         lock(&self.0.state).since = None;
     }
 
-    /// Whether this is still one of the addresses, as far as is known. Looks
-    /// them up again now and then.
-    pub(crate) fn include(&self, address: SocketAddr) -> bool {
+    /// Whether this still is the address in use, as far as is known. Looks the name
+    /// up again now and then.
+    pub(crate) fn is_used(&self, address: SocketAddr) -> bool {
         if self.0.look_up.is_none() {
             return true;
         }
@@ -129,7 +164,7 @@ impl Addresses {
         if state.tried.is_none_or(|tried| tried.elapsed() >= FRESH) {
             self.look(&mut state);
         }
-        state.known.is_empty() || state.known.contains(&address)
+        state.used == Some(address)
     }
 
     /// What is known. Begins a lookup if that is nothing, or old.
@@ -167,6 +202,7 @@ impl Name {
         state.looking = false;
         match found {
             Ok(addresses) => {
+                state.used = state.used.filter(|used| addresses.contains(used));
                 state.known = addresses;
                 state.since = Some(Instant::now());
             }
@@ -190,7 +226,10 @@ impl Findings {
         match (&self.known[..], &self.failure) {
             ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),
             ([], Some(failure)) => Some(Err(Unresolved::Failed(io::Error::other(failure.clone())))),
-            (known, _) => Some(Ok(known.to_vec())),
+            (known, _) => {
+                let others = known.iter().copied().filter(|address| Some(*address) != self.used);
+                Some(Ok(self.used.into_iter().chain(others).collect()))
+            }
         }
     }
 }
@@ -203,6 +242,11 @@ mod tests {
         /// Makes what is known so old that it is found out again.
         pub(crate) fn age(&self) {
             lock(&self.0.state).tried = None;
+        }
+
+        /// Looks the name up at once.
+        pub(crate) fn look_up(&self) {
+            self.0.look_up();
         }
     }
 
@@ -232,18 +276,36 @@ mod tests {
         let addresses = Addresses::new(Some(Box::new(look_up)), Vec::new());
         let patience = Duration::from_secs(60);
         let first = addresses.get(patience).unwrap()[0];
-        assert!(addresses.include(first));
-        let include_later = |address| {
+        assert!(addresses.agree(first, None) && addresses.is_used(first));
+        let is_used_later = |address| {
             addresses.age();
-            let _ = addresses.include(address);
+            let _ = addresses.is_used(address);
             let state = lock(&addresses.0.state);
             drop(addresses.0.changed.wait_timeout_while(state, patience, |state| state.looking).unwrap());
-            addresses.include(address)
+            addresses.is_used(address)
         };
-        assert!(!include_later(first), "it has moved");
+        assert!(!is_used_later(first), "it has moved");
         let second = addresses.get(patience).unwrap()[0];
-        assert!(include_later(second), "what was known is better than nothing");
-        assert!(include_later(second));
+        assert!(addresses.agree(second, addresses.used()));
+        assert!(is_used_later(second), "what was known is better than nothing");
+        assert!(is_used_later(second));
+    }
+
+    #[test]
+    fn callers_agree_on_one_address_and_move_from_it_together() {
+        let [first, second, third] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let addresses = Addresses::new(Some(Box::new(|| Ok(Vec::new()))), vec![first, second, third]);
+        assert!(addresses.agree(second, None));
+        assert!(!addresses.agree(first, None), "who began before another was first has to follow");
+        assert_eq!(addresses.get(Duration::ZERO).unwrap(), [second, first, third]);
+        assert!(addresses.agree(third, Some(second)) && addresses.is_used(third) && !addresses.is_used(second));
+        assert!(!addresses.agree(first, Some(second)) && addresses.agree(third, Some(second)));
+    }
+
+    #[test]
+    fn all_who_name_a_server_use_the_same_address() {
+        let [one, other, elsewhere] = [1, 1, 2].map(|port| Addresses::of("shared.example", port));
+        assert!(Arc::ptr_eq(&one.0, &other.0) && !Arc::ptr_eq(&one.0, &elsewhere.0));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
+use crate::net::race::{Move, Race};
 use crate::net::stream::Socket;
 use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
@@ -36,23 +37,68 @@ fn left(deadline: Deadline) -> Result<Duration, Fault> {
     deadline.left_to_connect().ok_or_else(|| Trouble::OutOfTime.into())
 }
 
-/// Tries the server's addresses one after the other.
+/// Connects to the address that callers agree on.
 fn connect(endpoint: &Endpoint, deadline: Deadline) -> Result<(TcpStream, SocketAddr), Fault> {
     let Some(names) = &endpoint.addresses else { return Err(Fault::unreachable("it has no address")) };
-    let addresses = names.get(left(deadline)?)?;
-    let mut last = Fault::unreachable("the name has no address");
-    for address in addresses {
-        let opened = TcpStream::connect_timeout(&address, left(deadline)?);
-        match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => {
-                endpoint.reached(address);
-                return Ok((stream, address));
-            }
-            Err(error) => last = Fault::unconnected(error),
+    loop {
+        let former = names.used();
+        let race = Race::new(names.get(left(deadline)?)?, deadline)?;
+        let (stream, address) = run(race).inspect_err(|_| names.doubt())?;
+        if endpoint.reached(address, former) {
+            return Ok((stream, address));
         }
     }
-    names.doubt();
-    Err(last)
+}
+
+/// Runs a race. An attempt that another may overtake is made on a thread, which
+/// may be left behind.
+fn run(mut race: Race) -> Result<(TcpStream, SocketAddr), Fault> {
+    let (sender, ended) = std::sync::mpsc::channel();
+    let end = race.end();
+    let take = |race: &mut Race, address, opened: io::Result<TcpStream>| match opened {
+        Ok(stream) => Some((stream, address)),
+        Err(error) => {
+            race.failed(Fault::unconnected(error));
+            None
+        }
+    };
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return Err(race.lost());
+        }
+        let won = match race.next(now) {
+            Move::Lost(fault) => return Err(fault),
+            Move::Try(address) if race.is_last() => take(&mut race, address, open_by(address, end)),
+            Move::Try(address) => {
+                let sender = sender.clone();
+                let attempt = move || drop(sender.send((address, open_by(address, end))));
+                elsewhere(attempt)?;
+                None
+            }
+            Move::Wait(until) => {
+                let received = ended.recv_timeout(until.min(end).saturating_duration_since(now));
+                received.ok().and_then(|(address, opened)| take(&mut race, address, opened))
+            }
+        };
+        if let Some(won) = won {
+            return Ok(won);
+        }
+    }
+}
+
+/// Opens a connection to an address, within the time until then.
+fn open_by(address: SocketAddr, end: Instant) -> io::Result<TcpStream> {
+    let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+    let stream = TcpStream::connect_timeout(&address, left.ok_or(io::ErrorKind::TimedOut)?)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Connects on a thread that may be left behind.
+fn elsewhere(connect: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    let thread = std::thread::Builder::new().name("memocached-connect".into());
+    thread.spawn(connect).map(drop).map_err(|error| Fault::from(Trouble::NoThread).because(error))
 }
 
 impl Socket for TcpStream {
@@ -87,9 +133,7 @@ fn unix(path: &str, deadline: Deadline) -> Result<Box<dyn Socket>, Fault> {
     let left = left(deadline)?;
     let (sender, opened) = std::sync::mpsc::channel();
     let path = path.to_owned();
-    let open = move || drop(sender.send(UnixStream::connect(path)));
-    let thread = std::thread::Builder::new().name("memocached-connect".into());
-    thread.spawn(open).map_err(|error| Fault::from(Trouble::NoThread).because(error))?;
+    elsewhere(move || drop(sender.send(UnixStream::connect(path))))?;
     match opened.recv_timeout(left) {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(Fault::unconnected(error)),

@@ -6,20 +6,30 @@
 //! Opens none and sends nothing.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::net::async_connection::AsyncConnection;
 use crate::node::observer::Connections;
+use crate::node::pool::SCARCITY;
 use crate::sync::lock;
 use crate::time::budget::Deadline;
+use crate::time::patience::within;
 
 /// At most `limit` connections in use at once, and as many idle.
 pub(crate) struct AsyncPool {
     idle: Mutex<Vec<(Id, AsyncConnection)>>,
     permits: Semaphore,
     limit: usize,
+    /// How many connections of callers are open.
+    held: AtomicUsize,
+    /// How many permits are kept back, as the server takes no more connections.
+    kept: AtomicUsize,
+    /// Until when.
+    scarcity: Mutex<Option<Instant>>,
 }
 
 /// The right to have one connection open.
@@ -27,7 +37,10 @@ pub(crate) struct AsyncPool {
 pub(crate) struct AsyncPermit<'a> {
     pool: &'a AsyncPool,
     runtime: Id,
-    _permit: SemaphorePermit<'a>,
+    /// Whether a connection is open under it.
+    is_held: AtomicBool,
+    /// `None` once it has been kept back.
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 /// The runtime that the caller runs on, if any.
@@ -39,24 +52,47 @@ impl AsyncPool {
     /// An empty pool.
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.max(1);
-        AsyncPool { idle: Mutex::default(), permits: Semaphore::new(limit), limit }
+        let permits = Semaphore::new(limit);
+        let (held, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        AsyncPool { idle: Mutex::default(), permits, limit, held, kept, scarcity: Mutex::default() }
     }
 
     /// A permit, if there is one.
     pub(crate) fn try_checkout(&self, runtime: Id) -> Option<AsyncPermit<'_>> {
+        if self.kept.load(Ordering::Relaxed) > 0
+            && lock(&self.scarcity).take_if(|until| *until <= Instant::now()).is_some()
+        {
+            self.permits.add_permits(self.kept.swap(0, Ordering::Relaxed));
+        }
         let permit = self.permits.try_acquire().ok()?;
-        Some(AsyncPermit { pool: self, runtime, _permit: permit })
+        Some(AsyncPermit { pool: self, runtime, is_held: AtomicBool::new(false), permit: Some(permit) })
     }
 
     /// Waits for a permit, but no longer than until the deadline.
     pub(crate) async fn checkout(&self, runtime: Id, deadline: Deadline) -> Option<AsyncPermit<'_>> {
-        let permit = tokio::time::timeout_at(deadline.instant().into(), self.permits.acquire()).await.ok()?.ok()?;
-        Some(AsyncPermit { pool: self, runtime, _permit: permit })
+        let permit = within(deadline.left()?, self.permits.acquire()).await?.ok()?;
+        Some(AsyncPermit { pool: self, runtime, is_held: AtomicBool::new(false), permit: Some(permit) })
     }
 
     /// How many connections are in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.limit - self.permits.available_permits()
+        self.limit.saturating_sub(self.permits.available_permits() + self.kept.load(Ordering::Relaxed))
+    }
+
+    /// Opens no more connections for a while, as the server takes no more; false if
+    /// there is none that could be waited for.
+    pub(crate) fn make_do(&self) -> bool {
+        let open = self.held.load(Ordering::Relaxed) + lock(&self.idle).len();
+        let mut scarcity = lock(&self.scarcity);
+        if open == 0 {
+            *scarcity = None;
+            self.permits.add_permits(self.kept.swap(0, Ordering::Relaxed));
+            return false;
+        }
+        let spare = self.limit.saturating_sub(self.kept.load(Ordering::Relaxed) + open);
+        self.kept.fetch_add(self.permits.forget_permits(spare), Ordering::Relaxed);
+        *scarcity = Some(Instant::now() + SCARCITY);
+        true
     }
 
     /// The connections that are open now.
@@ -81,7 +117,24 @@ impl AsyncPermit<'_> {
     pub(crate) fn idle(&self) -> Option<AsyncConnection> {
         let mut idle = lock(&self.pool.idle);
         let position = idle.iter().rposition(|(owner, _)| *owner == self.runtime)?;
+        self.hold();
         Some(idle.remove(position).1)
+    }
+
+    /// Keeps the permit back, as there is no connection for it, and the server takes
+    /// no more.
+    pub(crate) fn keep_back(mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.pool.kept.fetch_add(1, Ordering::Relaxed);
+            permit.forget();
+        }
+    }
+
+    /// Notes that a connection is open under this permit.
+    pub(crate) fn hold(&self) {
+        if !self.is_held.swap(true, Ordering::Relaxed) {
+            self.pool.held.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Gives a connection back after a complete exchange.
@@ -92,5 +145,13 @@ impl AsyncPermit<'_> {
             idle.remove(0);
         }
         idle.push((self.runtime, connection));
+    }
+}
+
+impl Drop for AsyncPermit<'_> {
+    fn drop(&mut self) {
+        if *self.is_held.get_mut() {
+            self.pool.held.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

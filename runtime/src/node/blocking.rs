@@ -9,7 +9,7 @@ use super::{Node, answered, fill, may_ask_again, verb_of};
 use crate::error::Error;
 use crate::exchange::{Outcome, Request};
 use crate::net::connection::Connection;
-use crate::net::fault::Fault;
+use crate::net::fault::{Fault, Verdict};
 use crate::node::breaker::Admission;
 use crate::node::pool::Permit;
 use crate::protocol::{Answer, Ticket};
@@ -47,9 +47,8 @@ impl Node {
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         request.check(self.endpoint.access.item_limit)?;
         let admission = self.admit(deadline)?;
-        let outcome = self.outcome(request.verb(), self.exchange(request, deadline));
-        self.judge(admission, outcome.as_ref().err());
-        outcome
+        let answer = self.exchange(request, deadline).and_then(|answer| answer.map_err(Fault::from));
+        self.settle(admission, request.verb(), answer)
     }
 
     /// Asks several things at once. Their keys and values have been checked.
@@ -85,8 +84,15 @@ impl Node {
             self.pool.clear();
             permit = self.checkout(deadline)?.0;
         }
-        let fresh = self.dial(deadline)?;
-        converse(fresh, request, deadline, permit)
+        let answer = self.dial(deadline).and_then(|fresh| converse(fresh, request, deadline, permit));
+        match answer {
+            // One of ours that works is waited for, if there is any.
+            Err(fault) if fault.trouble.verdict() == Verdict::Full && self.pool.make_do() => {
+                let (permit, idle) = self.checkout(deadline)?;
+                converse(idle.ok_or(fault)?, request, deadline, permit)
+            }
+            answer => answer,
+        }
     }
 
     /// The right to have a connection open, and an idle one that works if
@@ -142,11 +148,7 @@ impl Node {
         let admission = self.admit(deadline)?;
         match self.send(standby, requests, deadline) {
             Ok(sent) => Ok(Pending { node: self, admission, sent, requests, outcomes: Vec::new() }),
-            Err(fault) => {
-                let error = self.worded(verb_of(requests), fault);
-                self.judge(admission, Some(&error));
-                Err(error)
-            }
+            Err(fault) => self.settle(admission, verb_of(requests), Err(fault)),
         }
     }
 
@@ -206,8 +208,7 @@ impl Pending<'_> {
         if read.is_ok() {
             read = self.sent.connection.rest(deadline).inspect_err(|_| self.outcomes.clear());
         }
-        let read = read.map_err(|fault| self.node.worded(verb_of(self.requests), fault));
-        self.node.judge(self.admission, read.as_ref().err());
+        let read = self.node.settle(self.admission, verb_of(self.requests), read);
         match read {
             Err(error) => fill(&mut self.outcomes, self.requests.len(), error),
             Ok(()) => self.sent.permit.give_back(self.sent.connection),

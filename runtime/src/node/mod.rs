@@ -19,7 +19,7 @@ pub(crate) mod prober;
 mod tasks;
 pub(crate) mod wording;
 
-use std::sync::Weak;
+use std::sync::{RwLock, Weak};
 use std::time::Instant;
 
 pub(crate) use self::blocking::{Pending, Standby};
@@ -27,19 +27,22 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
 use crate::net::connection::Connection;
 use crate::net::endpoint::Endpoint;
-use crate::net::fault::{Fault, Trouble};
+use crate::net::fault::{Fault, Trouble, Verdict};
 use crate::node::breaker::{Admission, Breaker, Exclusion, Pauses};
-use crate::node::observer::{Connections, Observer};
+use crate::node::observer::{Connections, LeftAlone, Observer};
 use crate::node::pool::Pool;
 use crate::node::prober::{Probed, Prober};
 use crate::node::wording::{left_alone, worded};
 use crate::protocol::Answer;
+use crate::sync::{read, write};
 use crate::time::budget::Deadline;
 
 /// A server, and what is known about it.
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) breaker: Breaker,
+    /// Why it is out, or was last.
+    cause: RwLock<Option<Error>>,
     observer: &'static dyn Observer,
     pool: Pool<Box<Connection>>,
     #[cfg(feature = "tokio")]
@@ -62,6 +65,7 @@ impl Node {
         Node {
             endpoint,
             breaker: Breaker::new(pauses),
+            cause: RwLock::default(),
             observer,
             pool: Pool::new(pool_size),
             // The shared connection is one of them.
@@ -105,32 +109,55 @@ impl Node {
             if exclusion == Exclusion::Forgotten {
                 self.prober.start();
             }
-            left_alone(&self.endpoint.server)
+            left_alone(&self.endpoint.server, read(&self.cause).clone())
         })
     }
 
-    /// Tells the breaker what an outcome says about the node's health.
-    fn judge(&self, admission: Admission, error: Option<&Error>) {
-        match error.map(Error::kind) {
-            None | Some(ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber) => {
+    /// Tells the breaker what came of an exchange, and words the error.
+    fn settle<T>(&self, admission: Admission, verb: Verb, outcome: Result<T, Fault>) -> Result<T, Error> {
+        let fault = match outcome {
+            Ok(done) => {
+                self.breaker.succeeded(admission);
+                return Ok(done);
+            }
+            Err(fault) => fault,
+        };
+        let (verdict, kind) = (fault.trouble.verdict(), fault.kind());
+        let error = self.worded(verb, fault);
+        match verdict {
+            Verdict::Answers => {
+                if kind == ErrorKind::Rejected {
+                    self.endpoint.forget();
+                }
                 self.breaker.succeeded(admission);
             }
-            Some(ErrorKind::Rejected) => {
+            // Nothing was asked, or what was is judged elsewhere.
+            Verdict::Unknown => {}
+            // There are others of ours, which work.
+            Verdict::Full if self.connections() != Connections::default() => {}
+            Verdict::Full | Verdict::Fails => {
                 self.endpoint.forget();
-                self.breaker.succeeded(admission);
+                self.failed(admission, verb, &error);
             }
-            // The caller's own trouble: nothing was asked.
-            Some(ErrorKind::PoolExhausted | ErrorKind::OutOfTime | ErrorKind::NoRuntime) => {}
-            Some(kind) => {
-                self.endpoint.forget();
-                self.failed(admission, kind);
-            }
+        }
+        Err(error)
+    }
+
+    /// Learns of a failure that has no caller any more.
+    #[cfg(feature = "tokio")]
+    fn learn(&self, verb: Verb, fault: Fault) {
+        if let Ok(admission) = self.breaker.admit(Instant::now()) {
+            let _ = self.settle::<()>(admission, verb, Err(fault));
         }
     }
 
     /// Tells the breaker of a failure, and begins to probe if the node is out now.
-    fn failed(&self, admission: Admission, kind: ErrorKind) {
-        if self.breaker.failed(admission, kind, Instant::now()) {
+    fn failed(&self, admission: Admission, verb: Verb, error: &Error) {
+        let now = Instant::now();
+        if self.breaker.failed(admission, error.kind(), now) {
+            *write(&self.cause) = Some(error.clone());
+            let pause = self.breaker.probe_at().map_or_else(Default::default, |at| at.saturating_duration_since(now));
+            self.observer.left_alone(&LeftAlone { verb, error, pause });
             // What lies idle will be worth nothing after the outage.
             self.close_idle();
             self.prober.start();
@@ -207,10 +234,13 @@ mod tests {
 
     use super::*;
     use crate::exchange::{Guard, Ttl, Write};
+    use crate::full::Full;
     use crate::memcached::{Memcached, until};
     use crate::net::endpoint::Access;
     use crate::net::resolve::Addresses;
     use crate::time::budget::Budget;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[derive(Default)]
     struct Tally {
@@ -234,6 +264,8 @@ mod tests {
     }
 
     impl Observer for Tally {
+        fn left_alone(&self, _: &LeftAlone<'_>) {}
+
         fn waited(&self, _: Duration) {}
 
         fn gave_up(&self) {
@@ -268,6 +300,95 @@ mod tests {
         assert_eq!(tally.opened.load(Ordering::Relaxed), 1);
         node.quit();
         assert_eq!(node.connections(), Connections::default());
+    }
+
+    /// A node whose name has these addresses on the loopback interface.
+    fn named(ports: &[u16]) -> Node {
+        let ports = ports.to_vec();
+        let address = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
+        let look_up = move || Ok(ports.iter().map(address).collect());
+        let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
+        endpoint.addresses = Some(Addresses::new(Some(Box::new(look_up)), Vec::new()));
+        node(endpoint, Box::leak(Box::<Tally>::default()))
+    }
+
+    /// A call's limits by default.
+    fn usual() -> Deadline {
+        Budget::new(Duration::from_millis(100), Duration::from_millis(250)).deadline()
+    }
+
+    /// Asks as a blocking caller and as an async one, on a runtime of its own.
+    fn ask_both(node: &Node) -> [Result<(), Error>; 2] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let blocking = node.ask(&Request::Version, usual()).map(drop);
+        [blocking, runtime.block_on(async { node.ask_async(&Request::Version, usual()).await }).map(drop)]
+    }
+
+    #[test]
+    fn an_address_that_swallows_connections_does_not_hide_the_others() {
+        let (server, hole) = (Memcached::start(), Full::new());
+        for ports in [[hole.port, server.port], [server.port, hole.port]] {
+            let node = named(&ports);
+            for _ in 0..20 {
+                assert!(ask_both(&node).iter().all(Result::is_ok));
+                node.close_idle();
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_live_address_is_left_alone_soon() {
+        let holes = [Full::new(), Full::new()];
+        let node = named(&[holes[0].port, holes[1].port]);
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            kinds.extend(ask_both(&node).map(|asked| asked.expect_err("nobody answers").kind()));
+        }
+        let expected = [[ErrorKind::Timeout; 3], [ErrorKind::CircuitOpen; 3]].concat();
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn a_name_with_several_addresses_is_one_server_at_a_time() {
+        let mut servers = [Memcached::start(), Memcached::start()];
+        let order = std::sync::Mutex::new(false);
+        let ports = [servers[0].port, servers[1].port];
+        let addresses = Addresses::new(
+            Some(Box::new(move || {
+                // Each answer has another order.
+                let mut is_turned = crate::sync::lock(&order);
+                *is_turned = !*is_turned;
+                let mut ports = ports;
+                if *is_turned {
+                    ports.reverse();
+                }
+                Ok(ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect())
+            })),
+            Vec::new(),
+        );
+        let mut endpoint = Endpoint::new("cache.example".parse().expect("a server"), Access::default());
+        endpoint.addresses = Some(addresses.clone());
+        let node = node(endpoint, Box::leak(Box::<Tally>::default()));
+        let count = |servers: &[Memcached; 2]| servers.each_ref().map(|server| server.stat("cmd_set"));
+        let set = |node: &Node| {
+            let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
+            node.ask(&Request::Store { key: "k", value: b"1", flags: 0, ttl, how, guard }, within(20 * SECOND))
+        };
+        for _ in 0..30 {
+            set(&node).expect("it is stored");
+            addresses.look_up();
+            node.close_idle();
+        }
+        let sets = count(&servers);
+        assert!(sets.contains(&30) && sets.contains(&0), "{sets:?}");
+        let first = usize::from(sets[1] == 30);
+        servers[first].kill();
+        for _ in 0..30 {
+            set(&node).expect("it is stored on the other");
+            addresses.look_up();
+            node.close_idle();
+        }
+        assert_eq!(servers[1 - first].stat("cmd_set"), 30);
     }
 
     #[test]

@@ -1,14 +1,12 @@
-//! Looks in the background whether something that is out is back.
+//! Looks in the background whether what is out is back.
 //!
-//! One thread for each target and outage, which ends with either. Calls never
-//! wait for it, and blocking and async callers share what it finds. What a
-//! probe does is the target's.
+//! One thread for all targets of the process, which blocking and async callers
+//! share. Calls never wait for it. What a probe does is the target's.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, Weak};
+use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use crate::sync::lock;
+use crate::sync::{Servant, lock, survive};
 
 /// What can be out and is probed then.
 pub(crate) trait Probed: Send + Sync + 'static {
@@ -22,36 +20,55 @@ pub(crate) trait Probed: Send + Sync + 'static {
 /// Probes one target whenever that is out.
 pub(crate) struct Prober {
     target: Weak<dyn Probed>,
-    /// Keeps the thread going; dropped, it ends it.
-    leash: Mutex<Option<Sender<()>>>,
 }
+
+/// The targets that are out.
+static TARGETS: Mutex<Vec<Weak<dyn Probed>>> = Mutex::new(Vec::new());
+static CHANGED: Condvar = Condvar::new();
+static THREAD: Servant = Servant::new();
 
 impl Prober {
     /// A prober that is not probing yet.
     pub(crate) fn of(target: Weak<dyn Probed>) -> Self {
-        Prober { target, leash: Mutex::default() }
+        Prober { target }
     }
 
-    /// Probes until the target is back or the prober is dropped. Without a
-    /// thread to spare nothing happens, until the next start.
+    /// Probes until the target is back or gone. Without a thread to spare nothing
+    /// happens, until the next start.
     pub(crate) fn start(&self) {
-        let (leash, pulled) = channel();
-        let target = Weak::clone(&self.target);
-        let thread = std::thread::Builder::new().name("memocached-probe".into());
-        let started = thread.spawn(move || run(&target, &pulled));
-        *lock(&self.leash) = started.ok().map(|_| leash);
+        let mut targets = lock(&TARGETS);
+        if !targets.iter().any(|target| target.ptr_eq(&self.target)) {
+            targets.push(Weak::clone(&self.target));
+        }
+        drop(targets);
+        THREAD.ensure("memocached-probe", run);
+        CHANGED.notify_one();
     }
 }
 
-/// Probes until the target is back or gone, or the leash is dropped.
-fn run(target: &Weak<dyn Probed>, pulled: &Receiver<()>) {
+/// Probes the targets as their times come.
+fn run() {
+    let mut targets = lock(&TARGETS);
     loop {
-        let Some(at) = target.upgrade().and_then(|target| target.probe_at()) else { return };
-        let wait = at.saturating_duration_since(Instant::now());
-        if pulled.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-            return;
-        }
-        let Some(target) = target.upgrade() else { return };
-        target.probe();
+        let mut first: Option<(Instant, Weak<dyn Probed>)> = None;
+        targets.retain(|target| {
+            let Some(at) = target.upgrade().and_then(|target| target.probe_at()) else { return false };
+            if first.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
+                first = Some((at, Weak::clone(target)));
+            }
+            true
+        });
+        let wait = first.as_ref().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        targets = match (first, wait) {
+            (Some((_, target)), Some(wait)) if wait.is_zero() => {
+                drop(targets);
+                if let Some(target) = target.upgrade() {
+                    survive(|| target.probe());
+                }
+                lock(&TARGETS)
+            }
+            (_, Some(wait)) => CHANGED.wait_timeout(targets, wait).unwrap_or_else(PoisonError::into_inner).0,
+            (_, None) => CHANGED.wait(targets).unwrap_or_else(PoisonError::into_inner),
+        };
     }
 }

@@ -3,42 +3,50 @@
 //! Takes the connections out of the async pool, or shares one through
 //! `pipeline`; whether the node is asked at all is for `mod` to say.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
 
 use super::{Node, answered, fill, may_ask_again, verb_of};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Outcome, Request};
+use crate::exchange::{Outcome, Request, Verb};
 use crate::net::async_connection::AsyncConnection;
-use crate::net::fault::{Fault, Trouble};
+use crate::net::fault::{Fault, Trouble, Verdict};
 use crate::node::async_pool::{AsyncPermit, runtime};
 use crate::node::breaker::Admission;
 use crate::node::pipeline::{Queue, Way};
 use crate::protocol::Answer;
 use crate::time::budget::Deadline;
-
-/// A caller that gave up after this long without a reply says something about
-/// the node, which answers within microseconds.
-const SUSPICIOUS: Duration = Duration::from_millis(20);
+use crate::time::patience::{Patience, now};
 
 impl Node {
     /// Sends one request and reads its reply.
     pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         request.check(self.endpoint.access.item_limit)?;
-        let attempt = self.attempt(deadline)?;
-        let outcome = self.outcome(request.verb(), self.exchange_async(request, deadline).await);
-        attempt.end(outcome.as_ref().err());
-        outcome
+        let (mut attempt, asked) = (self.attempt(request.verb(), deadline)?, AtomicBool::new(false));
+        let mut exchange = pin!(self.exchange_async(request, deadline, &asked));
+        let answer = poll_fn(|context| attempt.note(&asked, exchange.as_mut().poll(context))).await;
+        attempt.end(answer.and_then(|answer| answer.map_err(Fault::from)))
     }
 
-    /// Asks once, and once more if an idle connection has broken.
-    async fn exchange_async(&self, request: &Request<'_>, deadline: Deadline) -> Result<Answer, Fault> {
+    /// Asks once, and once more if an idle connection has broken. Notes when the
+    /// node is being asked.
+    async fn exchange_async(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+        asked: &AtomicBool,
+    ) -> Result<Answer, Fault> {
         let runtime = runtime().ok_or(Trouble::NoRuntime)?;
-        if let Some(answer) = self.exchange_in_line(runtime, request, deadline).await {
+        if let Some(answer) = self.exchange_in_line(runtime, request, deadline, asked).await {
             return answer;
         }
         let permit = self.checkout_async(runtime, deadline).await?;
+        asked.store(true, Ordering::Relaxed);
         if let Some(idle) = self.idle_async(&permit, deadline) {
             let answer = converse(idle, request, deadline, &permit).await;
             if !answer.as_ref().is_err_and(|fault| may_ask_again(fault, &[*request])) {
@@ -46,8 +54,47 @@ impl Node {
             }
             self.async_pool.clear();
         }
-        let fresh = self.dial_async(deadline).await?;
-        converse(fresh, request, deadline, &permit).await
+        let answer = match self.dial_async(deadline).await {
+            // The runtime may have been busy meanwhile.
+            Ok(fresh) => converse(fresh, request, deadline.at_least_fair(), &permit).await,
+            Err(fault) => Err(fault),
+        };
+        match answer {
+            Err(fault) if fault.trouble.verdict() == Verdict::Full => {
+                drop(permit);
+                asked.store(false, Ordering::Relaxed);
+                Box::pin(self.make_do(runtime, request, deadline, fault)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks on a connection that works, as the server takes no more: waits for one, if
+    /// there is any.
+    async fn make_do(
+        &self,
+        runtime: Id,
+        request: &Request<'_>,
+        deadline: Deadline,
+        fault: Fault,
+    ) -> Result<Answer, Fault> {
+        if let Some(queue) = self.pipelines.shared(runtime)
+            && let Some(answer) = converse_in_line(&queue, request, deadline).await
+        {
+            match answer {
+                // It may have been opened in vain just now.
+                Err(fault) if fault.kind() == ErrorKind::PoolExhausted || may_ask_again(&fault, &[*request]) => {}
+                answer => return answer,
+            }
+        }
+        while self.async_pool.make_do() {
+            let permit = self.checkout_async(runtime, deadline).await?;
+            match self.idle_async(&permit, deadline) {
+                Some(idle) => return converse(idle, request, deadline, &permit).await,
+                None => permit.keep_back(),
+            }
+        }
+        Err(fault)
     }
 
     /// The right to have a connection open.
@@ -74,22 +121,39 @@ impl Node {
         runtime: Id,
         request: &Request<'_>,
         deadline: Deadline,
+        asked: &AtomicBool,
     ) -> Option<Result<Answer, Fault>> {
-        let queue = match self.pipelines.way(runtime, self.async_pool.in_use()) {
+        let (way, untold) = self.pipelines.way(runtime, self.async_pool.in_use());
+        if let Some(fault) = untold {
+            self.learn(request.verb(), fault);
+        }
+        let queue = match way {
             Way::Own => return None,
-            Way::Open(opening) => match self.dial_async(deadline).await {
-                Ok(connection) => return converse_in_line(&opening.open(connection), request, deadline).await,
-                Err(fault) => return Some(Err(fault)),
-            },
+            Way::Open(opening) => {
+                asked.store(true, Ordering::Relaxed);
+                let dialled = self.dial_async(deadline).await;
+                asked.store(false, Ordering::Relaxed);
+                match dialled {
+                    Ok(connection) => opening.open(connection),
+                    Err(fault) if fault.trouble.verdict() == Verdict::Full => return None,
+                    Err(fault) => return Some(Err(fault)),
+                }
+            }
             Way::Shared(queue) => queue,
         };
         if !self.endpoint.is_at(queue.peer) {
             queue.close();
         }
         let answer = converse_in_line(&queue, request, deadline).await?;
+        if answer.as_ref().is_err_and(|fault| fault.kind() == ErrorKind::PoolExhausted) {
+            // The server took no more connections, and did nothing.
+            return None;
+        }
         if answer.as_ref().is_err_and(|fault| may_ask_again(fault, &[*request])) {
-            // The server was restarted, so the others are broken too.
-            self.async_pool.clear();
+            if queue.has_worked() {
+                // The server was restarted, so the others are broken too.
+                self.async_pool.clear();
+            }
             return None;
         }
         Some(answer)
@@ -102,12 +166,13 @@ impl Node {
         requests: &[Request<'_>],
         deadline: Deadline,
     ) -> Result<Vec<Outcome>, Error> {
-        let attempt = self.attempt(deadline)?;
+        let (mut attempt, asked) = (self.attempt(verb_of(requests), deadline)?, AtomicBool::new(false));
         let mut outcomes = Vec::with_capacity(requests.len());
-        let done = self.exchange_all_async(requests, deadline, &mut outcomes).await;
-        let done = done.map_err(|fault| self.worded(verb_of(requests), fault));
-        attempt.end(done.as_ref().err());
-        match done {
+        let done = {
+            let mut exchange = pin!(self.exchange_all_async(requests, deadline, &mut outcomes, &asked));
+            poll_fn(|context| attempt.note(&asked, exchange.as_mut().poll(context))).await
+        };
+        match attempt.end(done) {
             Err(error) if outcomes.is_empty() => return Err(error),
             Err(error) => fill(&mut outcomes, requests.len(), error),
             Ok(()) => {}
@@ -121,9 +186,11 @@ impl Node {
         requests: &[Request<'_>],
         deadline: Deadline,
         outcomes: &mut Vec<Outcome>,
+        asked: &AtomicBool,
     ) -> Result<(), Fault> {
         let runtime = runtime().ok_or(Trouble::NoRuntime)?;
         let permit = self.checkout_async(runtime, deadline).await?;
+        asked.store(true, Ordering::Relaxed);
         if let Some(idle) = self.idle_async(&permit, deadline) {
             let done = self.converse_on(idle, requests, deadline, &permit, outcomes).await;
             let again = outcomes.is_empty() && done.as_ref().is_err_and(|fault| may_ask_again(fault, requests));
@@ -133,7 +200,7 @@ impl Node {
             self.async_pool.clear();
         }
         let fresh = self.dial_async(deadline).await?;
-        self.converse_on(fresh, requests, deadline, &permit, outcomes).await
+        self.converse_on(fresh, requests, deadline.at_least_fair(), &permit, outcomes).await
     }
 
     /// Exchanges several requests on a connection, which goes back to the pool if all
@@ -148,7 +215,7 @@ impl Node {
     ) -> Result<(), Fault> {
         let tickets = connection.send(requests, deadline).await?;
         for (ticket, request) in tickets.into_iter().zip(requests) {
-            let answer = answered(request, connection.receive(ticket, deadline).await?)?;
+            let answer = answered(request, connection.receive(ticket).await?)?;
             outcomes.push(self.outcome(verb_of(requests), Ok(answer)));
         }
         connection.rest(deadline).inspect_err(|_| outcomes.clear())?;
@@ -168,8 +235,10 @@ impl Node {
     }
 
     /// Begins an exchange, unless the node is out.
-    fn attempt(&self, deadline: Deadline) -> Result<Attempt<'_>, Error> {
-        Ok(Attempt { node: self, admission: Some(self.admit(deadline)?), since: deadline.begun() })
+    fn attempt(&self, verb: Verb, deadline: Deadline) -> Result<Attempt<'_>, Error> {
+        let admission = Some(self.admit(deadline)?);
+        let silence = Patience::new(Duration::MAX, deadline.begun());
+        Ok(Attempt { node: self, admission, verb, deadline, silence })
     }
 }
 
@@ -182,23 +251,21 @@ async fn converse(
 ) -> Result<Answer, Fault> {
     let ticket = connection.write(request)?;
     connection.flush(deadline).await?;
-    let answer = answered(request, connection.receive(ticket, deadline).await?)?;
+    let answer = answered(request, connection.receive(ticket).await?)?;
+    permit.hold();
     connection.rest(deadline)?;
     permit.give_back(connection);
     Ok(answer)
 }
 
-/// One exchange on a shared connection. `None` if its queue is full.
+/// One exchange on a shared connection, whose driver says when time is up. `None` if
+/// its queue is full.
 async fn converse_in_line(queue: &Queue, request: &Request<'_>, deadline: Deadline) -> Option<Result<Answer, Fault>> {
     let pushed = match queue.push(request, deadline) {
         Ok(pushed) => pushed?,
         Err(unspeakable) => return Some(Err(unspeakable.into())),
     };
-    Some(match tokio::time::timeout_at(deadline.instant().into(), pushed).await {
-        Ok(Ok(delivery)) => delivery,
-        Ok(Err(_)) => Err(ErrorKind::Io.into()),
-        Err(_) => Err(ErrorKind::Timeout.into()),
-    })
+    Some(pushed.await.unwrap_or_else(|_| Err(Trouble::Shared(ErrorKind::Io).into())))
 }
 
 /// An exchange under way, which its caller may drop.
@@ -206,14 +273,30 @@ struct Attempt<'a> {
     node: &'a Node,
     /// Gone once the outcome is known.
     admission: Option<Admission>,
-    since: Instant,
+    verb: Verb,
+    deadline: Deadline,
+    /// How long the node has been asked without an answer.
+    silence: Patience,
 }
 
 impl Attempt<'_> {
+    /// Notes that the exchange has been polled, and whether the node `is_asked`: the
+    /// wait for one of our own connections says nothing about it.
+    fn note<T>(&mut self, is_asked: &AtomicBool, polled: Poll<T>) -> Poll<T> {
+        if polled.is_pending() {
+            match is_asked.load(Ordering::Relaxed) {
+                true => _ = self.silence.look(now()),
+                false => self.silence = Patience::new(Duration::MAX, now()),
+            }
+        }
+        polled
+    }
+
     /// Reports what came of it.
-    fn end(mut self, error: Option<&Error>) {
-        if let Some(admission) = self.admission.take() {
-            self.node.judge(admission, error);
+    fn end<T>(mut self, outcome: Result<T, Fault>) -> Result<T, Error> {
+        match self.admission.take() {
+            Some(admission) => self.node.settle(admission, self.verb, outcome),
+            None => outcome.map_err(|fault| self.node.worded(self.verb, fault)),
         }
     }
 }
@@ -222,9 +305,10 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(admission) = self.admission.take()
-            && self.since.elapsed() >= SUSPICIOUS
+            && self.deadline.is_fair(self.silence.waited())
         {
-            self.node.failed(admission, ErrorKind::Timeout);
+            let error = self.node.worded(self.verb, ErrorKind::Timeout.into());
+            self.node.failed(admission, self.verb, &error);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::server::Server;
 pub(crate) fn worded(server: &Server, verb: Verb, fault: Fault) -> Error {
     let message = match fault.trouble {
         Trouble::OutOfTime => format!("no time was left to ask {server}"),
+        Trouble::Hurried => format!("{server} had too little time to answer ({})", verb.as_str()),
         Trouble::NoRuntime => format!("{server} cannot be reached: async functions need a tokio runtime"),
         Trouble::AllInUse => format!("all connections to {server} were in use for too long"),
         Trouble::NoDescriptor => format!("no descriptor is left for a connection to {server}"),
@@ -20,7 +21,7 @@ pub(crate) fn worded(server: &Server, verb: Verb, fault: Fault) -> Error {
         Trouble::Unreachable(why) => format!("{server} cannot be reached: {why}"),
         Trouble::Unproven => format!("{server} could not prove who it is"),
         Trouble::Greeting(kind) => failed(server, Verb::Version, kind),
-        Trouble::Exchange(kind) => failed(server, verb, kind),
+        Trouble::Exchange(kind) | Trouble::Shared(kind) => failed(server, verb, kind),
     };
     let error = Error::new(fault.kind(), message);
     match fault.source {
@@ -29,9 +30,13 @@ pub(crate) fn worded(server: &Server, verb: Verb, fault: Fault) -> Error {
     }
 }
 
-/// The error for a server that is not asked at all.
-pub(crate) fn left_alone(server: &Server) -> Error {
-    Error::new(ErrorKind::CircuitOpen, format!("{server} has failed and is left alone for a while"))
+/// The error for a server that is not asked at all, because of this failure.
+pub(crate) fn left_alone(server: &Server, cause: Option<Error>) -> Error {
+    let error = Error::new(ErrorKind::CircuitOpen, format!("{server} has failed and is left alone for a while"));
+    match cause {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    }
 }
 
 /// What to say of an exchange that failed.
@@ -42,6 +47,7 @@ fn failed(server: &Server, verb: Verb, kind: ErrorKind) -> String {
         ErrorKind::Server => "reported an error of its own",
         ErrorKind::Rejected => "did not accept the command",
         ErrorKind::TooLarge => "does not take items of this size",
+        ErrorKind::PoolExhausted => "takes no more connections",
         ErrorKind::NotANumber => "holds something that is no decimal number of 64 bits",
         ErrorKind::Tls => "ended TLS, or wants another certificate",
         ErrorKind::Unauthenticated => "did not accept user and password, or wants some",

@@ -13,6 +13,7 @@ pub(super) fn decode(expect: Expect, input: &[u8]) -> Result<Progress, Malformed
     let Some((line, length)) = scan::line(input)? else { return Ok(Progress::More) };
     let reply = match (expect, line, refusal(line)) {
         (Expect::Welcome, b"STORED", _) | (Expect::Dialect, b"MN", _) => Reply::Done,
+        (_, _, Some(ErrorKind::PoolExhausted)) => return Err(Malformed(ErrorKind::PoolExhausted)),
         (Expect::Welcome, _, Some(_)) => return Err(Malformed(ErrorKind::Unauthenticated)),
         (Expect::Dialect, _, Some(ErrorKind::Rejected)) | (Expect::Dialect, b"EN", _) => Reply::Absent,
         (_, _, Some(kind)) => return Err(Malformed(kind)),
@@ -63,6 +64,7 @@ mod tests {
         let me = Some(("user", "secret"));
         assert_eq!(greeted(me, "STORED\r\n").0, Ok(Some(Reply::Done)));
         assert_eq!(greeted(me, "STORED\r").0, Ok(None));
+        assert_eq!(greeted(me, "ERROR Too many open connections\r\n").0, Err(ErrorKind::PoolExhausted));
         for refusal in ["CLIENT_ERROR authentication failure\r\n", "ERROR\r\n", "SERVER_ERROR out of memory\r\n"] {
             assert_eq!(greeted(me, refusal).0, Err(ErrorKind::Unauthenticated), "{refusal}");
         }

@@ -12,6 +12,10 @@ pub(super) fn refusal(line: &[u8]) -> Option<ErrorKind> {
     if line.starts_with(b"SERVER_ERROR") {
         return Some(if says(b"too large") { ErrorKind::TooLarge } else { ErrorKind::Server });
     }
+    // Said to a new connection, which the server then closes (`maxconns_fast`).
+    if line == b"ERROR Too many open connections" {
+        return Some(ErrorKind::PoolExhausted);
+    }
     let client = line.starts_with(b"CLIENT_ERROR");
     if client && says(b"non-numeric") {
         return Some(ErrorKind::NotANumber);
@@ -36,6 +40,7 @@ mod tests {
     #[test]
     fn an_error_line_is_classified_by_its_text() {
         assert_eq!(refusal(b"ERROR"), Some(ErrorKind::Rejected));
+        assert_eq!(refusal(b"ERROR Too many open connections"), Some(ErrorKind::PoolExhausted));
         assert_eq!(refusal(b"CLIENT_ERROR bad data chunk"), Some(ErrorKind::Rejected));
         assert_eq!(refusal(b"CLIENT_ERROR unauthenticated"), Some(ErrorKind::Unauthenticated));
         assert_eq!(refusal(b"CLIENT_ERROR bad authentication token format"), Some(ErrorKind::Unauthenticated));

@@ -1,19 +1,23 @@
-//! The metrics of nodes and their connections, across all clusters of this process.
+//! The metrics of nodes and their connections, across all clusters of this process,
+//! and the events of their outages.
 //!
 //! The calls to nodes are counted in `calls`.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use tracing::Level;
 
 use super::instruments::record;
-use super::names::{attributes, metrics};
+use super::names::{attributes, metrics, targets};
 use super::peer::Peer;
-use crate::node::observer::{Connections, Observer};
+use crate::error::Error;
+use crate::node::observer::{Connections, LeftAlone, Observer};
 use crate::sync::lock;
 
 /// A cluster whose nodes are observed.
@@ -74,6 +78,33 @@ impl Observer for Peer {
     fn opened(&self, took: Duration) {
         record(|instruments| instruments.connection_create.record(took.as_secs_f64(), &[pool(&self.name)]));
     }
+
+    fn left_alone(&self, outage: &LeftAlone<'_>) {
+        let (name, verb) = (&self.name, outage.verb.as_str());
+        tracing::event!(
+            target: targets::CLIENT,
+            Level::WARN,
+            server.address = self.address,
+            db.operation.name = verb,
+            error.type = outage.error.kind().as_str(),
+            "{name} is left alone ({verb}): {}; next look in {:.1?}", causes(outage.error), outage.pause
+        );
+    }
+}
+
+impl Peer {
+    /// Announces that the node is asked again.
+    pub(crate) fn announce_back(&self) {
+        let name = &self.name;
+        tracing::event!(target: targets::CLIENT, Level::INFO, server.address = self.address, "{name} is asked again");
+    }
+}
+
+/// What an error says, and all its causes; some of that may come from the server.
+fn causes(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn StdError), |error| (*error).source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ").replace(char::is_control, " ")
 }
 
 fn pool(name: &str) -> KeyValue {

@@ -21,6 +21,10 @@ impl Limits {
     }
 }
 
+/// A server that has not answered within this time has had a fair share of it:
+/// memcached answers within microseconds.
+const FAIR: Duration = Duration::from_millis(20);
+
 /// The time left to one call for cache I/O.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -28,18 +32,20 @@ pub(crate) struct Budget {
     /// future holding a budget can move between threads.
     left: AtomicU64,
     connect: Duration,
+    /// What is a fair share, by the limits of the call as a whole.
+    fair: Duration,
 }
 
 impl Budget {
     pub(crate) fn new(total: Duration, connect: Duration) -> Self {
-        Budget { left: AtomicU64::new(nanos(total)), connect }
+        Budget { left: AtomicU64::new(nanos(total)), connect, fair: FAIR.min(total / 2).min(connect / 2) }
     }
 
     /// Returns a copy for another task to spend, to be taken back with
     /// [`Budget::become_of`].
     #[cfg(feature = "tokio")]
     pub(crate) fn lend(&self) -> Self {
-        Budget { left: AtomicU64::new(self.left.load(Ordering::Relaxed)), connect: self.connect }
+        Budget { left: AtomicU64::new(self.left.load(Ordering::Relaxed)), ..*self }
     }
 
     /// Takes over what is left of a lent budget.
@@ -57,7 +63,7 @@ impl Budget {
     /// at the clock.
     pub(crate) fn deadline_from(&self, now: Instant) -> Deadline {
         let left = Duration::from_nanos(self.left.load(Ordering::Relaxed));
-        Deadline { begun: now, at: now + left, connect: self.connect }
+        Deadline { begun: now, at: now + left, connect: self.connect, fair: self.fair }
     }
 
     /// Deducts the time that an exchange took.
@@ -79,6 +85,7 @@ pub(crate) struct Deadline {
     begun: Instant,
     at: Instant,
     connect: Duration,
+    fair: Duration,
 }
 
 impl Deadline {
@@ -95,6 +102,23 @@ impl Deadline {
     /// Returns the time left for connecting, which also has its own limit.
     pub(crate) fn left_to_connect(&self) -> Option<Duration> {
         self.left().map(|left| left.min(self.connect))
+    }
+
+    /// Whether this was a fair share of the time: silence for less says nothing
+    /// about a server.
+    pub(crate) fn is_fair(&self, share: Duration) -> bool {
+        share >= self.fair
+    }
+
+    /// Returns the time left, and at least a fair share.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn patience(&self) -> Duration {
+        self.left().unwrap_or_default().max(self.fair)
+    }
+
+    /// Returns the deadline, put off so far that it leaves a fair share of the time.
+    pub(crate) fn at_least_fair(self) -> Self {
+        Deadline { at: self.at.max(Instant::now() + self.fair), ..self }
     }
 
     /// Returns the earlier of this deadline and `patience` from now.

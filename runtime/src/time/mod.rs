@@ -3,5 +3,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod clock;
+#[cfg(all(feature = "memcache", feature = "tokio"))]
+pub(crate) mod patience;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;

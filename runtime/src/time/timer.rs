@@ -6,21 +6,23 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::sync::lock;
+use crate::sync::{Servant, Service, lock, survive};
 
 /// Calls `ring` at the time `at`, or immediately if the timer's thread could not be
 /// started.
 pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
-    let clock = alarm_clock();
-    if !clock.runs {
-        return ring();
+    match THREAD.ensure("memocached-alarm", run) {
+        Service::Ongoing => {}
+        // What a parent process waits for is not this one's to wake.
+        Service::Begun => std::mem::forget(std::mem::take(&mut *lock(&ALARMS))),
+        Service::Denied => return ring(),
     }
-    lock(&clock.alarms).push(Reverse(Alarm { at, ring: Box::new(ring) }));
-    clock.changed.notify_one();
+    lock(&ALARMS).push(Reverse(Alarm { at, ring: Box::new(ring) }));
+    CHANGED.notify_one();
 }
 
 /// Completes after the pause.
@@ -46,44 +48,31 @@ pub(crate) async fn sleep(pause: Duration) {
 }
 
 /// The pending alarms of the process.
-struct AlarmClock {
-    alarms: Mutex<BinaryHeap<Reverse<Alarm>>>,
-    changed: Condvar,
-    /// Whether the thread could be started.
-    runs: bool,
-}
+static ALARMS: Mutex<BinaryHeap<Reverse<Alarm>>> = Mutex::new(BinaryHeap::new());
+static CHANGED: Condvar = Condvar::new();
+static THREAD: Servant = Servant::new();
 
 struct Alarm {
     at: Instant,
     ring: Box<dyn FnOnce() + Send>,
 }
 
-fn alarm_clock() -> &'static AlarmClock {
-    static CLOCK: OnceLock<AlarmClock> = OnceLock::new();
-    CLOCK.get_or_init(|| {
-        let thread = std::thread::Builder::new().name("memocached-alarm".into());
-        // The thread waits here until the clock has been initialized.
-        let runs = thread.spawn(|| run(alarm_clock())).is_ok();
-        AlarmClock { alarms: Mutex::default(), changed: Condvar::new(), runs }
-    })
-}
-
-fn run(clock: &AlarmClock) -> ! {
-    let mut alarms = lock(&clock.alarms);
+fn run() {
+    let mut alarms = lock(&ALARMS);
     loop {
         let now = Instant::now();
         let wait = alarms.peek().map(|Reverse(first)| first.at.saturating_duration_since(now));
         alarms = match wait {
-            None => clock.changed.wait(alarms).unwrap_or_else(PoisonError::into_inner),
+            None => CHANGED.wait(alarms).unwrap_or_else(PoisonError::into_inner),
             Some(Duration::ZERO) => {
                 let due = alarms.pop();
                 drop(alarms);
                 if let Some(Reverse(alarm)) = due {
-                    (alarm.ring)();
+                    survive(alarm.ring);
                 }
-                lock(&clock.alarms)
+                lock(&ALARMS)
             }
-            Some(wait) => clock.changed.wait_timeout(alarms, wait).unwrap_or_else(PoisonError::into_inner).0,
+            Some(wait) => CHANGED.wait_timeout(alarms, wait).unwrap_or_else(PoisonError::into_inner).0,
         };
     }
 }

@@ -1,14 +1,16 @@
 //! What has been written elsewhere while a node was out, and so is out of date
 //! on the node itself.
 //!
-//! Only remembers; `recovery` puts it right.
+//! Only remembers; `recovery` puts it right. It remembers so many keys and no more:
+//! to flush a server would remove what other programs keep there. What it cannot
+//! remember is told by its number, as `watermark` has it.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 
 use crate::sync::lock;
 
-/// More than this many keys are not remembered one by one.
+/// How many keys are remembered.
 const MOST: usize = 65_536;
 
 /// The keys of those writes.
@@ -16,24 +18,14 @@ const MOST: usize = 65_536;
 pub(crate) struct Journal(Mutex<Entries>);
 
 /// What a journal holds.
-#[derive(Default)]
-pub(crate) struct Entries {
-    pub(crate) keys: HashSet<String>,
-    /// There were too many: everything may be out of date.
-    pub(crate) everything: bool,
-}
+pub(crate) type Entries = HashSet<String>;
 
 impl Journal {
     /// Notes a write to another node, before it happens.
     pub(crate) fn note(&self, key: &str) {
         let mut entries = lock(&self.0);
-        if entries.keys.contains(key) {
-            return;
-        }
-        if entries.keys.len() >= MOST {
-            entries.everything = true;
-        } else {
-            entries.keys.insert(key.to_owned());
+        if entries.len() < MOST && !entries.contains(key) {
+            entries.insert(key.to_owned());
         }
     }
 
@@ -44,9 +36,7 @@ impl Journal {
 
     /// Puts back what could not be put right.
     pub(crate) fn put_back(&self, old: Entries) {
-        let mut entries = lock(&self.0);
-        entries.everything |= old.everything;
-        entries.keys.extend(old.keys);
+        lock(&self.0).extend(old);
     }
 }
 
@@ -55,17 +45,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_many_keys_are_all_keys() {
+    fn there_is_an_end_to_what_is_remembered() {
         let journal = Journal::default();
-        for i in 0..MOST {
+        for i in 0..2 * MOST {
             journal.note(&i.to_string());
         }
-        journal.note("0");
         let entries = journal.take();
-        assert!(!entries.everything);
+        assert_eq!(entries.len(), MOST);
         journal.put_back(entries);
-        journal.note("one more");
-        assert!(journal.take().everything);
-        assert!(!journal.take().everything);
+        assert_eq!(journal.take().len(), MOST);
+        assert!(journal.take().is_empty());
     }
 }

@@ -3,7 +3,8 @@
 //! Pure arithmetic over the instants that it is given; probes are made
 //! elsewhere. A node that refuses connections is left alone at once, one that
 //! gives no answer after three times in a row. From then on it is probed after
-//! a pause that doubles while the probes fail; two good probes bring it back.
+//! a pause that doubles while the probes fail, or the first calls after them; two
+//! good probes bring it back.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ struct Circuit {
     outage: Option<Outage>,
     /// How many there have been.
     outages: u64,
+    /// The pause to go on with, if the node fails before it has answered a caller.
+    resumed: Option<Duration>,
 }
 
 /// A node is left alone.
@@ -115,7 +118,7 @@ impl Breaker {
         let mut state = lock(&self.state);
         // An answer that was on its way when the circuit opened proves nothing.
         if state.outage.is_none() {
-            state.failures = 0;
+            (state.failures, state.resumed) = (0, None);
         }
     }
 
@@ -130,7 +133,7 @@ impl Breaker {
         state.failures += 1;
         let opens = is_final(kind) || state.failures >= TOLERATED;
         if opens {
-            let pause = self.pauses.first;
+            let pause = state.resumed.take().unwrap_or(self.pauses.first);
             state.outages += 1;
             state.outage = Some(Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
         }
@@ -147,18 +150,21 @@ impl Breaker {
         lock(&self.state).outage.is_some_and(|outage| outage.good + 1 >= CONVINCING)
     }
 
-    /// Notes what a probe has come to.
-    pub(crate) fn probed(&self, answered: bool, now: Instant) {
+    /// Notes what a probe has come to; returns whether that has closed the circuit.
+    pub(crate) fn probed(&self, answered: bool, now: Instant) -> bool {
         let mut state = lock(&self.state);
-        let Some(outage) = &mut state.outage else { return };
+        let Some(outage) = &mut state.outage else { return false };
         if !answered {
             let pause = outage.pause;
             *outage = Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 };
         } else if outage.good + 1 < CONVINCING {
             *outage = Outage { probe_at: now + SHORT_PAUSE, good: outage.good + 1, ..*outage };
         } else {
-            *state = Circuit { outages: state.outages, ..Circuit::default() };
+            // Some servers answer probes and nothing else.
+            let resumed = Some(outage.pause);
+            *state = Circuit { outages: state.outages, resumed, ..Circuit::default() };
         }
+        state.outage.is_none()
     }
 
     /// Whether the node is left alone.

@@ -97,6 +97,28 @@ mod tests {
         }
     }
 
+    /// Opens, and probes until it is closed; the pause before the first probe.
+    fn outage(breaker: &Breaker, now: &mut Instant) -> Duration {
+        fail(breaker, ErrorKind::Connect, *now);
+        let pause = breaker.probe_at().expect("open") - *now;
+        *now += pause;
+        breaker.probed(true, *now);
+        breaker.probed(true, *now);
+        assert!(!breaker.is_open());
+        pause
+    }
+
+    #[test]
+    fn the_pause_grows_when_a_node_that_came_back_fails_at_once() {
+        let (breaker, mut now) = breaker();
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let (pause, asked) = (outage(&breaker, &mut now), SECOND * seconds);
+            assert!(pause >= asked * 7 / 8 && pause <= asked * 9 / 8, "{pause:?} for {asked:?}");
+        }
+        breaker.succeeded(breaker.admit(now).expect("admitted"));
+        assert!(outage(&breaker, &mut now) <= SECOND * 9 / 8, "it had answered");
+    }
+
     #[test]
     fn processes_that_lose_a_node_at_one_moment_do_not_all_probe_it_at_one() {
         let now = Instant::now();

@@ -13,10 +13,11 @@ use tokio::time::Sleep;
 
 use super::queue::{PendingReply, Queue};
 use crate::error::ErrorKind;
-use crate::net::fault::Fault;
+use crate::net::fault::{Fault, Trouble};
 use crate::net::stream::AsyncSocket;
 use crate::protocol::{KEPT, Session};
 use crate::sync::lock;
+use crate::time::patience::{LOOK, Patience, now};
 
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
@@ -31,6 +32,10 @@ pub(super) struct Driver {
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     timer: Pin<Box<Sleep>>,
+    /// The driver's clock: the time in which it has looked for replies in vain.
+    silence: Patience,
+    /// When the last reply came, by that clock.
+    heard: Duration,
     /// Whether anything has been sent since the timer was set.
     was_used: bool,
 }
@@ -46,6 +51,8 @@ impl Driver {
             sent: 0,
             waiting: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(IDLE)),
+            silence: Patience::new(Duration::MAX, now()),
+            heard: Duration::ZERO,
             was_used: true,
         }
     }
@@ -64,7 +71,7 @@ impl Driver {
                 (Ok(Intake::Closed), Ok(())) if self.waiting.is_empty() => ErrorKind::Io.into(),
                 (Ok(_), Ok(())) => {
                     ready!(self.timer.as_mut().poll(context));
-                    if self.set_timer() {
+                    if self.look() {
                         continue;
                     }
                     ErrorKind::Timeout.into()
@@ -74,21 +81,29 @@ impl Driver {
         }
     }
 
-    /// Sets when to look again; returns whether no reply is overdue.
-    fn set_timer(&mut self) -> bool {
-        let now = tokio::time::Instant::now().into_std();
-        let next = match self.waiting.front() {
-            Some(oldest) if oldest.limit <= now => return false,
-            Some(oldest) => oldest.limit,
-            None => {
-                if !std::mem::take(&mut self.was_used) {
-                    // What is in the queue by now is still answered.
-                    self.queue.close();
-                }
-                now + IDLE
+    /// Counts the time without a reply, and sets when to look again. Returns whether
+    /// the connection may be alive: a queue that moves is.
+    fn look(&mut self) -> bool {
+        let now = now();
+        let Some(oldest) = self.waiting.front() else {
+            if !std::mem::take(&mut self.was_used) {
+                // What is in the queue by now is still answered.
+                self.queue.close();
             }
+            self.timer.as_mut().reset((now + IDLE).into());
+            return true;
         };
-        self.timer.as_mut().reset(next.into());
+        self.silence.look(now);
+        let clock = self.silence.waited();
+        let Some(mut next) = left(oldest.patience, clock - oldest.since.max(self.heard)) else { return false };
+        for reply in &mut self.waiting {
+            match left(reply.patience, clock - reply.since) {
+                Some(left) => next = next.min(left),
+                // Its caller goes. The reply is still to come.
+                None => _ = reply.caller.take().map(|caller| caller.send(Err(Trouble::Hurried.into()))),
+            }
+        }
+        self.timer.as_mut().reset((now + next.min(LOOK)).into());
         true
     }
 
@@ -121,14 +136,22 @@ impl Driver {
             state.driver = Some(context.waker().clone());
             return if state.is_closed { Intake::Closed } else { Intake::Open };
         }
+        let now = now();
+        if self.waiting.is_empty() {
+            self.silence.resume(now);
+        }
+        let (clock, mut next) = (self.silence.waited(), LOOK);
         std::mem::swap(&mut self.output, &mut state.bytes);
-        self.waiting.extend(state.waiting.drain(..));
+        self.waiting.extend(state.waiting.drain(..).map(|reply| {
+            next = next.min(reply.patience);
+            PendingReply { since: clock, ..reply }
+        }));
         drop(state);
         self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
         self.was_used = true;
-        let oldest = self.waiting.front().map(|oldest| oldest.limit.into());
-        if let Some(limit) = oldest.filter(|limit| *limit < self.timer.deadline()) {
-            self.timer.as_mut().reset(limit);
+        let next = (now + next).into();
+        if next < self.timer.deadline() {
+            self.timer.as_mut().reset(next);
         }
         Intake::Open
     }
@@ -156,7 +179,9 @@ impl Driver {
             match self.session.reply(oldest.ticket) {
                 Ok(Some(answer)) => {
                     // A caller that has gone does not take it.
-                    let _ = oldest.caller.send(Ok(answer));
+                    _ = oldest.caller.map(|caller| caller.send(Ok(answer)));
+                    self.heard = self.silence.waited();
+                    self.queue.is_answered.store(true, Ordering::Relaxed);
                     self.queue.requests.fetch_sub(1, Ordering::Relaxed);
                 }
                 incomplete => {
@@ -168,18 +193,29 @@ impl Driver {
         if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
-    /// Tells all callers that wait. The fault itself goes to the first, whose
-    /// reply it concerns; the others only learn that it ended.
+    /// Tells all callers that wait. It is one event, so the fault itself goes to the
+    /// first that is still there; the others only learn that the connection ended.
     fn end(&mut self, fault: Fault) {
         let mut state = lock(&self.queue.state);
         state.is_closed = true;
         self.waiting.extend(state.waiting.drain(..));
-        drop(state);
-        let rest = if fault.kind() == ErrorKind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io };
-        let faults = std::iter::once(fault).chain(std::iter::repeat_with(|| rest.into()));
-        for (waiting, fault) in self.waiting.drain(..).zip(faults) {
-            let _ = waiting.caller.send(Err(fault));
+        if self.waiting.is_empty() {
+            return;
         }
+        let rest = match fault.kind() {
+            kind @ (ErrorKind::Timeout | ErrorKind::PoolExhausted) => kind,
+            _ => ErrorKind::Io,
+        };
+        let mut untold = Some(fault);
+        for caller in self.waiting.drain(..).filter_map(|reply| reply.caller) {
+            let told = untold.take();
+            let is_news = told.is_some();
+            let refused = caller.send(Err(told.unwrap_or_else(|| Trouble::Shared(rest).into())));
+            if let (Err(Err(fault)), true) = (refused, is_news) {
+                untold = Some(fault);
+            }
+        }
+        state.untold = untold;
     }
 }
 
@@ -196,6 +232,11 @@ enum Intake {
     Closed,
 }
 
+/// What is left of a patience; `None` if nothing is.
+fn left(patience: Duration, used: Duration) -> Option<Duration> {
+    patience.checked_sub(used).filter(|left| !left.is_zero())
+}
+
 /// The fault that an error of the socket's is.
 fn io_fault(error: io::Error) -> Fault {
     Fault::from(ErrorKind::Io).because(error)
@@ -209,6 +250,7 @@ mod tests {
     use super::super::queue::Delivery;
     use super::*;
     use crate::exchange::{Reply, Request};
+    use crate::net::fault::Verdict;
     use crate::protocol::{Answer, Dialect};
     use crate::time::budget::Budget;
 
@@ -315,6 +357,64 @@ mod tests {
         assert_eq!(kind(first.await), Ok(Err(ErrorKind::Timeout)));
         assert_eq!(kind(second.await), Ok(Err(ErrorKind::Timeout)));
         assert!(queue.is_closed());
+    }
+
+    /// The verdict of each caller's fault.
+    async fn verdicts(callers: Vec<oneshot::Receiver<Delivery>>) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for caller in callers {
+            verdicts.push(caller.await.expect("told").expect_err("a fault").trouble.verdict());
+        }
+        verdicts
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_counts_once() {
+        let (queue, server) = line();
+        drop(peek(&queue));
+        let callers: Vec<_> = (0..22).map(|_| peek(&queue)).collect();
+        tokio::task::yield_now().await;
+        drop(server);
+        let verdicts = verdicts(callers).await;
+        assert_eq!(verdicts[0], Verdict::Fails, "the first that is still there is told");
+        assert!(verdicts[1..].iter().all(|verdict| *verdict == Verdict::Unknown), "{verdicts:?}");
+        assert!(queue.take_untold().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_when_all_callers_have_gone_is_remembered() {
+        let (queue, server) = line();
+        drop((peek(&queue), peek(&queue)));
+        tokio::task::yield_now().await;
+        drop(server);
+        let fault = tokio::time::timeout(MINUTE, async {
+            loop {
+                tokio::task::yield_now().await;
+                if let Some(fault) = queue.take_untold() {
+                    return fault;
+                }
+            }
+        });
+        assert_eq!(fault.await.expect("it ends").trouble.verdict(), Verdict::Fails);
+    }
+
+    /// The server takes half the limit for each reply.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_at_the_end_of_a_queue_that_moves_gives_up_alone() {
+        let (queue, mut server) = line();
+        let callers: Vec<_> = (0..4).map(|_| peek(&queue)).collect();
+        for number in 1..=4 {
+            tokio::time::sleep(MINUTE / 2).await;
+            server.write_all(format!("VA 1 O{number} f0 c1 t-1\r\na\r\n").as_bytes()).await.unwrap();
+        }
+        let mut told = Vec::new();
+        for caller in callers {
+            told.push(caller.await.unwrap().err().map(|fault| fault.trouble));
+        }
+        assert_eq!(told[0], None);
+        assert_eq!(told[2..], [Some(Trouble::Hurried); 2]);
+        tokio::task::yield_now().await;
+        assert!(!queue.is_closed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! Callers put requests into a `queue`; a task of the runtime, the `driver`,
 //! sends all that is queued with one call and reads the replies in the same
-//! order. The driver drops the reply to a caller that has gone. It closes a
+//! order, and knows how long the server has had each of them. It drops the reply to a caller that has gone. It closes a
 //! connection that has failed in any way and tells all callers that wait on it.
 //! Opens no connection.
 
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Id;
 
 use crate::net::async_connection::AsyncConnection;
+use crate::net::fault::Fault;
 use crate::node::observer::Connections;
 use crate::sync::lock;
 
@@ -64,23 +65,37 @@ impl Pipelines {
     }
 
     /// Chooses a connection for a caller, when this many others have connections
-    /// of their own.
-    pub(crate) fn way(&self, runtime: Id, others: usize) -> Way<'_> {
+    /// of their own. If one has failed that all its callers had left, the fault as
+    /// well.
+    pub(crate) fn way(&self, runtime: Id, others: usize) -> (Way<'_>, Option<Fault>) {
         let mut lines = lock(&self.lines);
         let known = lines.iter().find(|(owner, _)| *owner == runtime);
+        let mut untold = None;
         match known.map(|(_, line)| line) {
             Some(Line::Open(queue)) if !queue.is_closed() => {
                 let is_crowded = queue.company.load(Ordering::Relaxed) > 1 || others >= self.crowd;
-                return if is_crowded { Way::Shared(Arc::clone(queue)) } else { Way::Own };
+                return (if is_crowded { Way::Shared(Arc::clone(queue)) } else { Way::Own }, None);
             }
-            Some(Line::Opening) => return Way::Own,
-            Some(Line::Open(_)) | None if others < self.crowd => return Way::Own,
-            Some(Line::Open(_)) | None => {}
+            Some(Line::Opening) => return (Way::Own, None),
+            Some(Line::Open(queue)) => untold = queue.take_untold(),
+            None => {}
+        }
+        if others < self.crowd {
+            return (Way::Own, untold);
         }
         // The connections of runtimes that have ended go too.
         lines.retain(|(_, line)| !matches!(line, Line::Open(queue) if queue.is_closed()));
         lines.push((runtime, Line::Opening));
-        Way::Open(Opening { pipelines: self, runtime })
+        (Way::Open(Opening { pipelines: self, runtime }), untold)
+    }
+
+    /// The open connection of a runtime, if there is one.
+    pub(crate) fn shared(&self, runtime: Id) -> Option<Arc<Queue>> {
+        let lines = lock(&self.lines);
+        lines.iter().find_map(|(owner, line)| match line {
+            Line::Open(queue) if *owner == runtime && !queue.is_closed() => Some(Arc::clone(queue)),
+            _ => None,
+        })
     }
 
     /// The connections that are open now.

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -15,11 +15,11 @@ use crate::sync::lock;
 use crate::time::budget::Deadline;
 
 /// Requests under way on one connection.
-const MOST_REQUESTS: usize = 1024;
-/// Values that have not been sent, in bytes.
-const MOST_BYTES: usize = 256 * 1024;
-/// A caller with less time than this says nothing about the connection.
-const SHORTEST_LIMIT: Duration = Duration::from_millis(20);
+const MOST_REQUESTS: usize = 65_536;
+/// What has not been sent, in bytes.
+const MOST_BYTES: usize = 8 << 20;
+/// A value that would keep the others waiting, in bytes.
+const LARGE: usize = 256 << 10;
 
 /// What callers have put in and the driver has not taken out yet.
 pub(crate) struct Queue {
@@ -29,6 +29,8 @@ pub(crate) struct Queue {
     pub(super) requests: AtomicUsize,
     /// How many they were when something was sent last.
     pub(super) company: AtomicUsize,
+    /// Whether the server has answered at all.
+    pub(super) is_answered: AtomicBool,
     pub(super) state: Mutex<Queued>,
 }
 
@@ -41,14 +43,19 @@ pub(super) struct Queued {
     pub(super) is_closed: bool,
     /// Set while the driver sleeps.
     pub(super) driver: Option<Waker>,
+    /// What the connection has ended with, if all callers that waited had gone.
+    pub(super) untold: Option<Fault>,
 }
 
 /// A reply that a caller waits for.
 pub(super) struct PendingReply {
     pub(super) ticket: Ticket,
-    /// By when there must be a reply.
-    pub(super) limit: Instant,
-    pub(super) caller: oneshot::Sender<Delivery>,
+    /// How long the caller waits for the server.
+    pub(super) patience: Duration,
+    /// When the driver sent the request, by its own clock.
+    pub(super) since: Duration,
+    /// `None` once the caller has been told.
+    pub(super) caller: Option<oneshot::Sender<Delivery>>,
 }
 
 /// An answer, or the fault that the connection has ended with.
@@ -57,7 +64,14 @@ pub(crate) type Delivery = Result<Answer, Fault>;
 impl Queue {
     /// An empty queue.
     pub(super) fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
-        Queue { dialect, peer, requests: AtomicUsize::new(0), company: AtomicUsize::new(0), state: Mutex::default() }
+        Queue {
+            dialect,
+            peer,
+            requests: AtomicUsize::new(0),
+            company: AtomicUsize::new(0),
+            is_answered: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     /// Puts a request behind the others; `None` if there is no room.
@@ -66,23 +80,34 @@ impl Queue {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Option<oneshot::Receiver<Delivery>>, Unspeakable> {
+        let patience = deadline.patience();
         let mut state = lock(&self.state);
         let value = if let Request::Store { value, .. } = request { value.len() } else { 0 };
         let is_full = self.requests.load(Ordering::Relaxed) >= MOST_REQUESTS || state.bytes.len() + value > MOST_BYTES;
-        if state.is_closed || is_full {
+        if state.is_closed || is_full || value > LARGE {
             return Ok(None);
         }
         state.number = state.number.wrapping_add(1);
         let number = state.number;
         let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
-        let limit = deadline.instant().max(deadline.begun() + SHORTEST_LIMIT);
         let (caller, receiver) = oneshot::channel();
-        state.waiting.push(PendingReply { ticket, limit, caller });
+        let (since, caller) = (Duration::ZERO, Some(caller));
+        state.waiting.push(PendingReply { ticket, patience, since, caller });
         self.requests.fetch_add(1, Ordering::Relaxed);
         let driver = state.driver.take();
         drop(state);
         driver.into_iter().for_each(Waker::wake);
         Ok(Some(receiver))
+    }
+
+    /// Takes out what the connection has ended with, if no caller has been told.
+    pub(super) fn take_untold(&self) -> Option<Fault> {
+        lock(&self.state).untold.take()
+    }
+
+    /// Whether the connection has worked before.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.is_answered.load(Ordering::Relaxed)
     }
 
     /// Whether the queue refuses requests.
@@ -117,16 +142,17 @@ mod tests {
     #[test]
     fn a_queue_has_room_for_so_many_requests() {
         let queue = Queue::new(Dialect::Meta, None);
-        let pushed = (0..2 * MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
+        let pushed = (0..MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
         assert_eq!(pushed.count(), MOST_REQUESTS);
+        assert!(push(&queue, b"1").is_none());
     }
 
     #[test]
     fn a_queue_has_room_for_so_many_bytes() {
         let queue = Queue::new(Dialect::Meta, None);
-        assert!(push(&queue, &vec![0; MOST_BYTES + 1]).is_none());
-        let pushed = (0..100).map_while(|_| push(&queue, &vec![0; MOST_BYTES / 10]));
-        assert_eq!(pushed.count(), 9);
+        assert!(push(&queue, &vec![0; LARGE + 1]).is_none());
+        let pushed = (0..100).map_while(|_| push(&queue, &vec![0; LARGE]));
+        assert_eq!(pushed.count(), MOST_BYTES / LARGE - 1);
     }
 
     #[test]

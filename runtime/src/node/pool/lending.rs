@@ -5,10 +5,13 @@
 //! forked process leaves its parent's connections alone. What a connection is,
 //! it does not know.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::locks::{Condvar, Mutex, MutexGuard, lock};
 use crate::node::observer::Connections;
+
+/// How long a server that takes no more connections is not asked for another.
+pub(crate) const SCARCITY: Duration = Duration::from_secs(5);
 
 /// Connections of type `C`, at most `limit` open at once.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ struct Stock<C> {
     lent: usize,
     /// Callers that wait for a permit.
     waiting: usize,
+    /// Until when no more are opened, as the server takes no more.
+    scarcity: Option<Instant>,
     fork: forkguard::Guard,
 }
 
@@ -40,22 +45,21 @@ pub(crate) struct Permit<'a, C> {
 impl<C> Pool<C> {
     /// An empty pool.
     pub(crate) fn new(limit: usize) -> Self {
-        let state = Stock { idle: Vec::new(), lent: 0, waiting: 0, fork: forkguard::new() };
+        let state = Stock { idle: Vec::new(), lent: 0, waiting: 0, scarcity: None, fork: forkguard::new() };
         Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
     }
 
     /// A permit, if there is one.
     pub(crate) fn try_checkout(&self) -> Option<Permit<'_, C>> {
         let mut state = self.state();
-        (state.lent < self.limit).then(|| self.lend(&mut state))
+        (!self.is_exhausted(&mut state)).then(|| self.lend(&mut state))
     }
 
     /// Waits for a permit, but no longer than `patience`.
     pub(crate) fn checkout(&self, patience: Duration) -> Option<Permit<'_, C>> {
         let mut state = self.state();
         state.waiting += 1;
-        let full = |state: &mut Stock<C>| state.lent >= self.limit;
-        let waited = self.freed.wait_timeout_while(state, patience, full);
+        let waited = self.freed.wait_timeout_while(state, patience, |state| self.is_exhausted(state));
         let (mut state, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         state.waiting -= 1;
         (!timeout.timed_out()).then(|| self.lend(&mut state))
@@ -68,9 +72,29 @@ impl<C> Pool<C> {
         if state.fork.detected_fork() {
             // The callers that had the others, and those that waited, stayed in
             // the other process.
-            (state.idle, state.lent, state.waiting) = (Vec::new(), 0, 0);
+            (state.idle, state.lent, state.waiting, state.scarcity) = (Vec::new(), 0, 0, None);
         }
         state
+    }
+
+    /// Whether a caller has to wait.
+    fn is_exhausted(&self, state: &mut Stock<C>) -> bool {
+        if state.scarcity.is_some_and(|until| until <= Instant::now()) {
+            state.scarcity = None;
+        }
+        let must_reuse = state.scarcity.is_some() && state.lent > 0;
+        state.lent >= self.limit || must_reuse && state.idle.is_empty()
+    }
+
+    /// Lends only connections that are open, for a while, as the server takes no
+    /// more; false if there is none that could be waited for.
+    pub(crate) fn make_do(&self) -> bool {
+        let mut state = self.state();
+        let are_some = state.lent > 0 || !state.idle.is_empty();
+        if are_some {
+            state.scarcity = Some(Instant::now() + SCARCITY);
+        }
+        are_some
     }
 
     /// Lends one more.

@@ -9,6 +9,8 @@ mod lending;
 mod shuttle_tests;
 
 use crate::sync as locks;
+#[cfg(feature = "tokio")]
+pub(crate) use lending::SCARCITY;
 pub(crate) use lending::{Permit, Pool};
 
 #[cfg(test)]
@@ -33,6 +35,17 @@ mod tests {
         assert!(pool.checkout(Duration::from_millis(1)).is_none());
         drop(permit);
         assert!(pool.checkout(Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn where_no_more_can_be_opened_those_that_are_open_are_lent() {
+        let pool = Pool::new(8);
+        assert!(!pool.make_do(), "there is none");
+        let first = pool.checkout(Duration::ZERO).unwrap();
+        assert!(pool.make_do());
+        assert!(pool.try_checkout().is_none());
+        first.give_back("connection");
+        assert_eq!(pool.try_checkout().unwrap().idle, Some("connection"));
     }
 
     #[test]
