@@ -238,7 +238,8 @@ async fn run(race: &mut Race) -> Result<(TcpStream, SocketAddr), Fault> {
             match race.next(now()) {
                 Move::Lost(fault) => return Poll::Ready(Err(fault)),
                 Move::Try(address) => attempts.push(Box::pin(async move { (address, to(address).await) })),
-                Move::Wait(until) => {
+                Move::Wait(None) => return Poll::Pending,
+                Move::Wait(Some(until)) => {
                     timer.as_mut().reset(until.into());
                     ready!(timer.as_mut().poll(context));
                 }

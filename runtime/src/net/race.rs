@@ -30,8 +30,8 @@ pub(crate) struct Race {
 /// What to do next.
 pub(crate) enum Move {
     Try(SocketAddr),
-    /// Until then, until an attempt ends, or until the end.
-    Wait(Instant),
+    /// For an attempt to end, or until then.
+    Wait(Option<Instant>),
     Lost(Fault),
 }
 
@@ -73,7 +73,7 @@ impl Race {
                 return Move::Lost(self.lost());
             }
         }
-        Move::Wait(if self.untried.is_empty() { self.end } else { self.next.min(self.end) })
+        Move::Wait((!self.untried.is_empty()).then_some(self.next))
     }
 
     /// Learns that an attempt has failed.

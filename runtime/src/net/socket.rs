@@ -77,7 +77,8 @@ fn run(mut race: Race) -> Result<(TcpStream, SocketAddr), Fault> {
                 None
             }
             Move::Wait(until) => {
-                let received = ended.recv_timeout(until.min(end).saturating_duration_since(now));
+                let received =
+                    ended.recv_timeout(until.map_or(end, |until| until.min(end)).saturating_duration_since(now));
                 received.ok().and_then(|(address, opened)| take(&mut race, address, opened))
             }
         };

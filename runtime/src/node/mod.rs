@@ -337,6 +337,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_takes_no_connections_costs_the_limit_and_no_more() {
+        let hole = Full::new();
+        let node = named(&[hole.port]);
+        let began = Instant::now();
+        for asked in ask_both(&node) {
+            assert_eq!(asked.expect_err("nobody answers").kind(), ErrorKind::Timeout);
+        }
+        assert!(began.elapsed() < 20 * SECOND, "{:?}", began.elapsed());
+    }
+
+    #[test]
     fn a_name_without_a_live_address_is_left_alone_soon() {
         let holes = [Full::new(), Full::new()];
         let node = named(&[holes[0].port, holes[1].port]);

@@ -52,6 +52,11 @@ pub mod events {
     pub const UNDECODABLE: &str = "Cached value could not be decoded";
     /// A value was not stored; level WARN, or DEBUG if that was on purpose.
     pub const NOT_STORED: &str = "Result not stored";
+    /// A server is not asked for a while, as it has failed; level WARN. The cause is
+    /// [`ERROR_MESSAGE`](super::attributes::ERROR_MESSAGE).
+    pub const LEFT_ALONE: &str = "Server left alone";
+    /// A server that was left alone is asked again; level INFO.
+    pub const ASKED_AGAIN: &str = "Server asked again";
 }
 
 /// The fields of spans and events, and the attributes of metrics.
@@ -102,6 +107,10 @@ pub mod attributes {
     pub const PEER_ADDRESS: &str = "network.peer.address";
     /// The kind of failure: a text of [`ErrorKind`](crate::ErrorKind), or `cancelled`.
     pub const ERROR_TYPE: &str = "error.type";
+    /// What failed, with all causes; on the event of a server that is left alone.
+    pub const ERROR_MESSAGE: &str = "error.message";
+    /// When a server that is left alone is looked at next.
+    pub const NEXT_LOOK: &str = "next_look";
 
     /// The verb, on `memocached.client.*`.
     pub const METHOD: &str = "method";

@@ -14,7 +14,7 @@ use opentelemetry::metrics::Meter;
 use tracing::Level;
 
 use super::instruments::record;
-use super::names::{attributes, metrics, targets};
+use super::names::{attributes, events, metrics, targets};
 use super::peer::Peer;
 use crate::error::Error;
 use crate::node::observer::{Connections, LeftAlone, Observer};
@@ -80,14 +80,16 @@ impl Observer for Peer {
     }
 
     fn left_alone(&self, outage: &LeftAlone<'_>) {
-        let (name, verb) = (&self.name, outage.verb.as_str());
         tracing::event!(
             target: targets::CLIENT,
             Level::WARN,
             server.address = self.address,
-            db.operation.name = verb,
+            server.port = self.port.map(i64::from),
+            db.operation.name = outage.verb.as_str(),
             error.type = outage.error.kind().as_str(),
-            "{name} is left alone ({verb}): {}; next look in {:.1?}", causes(outage.error), outage.pause
+            error.message = causes(outage.error),
+            next_look = format!("in {:.1?}", outage.pause),
+            "{}", events::LEFT_ALONE
         );
     }
 }
@@ -95,8 +97,13 @@ impl Observer for Peer {
 impl Peer {
     /// Announces that the node is asked again.
     pub(crate) fn announce_back(&self) {
-        let name = &self.name;
-        tracing::event!(target: targets::CLIENT, Level::INFO, server.address = self.address, "{name} is asked again");
+        tracing::event!(
+            target: targets::CLIENT,
+            Level::INFO,
+            server.address = self.address,
+            server.port = self.port.map(i64::from),
+            "{}", events::ASKED_AGAIN
+        );
     }
 }
 

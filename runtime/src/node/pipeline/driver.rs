@@ -22,6 +22,10 @@ use crate::time::patience::{LOOK, Patience, now};
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
+/// In a queue that moves, a caller waits for so many times its limit: what is slow then
+/// is this process, or a server with far too much to do.
+const MOST_LIMITS: u32 = 10;
+
 /// Sends the requests and receives the replies.
 pub(super) struct Driver {
     queue: Arc<Queue>,
@@ -34,6 +38,8 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// The driver's clock: the time in which it has looked for replies in vain.
     silence: Patience,
+    /// How often it has looked while there was something to wait for.
+    looks: u32,
     /// When the last reply came, by that clock.
     heard: Duration,
     /// Whether anything has been sent since the timer was set.
@@ -52,6 +58,7 @@ impl Driver {
             waiting: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(IDLE)),
             silence: Patience::new(Duration::MAX, now()),
+            looks: 0,
             heard: Duration::ZERO,
             was_used: true,
         }
@@ -94,10 +101,12 @@ impl Driver {
             return true;
         };
         self.silence.look(now);
+        self.looks = self.looks.wrapping_add(1);
         let clock = self.silence.waited();
         let Some(mut next) = left(oldest.patience, clock - oldest.since.max(self.heard)) else { return false };
         for reply in &mut self.waiting {
-            match left(reply.patience, clock - reply.since) {
+            let moved = LOOK * self.looks.wrapping_sub(reply.looks) / MOST_LIMITS;
+            match left(reply.patience, moved.max(clock - reply.since)) {
                 Some(left) => next = next.min(left),
                 // Its caller goes. The reply is still to come.
                 None => _ = reply.caller.take().map(|caller| caller.send(Err(Trouble::Hurried.into()))),
@@ -140,11 +149,11 @@ impl Driver {
         if self.waiting.is_empty() {
             self.silence.resume(now);
         }
-        let (clock, mut next) = (self.silence.waited(), LOOK);
+        let (since, looks, mut next) = (self.silence.waited(), self.looks, LOOK);
         std::mem::swap(&mut self.output, &mut state.bytes);
         self.waiting.extend(state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
-            PendingReply { since: clock, ..reply }
+            PendingReply { since, looks, ..reply }
         }));
         drop(state);
         self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
@@ -165,7 +174,12 @@ impl Driver {
                 Poll::Ready(Ok(())) => {
                     let bytes = space.filled().len();
                     self.session.received(bytes);
+                    let before = self.waiting.len();
                     self.deliver()?;
+                    if self.waiting.len() < before {
+                        self.silence.resume(now());
+                        self.heard = self.silence.waited();
+                    }
                 }
                 Poll::Ready(Err(error)) => return Err(io_fault(error)),
                 Poll::Pending => return Ok(()),
@@ -180,7 +194,6 @@ impl Driver {
                 Ok(Some(answer)) => {
                     // A caller that has gone does not take it.
                     _ = oldest.caller.map(|caller| caller.send(Ok(answer)));
-                    self.heard = self.silence.waited();
                     self.queue.is_answered.store(true, Ordering::Relaxed);
                     self.queue.requests.fetch_sub(1, Ordering::Relaxed);
                 }
