@@ -6,7 +6,8 @@
 use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use crate::sync::{Servant, lock, survive};
+use crate::sync::lock;
+use crate::time::servant::{Servant, survive};
 
 /// What can be out and is probed then.
 pub(crate) trait Probed: Send + Sync + 'static {

@@ -14,7 +14,7 @@ use opentelemetry::metrics::Meter;
 use tracing::Level;
 
 use super::instruments::record;
-use super::names::{attributes, events, metrics, targets};
+use super::names::{attributes, metrics, targets};
 use super::peer::Peer;
 use crate::error::Error;
 use crate::node::observer::{Connections, LeftAlone, Observer};
@@ -89,7 +89,7 @@ impl Observer for Peer {
             error.type = outage.error.kind().as_str(),
             error.message = causes(outage.error),
             next_look = format!("in {:.1?}", outage.pause),
-            "{}", events::LEFT_ALONE
+            "Server left alone"
         );
     }
 }
@@ -102,7 +102,7 @@ impl Peer {
             Level::INFO,
             server.address = self.address,
             server.port = self.port.map(i64::from),
-            "{}", events::ASKED_AGAIN
+            "Server asked again"
         );
     }
 }

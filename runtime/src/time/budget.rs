@@ -117,6 +117,7 @@ impl Deadline {
     }
 
     /// Returns the deadline, put off so far that it leaves a fair share of the time.
+    #[cfg(feature = "tokio")]
     pub(crate) fn at_least_fair(self) -> Self {
         Deadline { at: self.at.max(Instant::now() + self.fair), ..self }
     }

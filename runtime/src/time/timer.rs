@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::sync::{Servant, Service, lock, survive};
+use crate::sync::lock;
+use crate::time::servant::{Servant, Service, survive};
 
 /// Calls `ring` at the time `at`, or immediately if the timer's thread could not be
 /// started.
