@@ -39,11 +39,6 @@ impl Patience {
         waited
     }
 
-    /// Goes on counting, after a time in which there was nothing to wait for.
-    pub(crate) fn resume(&mut self, now: Instant) {
-        self.since = now;
-    }
-
     /// Returns the time that has been counted so far.
     pub(crate) fn waited(&self) -> Duration {
         self.waited

@@ -12,19 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::queue::{PendingReply, Queue};
+use super::watch::Watch;
 use crate::error::ErrorKind;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::stream::AsyncSocket;
 use crate::protocol::{KEPT, Session};
 use crate::sync::lock;
-use crate::time::patience::{LOOK, Patience, now};
+use crate::time::patience::{LOOK, now};
 
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
-
-/// In a queue that moves, a caller waits for so many times its limit: what is slow then
-/// is this process, or a server with far too much to do.
-const MOST_LIMITS: u32 = 10;
 
 /// Sends the requests and receives the replies.
 pub(super) struct Driver {
@@ -36,12 +33,8 @@ pub(super) struct Driver {
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     timer: Pin<Box<Sleep>>,
-    /// The driver's clock: the time in which it has looked for replies in vain.
-    silence: Patience,
-    /// How often it has looked while there was something to wait for.
-    looks: u32,
-    /// When the last reply came, by that clock.
-    heard: Duration,
+    /// The driver's clock.
+    watch: Watch,
     /// Whether anything has been sent since the timer was set.
     was_used: bool,
 }
@@ -57,9 +50,7 @@ impl Driver {
             sent: 0,
             waiting: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(IDLE)),
-            silence: Patience::new(Duration::MAX, now()),
-            looks: 0,
-            heard: Duration::ZERO,
+            watch: Watch::new(now()),
             was_used: true,
         }
     }
@@ -100,13 +91,10 @@ impl Driver {
             self.timer.as_mut().reset((now + IDLE).into());
             return true;
         };
-        self.silence.look(now);
-        self.looks = self.looks.wrapping_add(1);
-        let clock = self.silence.waited();
-        let Some(mut next) = left(oldest.patience, clock - oldest.since.max(self.heard)) else { return false };
+        self.watch.look(now);
+        let Some(mut next) = left(oldest.patience, self.watch.silent()) else { return false };
         for reply in &mut self.waiting {
-            let moved = LOOK * self.looks.wrapping_sub(reply.looks) / MOST_LIMITS;
-            match left(reply.patience, moved.max(clock - reply.since)) {
+            match left(reply.patience, self.watch.waited() - reply.since) {
                 Some(left) => next = next.min(left),
                 // Its caller goes. The reply is still to come.
                 None => _ = reply.caller.take().map(|caller| caller.send(Err(Trouble::Hurried.into()))),
@@ -147,13 +135,13 @@ impl Driver {
         }
         let now = now();
         if self.waiting.is_empty() {
-            self.silence.resume(now);
+            self.watch.begin(now);
         }
-        let (since, looks, mut next) = (self.silence.waited(), self.looks, LOOK);
+        let (since, mut next) = (self.watch.waited(), LOOK);
         std::mem::swap(&mut self.output, &mut state.bytes);
         self.waiting.extend(state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
-            PendingReply { since, looks, ..reply }
+            PendingReply { since, ..reply }
         }));
         drop(state);
         self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
@@ -177,8 +165,7 @@ impl Driver {
                     let before = self.waiting.len();
                     self.deliver()?;
                     if self.waiting.len() < before {
-                        self.silence.resume(now());
-                        self.heard = self.silence.waited();
+                        self.watch.heard();
                     }
                 }
                 Poll::Ready(Err(error)) => return Err(io_fault(error)),

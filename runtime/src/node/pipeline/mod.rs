@@ -8,6 +8,7 @@
 
 mod driver;
 mod queue;
+mod watch;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};

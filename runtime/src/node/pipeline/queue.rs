@@ -54,8 +54,6 @@ pub(super) struct PendingReply {
     pub(super) patience: Duration,
     /// When the driver sent the request, by its own clock.
     pub(super) since: Duration,
-    /// How often the driver had looked by then.
-    pub(super) looks: u32,
     /// `None` once the caller has been told.
     pub(super) caller: Option<oneshot::Sender<Delivery>>,
 }
@@ -93,8 +91,8 @@ impl Queue {
         let number = state.number;
         let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
         let (caller, receiver) = oneshot::channel();
-        let (since, looks, caller) = (Duration::ZERO, 0, Some(caller));
-        state.waiting.push(PendingReply { ticket, patience, since, looks, caller });
+        let (since, caller) = (Duration::ZERO, Some(caller));
+        state.waiting.push(PendingReply { ticket, patience, since, caller });
         self.requests.fetch_add(1, Ordering::Relaxed);
         let driver = state.driver.take();
         drop(state);
