@@ -129,7 +129,35 @@ pub(crate) fn rows(address: &str, keys: &Keys) -> Vec<Row> {
         row("1 task, get 100 x 100 B", 1, Operation::GetMany),
         row("8 tasks, get 100 B", 8, Operation::Get),
         row("64 tasks, get 100 B", 64, Operation::Get),
+        Row {
+            name: "10,000 tasks at once",
+            callers: BURST,
+            contenders: [("limit of 2 s", Duration::from_secs(2)), ("memocached", Duration::from_millis(100))]
+                .map(|(name, limit)| (name, burst(address, &keys, limit)))
+                .into(),
+        },
     ]
+}
+
+const BURST: usize = 10_000;
+
+/// Gets one value in each of very many tasks at once, whatever time each may take.
+fn burst(address: &str, keys: &Arc<[String]>, limit: Duration) -> Work {
+    let (runtime, keys) = (runtime(BURST), Arc::clone(keys));
+    let client = AsyncClient::builder().servers(address).timeout(limit).build().unwrap();
+    Box::new(move |times| {
+        for begin in (0..times).step_by(BURST) {
+            let at_once = BURST.min(times - begin);
+            let get = |key: &String| {
+                let (client, key) = (client.clone(), key.clone());
+                runtime.spawn(async move { client.get::<Vec<u8>>(key).await.is_ok() })
+            };
+            let tasks: Vec<_> = keys.iter().cycle().take(at_once).map(get).collect();
+            let got = tasks.into_iter().map(|task| runtime.block_on(task).unwrap());
+            let failed = got.filter(|got| !got).count();
+            assert!(failed <= BURST / 100, "{failed} of {at_once} failed within {limit:?}");
+        }
+    })
 }
 
 /// Gets one value over and over in one task, for observation by other programs.

@@ -23,7 +23,7 @@ pub(crate) fn print_head() {
 
 impl Row {
     pub(crate) fn measure(mut self) {
-        let sizes: Vec<usize> = self.contenders.iter_mut().map(|(_, work)| size(work)).collect();
+        let sizes: Vec<usize> = self.contenders.iter_mut().map(|(_, work)| size(work, self.callers)).collect();
         let mut times = vec![Vec::with_capacity(ROUNDS); self.contenders.len()];
         for round in 0..ROUNDS {
             for turn in 0..self.contenders.len() {
@@ -40,15 +40,16 @@ impl Row {
     }
 }
 
-/// Measures how many repetitions fit into a batch.
-fn size(work: &mut Work) -> usize {
-    let mut times = 64;
+/// Measures how many repetitions fit into a batch; at least one for each caller.
+fn size(work: &mut Work, callers: usize) -> usize {
+    let mut times = callers.max(64);
     loop {
         let started = Instant::now();
         work(times);
         let took = started.elapsed();
         if took > BATCH / 4 {
-            return usize::try_from(times as u128 * BATCH.as_nanos() / took.as_nanos()).unwrap();
+            let fit = usize::try_from(times as u128 * BATCH.as_nanos() / took.as_nanos()).unwrap();
+            return fit.max(callers);
         }
         times *= 2;
     }
