@@ -1,9 +1,10 @@
 //! Looks in the background whether what is out is back.
 //!
 //! One thread for all targets of the process, which blocking and async callers
-//! share. Calls never wait for it. What a probe does is the target's.
+//! share; it has helpers only while several targets are probed. Calls never wait
+//! for it. What a probe does is the target's.
 
-use std::sync::{Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::sync::lock;
@@ -47,29 +48,55 @@ impl Prober {
     }
 }
 
+/// So many targets are probed at once, each of which may be silent.
+const AT_ONCE: usize = 16;
+
 /// Probes the targets as their times come.
 fn run() {
     let mut targets = lock(&TARGETS);
     loop {
-        let mut first: Option<(Instant, Weak<dyn Probed>)> = None;
+        let now = Instant::now();
+        let (mut due, mut next) = (Vec::new(), None::<Instant>);
         targets.retain(|target| {
-            let Some(at) = target.upgrade().and_then(|target| target.probe_at()) else { return false };
-            if first.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-                first = Some((at, Weak::clone(target)));
+            let Some(probed) = target.upgrade() else { return false };
+            let Some(at) = probed.probe_at() else { return false };
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else {
+                due.push((at, probed));
             }
             true
         });
-        let wait = first.as_ref().map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        targets = match (first, wait) {
-            (Some((_, target)), Some(wait)) if wait.is_zero() => {
+        targets = match (due.is_empty(), next) {
+            (false, _) => {
                 drop(targets);
-                if let Some(target) = target.upgrade() {
-                    survive(|| target.probe());
-                }
+                due.sort_unstable_by_key(|(at, _)| *at);
+                due.truncate(AT_ONCE);
+                probe(&due);
+                drop(due);
                 lock(&TARGETS)
             }
-            (_, Some(wait)) => CHANGED.wait_timeout(targets, wait).unwrap_or_else(PoisonError::into_inner).0,
-            (_, None) => CHANGED.wait(targets).unwrap_or_else(PoisonError::into_inner),
+            (true, Some(next)) => {
+                let waited = CHANGED.wait_timeout(targets, next.saturating_duration_since(now));
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            (true, None) => CHANGED.wait(targets).unwrap_or_else(PoisonError::into_inner),
         };
     }
+}
+
+/// Probes several targets at once, so that those that are silent keep no other
+/// waiting.
+fn probe(due: &[(Instant, Arc<dyn Probed>)]) {
+    let Some(((_, last), others)) = due.split_last() else { return };
+    std::thread::scope(|scope| {
+        for (_, other) in others {
+            let look = || survive(|| other.probe());
+            let helper = std::thread::Builder::new().name("memocached-look".into());
+            if helper.spawn_scoped(scope, look).is_err() {
+                look();
+            }
+        }
+        survive(|| last.probe());
+    });
 }

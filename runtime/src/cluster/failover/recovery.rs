@@ -90,9 +90,35 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memcached::Memcached;
+    use crate::memcached::{Memcached, until};
     use crate::net::endpoint::{Access, Endpoint};
     use crate::node::breaker::Pauses;
+
+    /// How many threads of this process probe, where that can be seen.
+    fn probing() -> Option<usize> {
+        let threads = std::fs::read_dir("/proc/self/task").ok()?.map_while(Result::ok);
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        Some(names.filter(|name| name.starts_with("memocached-prob")).count())
+    }
+
+    #[test]
+    fn one_thread_probes_all_servers_and_finds_each_that_is_back() {
+        let mut servers: Vec<_> = (0..6).map(|_| Memcached::start()).collect();
+        let pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_millis(50) };
+        let member = |server: &Memcached| {
+            let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
+            Member::new(endpoint, 1, pauses, Failover::None)
+        };
+        let members: Vec<_> = servers.iter().map(member).collect();
+        servers.iter_mut().for_each(Memcached::kill);
+        for member in &members {
+            assert!(member.node.ask(&Request::Version, limit()).is_err() && !member.node.is_up());
+        }
+        assert!(probing().is_none_or(|threads| threads <= 1), "{:?}", probing());
+        let servers: Vec<_> = servers.iter().map(|server| Memcached::restart(server.port)).collect();
+        until("all to be asked again", || members.iter().all(|member| member.node.is_up()).then_some(()));
+        drop(servers);
+    }
 
     #[test]
     fn however_much_was_written_elsewhere_others_keep_what_they_have() {

@@ -97,6 +97,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_node_that_is_soon_back_is_asked_again_within_two_seconds() {
+        let (breaker, now) = breaker();
+        fail(&breaker, ErrorKind::Connect, now);
+        let mut at = now;
+        while let Some(next) = breaker.probe_at() {
+            at = next;
+            breaker.probed(true, at);
+        }
+        assert!(at <= now + 2 * SECOND && breaker.admit(at).is_ok(), "{:?}", at - now);
+    }
+
     /// Opens, and probes until it is closed; the pause before the first probe.
     fn outage(breaker: &Breaker, now: &mut Instant) -> Duration {
         fail(breaker, ErrorKind::Connect, *now);
