@@ -6,9 +6,7 @@
 use std::sync::Once;
 
 use super::Settings;
-use super::forms::{
-    assign, assign_limit, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl,
-};
+use super::forms::{assign, assign_limit, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
