@@ -57,6 +57,8 @@ mod behaviour {
     mod stampede;
     mod traces;
     mod versions;
+    mod waiting;
+    mod waiting_for_others;
     mod walls;
     mod without_prelude;
 }

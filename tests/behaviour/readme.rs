@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::support::process::{example, fibonacci};
+use crate::support::process::{example, output};
 
 const README: &str = include_str!("../../README.md");
 
@@ -20,7 +20,7 @@ fn lasting(text: &str) -> Vec<String> {
 #[test]
 fn the_examples_output_is_the_real_one() {
     let shown = README.split("$ cargo run --example fibonacci\n").nth(1).and_then(|rest| rest.split("```").next());
-    assert_eq!(lasting(&fibonacci(&mut example("fibonacci"))), lasting(shown.unwrap()));
+    assert_eq!(lasting(&output(&mut example("fibonacci"))), lasting(shown.unwrap()));
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod damage;
 pub(crate) mod folder;
 pub(crate) mod full;
+pub(crate) mod lag;
 pub(crate) mod memcached;
 pub(crate) mod older;
 pub(crate) mod process;

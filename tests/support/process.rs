@@ -33,19 +33,6 @@ pub(crate) fn output(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
-/// What the example `fibonacci` has printed, but for the renewals of its lease,
-/// which a busy machine needs to compute.
-pub(crate) fn fibonacci(command: &mut Command) -> String {
-    let (mut kept, mut is_renewal) = (String::new(), false);
-    for line in output(command).lines() {
-        is_renewal = line.starts_with("get ") || is_renewal && line.starts_with("└─ get ");
-        if !is_renewal {
-            kept.extend([line, "\n"]);
-        }
-    }
-    kept
-}
-
 const ROLE: &str = "BEHAVIOUR_TEST_ROLE";
 
 /// Without what the caller's environment says about caches and telemetry.

@@ -4,6 +4,7 @@
 //! It holds these parts together and decides nothing about a call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::generation::Generation;
 use crate::cache::near::Near;
@@ -33,6 +34,8 @@ struct Inner {
     flights: Flights<Lease>,
     liveness: Liveness,
     random: Random,
+    /// Whether a server was found that numbers no items (`memcached -C`).
+    numberless: AtomicBool,
 }
 
 impl Backend {
@@ -48,7 +51,17 @@ impl Backend {
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
         let near = Near::new(settings.near_size, settings.item_limit, clock.clone());
         let (flights, liveness, random) = (Flights::new(), Liveness::new(clock.clone()), Random::new(clock.clone()));
-        Ok(Backend(Arc::new(Inner { store, settings, prefix, generation, near, flights, liveness, random })))
+        Ok(Backend(Arc::new(Inner {
+            store,
+            settings,
+            prefix,
+            generation,
+            near,
+            flights,
+            liveness,
+            random,
+            numberless: AtomicBool::new(false),
+        })))
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -81,6 +94,16 @@ impl Backend {
 
     pub(crate) fn liveness(&self) -> &Liveness {
         &self.0.liveness
+    }
+
+    /// Whether items have numbers, as far as is known.
+    pub(crate) fn numbers_items(&self) -> bool {
+        !self.0.numberless.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that a server numbers no items.
+    pub(crate) fn has_no_numbers(&self) {
+        self.0.numberless.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn random(&self) -> &Random {

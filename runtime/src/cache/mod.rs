@@ -118,6 +118,14 @@ impl Cache {
         self.backend.liveness()
     }
 
+    pub(crate) fn numbers_items(&self) -> bool {
+        self.backend.numbers_items()
+    }
+
+    pub(crate) fn has_no_numbers(&self) {
+        self.backend.has_no_numbers();
+    }
+
     pub(crate) fn random(&self) -> &Random {
         self.backend.random()
     }

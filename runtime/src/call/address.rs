@@ -15,6 +15,7 @@ use crate::cache::{Cache, global};
 use crate::codec::Standard;
 use crate::exchange::Ttl;
 use crate::key::{Key, KeyBuilder};
+use crate::singleflight::pace::Pace;
 use crate::telemetry::call::CallSpan;
 use crate::value::record::Record;
 
@@ -237,8 +238,8 @@ impl Target {
         }
     }
 
-    pub(super) fn machine(self) -> Machine {
-        Machine::new(self.cache, self.key, self.freshness, self.mode)
+    pub(super) fn machine(self, pace: &'static Pace) -> Machine {
+        Machine::new(self.cache, self.key, self.freshness, self.mode, pace)
     }
 }
 

@@ -28,6 +28,8 @@ use crate::codec::Codecs;
 use crate::detached::{self, Resolute, Work};
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
+use crate::singleflight::driving::Driven;
+#[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::likeness::Likeness;
@@ -141,7 +143,7 @@ where
     let typed = target.map(|target| {
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), site.version(), target.cache.wrapping());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        Box::new(Typed { form, negatives, store_if, on_error: O::answer, machine: target.machine() })
+        Box::new(Typed { form, negatives, store_if, on_error: O::answer, machine: target.machine(site.pace()) })
     });
     Ready { site, start: Start::Call { near, span, typed } }
 }
@@ -239,6 +241,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
             (returned, computing.end())
         };
         let Some(typed) = &mut typed else { return returned };
+        typed.machine.computed(Duration::from_nanos(cost));
         let Packed { returned, packing } = typed.pack(returned, fallback, cost, &span);
         typed.machine.settle(packing, &span);
         match returned {
@@ -351,9 +354,11 @@ where
     I: StoreIf<S::Value>,
     F: Future<Output = S::Return>,
 {
-    let computation = computation(typed.as_deref());
-    let (returned, cost) = Computation::within(computation, span.compute_async(body)).await;
+    let drive = typed.as_ref().map(|typed| typed.machine.drive());
+    let work = Driven::new(body, computation(typed.as_deref()), drive);
+    let ((returned, driven), cost) = span.compute_async(work).await;
     let Some(mut typed) = typed else { return returned };
+    typed.machine.computed(driven);
     // From here on only the value is held while this waits: the rest of a
     // `Result` may be of a type that must stay on its thread.
     let (value, packing) = match typed.pack(returned, fallback, cost, span) {

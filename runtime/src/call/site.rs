@@ -4,6 +4,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::exchange::Ttl;
+use crate::singleflight::pace::Pace;
 use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::call::SiteTelemetry;
@@ -50,13 +51,14 @@ pub struct Site {
     description: Description,
     telemetry: OnceLock<SiteTelemetry>,
     seen: Seen,
+    pace: Pace,
 }
 
 impl Site {
     /// A site that has not been called yet.
     #[must_use]
     pub const fn new(description: Description) -> Self {
-        Site { description, telemetry: OnceLock::new(), seen: Seen::new() }
+        Site { description, telemetry: OnceLock::new(), seen: Seen::new(), pace: Pace::new() }
     }
 
     /// Registers the site with its first call.
@@ -72,6 +74,11 @@ impl Site {
     /// What is known of the values that the function has stored.
     pub(crate) fn seen(&'static self) -> &'static Seen {
         &self.seen
+    }
+
+    /// How long its computations take.
+    pub(crate) fn pace(&'static self) -> &'static Pace {
+        &self.pace
     }
 
     pub(crate) fn name(&self) -> &'static str {

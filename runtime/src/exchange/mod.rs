@@ -4,12 +4,14 @@
 //! replies. How they execute them is not described here.
 
 mod keys;
+mod note;
 mod ttl;
 
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 pub(crate) use keys::{Items, Keys};
+pub(crate) use note::Note;
 pub use ttl::Ttl;
 
 /// One request to one node.
@@ -27,6 +29,9 @@ pub(crate) enum Request<'a> {
     /// Writes an item, if the kind of write and the guard allow. The client flags
     /// tell readers the format of the bytes.
     Store { key: &'a str, value: &'a [u8], flags: u32, ttl: Ttl, how: Write, guard: Guard },
+    /// Renews or takes over the lease with this number, for `lease` from now on: it
+    /// gets another number and this note.
+    Renew { key: &'a str, cas: u64, note: Note, lease: Duration },
     /// Removes an item, if the guard allows.
     Delete { key: &'a str, guard: Guard },
     /// Marks an item as stale, if the guard allows: the next caller wins it, and a
@@ -113,6 +118,8 @@ pub(crate) enum Reply {
     Missing(Grant),
     /// The request was carried out.
     Done,
+    /// The lease was renewed, and has this number now.
+    Renewed(u64),
     /// The kind of write did not allow it: `add` found an item, or another none.
     NotStored,
     /// The guard did not allow it: the item has changed.
@@ -132,8 +139,9 @@ pub(crate) enum Reply {
 pub(crate) enum Grant {
     /// This caller, whose lease has this number.
     Won(u64),
-    /// Another caller, whose lease has this number and may have been renewed.
-    Lost { cas: u64, renewed: bool },
+    /// Another caller, whose lease has this number. The note is there once it was
+    /// renewed.
+    Lost { cas: u64, note: Option<Note> },
     /// Any caller: no lease was requested, or the server does not support leases.
     Free,
 }
@@ -231,6 +239,7 @@ impl<'a> Request<'a> {
             | Request::Peek { key }
             | Request::GetAndTouch { key, .. }
             | Request::Store { key, .. }
+            | Request::Renew { key, .. }
             | Request::Delete { key, .. }
             | Request::Invalidate { key, .. }
             | Request::Count { key, .. }
@@ -261,6 +270,7 @@ impl<'a> Request<'a> {
             Request::Store { how: Write::Replace, .. } => Verb::Replace,
             Request::Store { how: Write::Append, .. } => Verb::Append,
             Request::Store { how: Write::Prepend, .. } => Verb::Prepend,
+            Request::Renew { .. } => Verb::Touch,
             Request::Delete { .. } | Request::Invalidate { .. } => Verb::Delete,
             Request::Count { direction: Direction::Up, .. } => Verb::Incr,
             Request::Count { direction: Direction::Down, .. } => Verb::Decr,
@@ -358,11 +368,6 @@ pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     };
     Err(Error::new(ErrorKind::Key, format!("the key cannot be used: {wrong}")))
 }
-
-/// The client flags of an empty item that represents a lease renewed by its
-/// holder. It replaces the lease under the guard of the lease's number, so that
-/// the lease cannot be lost in between.
-pub(crate) const RENEWED: u32 = 0x6D63_0100;
 
 /// memcached's limit on the length of a key, in bytes.
 pub(crate) const MAX_KEY: usize = 250;

@@ -14,7 +14,7 @@ use super::scan::{self, ALIEN};
 use super::ticket::{Expect, Malformed, Progress, Ticket, Unspeakable};
 use super::words::say;
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, RENEWED, Reply, Request, Ttl, Write};
+use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, Note, Reply, Request, Ttl, Write};
 
 /// Appends a request to `out`.
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
@@ -41,7 +41,7 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
         Request::Delete { key, guard: Guard::None } => say!(out, "delete ", key, "\r\n"),
         // This protocol has no stale items.
         Request::Invalidate { key, guard: Guard::None, .. } => say!(out, "delete ", key, "\r\n"),
-        Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
+        Request::Renew { .. } | Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
         Request::Count { key, by, direction: Direction::Down } => say!(out, "decr ", key, " ", by, "\r\n"),
         Request::Stats { group: "" } => say!(out, "stats\r\n"),
@@ -135,7 +135,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
     match scan::line(&input[read..])? {
         None => Ok(Progress::More),
         // This is another client's lease, whose value is yet to be stored.
-        Some((b"END", end)) if size == 0 && (flags == 0 || flags == RENEWED) => {
+        Some((b"END", end)) if size == 0 && (flags == 0 || Note::of(flags).is_some()) => {
             Ok(Progress::Done(Ok(Reply::Missing(Grant::Free)), read + end))
         }
         Some((b"END", end)) => {

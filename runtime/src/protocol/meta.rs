@@ -12,7 +12,7 @@ use super::scan::{self, ALIEN};
 use super::ticket::{Answer, Expect, Malformed, Progress, Ticket};
 use super::words::say;
 use crate::error::ErrorKind;
-use crate::exchange::{Direction, Grant, Guard, Item, RENEWED, Reply, Request, Token, Ttl, Write};
+use crate::exchange::{Direction, Grant, Guard, Item, Note, Reply, Request, Token, Ttl, Write};
 
 /// Appends a request to `out`, under a number that its reply will carry.
 pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
@@ -44,6 +44,11 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
             say!(out, " ", value.len(), " O", number, " F", flags, " T", expiry(ttl), mode(how));
             guarded(guard, out);
             say!(out, "\r\n", value, "\r\n");
+        }
+        Request::Renew { key, cas, note, lease } => {
+            begin(MetaOp::Set, key);
+            let ttl = expiry(Ttl::For(lease));
+            say!(out, " 0 O", number, " F", note.flags(), " T", ttl, " C", cas, " c\r\n\r\n");
         }
         Request::Delete { key, guard } => {
             begin(MetaOp::Delete, key);
@@ -137,25 +142,25 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
         // that is marked as renewed.
         (Expect::Lease | Expect::Item, ReturnCode::Va)
             if value.is_empty()
-                && (flags.client == Some(RENEWED) || flags.client == Some(0) && flags.token != Token::None) =>
+                && (flags.note().is_some() || flags.client == Some(0) && flags.token != Token::None) =>
         {
-            let renewed = flags.client == Some(RENEWED);
+            let note = flags.note();
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
                 (Expect::Item, ..) => Grant::Free,
                 // A renewed lease is short-lived, so a lookup with an early
                 // refresh seems to win it; only an invalidated one is really won.
-                (_, Token::Won, cas) if !renewed || flags.stale => Grant::Won(cas),
-                (_, _, cas) => Grant::Lost { cas, renewed },
+                (_, Token::Won, cas) if note.is_none() || flags.stale => Grant::Won(cas),
+                (_, _, cas) => Grant::Lost { cas, note },
             })
         }
         (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
         (Expect::Lease | Expect::Item, ReturnCode::En) => Reply::Missing(Grant::Free),
-        (Expect::Written | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
+        (Expect::Renewed, ReturnCode::Hd) if flags.cas.is_some() => Reply::Renewed(flags.cas.unwrap_or_default()),
+        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
         (Expect::Written, ReturnCode::Ns) => Reply::NotStored,
-        (Expect::Written | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,
-        (Expect::Written | Expect::Deleted | Expect::Number, ReturnCode::Nf) | (Expect::Touched, ReturnCode::En) => {
-            Reply::Absent
-        }
+        (Expect::Written | Expect::Renewed | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,
+        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Number, ReturnCode::Nf)
+        | (Expect::Touched, ReturnCode::En) => Reply::Absent,
         (Expect::Number, ReturnCode::Va) => match scan::number(value) {
             Some(number) => Reply::Number(number),
             None => return Ok(Err(ErrorKind::NotANumber)),
@@ -195,6 +200,11 @@ impl Flags {
             }
         }
         flags
+    }
+
+    /// Returns the note of a lease that was renewed.
+    fn note(&self) -> Option<Note> {
+        self.client.and_then(Note::of)
     }
 
     /// Builds the item with this value, if the reply has all the flags asked for.

@@ -76,6 +76,7 @@ fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
         Request::Lookup { .. } | Request::Peek { .. } | Request::GetAndTouch { .. } | Request::PeekMany { .. } => {
             begins(&["VALUE", "END"])
         }
+        Request::Renew { .. } => false,
         Request::Store { .. } => begins(&["STORED", "NOT_STORED", "EXISTS", "NOT_FOUND"]),
         Request::Delete { .. } | Request::Invalidate { .. } => begins(&["DELETED", "NOT_FOUND"]),
         Request::Count { .. } => begins(&["NOT_FOUND"]) || line.trim_end().bytes().all(|byte| byte.is_ascii_digit()),
@@ -131,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::exchange::{Grant, Item, RENEWED};
+    use crate::exchange::{Grant, Item, Note};
 
     fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         let mut offsets: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
@@ -296,15 +297,16 @@ mod tests {
         let keys = keys();
         let [lookup, peek, get_and_touch, ..] = requests(&keys);
         let meta = |request, line: &str| read(&mut Session::new(Dialect::Meta), &[request], &[line.as_bytes()]);
-        let renewed = |flags: &str| format!("VA 0 O1 f{RENEWED} c5 t9{flags}\r\n\r\n");
+        let note = Note::new(None);
+        let renewed = |flags: &str| format!("VA 0 O1 f{} c5 t9{flags}\r\n\r\n", note.flags());
         let lease = |lease| [Ok(Ok(Reply::Missing(lease)))];
-        let lost = |renewed| lease(Grant::Lost { cas: 5, renewed });
+        let lost = |note| lease(Grant::Lost { cas: 5, note });
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 W\r\n\r\n"), lease(Grant::Won(5)));
-        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(false));
+        assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(None));
         // A renewed lease is short-lived, so the server offers it for refresh.
-        assert_eq!(meta(lookup, &renewed(" W")), lost(true));
-        assert_eq!(meta(lookup, &renewed(" Z")), lost(true));
-        assert_eq!(meta(lookup, &renewed("")), lost(true));
+        assert_eq!(meta(lookup, &renewed(" W")), lost(Some(note)));
+        assert_eq!(meta(lookup, &renewed(" Z")), lost(Some(note)));
+        assert_eq!(meta(lookup, &renewed("")), lost(Some(note)));
         assert_eq!(meta(lookup, &renewed(" X W")), lease(Grant::Won(5)));
         for request in [peek, get_and_touch] {
             assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Grant::Free));
@@ -313,7 +315,7 @@ mod tests {
         // An empty value that is not a lease.
         let empty = Item { cas: 5, seconds_left: Some(9), ..Item::default() };
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9\r\n\r\n"), [Ok(Ok(Reply::Found(empty)))]);
-        for flags in [0, RENEWED] {
+        for flags in [0, note.flags()] {
             let line = format!("VALUE key {flags} 0 5\r\n\r\nEND\r\n");
             let mut session = Session::new(Dialect::Classic);
             assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Grant::Free));

@@ -29,6 +29,8 @@ pub(super) enum Expect {
     Item,
     Items,
     Written,
+    /// The number that a lease has from now on.
+    Renewed,
     Deleted,
     Number,
     Touched,
@@ -71,6 +73,7 @@ pub(super) fn expectation(request: &Request<'_>) -> Expect {
         Request::Peek { .. } | Request::GetAndTouch { .. } => Expect::Item,
         Request::PeekMany { .. } => Expect::Items,
         Request::Store { .. } => Expect::Written,
+        Request::Renew { .. } => Expect::Renewed,
         Request::Delete { .. } | Request::Invalidate { .. } => Expect::Deleted,
         Request::Count { .. } => Expect::Number,
         Request::Touch { .. } => Expect::Touched,

@@ -44,17 +44,6 @@ impl Computation {
         Entered(())
     }
 
-    /// Puts each thread that polls `work` into the computation.
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn within<F: Future>(computation: Option<Computation>, work: F) -> F::Output {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|context| {
-            let _entered = computation.map(Computation::enter);
-            work.as_mut().poll(context)
-        })
-        .await
-    }
-
     /// Notes that the current computations wait for this one, until the guard
     /// is dropped. Returns `None` if this one waits for one of them.
     pub(super) fn block(self) -> Option<Blocked> {

@@ -5,8 +5,13 @@
 //! it is stored is no business of this folder.
 
 mod deadlock;
+pub(crate) mod drive;
+#[cfg(feature = "tokio")]
+pub(crate) mod driving;
+mod held;
 pub(crate) mod lease;
 pub(crate) mod liveness;
+pub(crate) mod pace;
 pub(crate) mod renewal;
 #[cfg(test)]
 mod shuttle_tests;
@@ -19,18 +24,22 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+#[cfg(feature = "tokio")]
+use crate::detached;
 use crate::sync as locks;
 use crate::sync::{lock, share_of};
 #[cfg(feature = "tokio")]
 use crate::time::timer;
 use crate::value::record::Record;
 pub(crate) use deadlock::Computation;
+use drive::Drive;
+use pace::{Pace, Payment};
 use state::{FlightState, Left, Wakeup};
 
-/// The flights of one cache, by key. `B` is the baton that a departing leader
-/// passes to the next. A clone is another handle of the same flights.
+/// The flights of one cache, by key. `B` is the baton that entitles a leader to
+/// store. A clone is another handle of the same flights.
 pub(crate) struct Flights<B>(Arc<[Shard<B>; SHARDS]>);
 
 type Shard<B> = Mutex<HashMap<Box<str>, Arc<Flight<B>>>>;
@@ -66,63 +75,84 @@ impl FlightId {
     }
 }
 
+/// The numbers of the lease that a flight runs under: the present one, and the one
+/// before it. A reply that passed a renewal on its way still shows that one.
+#[derive(Debug, Default)]
+struct Numbers {
+    now: AtomicU64,
+    before: AtomicU64,
+}
+
+impl Numbers {
+    /// Whether the flight runs under this lease. It is under none at first.
+    fn contain(&self, id: FlightId) -> bool {
+        [&self.now, &self.before].iter().any(|number| number.load(Ordering::Relaxed) == id.number())
+    }
+
+    /// Notes that the flight runs under this lease from now on.
+    fn note(&self, id: FlightId) {
+        let before = self.now.swap(id.number(), Ordering::Relaxed);
+        if before != id.number() {
+            self.before.store(before, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Keeps callers in this process informed of the number that a lease has now.
 #[derive(Debug)]
 pub(crate) struct Announced {
-    number: Arc<AtomicU64>,
+    numbers: Arc<Numbers>,
     id: FlightId,
 }
 
 impl Announced {
     /// Announces the number that a renewal gave the lease.
     pub(crate) fn renewed(&self, lease: u64) {
-        self.number.store(self.id.renewed(lease).number(), Ordering::Relaxed);
+        self.numbers.note(self.id.renewed(lease));
     }
 }
 
 struct Flight<B> {
     key: Box<str>,
     computation: Computation,
-    /// The number of its [`FlightId`]; 0 until the leader has a lease.
-    id: AtomicId,
+    begun: Instant,
+    /// The numbers of its [`FlightId`]s.
+    numbers: Arc<Numbers>,
     /// Names the leader's span to telemetry.
     leader: Option<u64>,
     state: FlightState<B, Landing>,
 }
 
-type AtomicId = Arc<AtomicU64>;
-
 /// A caller's role in a flight.
-pub(crate) enum Role<B> {
+pub(crate) enum Role<B: Clone> {
     Lead(Lead<B>),
     Wait(Waiter<B>),
     /// None: the caller would wait for itself.
     Alone,
 }
 
-impl<B> Flights<B> {
+impl<B: Clone> Flights<B> {
     pub(crate) fn new() -> Self {
         Flights(Arc::new(std::array::from_fn(|_| Mutex::default())))
     }
 
-    /// Joins the flight for a key, or begins one. A caller that knows the id of
-    /// the computation it wants does not join another, whose value may be out
-    /// of date. `leader` names the caller's span to telemetry.
-    pub(crate) fn join(&self, key: &str, id: Option<FlightId>, patience: Duration, leader: Option<u64>) -> Role<B> {
+    /// Joins the flight for a key that `wanted` describes, or begins one. `leader`
+    /// names the caller's span to telemetry.
+    pub(crate) fn join(&self, key: &str, wanted: WantedFlight, pace: &'static Pace, leader: Option<u64>) -> Role<B> {
         let mut flights = lock(self.shard(key));
         match flights.get(key) {
             Some(flight) if flight.computation.is_own() => Role::Alone,
-            Some(flight) if id.is_none_or(|id| id.number() == flight.id.load(Ordering::Relaxed)) => {
+            Some(flight) if wanted.is(flight) => {
                 flight.state.join();
-                Role::Wait(Waiter { flight: Arc::clone(flight), flights: self.clone(), task: task(), waits: true })
+                Role::Wait(Waiter::new(flight, self))
             }
-            _ => Role::Lead(self.begin(&mut flights, key, id, patience, leader)),
+            _ => Role::Lead(self.begin(&mut flights, key, wanted.id(), pace, leader)),
         }
     }
 
     /// Begins a flight that later callers join, in place of the one before.
-    pub(crate) fn lead(&self, key: &str, id: FlightId, patience: Duration, leader: Option<u64>) -> Lead<B> {
-        self.begin(&mut lock(self.shard(key)), key, Some(id), patience, leader)
+    pub(crate) fn lead(&self, key: &str, id: FlightId, pace: &'static Pace, leader: Option<u64>) -> Lead<B> {
+        self.begin(&mut lock(self.shard(key)), key, Some(id), pace, leader)
     }
 
     /// Keeps later callers out of the flight that is under way.
@@ -146,18 +176,23 @@ impl<B> Flights<B> {
         flights: &mut HashMap<Box<str>, Arc<Flight<B>>>,
         key: &str,
         id: Option<FlightId>,
-        patience: Duration,
+        pace: &'static Pace,
         leader: Option<u64>,
     ) -> Lead<B> {
+        let drive = Arc::new(Drive::new());
         let flight = Arc::new(Flight {
             key: key.into(),
             computation: Computation::new(),
-            id: Arc::new(AtomicU64::new(id.map_or(0, FlightId::number))),
+            begun: Instant::now(),
+            numbers: Arc::default(),
             leader,
-            state: FlightState::new(patience),
+            state: FlightState::new(pace, Arc::clone(&drive)),
         });
+        if let Some(id) = id {
+            flight.numbers.note(id);
+        }
         flights.insert(key.into(), Arc::clone(&flight));
-        Lead { flight, flights: self.clone(), over: false }
+        Lead { flight, flights: self.clone(), drive, payment: None, over: false }
     }
 
     fn shard(&self, key: &str) -> &Shard<B> {
@@ -173,6 +208,34 @@ impl<B> Flights<B> {
     }
 }
 
+/// Which flight a caller joins: another's value may be out of date.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WantedFlight {
+    /// The computation with this id.
+    Id(FlightId),
+    /// Any that began at this instant or later: nothing was changed since.
+    Since(Instant),
+    /// Any.
+    Any,
+}
+
+impl WantedFlight {
+    fn is<B>(self, flight: &Flight<B>) -> bool {
+        match self {
+            WantedFlight::Id(id) => flight.numbers.contain(id),
+            WantedFlight::Since(instant) => flight.begun >= instant,
+            WantedFlight::Any => true,
+        }
+    }
+
+    fn id(self) -> Option<FlightId> {
+        match self {
+            WantedFlight::Id(id) => Some(id),
+            WantedFlight::Since(_) | WantedFlight::Any => None,
+        }
+    }
+}
+
 impl<B> Clone for Flights<B> {
     fn clone(&self) -> Self {
         Flights(Arc::clone(&self.0))
@@ -182,13 +245,16 @@ impl<B> Clone for Flights<B> {
 /// The role of the caller that computes. Dropping it before it has landed, as a
 /// panic does, lets the waiters go on alone.
 #[must_use]
-pub(crate) struct Lead<B> {
+pub(crate) struct Lead<B: Clone> {
     flight: Arc<Flight<B>>,
     flights: Flights<B>,
+    drive: Arc<Drive>,
+    /// How its overtaking was paid for, if it overtook a leader.
+    payment: Option<Payment>,
     over: bool,
 }
 
-impl<B> Lead<B> {
+impl<B: Clone> Lead<B> {
     /// The computation to enter while computing, so that waiting for oneself is
     /// noticed.
     pub(crate) fn computation(&self) -> Computation {
@@ -197,14 +263,43 @@ impl<B> Lead<B> {
 
     /// Lets callers that know this id join.
     pub(crate) fn runs_as(&self, id: FlightId) {
-        self.flight.id.store(id.number(), Ordering::Relaxed);
+        self.flight.numbers.note(id);
     }
 
     /// Runs under a lease from now on, and gives its holder the means to
     /// announce renewals.
     pub(crate) fn announces(&self, id: FlightId) -> Announced {
         self.runs_as(id);
-        Announced { number: Arc::clone(&self.flight.id), id }
+        Announced { numbers: Arc::clone(&self.flight.numbers), id }
+    }
+
+    /// Where the polls of the computation are noted.
+    pub(crate) fn drive(&self) -> Arc<Drive> {
+        Arc::clone(&self.drive)
+    }
+
+    /// Lets a caller that takes over or overtakes store under the same right.
+    pub(crate) fn share(&self, baton: B) {
+        self.flight.state.lay_down(baton);
+    }
+
+    /// Notes that the leader begins to compute. The time of one that overtook
+    /// another does not count anew.
+    pub(crate) fn begin(&self) {
+        if self.payment.is_none() {
+            self.flight.state.begin();
+        }
+    }
+
+    /// Notes that the leader does not compute for this long: it looks the value up,
+    /// stores it, or pauses before it asks about another process again.
+    pub(crate) fn pause(&self, pause: Duration) {
+        self.flight.state.pause(pause);
+    }
+
+    /// Whether the flight is over: another leader was faster.
+    pub(crate) fn has_landed(&self) -> bool {
+        self.flight.state.has_landed()
     }
 
     /// Whether a caller waits for what the flight lands with.
@@ -217,11 +312,10 @@ impl<B> Lead<B> {
         self.end(landing);
     }
 
-    /// Lets one of the waiters take over, with the baton. Without a waiter the
-    /// baton is dropped.
-    pub(crate) fn pass_on(mut self, baton: Option<B>) {
+    /// Lets one of the waiters take over, with the baton.
+    pub(crate) fn pass_on(mut self) {
         self.over = true;
-        if let Left::Closed(_) = self.flight.state.retire(baton, None) {
+        if let Left::Closed(_) = self.flight.state.retire(None) {
             self.flights.remove(&self.flight);
         }
     }
@@ -229,12 +323,12 @@ impl<B> Lead<B> {
     fn end(&mut self, landing: Landing) {
         self.over = true;
         // In this order a later caller either looks for itself or gets the same.
-        self.flight.state.land(landing);
+        self.flight.state.land(landing, self.payment);
         self.flights.remove(&self.flight);
     }
 }
 
-impl<B> Drop for Lead<B> {
+impl<B: Clone> Drop for Lead<B> {
     fn drop(&mut self) {
         if !self.over {
             self.end(None);
@@ -244,72 +338,92 @@ impl<B> Drop for Lead<B> {
 
 /// The role of a caller that waits.
 #[must_use]
-pub(crate) struct Waiter<B> {
+pub(crate) struct Waiter<B: Clone> {
     flight: Arc<Flight<B>>,
     flights: Flights<B>,
     task: u64,
+    /// Its own polls, should it lead.
+    drive: Arc<Drive>,
     waits: bool,
 }
 
 /// What a wait ended with.
-pub(crate) enum Waited<B> {
+pub(crate) enum Waited<B: Clone> {
     Landed(Landing),
     /// This caller leads now: the leader left, perhaps with a baton for it.
     Succeeds(Lead<B>, Option<B>),
-    /// This caller leads now, beside a leader that takes too long.
-    Overtakes(Lead<B>),
+    /// This caller leads now, beside a leader that takes too long or stands still.
+    Overtakes(Lead<B>, Option<B>),
     /// The leader waits for this caller.
     InCircle,
 }
 
-impl<B> Waiter<B> {
+impl<B: Clone> Waiter<B> {
+    fn new(flight: &Arc<Flight<B>>, flights: &Flights<B>) -> Self {
+        let (flight, drive) = (Arc::clone(flight), Arc::new(Drive::new()));
+        Waiter { flight, flights: flights.clone(), task: task(), drive, waits: true }
+    }
+
     /// Names the leader's span to telemetry.
     pub(crate) fn leader(&self) -> Option<u64> {
         self.flight.leader
     }
 
-    /// Waits, blocking the thread.
+    /// Waits, blocking the thread. A worker of a runtime is handed over.
     pub(crate) fn wait(mut self) -> Waited<B> {
         let Some(_blocked) = self.flight.computation.block() else { return Waited::InCircle };
-        let wakeup = self.flight.state.wait();
+        let wait = || self.flight.state.wait(&self.drive);
+        #[cfg(feature = "tokio")]
+        let wakeup = detached::hand_over(wait);
+        #[cfg(not(feature = "tokio"))]
+        let wakeup = wait();
         self.woken(wakeup)
     }
 
     fn woken(&mut self, wakeup: Wakeup<B, Landing>) -> Waited<B> {
         self.waits = false;
-        let lead = || Lead { flight: Arc::clone(&self.flight), flights: self.flights.clone(), over: false };
+        let lead = |payment| Lead {
+            flight: Arc::clone(&self.flight),
+            flights: self.flights.clone(),
+            drive: Arc::clone(&self.drive),
+            payment,
+            over: false,
+        };
         match wakeup {
             Wakeup::Landed(landing) => Waited::Landed(landing),
-            Wakeup::Succeeds(baton) => Waited::Succeeds(lead(), baton),
-            Wakeup::Overtakes => Waited::Overtakes(lead()),
+            Wakeup::Succeeds(baton) => Waited::Succeeds(lead(None), baton),
+            Wakeup::Overtakes(baton, payment) => Waited::Overtakes(lead(Some(payment)), baton),
         }
     }
 }
 
 #[cfg(feature = "tokio")]
-impl<B: Send + 'static> Waiter<B> {
+impl<B: Clone + Send + 'static> Waiter<B> {
     /// Waits as [`Waiter::wait`] does, yielding to the runtime.
     pub(crate) async fn wait_async(mut self) -> Waited<B> {
         let Some(_blocked) = self.flight.computation.block() else { return Waited::InCircle };
-        let Waiter { flight, task, .. } = &self;
-        let wakeup = poll_fn(|context| {
-            flight.state.poll(*task, context.waker(), |at| {
-                let flight = Arc::downgrade(flight);
-                timer::set(at, move || {
-                    if let Some(flight) = flight.upgrade() {
-                        flight.state.wake();
-                    }
-                });
-            })
-        })
-        .await;
+        let Waiter { flight, task, drive, .. } = &self;
+        let wakeup = poll_fn(|context| flight.state.poll(*task, context.waker(), drive, |at| watch(flight, at))).await;
         self.woken(wakeup)
     }
 }
 
+/// Looks at a flight's leader at this instant, and again as long as it is needed.
+#[cfg(feature = "tokio")]
+fn watch<B: Clone + Send + 'static>(flight: &Arc<Flight<B>>, at: Instant) {
+    let flight = Arc::downgrade(flight);
+    timer::set(at, move || {
+        if let Some(flight) = flight.upgrade()
+            && let Some(again) = flight.state.tick(at)
+        {
+            watch(&flight, again);
+        }
+    });
+}
+
 /// Makes sure that a waiter which is gone is not the one to take over. A baton
 /// that no waiter is left to take is dropped.
-impl<B> Drop for Waiter<B> {
+impl<B: Clone> Drop for Waiter<B> {
     fn drop(&mut self) {
         if self.waits
             && let Left::Closed(_) = self.flight.state.leave(self.task, None)

@@ -8,17 +8,32 @@ mod state;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use shuttle::{future, thread};
 use state::{FlightState, Left, Wakeup};
 
+use crate::singleflight::drive::Drive;
+use crate::singleflight::pace::Pace;
 use crate::tests::shuttle_locks as locks;
 
-/// Here no time passes.
-const PATIENT: Duration = Duration::from_secs(86_400);
+/// Nothing is known of the time, and none passes.
+static PACE: Pace = Pace::new();
 
 type Flight = FlightState<&'static str, Option<u32>>;
+
+fn flight() -> Flight {
+    Flight::new(&PACE, drive())
+}
+
+/// The leader leaves, with its baton beside the flight.
+fn retire(flight: &Flight) -> Left<&'static str> {
+    flight.lay_down("lease");
+    flight.retire(None)
+}
+
+fn drive() -> Arc<Drive> {
+    Arc::new(Drive::new())
+}
 
 fn explore(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_random(test, 2_000);
@@ -26,24 +41,25 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 
 /// What wakes a waiting task.
 async fn wakeup(flight: &Flight, number: u64) -> Wakeup<&'static str, Option<u32>> {
-    poll_fn(|context| flight.poll(number, context.waker(), |_| {})).await
+    let own = drive();
+    poll_fn(|context| flight.poll(number, context.waker(), &own, |_| {})).await
 }
 
 #[test]
 fn threads_and_tasks_all_get_what_the_leader_lands_with() {
     explore(|| {
-        let flight = Arc::new(Flight::new(PATIENT));
+        let flight = Arc::new(flight());
         let waiters: Vec<_> = (0..4)
             .map(|number| {
                 flight.join();
                 let flight = Arc::clone(&flight);
                 thread::spawn(move || match number % 2 {
-                    0 => flight.wait(),
+                    0 => flight.wait(&drive()),
                     _ => future::block_on(wakeup(&flight, number)),
                 })
             })
             .collect();
-        flight.land(Some(7));
+        flight.land(Some(7), None);
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Wakeup::Landed(Some(7)));
         }
@@ -53,7 +69,7 @@ fn threads_and_tasks_all_get_what_the_leader_lands_with() {
 #[test]
 fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
     explore(|| {
-        let flight = Arc::new(Flight::new(PATIENT));
+        let flight = Arc::new(flight());
         let computed = Arc::new(AtomicUsize::new(0));
         let waiters: Vec<_> = (0..3)
             .map(|number| {
@@ -61,7 +77,7 @@ fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
                 let (flight, computed) = (Arc::clone(&flight), Arc::clone(&computed));
                 thread::spawn(move || {
                     let wakeup = match number % 2 {
-                        0 => flight.wait(),
+                        0 => flight.wait(&drive()),
                         _ => future::block_on(wakeup(&flight, number)),
                     };
                     match wakeup {
@@ -69,14 +85,14 @@ fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
                         Wakeup::Succeeds(baton) => {
                             assert_eq!(baton, Some("lease"));
                             computed.fetch_add(1, Ordering::Relaxed);
-                            flight.land(Some(7));
+                            flight.land(Some(7), None);
                         }
-                        Wakeup::Overtakes => panic!("no time has passed"),
+                        Wakeup::Overtakes(..) => panic!("no time has passed"),
                     }
                 })
             })
             .collect();
-        assert_eq!(flight.retire(Some("lease"), None), Left::Open);
+        assert_eq!(retire(&flight), Left::Open);
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         assert_eq!(computed.load(Ordering::Relaxed), 1);
     });
@@ -85,22 +101,23 @@ fn one_takes_over_from_a_leader_that_leaves_and_the_others_wait_for_it() {
 #[test]
 fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
     explore(|| {
-        let flight = Arc::new(Flight::new(PATIENT));
+        let flight = Arc::new(flight());
         flight.join();
         flight.join();
         let leaver = {
             let flight = Arc::clone(&flight);
             // Polled once and dropped, as a future that loses a `select!`.
             thread::spawn(move || {
-                let mut polled = None;
+                let (own, mut polled) = (drive(), None);
                 future::block_on(poll_fn(|context| {
-                    polled = Some(flight.poll(1, context.waker(), |_| {}));
+                    polled = Some(flight.poll(1, context.waker(), &own, |_| {}));
                     std::task::Poll::Ready(())
                 }));
                 match polled {
                     Some(std::task::Poll::Ready(Wakeup::Succeeds(baton))) => {
+                        assert_eq!(baton, Some("lease"));
                         // It leads, and leaves as a leader does.
-                        flight.retire(baton, None)
+                        flight.retire(None)
                     }
                     Some(std::task::Poll::Pending) => flight.leave(1, None),
                     // The other has been faster.
@@ -111,15 +128,15 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
         };
         let stayer = {
             let flight = Arc::clone(&flight);
-            thread::spawn(move || match flight.wait() {
+            thread::spawn(move || match flight.wait(&drive()) {
                 Wakeup::Succeeds(baton) => {
                     assert_eq!(baton, Some("lease"));
-                    flight.land(Some(7));
+                    flight.land(Some(7), None);
                 }
                 other => panic!("{other:?}"),
             })
         };
-        assert_eq!(flight.retire(Some("lease"), None), Left::Open);
+        assert_eq!(retire(&flight), Left::Open);
         assert_eq!(leaver.join().unwrap(), Left::Open);
         stayer.join().unwrap();
     });
@@ -128,23 +145,23 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
 #[test]
 fn a_caller_that_joins_an_empty_flight_goes_on_alone() {
     explore(|| {
-        let flight = Arc::new(Flight::new(PATIENT));
+        let flight = Arc::new(flight());
         let late = {
             let flight = Arc::clone(&flight);
             thread::spawn(move || {
                 flight.join();
-                match flight.wait() {
+                match flight.wait(&drive()) {
                     Wakeup::Landed(landed) => assert_eq!(landed, None),
                     Wakeup::Succeeds(baton) => {
                         assert_eq!(baton, Some("lease"));
-                        flight.land(None);
+                        flight.land(None, None);
                     }
-                    Wakeup::Overtakes => panic!("no time has passed"),
+                    Wakeup::Overtakes(..) => panic!("no time has passed"),
                 }
             })
         };
         // One caller has the lease, in either order.
-        match flight.retire(Some("lease"), None) {
+        match retire(&flight) {
             Left::Open | Left::Closed(Some("lease")) => {}
             other => panic!("{other:?}"),
         }

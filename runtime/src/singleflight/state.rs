@@ -1,18 +1,23 @@
 //! What passes between the leader of a flight and its waiters: one protocol for
 //! threads and tasks.
 //!
-//! A flight has a leader until it lands. A leader that leaves earlier, because
-//! its future was dropped, puts its baton down, and one of the waiters picks it
-//! up. When the leader takes too long, one waiter begins to compute as well, and
-//! the others are patient for twice as long again: the leader may be waiting for
-//! one of them.
+//! A flight has a leader until it lands. The leader's baton, its right to store,
+//! lies with the flight: a waiter that succeeds a leader which left, or that
+//! overtakes one which takes too long or stands still, computes and stores under
+//! the same right. Of several leaders, the first to end lands the flight.
+//!
+//! When waiters overtake follows from the site's [`Pace`]: the first after twice
+//! the time that computing usually takes, each further one after twice as long
+//! again, one at a time, and each for a token.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::locks::{Condvar, Mutex, MutexGuard, lock};
+use crate::singleflight::drive::{Drive, PROMPT};
+use crate::singleflight::pace::{Pace, Payment};
 
 /// The state of one flight. `B` entitles a leader to more than computing, `L` is
 /// what the flight lands with.
@@ -20,24 +25,33 @@ use super::locks::{Condvar, Mutex, MutexGuard, lock};
 pub(super) struct FlightState<B, L> {
     state: Mutex<Shared<B, L>>,
     changed: Condvar,
+    pace: &'static Pace,
 }
 
 #[derive(Debug)]
 struct Shared<B, L> {
     /// Callers that compute.
     leaders: usize,
-    /// Put down by a leader that left, and not picked up yet.
     baton: Option<B>,
     landed: Option<L>,
     /// Threads and tasks that wait.
     waiting: usize,
     /// Wakers of waiting tasks, by the tasks' numbers.
     wakers: HashMap<u64, Waker>,
-    /// How long the next caller that begins will be waited for.
-    patience: Duration,
-    until: Instant,
-    /// When the timer wakes the tasks because of that.
-    armed: Option<Instant>,
+    /// When the first leader began to compute, or the flight if it has not.
+    begun: Instant,
+    /// How often the leader was overtaken because of its time.
+    overtaken: u32,
+    /// No waiter overtakes earlier because of the time.
+    not_before: Instant,
+    /// The polls of the caller that began to compute last.
+    drive: Arc<Drive>,
+    /// The longest that a look at the leader was late.
+    late: Duration,
+    /// Whether a timer will call [`FlightState::tick`].
+    armed: bool,
+    /// Whether one of the waiting threads looks at the leader.
+    watched: bool,
 }
 
 /// Why a waiter wakes up.
@@ -45,10 +59,10 @@ struct Shared<B, L> {
 pub(super) enum Wakeup<B, L> {
     /// The flight is over.
     Landed(L),
-    /// This waiter leads now: the leader left, perhaps with its baton put down.
+    /// This waiter leads now: the leader left. It has the baton, if there is one.
     Succeeds(Option<B>),
-    /// This waiter leads now, beside a leader that takes too long.
-    Overtakes,
+    /// This waiter leads now, beside a leader that takes too long or stands still.
+    Overtakes(Option<B>, Payment),
 }
 
 /// What becomes of a flight that a caller leaves.
@@ -56,26 +70,56 @@ pub(super) enum Wakeup<B, L> {
 pub(super) enum Left<B> {
     /// It goes on.
     Open,
-    /// It goes on under other leaders, which need no baton.
-    Returned(Option<B>),
-    /// It is over: no caller is left.
+    /// It is over: no caller is left. The baton is of no more use here.
     Closed(Option<B>),
 }
 
-impl<B, L: Clone> FlightState<B, L> {
-    /// Begins a flight with one leader, which is waited for this long.
-    pub(super) fn new(patience: Duration) -> Self {
+/// Looks at a leader at least this often.
+const LONGEST_TICK: Duration = Duration::from_secs(1);
+/// A leader may be late so many times over by what the looks at it were late: its
+/// runtime's threads and its task have to wait for their turns one after the other.
+const LAGS: u32 = 4;
+
+impl<B: Clone, L: Clone> FlightState<B, L> {
+    /// Begins a flight with one leader, whose polls `drive` notes.
+    pub(super) fn new(pace: &'static Pace, drive: Arc<Drive>) -> Self {
+        let begun = Instant::now();
         let state = Shared {
             leaders: 1,
             baton: None,
             landed: None,
             waiting: 0,
             wakers: HashMap::new(),
-            patience,
-            until: Instant::now() + patience,
-            armed: None,
+            begun,
+            overtaken: 0,
+            not_before: begun,
+            drive,
+            late: Duration::ZERO,
+            armed: false,
+            watched: false,
         };
-        FlightState { state: Mutex::new(state), changed: Condvar::new() }
+        FlightState { state: Mutex::new(state), changed: Condvar::new(), pace }
+    }
+
+    /// Notes that the leader begins to compute: its time counts from now.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        state.begun = Instant::now();
+        state.not_before = state.begun;
+    }
+
+    /// Notes that the leader does not compute for this long: it looks the value up,
+    /// stores it, or pauses before it asks about another process again. It sees to
+    /// the time itself, as long as it comes back.
+    pub(super) fn pause(&self, pause: Duration) {
+        let back = Instant::now() + pause + self.pace.patience();
+        let mut state = self.state();
+        state.not_before = state.not_before.max(back);
+    }
+
+    /// Lays the leader's baton beside the flight.
+    pub(super) fn lay_down(&self, baton: B) {
+        self.state().baton = Some(baton);
     }
 
     /// Begins a wait that [`FlightState::wait`], [`FlightState::poll`] or
@@ -84,35 +128,72 @@ impl<B, L: Clone> FlightState<B, L> {
         self.state().waiting += 1;
     }
 
-    /// Blocks until there is something to do.
-    pub(super) fn wait(&self) -> Wakeup<B, L> {
+    /// Blocks until there is something to do. `drive` is the waiter's own, should
+    /// it lead. Of all threads that wait, one looks at the leader.
+    pub(super) fn wait(&self, drive: &Arc<Drive>) -> Wakeup<B, L> {
         let mut state = self.state();
+        let mut watches = false;
         loop {
             let now = Instant::now();
-            if let Some(wakeup) = state.wakeup(now) {
+            if let Some(wakeup) = self.wakeup(&mut state, now, drive) {
+                if watches {
+                    state.watched = false;
+                    self.changed.notify_one();
+                }
                 return wakeup;
             }
-            let patience = state.until - now;
-            state = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+            watches |= !std::mem::replace(&mut state.watched, true);
+            let until = if watches { self.look_again(&state, now) } else { now + LONGEST_TICK };
+            let (waited, _) = self.changed.wait_timeout(state, until - now).unwrap_or_else(PoisonError::into_inner);
+            state = waited;
+            if watches {
+                self.excuse(&mut state, until);
+            }
         }
     }
 
     /// Polls for the task with this number. Calls `arm` with the instant at which
-    /// [`FlightState::wake`] is due.
-    pub(super) fn poll(&self, task: u64, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<Wakeup<B, L>> {
+    /// [`FlightState::tick`] is due.
+    pub(super) fn poll(
+        &self,
+        task: u64,
+        waker: &Waker,
+        drive: &Arc<Drive>,
+        arm: impl FnOnce(Instant),
+    ) -> Poll<Wakeup<B, L>> {
         let mut state = self.state();
-        if let Some(wakeup) = state.wakeup(Instant::now()) {
+        let now = Instant::now();
+        if let Some(wakeup) = self.wakeup(&mut state, now, drive) {
             state.wakers.remove(&task);
             return Poll::Ready(wakeup);
         }
         state.wakers.insert(task, waker.clone());
-        let until = state.until;
-        let armed = state.armed.replace(until) == Some(until);
+        let armed = std::mem::replace(&mut state.armed, true);
+        let at = self.look_again(&state, now);
         drop(state);
         if !armed {
-            arm(until);
+            arm(at);
         }
         Poll::Pending
+    }
+
+    /// Looks at the leader, which was due at `at`, and wakes the waiters if one of
+    /// them may overtake it. Returns when to look again, if there is a reason to.
+    pub(super) fn tick(&self, at: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        let now = Instant::now();
+        let is_over = state.landed.is_some() || state.wakers.is_empty();
+        // Without a timer this comes too early, and the tasks see to the time.
+        if is_over || now < at {
+            state.armed = false;
+            self.wake_all(&mut state);
+            return None;
+        }
+        self.excuse(&mut state, at);
+        if now >= self.due(&state) || state.drive.stands_still(now, LAGS * state.late) {
+            self.wake_all(&mut state);
+        }
+        Some(self.look_again(&state, now))
     }
 
     /// Ends a wait early. The last waiter to leave a flight without a leader ends
@@ -128,33 +209,36 @@ impl<B, L: Clone> FlightState<B, L> {
         Left::Closed(state.baton.take())
     }
 
-    /// Ends the flight, unless it has ended already.
-    pub(super) fn land(&self, with: L) {
+    /// Ends the flight, unless it has ended already. A paid overtaker that is the
+    /// first to end gets its token back.
+    pub(super) fn land(&self, with: L, payment: Option<Payment>) {
         let mut state = self.state();
+        if state.landed.is_none() && payment == Some(Payment::Token) {
+            self.pace.refund();
+        }
         state.landed.get_or_insert(with);
-        self.tell(&mut state);
+        state.baton = None;
+        self.wake_all(&mut state);
     }
 
-    /// Leaves the lead and puts the baton down. Without a waiter the flight ends
-    /// with `closed`.
-    pub(super) fn retire(&self, baton: Option<B>, closed: L) -> Left<B> {
+    /// Leaves the lead. Without a waiter the flight ends with `closed`.
+    pub(super) fn retire(&self, closed: L) -> Left<B> {
         let mut state = self.state();
         state.leaders -= 1;
         if state.leaders > 0 || state.landed.is_some() {
-            return Left::Returned(baton);
+            return Left::Open;
         }
         if state.waiting == 0 {
             state.landed = Some(closed);
-            return Left::Closed(baton);
+            return Left::Closed(state.baton.take());
         }
-        state.baton = baton;
-        self.tell(&mut state);
+        self.wake_all(&mut state);
         Left::Open
     }
 
-    /// Wakes all tasks to look again.
-    pub(super) fn wake(&self) {
-        self.tell(&mut self.state());
+    /// Whether the flight is over.
+    pub(super) fn has_landed(&self) -> bool {
+        self.state().landed.is_some()
     }
 
     /// Whether a waiter needs what the flight lands with.
@@ -167,33 +251,77 @@ impl<B, L: Clone> FlightState<B, L> {
         self.state().waiting
     }
 
-    fn tell(&self, state: &mut Shared<B, L>) {
+    fn wakeup(&self, state: &mut Shared<B, L>, now: Instant, drive: &Arc<Drive>) -> Option<Wakeup<B, L>> {
+        let wakeup = if let Some(landed) = &state.landed {
+            Wakeup::Landed(landed.clone())
+        } else if state.leaders == 0 {
+            Wakeup::Succeeds(state.baton.clone())
+        } else {
+            self.overtake(state, now)?
+        };
+        if !matches!(wakeup, Wakeup::Landed(_)) {
+            state.leaders += 1;
+            state.drive = Arc::clone(drive);
+        }
+        state.waiting -= 1;
+        Some(wakeup)
+    }
+
+    fn overtake(&self, state: &mut Shared<B, L>, now: Instant) -> Option<Wakeup<B, L>> {
+        let is_due = now >= self.due(state);
+        if !is_due && !state.drive.stands_still(now, LAGS * state.late) {
+            return None;
+        }
+        let payment = self.pace.pay(now - state.begun);
+        if payment == Payment::Refused {
+            let free = state.begun + self.pace.free_after();
+            state.not_before = (now + self.pace.patience()).min(free.max(now));
+            return None;
+        }
+        if is_due {
+            state.overtaken += 1;
+        }
+        // The new leader has the time that computing takes.
+        state.not_before = now + self.pace.patience();
+        Some(Wakeup::Overtakes(state.baton.clone(), payment))
+    }
+
+    /// Returns when the next waiter overtakes because of the time.
+    fn due(&self, state: &Shared<B, L>) -> Instant {
+        (state.begun + self.patience(state)).max(state.not_before)
+    }
+
+    fn patience(&self, state: &Shared<B, L>) -> Duration {
+        self.pace.patience().saturating_mul(1 << state.overtaken.min(30))
+    }
+
+    /// Gives the leader more time, once as long again, if this process is so busy
+    /// that it looks at the leader late: it drives the leader late as well.
+    fn excuse(&self, state: &mut Shared<B, L>, at: Instant) {
+        let now = Instant::now();
+        let late = now.saturating_duration_since(at);
+        state.late = state.late.max(late);
+        if late > PROMPT {
+            let most = state.begun + self.patience(state).saturating_mul(2);
+            state.not_before = state.not_before.max((now + late).min(most));
+        }
+    }
+
+    /// Returns when to look at the leader again: when a waiter may overtake it, and in
+    /// between as often as its time makes sensible.
+    fn look_again(&self, state: &Shared<B, L>, now: Instant) -> Instant {
+        let is_doubtful = state.drive.is_late(now, PROMPT);
+        let tick = if is_doubtful { PROMPT } else { ((now - state.begun) / 4).clamp(PROMPT, LONGEST_TICK) };
+        let due = self.due(state);
+        if due > now { due.min(now + tick) } else { now + PROMPT }
+    }
+
+    fn wake_all(&self, state: &mut Shared<B, L>) {
         self.changed.notify_all();
         state.wakers.drain().for_each(|(_, waker)| waker.wake());
     }
 
     fn state(&self) -> MutexGuard<'_, Shared<B, L>> {
         lock(&self.state)
-    }
-}
-
-impl<B, L: Clone> Shared<B, L> {
-    fn wakeup(&mut self, now: Instant) -> Option<Wakeup<B, L>> {
-        let wakeup = if let Some(landed) = &self.landed {
-            Wakeup::Landed(landed.clone())
-        } else if self.leaders == 0 {
-            Wakeup::Succeeds(self.baton.take())
-        } else if now >= self.until {
-            self.patience = self.patience.saturating_mul(2);
-            Wakeup::Overtakes
-        } else {
-            return None;
-        };
-        if !matches!(wakeup, Wakeup::Landed(_)) {
-            self.leaders += 1;
-            self.until = now + self.patience;
-        }
-        self.waiting -= 1;
-        Some(wakeup)
     }
 }

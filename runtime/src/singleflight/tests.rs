@@ -1,14 +1,25 @@
 //! The roles of callers in a flight, one step after the other.
 
 use std::task::{Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Longer than any test waits.
-const PATIENT: Duration = Duration::from_secs(86_400);
+const MS: Duration = Duration::from_millis(1);
 
-fn leads<B>(part: Role<B>) -> Lead<B> {
+/// The pace of a site whose computations take `usually`.
+fn pace(usually: Duration) -> &'static Pace {
+    let pace: &'static Pace = Box::leak(Box::new(Pace::new()));
+    pace.ended(usually);
+    pace
+}
+
+/// No test takes as long as this site's computations.
+fn patient() -> &'static Pace {
+    pace(Duration::from_secs(86_400))
+}
+
+fn leads<B: Clone>(part: Role<B>) -> Lead<B> {
     match part {
         Role::Lead(lead) => lead,
         Role::Wait(_) => panic!("waits"),
@@ -16,7 +27,7 @@ fn leads<B>(part: Role<B>) -> Lead<B> {
     }
 }
 
-fn waits<B>(part: Role<B>) -> Waiter<B> {
+fn waits<B: Clone>(part: Role<B>) -> Waiter<B> {
     match part {
         Role::Wait(waiter) => waiter,
         Role::Lead(_) => panic!("leads"),
@@ -25,20 +36,21 @@ fn waits<B>(part: Role<B>) -> Waiter<B> {
 }
 
 impl Flights<&'static str> {
-    fn joined(&self, lease: Option<FlightId>) -> Role<&'static str> {
-        self.join("key", lease, PATIENT, None)
+    fn joined(&self, id: Option<FlightId>) -> Role<&'static str> {
+        self.join("key", id.map_or(WantedFlight::Any, WantedFlight::Id), patient(), None)
     }
 }
 
 #[test]
 fn a_caller_that_knows_another_lease_does_not_join() {
     let flights = Flights::new();
-    let lead = leads(flights.join("key", Some(FlightId::new(7, 0)), PATIENT, Some(3)));
+    let lead = leads(flights.join("key", WantedFlight::Id(FlightId::new(7, 0)), patient(), Some(3)));
     assert_eq!(waits(flights.joined(Some(FlightId::new(7, 0)))).leader(), Some(3));
     assert_eq!(waits(flights.joined(None)).leader(), Some(3));
     lead.announces(FlightId::new(9, 0)).renewed(8);
-    assert_eq!(lead.flight.id.load(Ordering::Relaxed), 8);
+    // Under its number, and under the one that a late reply may show.
     drop(waits(flights.joined(Some(FlightId::new(8, 0)))));
+    drop(waits(flights.joined(Some(FlightId::new(9, 0)))));
     let later = leads(flights.joined(Some(FlightId::new(7, 0))));
     drop(waits(flights.joined(Some(FlightId::new(7, 0)))));
     // The earlier does not end the later.
@@ -71,7 +83,7 @@ fn a_computation_does_not_wait_for_itself() {
     let lead = leads(flights.joined(None));
     let entered = lead.computation().enter();
     assert!(matches!(flights.joined(None), Role::Alone));
-    drop(leads(flights.join("another", None, PATIENT, None)));
+    drop(leads(flights.join("another", WantedFlight::Any, patient(), None)));
     drop(entered);
     drop(waits(flights.joined(None)));
 }
@@ -79,12 +91,12 @@ fn a_computation_does_not_wait_for_itself() {
 #[test]
 fn computations_do_not_wait_for_each_other_in_a_circle() {
     let flights = Flights::<()>::new();
-    let [one, two] = ["one", "two"].map(|key| leads(flights.join(key, None, PATIENT, None)));
+    let [one, two] = ["one", "two"].map(|key| leads(flights.join(key, WantedFlight::Any, patient(), None)));
     let in_circle = |flights: &Flights<()>| {
         std::thread::scope(|scope| {
             let asks = scope.spawn(|| {
                 let _entered = two.computation().enter();
-                let waiter = waits(flights.join("one", None, PATIENT, None));
+                let waiter = waits(flights.join("one", WantedFlight::Any, patient(), None));
                 waiter.flight.computation.block().is_none()
             });
             asks.join().unwrap()
@@ -106,48 +118,97 @@ fn a_waiter_succeeds_a_leader_that_leaves_and_has_its_baton() {
     let [first, second] = {
         let lead = leads(flights.joined(None));
         let waiters = [(); 2].map(|()| waits(flights.joined(None)));
-        lead.pass_on(Some("baton"));
+        lead.share("baton");
+        lead.pass_on();
         waiters
     };
     let Waited::Succeeds(lead, Some("baton")) = first.wait() else { panic!("no waiter leads") };
-    lead.pass_on(Some("again"));
+    lead.pass_on();
     assert_eq!(flights.len(), 1);
-    // The last one takes what was to be passed on with it.
+    // The last waiter takes the baton with it.
     drop(second);
     assert_eq!(flights.len(), 0);
-    leads(flights.joined(None)).pass_on(Some("to no waiter"));
+    leads(flights.joined(None)).pass_on();
     assert_eq!(flights.len(), 0);
 }
 
 #[test]
-fn a_slow_leader_is_overtaken_and_the_next_has_twice_as_long() {
-    const PATIENCE: Duration = Duration::from_millis(30);
-    let flights = Flights::<()>::new();
+fn waiters_overtake_a_leader_one_after_the_other_at_doubling_ages() {
+    let flights = Flights::new();
+    let pace = pace(30 * MS);
     let begun = Instant::now();
-    let lead = leads(flights.join("key", None, PATIENCE, None));
-    let [first, second] = [(); 2].map(|()| waits(flights.join("key", None, PATIENCE, None)));
-    let Waited::Overtakes(overtaking) = first.wait() else { panic!("waits for ever") };
-    assert!(begun.elapsed() >= PATIENCE);
-    let Waited::Overtakes(last) = second.wait() else { panic!("waits for ever") };
-    assert!(begun.elapsed() >= PATIENCE + 2 * PATIENCE);
-    // It goes on without those.
-    overtaking.pass_on(None);
-    last.pass_on(None);
-    let third = waits(flights.join("key", None, PATIENCE, None));
+    let joined = || flights.join("key", WantedFlight::Any, pace, None);
+    let lead = leads(joined());
+    lead.share("baton");
+    let [first, second] = [(); 2].map(|()| waits(joined()));
+    let Waited::Overtakes(overtaking, Some("baton")) = first.wait() else { panic!("waits for ever") };
+    assert!(begun.elapsed() >= 60 * MS);
+    let Waited::Overtakes(last, Some("baton")) = second.wait() else { panic!("waits for ever") };
+    assert!(begun.elapsed() >= 120 * MS);
+    // The leader goes on without them.
+    overtaking.pass_on();
+    last.pass_on();
+    let third = waits(joined());
     lead.land(Some(Arc::new(Record { bytes: b"value".to_vec(), flags: 1 })));
     assert!(matches!(third.wait(), Waited::Landed(Some(record)) if record.bytes == b"value"));
     assert_eq!(flights.len(), 0);
 }
 
+#[test]
+fn an_overtaker_that_lands_first_gets_its_token_back() {
+    let flights = Flights::<()>::new();
+    let pace = pace(5 * MS);
+    for _ in 0..30 {
+        let lead = leads(flights.join("key", WantedFlight::Any, pace, None));
+        let waiter = waits(flights.join("key", WantedFlight::Any, pace, None));
+        let begun = Instant::now();
+        let Waited::Overtakes(overtaking, None) = waiter.wait() else { panic!("waits for ever") };
+        // Without a token, it would wait for sixteen times as long.
+        assert!(begun.elapsed() < 16 * 10 * MS);
+        overtaking.land(None);
+        drop(lead);
+    }
+}
+
+#[test]
+fn a_flight_is_joined_by_callers_that_began_before_it() {
+    let flights = Flights::<()>::new();
+    let before = Instant::now();
+    let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
+    std::thread::sleep(MS);
+    let after = Instant::now();
+    drop(waits(flights.join("key", WantedFlight::Since(before), patient(), None)));
+    drop(leads(flights.join("key", WantedFlight::Since(after), patient(), None)));
+    drop(lead);
+}
+
 #[cfg(feature = "tokio")]
 #[tokio::test]
-async fn a_task_overtakes_too() {
-    const PATIENCE: Duration = Duration::from_millis(30);
+async fn a_task_overtakes_a_leader_that_takes_too_long() {
     let flights = Flights::<()>::new();
-    let lead = leads(flights.join("key", None, PATIENCE, None));
-    let waiter = waits(flights.join("key", None, PATIENCE, None));
-    let waited = tokio::time::timeout(1_000 * PATIENCE, waiter.wait_async()).await;
-    assert!(matches!(waited, Ok(Waited::Overtakes(_))));
+    let pace = pace(15 * MS);
+    let lead = leads(flights.join("key", WantedFlight::Any, pace, None));
+    let waiter = waits(flights.join("key", WantedFlight::Any, pace, None));
+    let waited = tokio::time::timeout(Duration::from_secs(30), waiter.wait_async()).await;
+    assert!(matches!(waited, Ok(Waited::Overtakes(..))));
+    drop(lead);
+}
+
+/// The leader's future is woken and lies unpolled, as behind a `select!`.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_leader_that_stands_still_is_overtaken_at_once() {
+    let flights = Flights::<()>::new();
+    let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
+    let mut body = Box::pin(driving::Driven::new(Box::pin(tokio::time::sleep(MS)), None, Some(lead.drive())));
+    let polled = poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    let waiter = waits(flights.join("key", WantedFlight::Any, patient(), None));
+    let waited = tokio::time::timeout(Duration::from_secs(5), waiter.wait_async()).await;
+    assert!(matches!(waited, Ok(Waited::Overtakes(..))));
+    let waiter = waits(flights.join("key", WantedFlight::Any, patient(), None));
+    // A thread notices as well, but the overtaker has just begun.
+    drop(waiter);
     drop(lead);
 }
 
@@ -165,12 +226,12 @@ fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let flights = Flights::<()>::new();
-    let lead = leads(flights.join("key", None, PATIENT, None));
-    let waiters = [(); 2].map(|()| waits(flights.join("key", None, PATIENT, None)));
+    let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
+    let waiters = [(); 2].map(|()| waits(flights.join("key", WantedFlight::Any, patient(), None)));
     let mut alarms = Vec::new();
-    for Waiter { flight, task, .. } in &waiters {
+    for Waiter { flight, task, drive, .. } in &waiters {
         for _ in 0..2 {
-            let polled = flight.state.poll(*task, &waker, |at| alarms.push(at));
+            let polled = flight.state.poll(*task, &waker, drive, |at| alarms.push(at));
             assert!(polled.is_pending());
         }
     }
@@ -178,8 +239,8 @@ fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
     lead.land(None);
     assert_eq!(woken.0.load(Ordering::Relaxed), 2);
     for mut waiter in waiters {
-        let Waiter { flight, task, .. } = &waiter;
-        let polled = flight.state.poll(*task, &waker, |_| panic!("it is over"));
+        let Waiter { flight, task, drive, .. } = &waiter;
+        let polled = flight.state.poll(*task, &waker, drive, |_| panic!("it is over"));
         let Poll::Ready(wakeup) = polled else { panic!("is not over") };
         assert!(matches!(waiter.woken(wakeup), Waited::Landed(None)));
     }

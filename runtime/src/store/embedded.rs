@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bounded::{Bounded, Weighed};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Outcome, RENEWED, Reply, Request, Token, Ttl, Write};
+use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Note, Outcome, Reply, Request, Token, Ttl, Write};
 use crate::sync::{lock, share_of};
 use crate::time::clock::Clock;
 
@@ -84,11 +84,20 @@ impl Embedded {
             }
             Request::Store { key, value, flags, ttl, how, guard } => {
                 let expires = self.expiry(ttl);
-                let slot = match (flags, value) {
-                    (RENEWED, []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
+                // As memcached has it: an empty item with a note is a renewed lease.
+                let slot = match (Note::of(flags), value) {
+                    (Some(_), []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
                     _ => Slot { flags, ..Slot::new(Some(value.into()), expires) },
                 };
                 self.locked(key, |current| self.store(key, slot, how, guard, current))
+            }
+            Request::Renew { key, cas, note, lease } => {
+                let expires = self.expiry(Ttl::For(lease));
+                let slot = Slot { flags: note.flags(), taken: true, ..Slot::new(None, expires) };
+                self.locked(key, |current| match guarded(current.as_ref(), Guard::Unchanged(cas)) {
+                    Ok(()) => Reply::Renewed(self.put(key, slot)),
+                    Err(refused) => refused,
+                })
             }
             Request::Delete { key, guard } => self.locked(key, |current| match guarded(current.as_ref(), guard) {
                 Ok(()) => {
@@ -166,7 +175,7 @@ impl Embedded {
             }
             match current {
                 Some(slot) => {
-                    let lost = Grant::Lost { cas: slot.cas, renewed: slot.flags == RENEWED };
+                    let lost = Grant::Lost { cas: slot.cas, note: Note::of(slot.flags) };
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
                 }
                 None => {

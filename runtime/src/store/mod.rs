@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Keys, RENEWED, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Keys, Note, Reply, Ttl, Write};
     use crate::server::Protocol;
     use crate::time::clock::Clock;
 
@@ -292,6 +292,7 @@ mod tests {
         let mut both = Keys::default();
         names.iter().for_each(|name| both.push(name));
         let mut replies = Vec::new();
+        let note = Note::of(0x6C00_0000).expect("a note");
         for (step, key) in steps {
             let key = names[usize::from(*key)].as_str();
             let seen = &mut seen[usize::from(key == names[1])];
@@ -301,14 +302,7 @@ mod tests {
                     let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
                     Request::Lookup { key, lease: Duration::from_secs(60), refresh }
                 }
-                Step::Renew => Request::Store {
-                    key,
-                    value: b"",
-                    flags: RENEWED,
-                    ttl: Ttl::For(Duration::from_secs(60)),
-                    how: Write::Set,
-                    guard: Guard::Unchanged(*seen),
-                },
+                Step::Renew => Request::Renew { key, cas: *seen, note, lease: Duration::from_secs(60) },
                 Step::Invalidate { guarded, ends } => {
                     let ttl = ends.then_some(Duration::from_secs(60));
                     Request::Invalidate { key, guard: guard(*guarded), ttl }
@@ -346,11 +340,15 @@ mod tests {
                     *seen = number;
                     Ok(Reply::Missing(Grant::Won(0)))
                 }
-                Ok(Reply::Missing(Grant::Lost { cas, renewed })) => {
-                    if renewed {
+                Ok(Reply::Renewed(number)) => {
+                    *seen = number;
+                    Ok(Reply::Renewed(0))
+                }
+                Ok(Reply::Missing(Grant::Lost { cas, note })) => {
+                    if note.is_some() {
                         *seen = cas;
                     }
-                    Ok(Reply::Missing(Grant::Lost { cas: 0, renewed }))
+                    Ok(Reply::Missing(Grant::Lost { cas: 0, note }))
                 }
                 reply => reply,
             };

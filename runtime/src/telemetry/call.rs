@@ -213,12 +213,6 @@ impl CallSpan {
         (returned, self.computed(started))
     }
 
-    /// Returns about how long this function takes at worst in this process; `None`
-    /// before it has computed.
-    pub(crate) fn longest_computation(&self) -> Option<Duration> {
-        Some(self.stats.longest_nanos()).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
-    }
-
     /// Runs `write` in the span of rendering the key.
     pub(crate) fn serialize_key<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.span.is_disabled() {

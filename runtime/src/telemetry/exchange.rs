@@ -2,6 +2,7 @@
 //!
 //! Counting and recording are left to `calls`.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use tracing::Span;
@@ -39,6 +40,24 @@ static SPANS: NamedSpans = NamedSpans::none();
 /// The series of exchanges with no node, or with several.
 static SUCCESSES: Successes = Successes::none();
 
+thread_local! {
+    /// Whether this thread's exchanges have no spans.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, whose exchanges have no spans: they belong to no call, and would
+/// be traces of their own. Metrics count them.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    struct Restored(bool);
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            IS_QUIET.set(self.0);
+        }
+    }
+    let _restored = Restored(IS_QUIET.replace(true));
+    work()
+}
+
 impl Peer {
     /// Begins an exchange, which is reported exactly once, however it ends.
     pub(crate) fn begin(&'static self, verb: Verb) -> Exchange {
@@ -53,6 +72,9 @@ impl Peer {
     }
 
     fn open(&self, verb: Verb, kind: &'static str) -> Span {
+        if IS_QUIET.get() {
+            return Span::none();
+        }
         let port = self.port.map(i64::from);
         let fields = ExchangeFields {
             kind: Some(&kind),
@@ -117,8 +139,8 @@ impl Exchange {
             keys: keys.as_ref().map(|keys| keys as &dyn Value),
             ..ExchangeFields::default()
         };
-        let span = SPANS.get(verb, || naming(verb.as_str().to_owned())).open(&fields.values());
-        Exchange::begin(None, verb, span)
+        let open = || SPANS.get(verb, || naming(verb.as_str().to_owned())).open(&fields.values());
+        Exchange::begin(None, verb, if IS_QUIET.get() { Span::none() } else { open() })
     }
 
     fn begin(peer: Option<&'static Peer>, verb: Verb, span: Span) -> Self {

@@ -102,7 +102,6 @@ pub(crate) struct Stats {
     saved_nanos: AtomicU64,
     pub(crate) hits: Latency,
     pub(crate) computations: Latency,
-    longest_nanos: AtomicU64,
 }
 
 impl Stats {
@@ -117,7 +116,6 @@ impl Stats {
                 saved_nanos: AtomicU64::new(0),
                 hits: Latency::new(),
                 computations: Latency::new(),
-                longest_nanos: AtomicU64::new(0),
             }))
         })
     }
@@ -177,14 +175,6 @@ impl Stats {
     /// Records a computation.
     pub(crate) fn computed(&self, nanos: u64) {
         self.computations.record(nanos);
-        let before = self.longest_nanos.load(Ordering::Relaxed);
-        self.longest_nanos.store(nanos.max(before - before / 8), Ordering::Relaxed);
-    }
-
-    /// Returns about the longest of this process's recent computations. An outlier
-    /// fades with each one that follows.
-    pub(crate) fn longest_nanos(&self) -> u64 {
-        self.longest_nanos.load(Ordering::Relaxed)
     }
 }
 

@@ -23,6 +23,12 @@ fn caches() -> (Memcached, [Cache; 2]) {
     (server, [Cache::embedded(), real])
 }
 
+fn remote() -> (Memcached, Cache) {
+    let server = Memcached::start();
+    let cache = server.cache();
+    (server, cache)
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
@@ -46,46 +52,63 @@ fn awaited(cache: &Cache, key: &str, callers: usize) {
     until("callers to wait", || (cache.flights().waiting(key) == callers).then_some(()));
 }
 
-#[test]
-fn ten_thousand_threads_and_tasks_compute_once() {
-    let (_server, caches) = caches();
-    let runtime = runtime();
-    for cache in caches {
-        let computed = Arc::new(AtomicU32::new(0));
-        let begun = Instant::now();
-        let pause = Duration::from_millis(400);
-        let tasks: Vec<_> = (0..9_900)
-            .map(|_| {
-                let (cache, computed) = (cache.clone(), Arc::clone(&computed));
-                runtime.spawn(async move {
-                    let body = async || {
-                        computed.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(pause).await;
-                        Answer(7)
-                    };
-                    yielding(&cache, 1, body).await
+/// Ten thousand calls of a site of their own: how long its computations usually
+/// take would decide how long they are waited for.
+macro_rules! crowd {
+    ($test:ident, $caches:expr) => {
+        #[test]
+        fn $test() {
+            #[memcached(key = "crowd:<n>", cache = cache, skip(cache, body))]
+            fn blocking(cache: &Cache, n: u32, body: impl FnOnce() -> Answer) -> Answer {
+                body()
+            }
+
+            #[memcached(key = "crowd:<n>", cache = cache, skip(cache, body))]
+            async fn yielding(cache: &Cache, n: u32, body: impl AsyncFnOnce() -> Answer) -> Answer {
+                body().await
+            }
+
+            let (_server, cache) = $caches;
+            let runtime = runtime();
+            let computed = Arc::new(AtomicU32::new(0));
+            let begun = Instant::now();
+            let pause = Duration::from_millis(400);
+            let tasks: Vec<_> = (0..9_900)
+                .map(|_| {
+                    let (cache, computed) = (cache.clone(), Arc::clone(&computed));
+                    runtime.spawn(async move {
+                        let body = async || {
+                            computed.fetch_add(1, Ordering::Relaxed);
+                            tokio::time::sleep(pause).await;
+                            Answer(7)
+                        };
+                        yielding(&cache, 1, body).await
+                    })
                 })
-            })
-            .collect();
-        let call = || {
-            blocking(&cache, 1, || {
-                computed.fetch_add(1, Ordering::Relaxed);
-                thread::sleep(pause);
-                Answer(7)
-            })
-        };
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..100).map(|_| scope.spawn(call)).collect();
-            threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), Answer(7)));
-        });
-        for task in tasks {
-            assert_eq!(runtime.block_on(task).unwrap(), Answer(7));
+                .collect();
+            let call = || {
+                blocking(&cache, 1, || {
+                    computed.fetch_add(1, Ordering::Relaxed);
+                    thread::sleep(pause);
+                    Answer(7)
+                })
+            };
+            thread::scope(|scope| {
+                let threads: Vec<_> = (0..100).map(|_| scope.spawn(call)).collect();
+                threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), Answer(7)));
+            });
+            for task in tasks {
+                assert_eq!(runtime.block_on(task).unwrap(), Answer(7));
+            }
+            assert_eq!(computed.load(Ordering::Relaxed), 1);
+            assert_eq!(cache.flights().len(), 0);
+            println!("10,000 callers of {pause:?} took {:?}", begun.elapsed());
         }
-        assert_eq!(computed.load(Ordering::Relaxed), 1);
-        assert_eq!(cache.flights().len(), 0);
-        println!("10,000 callers of {pause:?} took {:?}", begun.elapsed());
-    }
+    };
 }
+
+crowd!(ten_thousand_threads_and_tasks_compute_once_in_process, ((), Cache::embedded()));
+crowd!(ten_thousand_threads_and_tasks_compute_once, remote());
 
 #[test]
 fn a_panic_is_its_callers_alone() {
@@ -109,21 +132,32 @@ fn a_panic_is_its_callers_alone() {
     }
 }
 
-#[memcached(key = "unkept:<n>", cache = cache, skip(cache, body), store_if = |value: &u32| *value != 0)]
-fn unkept(cache: &Cache, n: u32, body: impl FnOnce() -> Result<u32, ()>) -> Result<u32, ()> {
-    body()
+macro_rules! unkept {
+    ($($site:ident),*) => {$(
+        /// A site of its own for each round: what one takes is what the next waits.
+        #[memcached(key = "unkept:<n>", cache = cache, skip(cache, body), store_if = |value| *value > 0)]
+        fn $site(cache: &Cache, n: u32, body: &dyn Fn() -> Result<u32, ()>) -> Result<u32, ()> {
+            body()
+        }
+    )*};
 }
+
+unkept!(first, second, third, fourth);
+
+type Unkept = fn(&Cache, u32, &dyn Fn() -> Result<u32, ()>) -> Result<u32, ()>;
 
 #[test]
 fn when_a_result_is_not_kept_the_others_go_on_at_once() {
     let (_server, caches) = caches();
+    let mut sites = [first as Unkept, second, third, fourth].into_iter();
     for cache in caches {
         // An error, and a value that `store_if` does not want.
         for (n, result) in [(1, Err(())), (2, Ok(0))] {
+            let unkept = sites.next().expect("a site for each round");
             let computed = AtomicU32::new(0);
             thread::scope(|scope| {
                 let leads = || {
-                    unkept(&cache, n, || {
+                    unkept(&cache, n, &|| {
                         awaited(&cache, &format!("unkept:{n}"), 8);
                         result
                     })
@@ -131,7 +165,7 @@ fn when_a_result_is_not_kept_the_others_go_on_at_once() {
                 let leader = scope.spawn(leads);
                 until("the leader", || (cache.flights().len() == 1).then_some(()));
                 let follows = || {
-                    unkept(&cache, n, || {
+                    unkept(&cache, n, &|| {
                         computed.fetch_add(1, Ordering::Relaxed);
                         let all = || (computed.load(Ordering::Relaxed) == 8).then_some(());
                         until("all of the others to compute at the same time", all);
@@ -318,6 +352,11 @@ fn a_caller_after_a_delete_does_not_wait_for_what_began_before() {
 
 #[test]
 fn callers_in_the_middle_of_a_computation_get_its_value_also_in_another_process() {
+    #[memcached(key = "middle:<n>", cache = cache, skip(cache, body))]
+    fn blocking(cache: &Cache, n: u32, body: impl FnOnce() -> Answer) -> Answer {
+        body()
+    }
+
     let server = Memcached::start();
     let (here, elsewhere) = (server.cache(), server.cache());
     thread::scope(|scope| {
@@ -345,6 +384,12 @@ fn local(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
     body()
 }
 
+/// The same function in another process.
+#[memcached(key = "local:<n>", cache = cache, skip(cache, body), single_flight = local)]
+fn local_elsewhere(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+    body()
+}
+
 #[memcached(key = "alone:<n>", cache = cache, skip(cache, body), single_flight = off)]
 fn alone(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
     body()
@@ -359,7 +404,7 @@ fn the_attribute_says_which_callers_share_a_computation() {
         let leads = || {
             local(&here, 1, || {
                 // Another process does not wait.
-                assert_eq!(local(&elsewhere, 1, || 2), 2);
+                assert_eq!(local_elsewhere(&elsewhere, 1, || 2), 2);
                 awaited(&here, "local:1", 1);
                 1
             })

@@ -1,19 +1,18 @@
 //! What follows from an event.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::super::freshness::SingleFlight;
 use super::found::Asked;
-use super::holder::Holder;
-use super::{Claim, Decision, Effect, Event, Machine, Opener, Step, patience};
-use crate::error::Error;
-use crate::exchange::{Grant, Outcome, Reply};
-use crate::singleflight::lease::{Lease, On};
-use crate::singleflight::{Role, Waited};
+use super::holder::{Holder, LeaseSign, Patience};
+use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Grant, Note, Outcome, Reply};
+use crate::singleflight::drive::Drive;
+use crate::singleflight::lease::{Job, Lease, On, Won};
+use crate::singleflight::pace::Payment;
+use crate::singleflight::{Lead, Role, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
-
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Machine {
     /// Decides what follows from `event`; `open` opens an item that was found.
@@ -23,10 +22,12 @@ impl Machine {
     /// If the cache could not be asked.
     pub(crate) fn judge(&mut self, event: Event, open: &mut Opener<'_>, span: &CallSpan) -> Result<Decision, Error> {
         let decision = match event {
+            Event::Reply(Err(error)) if self.polls_again(&error) => Step::Wait,
             Event::Reply(outcome) => self.replied(outcome, Asked::Lookup, open, span)?,
             Event::Election(outcome) => self.replied(outcome, Asked::Election, open, span)?,
+            Event::TakenOver(outcome) => self.taken_over(outcome, span)?,
             Event::Waited(waited) => self.waited(waited, open, span),
-            Event::GoOn => self.compute_with_others(None, MissReason::Unavailable, span),
+            Event::GoOn => self.compute_with_others(self.trouble, MissReason::Unavailable, span),
         };
         if !matches!(decision, Step::Wait) {
             self.holder = None;
@@ -41,49 +42,110 @@ impl Machine {
         open: &mut Opener<'_>,
         span: &CallSpan,
     ) -> Result<Decision, Error> {
-        match outcome.inspect_err(|error| span.unavailable(error))? {
+        match self.answered(outcome, span)? {
             Reply::Found(item) => Ok(self.found(item, asked, open, span)),
             reply => Ok(self.missing(&reply, span)),
+        }
+    }
+
+    /// Whether this call asks about another process once more, since this poll was
+    /// only late.
+    fn polls_again(&mut self, error: &Error) -> bool {
+        let holder = self.holder.as_mut().filter(|_| is_late(error));
+        let Some(pause) = holder.and_then(|holder| holder.unanswered(self.pace)) else { return false };
+        self.lead.iter().for_each(|lead| lead.pause(pause));
+        self.effect = Effect::Pause(pause);
+        true
+    }
+
+    /// The reply, or the trouble that there was.
+    fn answered(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Reply, Error> {
+        outcome.inspect_err(|error| {
+            span.unavailable(error);
+            // A reply that was only late may have hidden a change by another
+            // process, so what this process computes since before the call will
+            // not do. While the server is away there is nothing to be late for.
+            self.trouble = if is_late(error) { WantedFlight::Since(self.begun) } else { WantedFlight::Any };
+        })
+    }
+
+    /// This call tried to take a lease over.
+    fn taken_over(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Decision, Error> {
+        match self.answered(outcome, span)? {
+            Reply::Renewed(cas) => {
+                self.won(Won { cas, on: On::Nothing, value: 0 }, span);
+                Ok(self.compute(MissReason::Absent, span))
+            }
+            // The holder has stored, or another process was first.
+            _ => {
+                self.refund();
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    /// Takes back what this call paid for overtaking a holder.
+    pub(super) fn refund(&mut self) {
+        if self.payment.take() == Some(Payment::Token) {
+            self.pace.refund();
         }
     }
 
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Decision {
         let reason = if self.sibling.is_some() { MissReason::Schema } else { MissReason::Absent };
         match reply {
+            // A server that numbers nothing has leases that nobody can hold.
+            Reply::Missing(Grant::Won(0)) => {
+                self.cache.has_no_numbers();
+                self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
+            }
             Reply::Missing(Grant::Won(cas)) => {
-                self.won(*cas, On::Nothing, span);
+                self.won(Won { cas: *cas, on: On::Nothing, value: 0 }, span);
                 self.compute(reason, span)
             }
-            Reply::Missing(Grant::Lost { cas, renewed }) => self.lost(*cas, *renewed, reason, span),
+            // A server that did not tell the number of the lease taken over.
+            Reply::Missing(Grant::Lost { cas, note }) if note.is_some() && *note == self.note => {
+                self.won(Won { cas: *cas, on: On::Nothing, value: 0 }, span);
+                self.compute(reason, span)
+            }
+            Reply::Missing(Grant::Lost { cas, note }) => self.lost(*cas, LeaseSign::of(*note), reason, span),
             _ => {
                 self.claim(Claim::First);
-                self.compute_with_others(None, reason, span)
+                self.compute_with_others(WantedFlight::Any, reason, span)
             }
         }
     }
 
-    /// This call won the right to store.
-    pub(super) fn won(&mut self, cas: u64, on: On, span: &CallSpan) {
-        let id = self.flight_id(cas);
+    /// This call won the right to store, and leads the callers in this process.
+    pub(super) fn won(&mut self, won: Won, span: &CallSpan) {
         if self.lead.is_none() && self.coordinates() {
-            self.lead = Some(self.cache.flights().lead(self.key.wire(), id, patience(span), span.id()));
+            let id = self.flight_id(won.cas);
+            self.lead = Some(self.cache.flights().lead(self.key.wire(), id, self.pace, span.id()));
         }
-        let (store, limits) = (self.cache.store(), self.cache.limits());
-        let lease = Lease::hold(store, limits, self.stored_key(), cas, on, self.io);
+        self.hold(won);
+    }
+
+    /// Holds the lease that this call won.
+    pub(super) fn hold(&mut self, won: Won) {
+        let id = self.flight_id(won.cas);
+        let drive = self.lead.as_ref().map_or_else(|| Arc::new(Drive::new()), |lead| lead.drive());
+        let job = Job { pace: self.pace, drive, note: self.note.take() };
+        let lease = Lease::hold(self.cache.store(), self.cache.limits(), self.stored_key(), won, self.io, job);
         if let Some(lead) = &self.lead {
             lease.announce(lead.announces(id));
+            lead.share(lease.clone());
         }
         self.claim(Claim::Lease(lease));
     }
 
     /// Another call computes, under the lease with this number.
-    pub(super) fn lost(&mut self, cas: u64, renewed: bool, reason: MissReason, span: &CallSpan) -> Decision {
+    pub(super) fn lost(&mut self, cas: u64, sign: LeaseSign, reason: MissReason, span: &CallSpan) -> Decision {
         self.claim(Claim::Lost);
         if self.lead.is_none() {
             if !self.coordinates() {
                 return self.compute(reason, span);
             }
-            match self.join(Some(cas), span) {
+            match self.join(WantedFlight::Id(self.flight_id(cas)), span) {
                 Role::Wait(waiter) => {
                     self.effect = Effect::Join(waiter);
                     return Step::Wait;
@@ -96,13 +158,23 @@ impl Machine {
             lead.runs_as(self.flight_id(cas));
         }
         // The holder is in another process, which is asked about now and then.
-        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas, span.wait()));
-        let waited = holder.waited();
-        let is_shared = self.freshness.single_flight == SingleFlight::Lease;
-        if !is_shared || !holder.lives(cas, renewed) || waited >= patience(span) {
+        if self.freshness.single_flight != SingleFlight::Lease {
             return self.compute(reason, span);
         }
-        self.effect = Effect::Pause((waited / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        if let Some(estimate) = sign.estimate() {
+            self.pace.heard(estimate);
+        }
+        let holder = self.holder.get_or_insert_with(|| Holder::seen(cas, sign, span.wait()));
+        self.effect = match holder.judge(cas, sign, self.pace) {
+            Patience::Pause(pause) => {
+                self.lead.iter().for_each(|lead| lead.pause(pause));
+                Effect::Pause(pause)
+            }
+            Patience::TakeOver(payment) => {
+                self.payment = Some(payment);
+                Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
+            }
+        };
         Step::Wait
     }
 
@@ -119,6 +191,7 @@ impl Machine {
             },
             Waited::Landed(None) | Waited::InCircle => self.compute(MissReason::Absent, span),
             Waited::Succeeds(lead, Some(lease)) if lease.is_for(self.stored_key()) => {
+                lease.driven_by(lead.drive());
                 self.lead = Some(lead);
                 self.claim(Claim::Lease(lease));
                 self.compute(MissReason::Absent, span)
@@ -129,17 +202,28 @@ impl Machine {
                 self.lead = Some(lead);
                 Step::Wait
             }
-            Waited::Overtakes(lead) => {
+            // Whichever leader ends first stores, under the same lease.
+            Waited::Overtakes(lead, lease) => {
+                let drive = lead.drive();
                 self.lead = Some(lead);
+                if let Some(lease) = lease.filter(|lease| lease.is_for(self.stored_key())) {
+                    lease.driven_by(drive);
+                    self.claim(Claim::Lease(lease));
+                }
                 self.compute(MissReason::Absent, span)
             }
         }
     }
 
     /// Computes, unless another caller in this process does.
-    pub(super) fn compute_with_others(&mut self, lease: Option<u64>, reason: MissReason, span: &CallSpan) -> Decision {
+    pub(super) fn compute_with_others(
+        &mut self,
+        wanted: WantedFlight,
+        reason: MissReason,
+        span: &CallSpan,
+    ) -> Decision {
         if self.lead.is_none() && self.coordinates() {
-            match self.join(lease, span) {
+            match self.join(wanted, span) {
                 Role::Wait(waiter) => {
                     self.effect = Effect::Join(waiter);
                     return Step::Wait;
@@ -152,7 +236,13 @@ impl Machine {
     }
 
     pub(super) fn compute(&mut self, reason: MissReason, span: &CallSpan) -> Decision {
+        self.lead.iter().for_each(Lead::begin);
         span.miss(reason);
         Step::Compute
     }
+}
+
+/// Whether there was no answer in time.
+fn is_late(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::OutOfTime)
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::super::freshness::{Age, Ahead, is_early};
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
+use super::holder::LeaseSign;
 use super::{Claim, Decision, Effect, Machine, Opener, Readable, Step};
 use crate::cache::near::Holds;
 use crate::exchange::{Item, Token};
-use crate::singleflight::lease::{LEASE, On};
+use crate::singleflight::WantedFlight;
+use crate::singleflight::lease::{LEASE, On, Won, fingerprint};
 use crate::telemetry::call::{CallSpan, Due, MissReason};
 use crate::value::envelope::Refusal;
 use crate::value::record::{self, Record};
@@ -41,11 +43,13 @@ impl Machine {
             Err(refusal) => return self.refused(&item, refusal, span),
         };
         self.show(&item.value, item.flags, span);
-        match self.age(&item, &opened) {
+        let decision = match self.age(&item, &opened) {
             Age::Fresh(left) => self.fresh(item, &opened, left, asked, span),
             Age::Stale => self.stale(item, &opened, span),
             Age::Dead => self.dead(&item, span),
-        }
+        };
+        self.pace.found(Duration::from_nanos(opened.cost));
+        decision
     }
 
     /// The item is not this call's value.
@@ -67,7 +71,7 @@ impl Machine {
 
     fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
         if item.token == Token::Won && !opened.negative {
-            self.won(item.cas, On::Fresh, span);
+            self.elected(&item, On::Fresh);
             return due(MissReason::Refresh, &item, opened);
         }
         if asked == Asked::Lookup && self.is_early(left, opened) {
@@ -81,7 +85,7 @@ impl Machine {
     fn stale(&mut self, item: Item, opened: &Readable, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won => {
-                self.won(item.cas, On::Stale, span);
+                self.elected(&item, On::Stale);
                 due(MissReason::Expired, &item, opened)
             }
             Token::Lost if self.cache.liveness().is_dead(self.stored_key(), item.cas, LEASE) => {
@@ -96,17 +100,24 @@ impl Machine {
         }
     }
 
+    /// This call refreshes the value. Callers that waited for its lookup get the
+    /// value that there is, and no later caller waits for the new one.
+    fn elected(&mut self, item: &Item, on: On) {
+        self.land(Some(Arc::new(record(item.clone()))));
+        self.hold(won(item, on));
+    }
+
     /// The value may not be served.
     fn dead(&mut self, item: &Item, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won => {
-                self.won(item.cas, On::Stale, span);
+                self.won(won(item, On::Stale), span);
                 self.compute(MissReason::Expired, span)
             }
-            Token::Lost => self.lost(item.cas, true, MissReason::Expired, span),
+            Token::Lost => self.lost(item.cas, LeaseSign::OnStale, MissReason::Expired, span),
             Token::None => {
                 self.claim(Claim::Replace(item.cas));
-                self.compute_with_others(Some(item.cas), MissReason::Expired, span)
+                self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), MissReason::Expired, span)
             }
         }
     }
@@ -175,12 +186,12 @@ impl Machine {
     /// Computes in place of an item that is of no use.
     fn discard(&mut self, item: &Item, reason: MissReason, span: &CallSpan) -> Decision {
         self.replace(item, span);
-        self.compute_with_others(Some(item.cas), reason, span)
+        self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), reason, span)
     }
 
     fn replace(&mut self, item: &Item, span: &CallSpan) {
         match item.token {
-            Token::Won => self.won(item.cas, if item.stale { On::Stale } else { On::Fresh }, span),
+            Token::Won => self.won(won(item, if item.stale { On::Stale } else { On::Fresh }), span),
             Token::None | Token::Lost => self.claim(Claim::Replace(item.cas)),
         }
     }
@@ -188,6 +199,10 @@ impl Machine {
 
 fn due(reason: MissReason, item: &Item, opened: &Readable) -> Decision {
     Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost })
+}
+
+fn won(item: &Item, on: On) -> Won {
+    Won { cas: item.cas, on, value: fingerprint(&item.value) }
 }
 
 fn record(item: Item) -> Record {

@@ -11,17 +11,20 @@ mod store;
 mod wait;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::freshness::{Freshness, SingleFlight};
 use super::mode::Mode;
 use super::sibling::Sibling;
 use crate::cache::Cache;
 use crate::cache::near::Since;
-use crate::exchange::Outcome;
+use crate::exchange::{Note, Outcome};
 use crate::key::Key;
+#[cfg(feature = "tokio")]
+use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Io, Lease};
-use crate::singleflight::{Computation, FlightId, Lead, Role, Waited, Waiter};
+use crate::singleflight::pace::{Pace, Payment};
+use crate::singleflight::{Computation, FlightId, Lead, Role, Waited, Waiter, WantedFlight};
 use crate::telemetry::call::{CallSpan, Due};
 use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
@@ -35,6 +38,11 @@ pub(crate) struct Machine {
     pub(crate) key: Key,
     pub(crate) freshness: Freshness,
     mode: Mode,
+    pace: &'static Pace,
+    /// When the call began.
+    begun: Instant,
+    /// How long the computation was driven, once it has ended.
+    driven: Option<Duration>,
     budget: Budget,
     io: Io,
     /// Where this version keeps its value, if another version's is under the key.
@@ -47,6 +55,12 @@ pub(crate) struct Machine {
     since: Since,
     /// The process that is waited for, if one is.
     holder: Option<Holder>,
+    /// What this call leaves in the lease that it takes over.
+    note: Option<Note>,
+    /// How taking the lease over was paid for, until this call stores.
+    payment: Option<Payment>,
+    /// Which computation to join when the cache cannot be asked.
+    trouble: WantedFlight,
 }
 
 /// What the lookup has entitled this call to.
@@ -71,6 +85,9 @@ enum Effect {
     Pause(Duration),
     /// Runs for the election to refresh a value that is fresh for this long.
     Elect(Duration),
+    /// Takes the lease with this number over from a holder that takes too long or
+    /// died, and leaves this note.
+    TakeOver(u64, Note),
     /// Reopens the election for the stale item with this number, then asks.
     Reopen(u64),
     /// Waits for a flight of this process.
@@ -83,6 +100,8 @@ pub(crate) enum Event {
     Reply(Outcome),
     /// The store answered whether this call refreshes a fresh value.
     Election(Outcome),
+    /// The store answered whether this call has taken the lease over.
+    TakenOver(Outcome),
     /// The wait for a flight ended.
     Waited(Waited<Lease>),
     /// The cache cannot be asked, and the caller is not told so.
@@ -115,17 +134,17 @@ pub(crate) struct Readable {
 /// Opens stored bytes with these flags.
 type Opener<'a> = dyn FnMut(&[u8], u32) -> Result<Readable, Refusal> + 'a;
 
-/// How long a leader is waited for at least.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 impl Machine {
-    pub(crate) fn new(cache: Cache, key: Key, freshness: Freshness, mode: Mode) -> Self {
+    pub(crate) fn new(cache: Cache, key: Key, freshness: Freshness, mode: Mode, pace: &'static Pace) -> Self {
         let budget = cache.budget();
         Machine {
             cache,
             key,
             freshness,
             mode,
+            pace,
+            begun: Instant::now(),
+            driven: None,
             budget,
             io: Io::Blocking,
             sibling: None,
@@ -134,6 +153,9 @@ impl Machine {
             effect: Effect::Ask,
             since: Since::default(),
             holder: None,
+            note: None,
+            payment: None,
+            trouble: WantedFlight::Any,
         }
     }
 
@@ -141,17 +163,26 @@ impl Machine {
     /// looks for all.
     pub(crate) fn begin(&mut self, io: Io, span: &CallSpan) {
         self.io = io;
-        if self.freshness.near.is_none() {
-            return;
-        }
+        let Some(near) = self.freshness.near else { return };
         self.since = self.cache.near().since(self.key.wire());
         if self.coordinates() {
-            match self.join(None, span) {
+            // A value that began to be looked for earlier would be older than the
+            // near tier may keep it.
+            match self.join(WantedFlight::Since(self.begun.checked_sub(near).unwrap_or(self.begun)), span) {
                 Role::Wait(waiter) => self.effect = Effect::Join(waiter),
-                Role::Lead(lead) => self.lead = Some(lead),
+                Role::Lead(lead) => {
+                    self.lead = Some(lead);
+                    self.pause_for_io();
+                }
                 Role::Alone => {}
             }
         }
+    }
+
+    /// Keeps the waiters from computing while this call looks the value up or stores
+    /// it, which may take longer than computing.
+    fn pause_for_io(&self) {
+        self.lead.iter().for_each(|lead| lead.pause(self.cache.limits().total));
     }
 
     /// The key that the store is asked for.
@@ -159,9 +190,8 @@ impl Machine {
         self.sibling.as_ref().map_or(self.key.wire(), Sibling::key)
     }
 
-    fn join(&self, lease: Option<u64>, span: &CallSpan) -> Role<Lease> {
-        let id = lease.map(|cas| self.flight_id(cas));
-        self.cache.flights().join(self.key.wire(), id, patience(span), span.id())
+    fn join(&self, wanted: WantedFlight, span: &CallSpan) -> Role<Lease> {
+        self.cache.flights().join(self.key.wire(), wanted, self.pace, span.id())
     }
 
     /// Identifies the flight under the lease with this number.
@@ -183,6 +213,23 @@ impl Machine {
         self.lead.as_ref().map(Lead::computation)
     }
 
+    /// Learns that the computation was driven for this long until it ended. If
+    /// another caller has overtaken it, it may have waited for that caller, so it
+    /// tells nothing about computing.
+    pub(crate) fn computed(&mut self, driven: Duration) {
+        self.driven = Some(driven).filter(|_| !self.lead.as_ref().is_some_and(Lead::has_landed));
+    }
+
+    /// Where the polls of the computation are noted.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn drive(&self) -> Arc<Drive> {
+        match (&self.lead, &self.claim) {
+            (Some(lead), _) => lead.drive(),
+            (None, Claim::Lease(lease)) => lease.drive(),
+            (None, _) => Arc::new(Drive::new()),
+        }
+    }
+
     /// Forgets in this process what was found or computed before now.
     pub(crate) fn forget(&self) {
         self.cache.near().forget(self.key.wire());
@@ -194,12 +241,11 @@ impl Machine {
         if let Some(lead) = self.lead.take() {
             lead.land(record);
         }
+        // Not earlier, or the waiters would be less patient with the storing.
+        if let Some(driven) = self.driven.take() {
+            self.pace.ended(driven);
+        }
     }
-}
-
-/// Several times what computing takes, as far as that is known.
-fn patience(span: &CallSpan) -> Duration {
-    span.longest_computation().map_or(PATIENCE, |longest| longest.saturating_mul(4).max(PATIENCE))
 }
 
 /// Passes the role of a call that ends without having computed on: its lease
@@ -212,9 +258,8 @@ impl Drop for Machine {
         if std::thread::panicking() {
             return lead.land(None);
         }
-        lead.pass_on(match claim {
-            Claim::Lease(lease) => Some(lease),
-            _ => None,
-        });
+        // The lease lies with the flight, so a waiter takes it up.
+        drop(claim);
+        lead.pass_on();
     }
 }

@@ -106,13 +106,14 @@ impl Machine {
     pub(crate) fn settle(&mut self, packing: Option<Packing>, span: &CallSpan) {
         let Some(packing) = packing else { return self.end() };
         if packing.stores {
+            self.pause_for_io();
             let guard = match &self.claim {
                 Claim::Lease(lease) => lease.end(),
-                claim => claim.guard(),
+                claim => Some(claim.guard()),
             };
             let bytes = self.anchored(&packing.record);
-            let outcome = self.ask(self.storing(&packing, &bytes, guard));
-            self.stored(&outcome, &packing, span);
+            let outcome = guard.map(|guard| self.ask(self.storing(&packing, &bytes, guard)));
+            self.stored(outcome, &packing, span);
         }
         self.land(Some(packing.record));
     }
@@ -135,13 +136,17 @@ impl Machine {
 
     #[cfg(feature = "tokio")]
     async fn settle_async(&mut self, packing: Packing, span: &CallSpan) {
+        self.pause_for_io();
         let guard = match &self.claim {
             Claim::Lease(lease) => lease.end_async().await,
-            claim => claim.guard(),
+            claim => Some(claim.guard()),
         };
         let bytes = self.anchored(&packing.record);
-        let outcome = self.ask_async(self.storing(&packing, &bytes, guard)).await;
-        self.stored(&outcome, &packing, span);
+        let outcome = match guard {
+            Some(guard) => Some(self.ask_async(self.storing(&packing, &bytes, guard)).await),
+            None => None,
+        };
+        self.stored(outcome, &packing, span);
         self.land(Some(packing.record));
     }
 
@@ -157,18 +162,22 @@ impl Machine {
         }
     }
 
-    /// Takes note of how storing ended. The claim is used up even if the reply is
-    /// unknown: the value may have been stored.
-    fn stored(&mut self, outcome: &Outcome, packing: &Packing, span: &CallSpan) {
+    /// Takes in how storing ended, if it was tried: a lease may have been lost. The
+    /// claim is used up even if the reply is unknown, since the value may have been
+    /// stored.
+    fn stored(&mut self, outcome: Option<Outcome>, packing: &Packing, span: &CallSpan) {
         self.claim = Claim::Nothing;
         let size = packing.record.bytes.len();
         match outcome {
-            Ok(Reply::Done) => span.stored(size),
+            Some(Ok(Reply::Done)) => {
+                self.refund();
+                span.stored(size);
+            }
             // Written, deleted or expired since the lookup: that one wins.
-            Ok(_) => return span.left_to_another(),
+            None | Some(Ok(_)) => return span.left_to_another(),
             // The server has removed what was there before.
-            Err(error) if error.kind() == ErrorKind::TooLarge => span.unstorable(error),
-            Err(error) => span.not_stored(error.kind().as_str()),
+            Some(Err(error)) if error.kind() == ErrorKind::TooLarge => span.unstorable(&error),
+            Some(Err(error)) => span.not_stored(error.kind().as_str()),
         }
         if let Some((near, holds)) = packing.near {
             self.cache.near().keep(self.key.wire(), Arc::clone(&packing.record), holds, near, self.since);

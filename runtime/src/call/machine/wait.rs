@@ -1,6 +1,8 @@
 //! Carries out what a call needs next and waits for the event, blocking or
 //! yielding.
 
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "tokio")]
@@ -13,10 +15,12 @@ use crate::cache::Cache;
 use crate::detached::{self, Resolute, Work};
 #[cfg(feature = "tokio")]
 use crate::exchange::{Grant, Reply, Token};
-use crate::exchange::{Guard, Outcome, Request};
+use crate::exchange::{Guard, Note, Outcome, Request};
+#[cfg(feature = "tokio")]
+use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::LEASE;
 #[cfg(feature = "tokio")]
-use crate::singleflight::lease::{Io, Lease, On};
+use crate::singleflight::lease::{Io, Job, Lease, On, Won, fingerprint};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
@@ -32,7 +36,8 @@ impl Machine {
     pub(crate) fn wait(&mut self, span: &CallSpan) -> Event {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Ask => {}
-            Effect::Pause(pause) => std::thread::sleep(pause),
+            Effect::Pause(pause) => self.pause(pause),
+            Effect::TakeOver(cas, note) => return Event::TakenOver(self.ask(self.taking_over(cas, note))),
             Effect::Elect(left) => return Event::Election(self.ask(self.election(left))),
             Effect::Reopen(cas) => drop(self.ask(self.reopening(cas))),
             Effect::Join(waiter) => {
@@ -45,8 +50,19 @@ impl Machine {
         Event::Reply(self.ask(self.lookup()))
     }
 
+    /// Pauses, blocking. A worker of a runtime is handed over.
+    fn pause(&self, pause: Duration) {
+        let sleep = || std::thread::sleep(pause);
+        #[cfg(feature = "tokio")]
+        detached::hand_over(sleep);
+        #[cfg(not(feature = "tokio"))]
+        sleep();
+    }
+
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
-        self.cache.store().ask(request.verb(), &request, &self.budget)
+        // Asking about another process again and again has limits of its own.
+        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        self.cache.store().ask(request.verb(), &request, polls.as_ref().unwrap_or(&self.budget))
     }
 
     /// Waits for the next event, yielding. It does so in a box: the frames of its
@@ -61,6 +77,7 @@ impl Machine {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Ask => {}
             Effect::Pause(pause) => timer::sleep(pause).await,
+            Effect::TakeOver(cas, note) => return Event::TakenOver(self.ask_async(self.taking_over(cas, note)).await),
             Effect::Elect(left) => return Event::Election(self.look_up(self.election(left)).await),
             Effect::Reopen(cas) => drop(self.ask_async(self.reopening(cas)).await),
             Effect::Join(waiter) => {
@@ -81,30 +98,35 @@ impl Machine {
         if !self.cache.store().is_remote() {
             return self.ask_async(request).await;
         }
-        let (cache, key, budget) = (self.cache.clone(), key.to_owned(), self.budget.lend());
-        let freshness = self.freshness;
+        let (cache, key, freshness) = (self.cache.clone(), key.to_owned(), self.freshness);
+        let budget = if self.holder.is_some() { cache.budget() } else { self.budget.lend() };
+        let job = Job { pace: self.pace, drive: Arc::new(Drive::new()), note: None };
         let work = Box::pin(async move {
             let request = Request::Lookup { key: &key, lease, refresh };
             let outcome = cache.store().ask_async(request.verb(), &request, &budget).await;
-            Looked { outcome, cache, key, budget, freshness }
+            Looked { outcome, cache, key, budget, freshness, job }
         });
         let looked = Resolute::new(work, |work| {
             detached::run(telemetry::within_current(async { work.await.forsake() }));
         });
         let Looked { outcome, budget, .. } = looked.await;
-        self.budget.become_of(&budget);
+        if self.holder.is_none() {
+            self.budget.become_of(&budget);
+        }
         outcome
     }
 
     #[cfg(feature = "tokio")]
     pub(super) async fn ask_async(&self, request: Request<'_>) -> Outcome {
-        self.cache.store().ask_async(request.verb(), &request, &self.budget).await
+        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let budget = polls.as_ref().unwrap_or(&self.budget);
+        self.cache.store().ask_async(request.verb(), &request, budget).await
     }
 
     /// Asks for the value, or for the lease to compute it.
     fn lookup(&self) -> Request<'_> {
         let key = self.stored_key();
-        if self.mode == Mode::ReadOnly {
+        if self.mode == Mode::ReadOnly || !self.cache.numbers_items() {
             return Request::Peek { key };
         }
         Request::Lookup { key, lease: LEASE, refresh: self.freshness.refresh_window() }
@@ -114,6 +136,10 @@ impl Machine {
     fn election(&self, left: Duration) -> Request<'_> {
         let refresh = self.freshness.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
         Request::Lookup { key: self.stored_key(), lease: LEASE, refresh }
+    }
+
+    fn taking_over(&self, cas: u64, note: Note) -> Request<'_> {
+        Request::Renew { key: self.stored_key(), cas, note, lease: LEASE }
     }
 
     fn reopening(&self, cas: u64) -> Request<'_> {
@@ -129,6 +155,7 @@ struct Looked {
     key: String,
     budget: Budget,
     freshness: Freshness,
+    job: Job,
 }
 
 #[cfg(feature = "tokio")]
@@ -136,15 +163,15 @@ impl Looked {
     /// Gives back the lease that the lookup won, because its caller is gone.
     fn forsake(self) {
         let won = match &self.outcome {
-            Ok(Reply::Missing(Grant::Won(cas))) => Some((*cas, On::Nothing)),
+            Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
             Ok(Reply::Found(item)) if item.token == Token::Won => match self.freshness.age(item) {
                 Age::Fresh(_) => None,
-                Age::Stale | Age::Dead => Some((item.cas, On::Stale)),
+                Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
             },
             _ => None,
         };
-        if let Some((cas, on)) = won {
-            drop(Lease::hold(self.cache.store(), self.cache.limits(), &self.key, cas, on, Io::Async));
+        if let Some(won) = won {
+            drop(Lease::hold(self.cache.store(), self.cache.limits(), &self.key, won, Io::Async, self.job));
         }
     }
 }

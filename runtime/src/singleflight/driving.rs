@@ -1,0 +1,80 @@
+//! Polls a computation, and notes in its [`Drive`] when it is woken and polled.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::{Duration, Instant};
+
+use super::deadlock::Computation;
+use super::drive::Drive;
+use crate::sync::lock;
+
+/// Notes when the computation is woken, and wakes its task.
+struct Watching {
+    drive: Arc<Drive>,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Watching {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.drive.woken();
+        // Not under the lock, since a waker is other people's code.
+        let task = lock(&self.task).clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl Watching {
+    /// Notes that the task with this waker polls now.
+    fn polled_by(&self, waker: &Waker) {
+        self.drive.polled();
+        let mut task = lock(&self.task);
+        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+}
+
+/// A body under way. It completes with the body's output, and how long the body was
+/// driven. It is no async function, whose frames a recursion would pay for.
+pub(crate) struct Driven<F> {
+    work: Pin<Box<F>>,
+    computation: Option<Computation>,
+    watching: Option<(Arc<Watching>, Waker)>,
+    started: Option<Instant>,
+}
+
+impl<F> Driven<F> {
+    /// Drives `work` within this computation. `drive` notes its polls.
+    pub(crate) fn new(work: Pin<Box<F>>, computation: Option<Computation>, drive: Option<Arc<Drive>>) -> Self {
+        let watching = drive.map(|drive| {
+            let watching = Arc::new(Watching { drive, task: Mutex::new(None) });
+            let waker = Waker::from(Arc::clone(&watching));
+            (watching, waker)
+        });
+        Driven { work, computation, watching, started: None }
+    }
+}
+
+impl<F: Future> Future for Driven<F> {
+    type Output = (F::Output, Duration);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Driven { work, computation, watching, started } = &mut *self;
+        let started = *started.get_or_insert_with(Instant::now);
+        let _entered = computation.map(Computation::enter);
+        let Some((watching, waker)) = watching else {
+            return work.as_mut().poll(context).map(|output| (output, started.elapsed()));
+        };
+        watching.polled_by(context.waker());
+        let output = ready!(work.as_mut().poll(&mut Context::from_waker(waker)));
+        watching.drive.completed();
+        Poll::Ready((output, started.elapsed().saturating_sub(watching.drive.stood_still())))
+    }
+}
