@@ -1,14 +1,19 @@
 //! Other people's code around a memoized function: what they run when a thread
-//! ends.
+//! ends, and on the library's own threads.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use memocached::{Cache, memcached};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::support::memcached::Memcached;
+use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, output, role};
 
-#[memcached(key = "foreign:double:<n>", cache = cache, skip(cache))]
+#[memcached(key = "foreign:double:<n>", cache = cache, skip(cache), entry = double_entry)]
 fn double(cache: &Cache, n: u64) -> u64 {
     2 * n
 }
@@ -48,4 +53,68 @@ fn a_thread_locals_destructor_may_call() {
     let server = Memcached::start();
     call_at_the_threads_end(&Cache::builder().build().unwrap());
     call_at_the_threads_end(&server.cache());
+}
+
+#[memcached(key = "foreign:slow:<n>", cache = cache, skip(cache))]
+fn slow(cache: &Cache, n: u64) -> u64 {
+    COMPUTED.fetch_add(1, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(1_500));
+    n
+}
+
+static COMPUTED: AtomicU64 = AtomicU64::new(0);
+
+/// Panics on the library's own threads, as a layer may that needs a runtime.
+struct Panicking;
+
+impl<S: tracing::Subscriber> Layer<S> for Panicking {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        assert!(!name.starts_with("memocached-"), "on purpose");
+    }
+}
+
+#[test]
+fn a_panic_on_the_librarys_threads_ends_neither_calls_nor_renewals() {
+    if role().is_none() {
+        let test = "behaviour::foreign_code::a_panic_on_the_librarys_threads_ends_neither_calls_nor_renewals";
+        let said = output(&mut again(test, "child"));
+        assert!(said.contains("computed once"), "{said}");
+        return;
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(60));
+        std::process::exit(1);
+    });
+    tracing_subscriber::registry().with(Panicking).init();
+    let mut server = Memcached::start();
+    let port = server.port;
+    let cache = server.cache();
+    std::thread::scope(|scope| {
+        // The renewals find the server gone, and say so.
+        let calls: Vec<_> = (0..8)
+            .map(|n| {
+                scope.spawn({
+                    let cache = &cache;
+                    move || slow(cache, n)
+                })
+            })
+            .collect();
+        until("the bodies to run", || (COMPUTED.load(Ordering::Relaxed) == 8).then_some(()));
+        server.kill();
+        calls.into_iter().enumerate().for_each(|(n, call)| assert_eq!(call.join().unwrap(), n as u64));
+    });
+    let server = Memcached::restart(port);
+    until("the server to be back", || double_entry(&cache, 9).put(&18).ok());
+    COMPUTED.store(0, Ordering::Relaxed);
+    // Another process would take over a lease that is not renewed.
+    let other = server.cache();
+    std::thread::scope(|scope| {
+        for cache in [&cache, &other] {
+            scope.spawn(move || assert_eq!(slow(cache, 100), 100));
+        }
+    });
+    assert_eq!(COMPUTED.load(Ordering::Relaxed), 1);
+    println!("computed once");
 }

@@ -12,12 +12,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Announced;
 use super::drive::Drive;
 use super::pace::Pace;
-use super::renewal::Renewed;
+use super::renewal::{Home, Renewed};
 use crate::exchange::{Grant, Guard, NodeBatch, Note, Outcome, Reply, Request, Token, Verb};
 use crate::store::Store;
 use crate::sync::lock;
 use crate::telemetry::exchange::{Exchange, quietly};
 use crate::time::budget::Limits;
+use crate::time::servant::survive;
 
 /// How long memcached remembers a lease. With less than two seconds, two callers
 /// win at times.
@@ -151,7 +152,7 @@ impl Held {
     }
 
     /// Starts its time again under another number; `None` if it was lost.
-    fn renew(&self, on: On, cas: u64, value: u64) -> Option<u64> {
+    fn renewal(&self, on: On, cas: u64, value: u64) -> Option<u64> {
         match on {
             On::Nothing => self.renew_lease(cas),
             On::Stale | On::Fresh => self.renew_election(cas, value),
@@ -251,10 +252,10 @@ impl Held {
             Some(_) => Phase::Held,
         };
         // The holder may have renounced it meanwhile.
-        let on = state.on;
-        state.wakers.drain(..).for_each(Waker::wake);
+        let (on, wakers) = (state.on, std::mem::take(&mut state.wakers));
         self.changed.notify_all();
         drop(state);
+        wakers.into_iter().for_each(Waker::wake);
         if is_dropped && let Some(cas) = renewed {
             quietly(|| self.give_back(on, cas));
         }
@@ -262,22 +263,29 @@ impl Held {
 }
 
 impl Renewed for Held {
-    fn renew_if_due(&self) {
-        let now = Instant::now();
+    fn home(&self) -> Home {
+        (Arc::as_ptr(&self.store).addr(), self.store.placement().node_of(&self.key))
+    }
+
+    fn is_due(&self) -> bool {
+        let (state, now) = (lock(&self.state), Instant::now());
+        state.phase == Phase::Held && (now >= self.due(&state) || self.stands_still(&state, now))
+    }
+
+    fn renew(&self) {
         let mut state = lock(&self.state);
         if state.phase != Phase::Held {
             return;
         }
-        if self.stands_still(&state, now) {
+        if self.stands_still(&state, Instant::now()) {
             return self.lose(state);
-        }
-        if now < self.due(&state) {
-            return;
         }
         state.phase = Phase::Renewing;
         let (on, cas, value) = (state.on, state.cas, state.value);
         drop(state);
-        self.renewed(quietly(|| self.renew(on, cas, value)));
+        // Whatever happens, the holder must not wait for ever.
+        let renewed = survive(|| quietly(|| self.renewal(on, cas, value)));
+        self.renewed(renewed.flatten());
     }
 }
 
@@ -318,12 +326,18 @@ mod tests {
         Some((lease, held))
     }
 
+    fn renew_if_due(held: &Held) {
+        if held.is_due() {
+            held.renew();
+        }
+    }
+
     #[test]
     fn a_lease_is_renewed_however_long_computing_takes() {
         let (store, drive) = (store(), Arc::new(Drive::new()));
         for minutes in [11, 90] {
             let Some((lease, held)) = held(&store, &drive, Duration::from_secs(60 * minutes)) else { continue };
-            held.renew_if_due();
+            renew_if_due(&held);
             assert!(matches!(look(&store), Reply::Missing(Grant::Lost { note: Some(_), .. })));
             assert!(lease.end().is_some(), "it still entitles to store");
             lease.abandon();
@@ -341,14 +355,14 @@ mod tests {
         let held_on = || matches!(look(&store), Reply::Missing(Grant::Lost { .. }));
         // It waits for something, and is not woken yet.
         std::thread::sleep(Duration::from_millis(250));
-        held.renew_if_due();
+        renew_if_due(&held);
         assert!(held_on());
         drive.woken();
-        held.renew_if_due();
+        renew_if_due(&held);
         assert!(held_on());
         // Without a runtime it takes so long to be sure.
         std::thread::sleep(Duration::from_millis(250));
-        held.renew_if_due();
+        renew_if_due(&held);
         assert!(matches!(look(&store), Reply::Missing(Grant::Won(_))));
         assert_eq!(lease.end(), None, "nothing is stored under it");
     }

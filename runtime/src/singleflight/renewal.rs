@@ -1,17 +1,30 @@
 //! Renews leases for as long as their holders compute.
 //!
-//! One thread for the process, which sleeps while there is nothing to renew.
+//! One thread for the process looks what is due; it sleeps while nothing is held.
+//! Helpers renew what is due, one for each node, so that a slow node does not cost
+//! the leases of the others.
 
-use std::sync::{Condvar, Mutex, PoisonError, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::sync::lock;
+use crate::time::servant::{Servant, Service, survive};
 
 /// Something that is renewed from time to time.
-pub(crate) trait Renewed: Send + Sync {
-    /// Renews it if that is due, within a short time.
-    fn renew_if_due(&self);
+pub(crate) trait Renewed: Send + Sync + 'static {
+    /// Returns the node that it is renewed on.
+    fn home(&self) -> Home;
+
+    /// Whether to renew it now.
+    fn is_due(&self) -> bool;
+
+    /// Renews it, within the time limits of a request.
+    fn renew(&self);
 }
+
+/// A node: the address of its store in memory, and its number there.
+pub(crate) type Home = (usize, usize);
 
 /// How often everything is looked at.
 const ROUND: Duration = Duration::from_millis(40);
@@ -19,14 +32,11 @@ const ROUND: Duration = Duration::from_millis(40);
 /// Renews it until it is gone. Where no thread can be started, nothing happens.
 pub(crate) fn renew(renewed: Weak<dyn Renewed>) {
     let mut renewals = lock(&RENEWALS);
-    let process = std::process::id();
-    if renewals.process != process {
-        let thread = std::thread::Builder::new().name("memocached-renewal".into());
-        if thread.spawn(run).is_err() {
-            return;
-        }
+    match THREAD.ensure("memocached-renewal", run) {
+        Service::Ongoing => {}
         // What is listed after a fork is the parent's, which renews it.
-        *renewals = Renewals { process, all: Vec::new() };
+        Service::Begun => *renewals = Renewals::none(),
+        Service::Denied => return,
     }
     renewals.all.push(renewed);
     if renewals.all.len() == 1 {
@@ -35,13 +45,20 @@ pub(crate) fn renew(renewed: Weak<dyn Renewed>) {
 }
 
 struct Renewals {
-    /// The process whose thread it is.
-    process: u32,
     all: Vec<Weak<dyn Renewed>>,
+    /// The nodes that a helper is busy with.
+    busy: Vec<Home>,
 }
 
-static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals { process: 0, all: Vec::new() });
+impl Renewals {
+    const fn none() -> Self {
+        Renewals { all: Vec::new(), busy: Vec::new() }
+    }
+}
+
+static RENEWALS: Mutex<Renewals> = Mutex::new(Renewals::none());
 static ADDED: Condvar = Condvar::new();
+static THREAD: Servant = Servant::new();
 
 fn run() {
     loop {
@@ -51,10 +68,36 @@ fn run() {
         }
         drop(renewals);
         std::thread::sleep(ROUND);
-        let mut renewals = lock(&RENEWALS);
-        renewals.all.retain(|renewed| renewed.strong_count() > 0);
-        let now = renewals.all.clone();
-        drop(renewals);
-        now.iter().filter_map(Weak::upgrade).for_each(|renewed| renewed.renew_if_due());
+        for (home, due) in due() {
+            let helper = std::thread::Builder::new().name("memocached-renew".into());
+            // Where there is no thread to spare, all of this is late.
+            if helper.spawn(move || renew_all(home, &due)).is_err() {
+                lock(&RENEWALS).busy.retain(|busy| *busy != home);
+            }
+        }
     }
+}
+
+/// Returns what is due, by node. A helper is busy with those from now on.
+fn due() -> HashMap<Home, Vec<Arc<dyn Renewed>>> {
+    let mut renewals = lock(&RENEWALS);
+    renewals.all.retain(|renewed| renewed.strong_count() > 0);
+    let (all, busy) = (renewals.all.clone(), renewals.busy.clone());
+    drop(renewals);
+    let mut due = HashMap::<Home, Vec<_>>::new();
+    for renewed in all.iter().filter_map(Weak::upgrade) {
+        let home = renewed.home();
+        if !busy.contains(&home) && survive(|| renewed.is_due()) == Some(true) {
+            due.entry(home).or_default().push(renewed);
+        }
+    }
+    lock(&RENEWALS).busy.extend(due.keys());
+    due
+}
+
+fn renew_all(home: Home, due: &[Arc<dyn Renewed>]) {
+    for renewed in due {
+        survive(|| renewed.renew());
+    }
+    lock(&RENEWALS).busy.retain(|busy| *busy != home);
 }

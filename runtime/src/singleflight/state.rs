@@ -186,14 +186,15 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         // Without a timer this comes too early, and the tasks see to the time.
         if is_over || now < at {
             state.armed = false;
-            self.wake_all(&mut state);
+            self.wake_all(state);
             return None;
         }
         self.excuse(&mut state, at);
+        let again = self.look_again(&state, now);
         if now >= self.due(&state) || state.drive.stands_still(now, LAGS * state.late) {
-            self.wake_all(&mut state);
+            self.wake_all(state);
         }
-        Some(self.look_again(&state, now))
+        Some(again)
     }
 
     /// Ends a wait early. The last waiter to leave a flight without a leader ends
@@ -218,7 +219,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         }
         state.landed.get_or_insert(with);
         state.baton = None;
-        self.wake_all(&mut state);
+        self.wake_all(state);
     }
 
     /// Leaves the lead. Without a waiter the flight ends with `closed`.
@@ -232,7 +233,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
             state.landed = Some(closed);
             return Left::Closed(state.baton.take());
         }
-        self.wake_all(&mut state);
+        self.wake_all(state);
         Left::Open
     }
 
@@ -316,9 +317,12 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         if due > now { due.min(now + tick) } else { now + PROMPT }
     }
 
-    fn wake_all(&self, state: &mut Shared<B, L>) {
+    /// Wakes who waits, not under the lock: a waker is other people's code.
+    fn wake_all(&self, mut state: MutexGuard<'_, Shared<B, L>>) {
+        let wakers = std::mem::take(&mut state.wakers);
         self.changed.notify_all();
-        state.wakers.drain().for_each(|(_, waker)| waker.wake());
+        drop(state);
+        wakers.into_values().for_each(Waker::wake);
     }
 
     fn state(&self) -> MutexGuard<'_, Shared<B, L>> {

@@ -42,8 +42,9 @@ impl Servant {
     }
 }
 
-/// Runs what may panic in other people's code. The panic's own message is all that
-/// is told of it.
-pub(crate) fn survive(work: impl FnOnce()) {
-    drop(catch_unwind(AssertUnwindSafe(work)));
+/// Runs what may panic in other people's code; `None` if it did. The panic's own
+/// message is all that is told of it.
+pub(crate) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // What a panic was raised with may panic when it is dropped.
+    catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget).ok()
 }

@@ -16,13 +16,17 @@ use crate::time::servant::{Servant, Service, survive};
 /// Calls `ring` at the time `at`, or immediately if the timer's thread could not be
 /// started.
 pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
+    let mut alarms = lock(&ALARMS);
     match THREAD.ensure("memocached-alarm", run) {
         Service::Ongoing => {}
         // What a parent process waits for is not this one's to wake.
-        Service::Begun => std::mem::forget(std::mem::take(&mut *lock(&ALARMS))),
-        Service::Denied => return ring(),
+        Service::Begun => std::mem::forget(std::mem::take(&mut *alarms)),
+        Service::Denied => {
+            drop(alarms);
+            return ring();
+        }
     }
-    lock(&ALARMS).push(Reverse(Alarm { at, ring: Box::new(ring) }));
+    alarms.push(Reverse(Alarm { at, ring: Box::new(ring) }));
     CHANGED.notify_one();
 }
 
@@ -33,7 +37,10 @@ pub(crate) async fn sleep(pause: Duration) {
     set(Instant::now() + pause, move || {
         let mut state = lock(&rung);
         state.0 = true;
-        if let Some(waker) = state.1.take() {
+        let waker = state.1.take();
+        // Not under the lock: a waker is other people's code.
+        drop(state);
+        if let Some(waker) = waker {
             waker.wake();
         }
     });
@@ -95,5 +102,38 @@ impl PartialOrd for Alarm {
 impl Ord for Alarm {
     fn cmp(&self, other: &Self) -> Ordering {
         self.at.cmp(&other.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::{Barrier, mpsc};
+
+    use super::*;
+
+    #[test]
+    fn the_first_alarms_of_a_process_all_ring() {
+        const ROLE: &str = "MEMOCACHED_TEST_ALARMS";
+        const TEST: &str = "time::timer::tests::the_first_alarms_of_a_process_all_ring";
+        const THREADS: usize = 16;
+        if std::env::var_os(ROLE).is_some() {
+            let (barrier, (rings, rung)) = (Barrier::new(THREADS), mpsc::channel());
+            std::thread::scope(|scope| {
+                for rings in std::iter::repeat_n(rings, THREADS) {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        set(Instant::now(), move || rings.send(()).expect("it is awaited"));
+                    });
+                }
+            });
+            return (0..THREADS).for_each(|_| rung.recv_timeout(Duration::from_secs(10)).expect("all ring"));
+        }
+        let test = std::env::current_exe().expect("this program has a path");
+        for _ in 0..100 {
+            let mut child = Command::new(&test);
+            child.args(["--exact", TEST, "--test-threads=1"]).env(ROLE, "child").stdout(Stdio::null());
+            assert!(child.status().expect("it starts").success());
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::freshness::SingleFlight;
 use super::found::Asked;
-use super::holder::{Holder, LeaseSign, Patience};
+use super::holder::{Course, Holder, LeaseSign};
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, Note, Outcome, Reply};
@@ -166,11 +166,11 @@ impl Machine {
         }
         let holder = self.holder.get_or_insert_with(|| Holder::seen(cas, sign, span.wait()));
         self.effect = match holder.judge(cas, sign, self.pace) {
-            Patience::Pause(pause) => {
+            Course::Pause(pause) => {
                 self.lead.iter().for_each(|lead| lead.pause(pause));
                 Effect::Pause(pause)
             }
-            Patience::TakeOver(payment) => {
+            Course::TakeOver(payment) => {
                 self.payment = Some(payment);
                 Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
             }
