@@ -1,11 +1,10 @@
-//! The clock, the time budget of a call, timers, and the threads behind them. Settings of durations are
-//! read elsewhere.
+//! The clock, the time budget of a call, timers, and the threads behind them.
+//! Settings of durations are read elsewhere.
 
 pub(crate) mod budget;
 pub(crate) mod clock;
 #[cfg(all(feature = "memcache", feature = "tokio"))]
 pub(crate) mod patience;
-#[cfg(any(feature = "memcache", feature = "tokio"))]
 pub(crate) mod servant;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;
