@@ -69,8 +69,10 @@ fn command(how: Write) -> &'static str {
 pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed> {
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
     if let Some(kind) = refusal(line) {
-        // Without a number, a refusal is a reply only if its text says so.
-        return if is_clean(kind) { Ok(Progress::Done(Err(kind), head)) } else { Err(Malformed(kind)) };
+        // Without a number, a refusal is a reply only if its text says so, or if the
+        // request was one line: newer servers say `ERROR` to some memory limits.
+        let is_reply = is_clean(kind) || (ticket.expect, line) == (Expect::Okay, &b"ERROR"[..]);
+        return if is_reply { Ok(Progress::Done(Err(kind), head)) } else { Err(Malformed(kind)) };
     }
     let done = |reply| Ok(Progress::Done(Ok(reply), head));
     match (ticket.expect, line) {
