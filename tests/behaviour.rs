@@ -8,6 +8,7 @@
 mod behaviour {
     mod arguments;
     mod authenticated;
+    mod background;
     mod bodies;
     mod bounds;
     mod burst;

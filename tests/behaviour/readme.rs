@@ -49,7 +49,7 @@ fn every_variable_of_the_environment_is_in_the_readme() {
         assert!(README.contains(&format!("| `{variable}` |")), "{variable}");
         found += 1;
     }
-    assert_eq!(found, 24);
+    assert_eq!(found, 25);
 }
 
 #[test]

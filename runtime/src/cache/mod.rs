@@ -158,6 +158,12 @@ impl Cache {
         self.backend.budget()
     }
 
+    /// How many values may be refreshed in the background at once.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn refreshes(&self) -> usize {
+        self.backend.settings().refreshes
+    }
+
     /// Whether the calls of this site use the cache.
     #[inline]
     pub(crate) fn caches(&self, site: &str) -> bool {

@@ -4,6 +4,8 @@
 //! they do at each step is decided in `machine`.
 
 pub(crate) mod address;
+#[cfg(feature = "tokio")]
+mod background;
 pub(crate) mod entry;
 pub(crate) mod freshness;
 pub(crate) mod machine;
@@ -35,6 +37,8 @@ use crate::telemetry::call::CallSpan;
 use crate::value::likeness::Likeness;
 use crate::value::record::{Form, Record, StoredAs};
 use address::{Addressed, Far, Tier};
+#[cfg(feature = "tokio")]
+use background::Refresh;
 #[cfg(feature = "tokio")]
 use machine::Packing;
 use machine::{Machine, Step};
@@ -269,11 +273,12 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
         S::Value: Send,
         I: Send + 'static,
     {
+        let site = self.site;
         let begun = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
         };
-        carry(begun, body, Some(detach)).await
+        carry(begun, body, Some((site, detach))).await
     }
 }
 
@@ -285,7 +290,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
 fn carry<S, I, F>(
     (span, mut typed): Started<S, I>,
     body: F,
-    detach: Option<Detach<S, I, F>>,
+    detach: Option<(&'static Site, Detach<S, I, F>)>,
 ) -> Pin<Box<impl Future<Output = S::Return>>>
 where
     S: Shape,
@@ -305,11 +310,15 @@ where
                 }
             }
             let Some((value, due)) = refreshing else { return compute(typed, body, Fallback::None, &span).await };
-            if let (Some(detach), true) = (detach, detached::is_possible())
-                && let Some(typed) = typed.take()
+            if let Some((site, detach)) = detach
+                && site.refreshes().are_possible()
+                && let Some(mut typed) = typed.take()
             {
                 span.serves(&due);
-                detach(typed, body, span.refresh());
+                match site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) {
+                    Some(refresh) => detach(typed, body, refresh, span.refresh()),
+                    None => typed.machine.back_off(),
+                }
                 return S::join(value);
             }
             span.renews(&due);
@@ -326,10 +335,10 @@ fn computation<S: Shape, I>(typed: Option<&Typed<S, I>>) -> Option<Computation> 
 
 /// Computes in the background.
 #[cfg(feature = "tokio")]
-type Detach<S, I, F> = fn(Box<Typed<S, I>>, Pin<Box<F>>, CallSpan);
+type Detach<S, I, F> = fn(Box<Typed<S, I>>, Pin<Box<F>>, Refresh, CallSpan);
 
 #[cfg(feature = "tokio")]
-fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: Pin<Box<F>>, span: CallSpan)
+fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: Pin<Box<F>>, refresh: Refresh, span: CallSpan)
 where
     S: Shape + 'static,
     S::Value: Send,
@@ -339,6 +348,7 @@ where
     detached::run(async move {
         let computing = compute(Some(typed), body, Fallback::Served, &span);
         span.within(computing).await;
+        refresh.end();
     });
 }
 

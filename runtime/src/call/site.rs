@@ -3,6 +3,8 @@
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use super::background::Refreshes;
 use crate::exchange::Ttl;
 use crate::singleflight::pace::Pace;
 use crate::sync::lock;
@@ -52,13 +54,22 @@ pub struct Site {
     telemetry: OnceLock<SiteTelemetry>,
     seen: Seen,
     pace: Pace,
+    #[cfg(feature = "tokio")]
+    refreshes: Refreshes,
 }
 
 impl Site {
     /// A site that has not been called yet.
     #[must_use]
     pub const fn new(description: Description) -> Self {
-        Site { description, telemetry: OnceLock::new(), seen: Seen::new(), pace: Pace::new() }
+        Site {
+            description,
+            telemetry: OnceLock::new(),
+            seen: Seen::new(),
+            pace: Pace::new(),
+            #[cfg(feature = "tokio")]
+            refreshes: Refreshes::new(),
+        }
     }
 
     /// Registers the site with its first call.
@@ -79,6 +90,12 @@ impl Site {
     /// How long its computations take.
     pub(crate) fn pace(&'static self) -> &'static Pace {
         &self.pace
+    }
+
+    /// How its refreshes in the background have gone.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn refreshes(&self) -> &Refreshes {
+        &self.refreshes
     }
 
     pub(crate) fn name(&self) -> &'static str {

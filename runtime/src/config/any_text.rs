@@ -42,6 +42,7 @@ fn within_bounds(settings: &Settings) {
     assert_ne!(settings.ttl, Ttl::For(Duration::ZERO));
     assert!(settings.jitter.0 <= Jitter::MOST);
     assert!((1..=65_535).contains(&settings.pool_size));
+    assert!((1..=65_535).contains(&settings.refreshes));
     assert!((SMALLEST_NEAR..=LARGEST_NEAR).contains(&settings.near_size));
     assert!(settings.compress.is_none_or(|bytes| bytes >= SHORTEST_TO_COMPRESS));
     let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());

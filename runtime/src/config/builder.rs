@@ -128,6 +128,16 @@ impl<T: Build> Builder<T> {
         })
     }
 
+    /// How many values may be refreshed in the background at once, from 1 to 65,535;
+    /// those of all functions and caches of the process count. Calls that find more
+    /// stale values serve them as they are.
+    pub fn refreshes(self, most: usize) -> Self {
+        self.with(|settings| {
+            settings.refreshes = most.clamp(1, 65_535);
+            Ok(())
+        })
+    }
+
     /// How many bytes the embedded store may hold, from 2 MiB to 64 GiB.
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {

@@ -28,6 +28,7 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_TIMEOUT", |settings, text| assign_limit(&mut settings.timeout, text)),
     ("MEMCACHED_CONNECT_TIMEOUT", |settings, text| assign_limit(&mut settings.connect_timeout, text)),
     ("MEMCACHED_POOL_SIZE", |settings, text| assign(&mut settings.pool_size, positive(text))),
+    ("MEMCACHED_REFRESHES", |settings, text| assign(&mut settings.refreshes, positive(text))),
     ("MEMCACHED_NEAR_SIZE", |settings, text| assign(&mut settings.near_size, bytes(text))),
     ("MEMCACHED_COMPRESS", |settings, text| assign(&mut settings.compress, compress(text))),
     ("MEMCACHED_ITEM_LIMIT", |settings, text| settings.set_item_limit(size(text))),
@@ -228,6 +229,7 @@ mod tests {
             ("JITTER", "`off`, or a percentage", &["0", "51%", "-1", "0.1", "ten", "10 %%"]),
             ("TIMEOUT", "a duration with its unit", &["-1s", "0", "fast", "100 msec,", "25h", "86401", "forever"]),
             ("CONNECT_TIMEOUT", "a duration with its unit", &["1 parsec", "0s", "2d"]),
+            ("REFRESHES", "a whole number from 1 to 65535", &["0", "many", "-1", "65536"]),
             ("POOL_SIZE", "a whole number from 1 to 65535", &["0", "many", "-1", "+4", "1.0", "65536", "0x10", "1e3"]),
             (
                 "NEAR_SIZE",

@@ -53,6 +53,9 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// Connections per node.
     pub(crate) pool_size: usize,
+    /// Background refreshes of the process at once.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "the background is a runtime"))]
+    pub(crate) refreshes: usize,
     /// Bytes kept in this process.
     pub(crate) near_size: u64,
     /// The size in bytes from which values are compressed; `None` for never.
@@ -106,6 +109,7 @@ impl Default for Settings {
             timeout: Duration::from_millis(100),
             connect_timeout: Duration::from_millis(250),
             pool_size: 16,
+            refreshes: 64,
             near_size: 64 << 20,
             compress: None,
             item_limit: ItemLimit::default(),

@@ -101,6 +101,18 @@ impl SiteTelemetry {
         }
     }
 
+    /// Reports that the function is not refreshed in the background any more.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn panics_in_background(&self) {
+        tracing::event!(
+            target: TARGET,
+            Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
+            "{} panicked twice in the background; from now on calls that find its value stale compute it themselves",
+            self.stats.name
+        );
+    }
+
     /// Opens the span of a call.
     pub(crate) fn open(&'static self) -> CallSpan {
         self.begin(NamedSpan::open)

@@ -28,6 +28,7 @@ const PAIRS: &[Pair] = &[
     (&[("TIMEOUT", "50ms")], "timeout", |builder| builder.timeout(Duration::from_millis(50))),
     (&[("CONNECT_TIMEOUT", "1s")], "connect_timeout", |builder| builder.connect_timeout(Duration::from_secs(1))),
     (&[("POOL_SIZE", "4")], "pool_size", |builder| builder.pool_size(4)),
+    (&[("REFRESHES", "8")], "refreshes", |builder| builder.refreshes(8)),
     (&[("NEAR_SIZE", "2MiB")], "near_size", |builder| builder.near_size(2 << 20)),
     (&[("COMPRESS", "4KiB")], "compress", |builder| builder.compress(4096)),
     (&[("ITEM_LIMIT", "4MiB")], "item_limit", |builder| builder.item_limit(4 << 20)),
