@@ -83,6 +83,8 @@ impl Case {
         };
         match ends {
             Broken(ErrorKind::Rejected) if greets && form == Form::Other(TWO_LINES) => PROTOCOL,
+            // A request of one line, after which the server reads the next.
+            Broken(kind) if self.is_a_line() && form == Form::Other(b"ERROR\r\n") => Refused(kind),
             // It has not become a connection.
             Refused(kind) if greets => Broken(kind),
             ends => ends,
@@ -109,6 +111,10 @@ impl Case {
             Asks::Function(Moment::Miss) => self.protocol == Protocol::Auto && !is_shorter,
             Asks::Function(Moment::Store) => false,
         }
+    }
+
+    fn is_a_line(&self) -> bool {
+        matches!(self.asks, Asks::Verb(verb) if ["flush_all", "cache_memlimit"].contains(&verb.name))
     }
 
     /// Behind whose values there is an `END`.
