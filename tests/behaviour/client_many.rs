@@ -8,6 +8,7 @@ use memocached::{Error, ErrorKind, Failures};
 
 use crate::support::client::{AnyClient, MINUTE, Setup};
 use crate::support::memcached::Memcached;
+use crate::support::tap::Tap;
 
 const KEYS: usize = 3_000;
 
@@ -139,4 +140,45 @@ fn a_list_may_be_longer_than_what_a_socket_holds_of_its_replies() {
         let failed = client.delete_many(&keys);
         assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed.first());
     }
+}
+
+#[test]
+fn values_come_in_the_order_of_the_keys() {
+    let servers = cluster();
+    for setup in [Setup::on(&servers), Setup::embedded()] {
+        for client in setup.both() {
+            assert!(client.set_many(vec![("a".to_owned(), 1), ("b".to_owned(), 2)], MINUTE).is_empty());
+            let keys = ["b", "none", "a", "b"].map(str::to_owned);
+            assert_eq!(client.get_all::<u64>(&keys).unwrap(), [Some(2), None, Some(1), Some(2)]);
+            assert_eq!(client.get_all::<u64>(&[]).unwrap(), []);
+            let unusable = client.get_all::<u64>(&["a".to_owned(), "a key".to_owned()]);
+            assert_eq!(unusable.unwrap_err().kind(), ErrorKind::Key);
+        }
+    }
+    let mut servers = cluster();
+    let [blocking, on_tokio] = Setup::on(&servers).both();
+    assert!(blocking.set_many(items(10), MINUTE).is_empty());
+    let values = |client: &AnyClient| client.get_all::<String>(&keys());
+    let expected: Vec<_> = items(10).into_iter().map(|(_, value)| Some(value)).collect();
+    assert_eq!(values(&blocking).unwrap(), expected);
+    assert_eq!(values(&on_tokio).unwrap(), expected);
+    servers[1].kill();
+    assert!(values(&blocking).is_err() && values(&on_tokio).is_err());
+}
+
+/// Some managed services refuse commands over 16 KB.
+#[test]
+fn a_line_for_many_keys_is_no_longer_than_eight_kilobytes() {
+    let server = Memcached::start();
+    let tap = Tap::before(server.port);
+    for client in (Setup { servers: format!("127.0.0.1:{}", tap.port), ..Setup::embedded() }).both() {
+        assert!(client.set_many(items(10), MINUTE).is_empty());
+        assert_eq!(client.get_many::<String>(&keys()).values.len(), KEYS);
+        let expected: Vec<_> = items(10).into_iter().map(|(_, value)| Some(value)).collect();
+        assert_eq!(client.get_all::<String>(&keys()).unwrap(), expected);
+    }
+    let sent = tap.sent();
+    let lines: Vec<_> = sent.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"get")).collect();
+    assert!(lines.iter().all(|line| line.len() <= 8 * 1024 + 16), "{:?}", lines.iter().map(|line| line.len()).max());
+    assert!(lines.len() >= 4 * 3, "{} lines", lines.len());
 }

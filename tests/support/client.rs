@@ -91,6 +91,7 @@ verbs! {
     gats [T: FromItem] (key: &str, ttl: Ttl) -> Result<Option<Versioned<T>>, Error>,
     get_as [T, C: Codec<T>] (key: &str, codec: C) -> Result<Option<T>, Error>,
     get_many [T: FromItem] (keys: &[String]) -> Many<T>,
+    get_all [T: FromItem] (keys: &[String]) -> Result<Vec<Option<T>>, Error>,
     gets_many [T: FromItem] (keys: &[String]) -> Many<Versioned<T>>,
     set_many [V: ToItem] (items: Vec<(String, V)>, ttl: Ttl) -> Failures,
     set_as [T, C: Codec<T>] (key: &str, codec: C, value: &T, ttl: Ttl) -> Result<(), Error>,

@@ -21,19 +21,29 @@ pub(crate) struct Lookups {
     prefix: usize,
     len: usize,
     plan: Keyed,
-    /// One list for each reply.
-    found: Vec<Items>,
+    /// One list for each reply, with the place of each item among all keys.
+    found: Vec<(Vec<usize>, Items)>,
     failed: Failures,
 }
 
 /// Keys by node.
 #[derive(Default)]
 pub(crate) struct Keyed {
-    groups: Vec<(usize, Keys)>,
+    /// The lines for each node.
+    groups: Vec<(usize, Vec<KeyLine>)>,
     /// Keys to come.
     expected: usize,
     how: How,
 }
+
+/// Keys that are asked for in one line, and their places among all.
+struct KeyLine {
+    keys: Keys,
+    places: Vec<usize>,
+}
+
+/// No longer than this: some managed services refuse commands over 16 KB.
+const LONGEST_LINE: usize = 8 * 1024;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum How {
@@ -43,12 +53,20 @@ enum How {
 }
 
 impl Keyed {
-    fn add(&mut self, node: usize, key: &str) {
+    fn add(&mut self, node: usize, key: &str, place: usize) {
         let index = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
-            self.groups.push((node, Keys::with_capacity(self.expected)));
+            self.groups.push((node, Vec::new()));
             self.groups.len() - 1
         });
-        self.groups[index].1.push(key);
+        let lines = &mut self.groups[index].1;
+        if lines.last().is_none_or(|line| line.keys.as_str().len() + key.len() >= LONGEST_LINE) {
+            let expected = self.expected.min(LONGEST_LINE / 24);
+            lines.push(KeyLine { keys: Keys::with_capacity(expected), places: Vec::with_capacity(expected) });
+        }
+        if let Some(line) = lines.last_mut() {
+            line.keys.push(key);
+            line.places.push(place);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,10 +75,12 @@ impl Keyed {
 
     pub(crate) fn by_node(&self) -> Vec<NodeBatch<'_>> {
         let mut batches = Vec::with_capacity(self.groups.len());
-        for (node, keys) in &self.groups {
+        for (node, lines) in &self.groups {
             let requests = match self.how {
-                How::Together => vec![Request::PeekMany { keys }],
-                How::OneByOne => keys.iter().map(|key| Request::Peek { key }).collect(),
+                How::Together => lines.iter().map(|line| Request::PeekMany { keys: &line.keys }).collect(),
+                How::OneByOne => {
+                    lines.iter().flat_map(|line| line.keys.iter()).map(|key| Request::Peek { key }).collect()
+                }
             };
             batches.push(NodeBatch { node: *node, requests });
         }
@@ -74,11 +94,11 @@ impl Lookups {
         let (places, names) = (store.placement(), names.into_iter());
         let plan = Keyed { expected: names.size_hint().0, ..Keyed::default() };
         let mut lookups = Lookups { prefix: prefix.len(), plan, ..Lookups::default() };
-        for name in names {
+        for (place, name) in names.enumerate() {
             lookups.len += 1;
             let key = prefix.key(name.as_ref());
             match check_key(&key) {
-                Ok(()) => lookups.plan.add(places.node_of(&key), &key),
+                Ok(()) => lookups.plan.add(places.node_of(&key), &key, place),
                 Err(error) => lookups.failed.push(name.as_ref().to_owned(), error),
             }
         }
@@ -98,17 +118,18 @@ impl Lookups {
     /// again: in a list, a lease looks like an empty value.
     pub(crate) fn take(&mut self, plan: &Keyed, replies: Vec<Vec<Outcome>>) -> Keyed {
         let mut doubtful = Keyed { how: How::OneByOne, ..Keyed::default() };
-        for ((node, keys), outcomes) in plan.groups.iter().zip(replies) {
+        for ((node, lines), outcomes) in plan.groups.iter().zip(replies) {
             match plan.how {
                 How::Together => {
-                    for outcome in outcomes {
-                        self.take_list(*node, keys, outcome, &mut doubtful);
+                    for (line, outcome) in lines.iter().zip(outcomes) {
+                        self.take_list(*node, line, outcome, &mut doubtful);
                     }
                 }
                 How::OneByOne => {
-                    for (key, outcome) in keys.iter().zip(outcomes) {
+                    let asked = lines.iter().flat_map(|line| line.keys.iter().zip(&line.places));
+                    for ((key, place), outcome) in asked.zip(outcomes) {
                         match outcome {
-                            Ok(Reply::Found(item)) => self.found.push(Items::from_iter([(key, item)])),
+                            Ok(Reply::Found(item)) => self.found.push((vec![*place], Items::from_iter([(key, item)]))),
                             Ok(_) => {}
                             Err(error) => self.failed(key, error),
                         }
@@ -119,21 +140,27 @@ impl Lookups {
         doubtful
     }
 
-    fn take_list(&mut self, node: usize, keys: &Keys, outcome: Outcome, doubtful: &mut Keyed) {
+    fn take_list(&mut self, node: usize, line: &KeyLine, outcome: Outcome, doubtful: &mut Keyed) {
         let mut items = match outcome {
             Ok(Reply::FoundMany(items)) => items,
             // There is no other reply to a list.
             Ok(_) => return,
-            Err(error) => return keys.iter().for_each(|key| self.failed(key, error.alike())),
+            Err(error) => return line.keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
+        // Servers keep the order of the keys.
+        let mut asked = line.keys.iter().zip(&line.places);
+        let mut places = Vec::with_capacity(items.len());
         items.retain(|key, item| {
+            let Some((_, place)) = asked.find(|(asked, _)| *asked == key) else { return false };
             let is_doubtful = item.value.is_empty() && item.flags == 0;
             if is_doubtful {
-                doubtful.add(node, key);
+                doubtful.add(node, key, *place);
+            } else {
+                places.push(*place);
             }
             !is_doubtful
         });
-        self.found.push(items);
+        self.found.push((places, items));
     }
 
     fn failed(&mut self, key: &str, error: Error) {
@@ -147,8 +174,8 @@ impl Lookups {
     /// The values of what was found.
     pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
         let Lookups { prefix, found, mut failed, .. } = self;
-        let mut values = HashMap::with_capacity(found.iter().map(Items::len).sum());
-        for items in found {
+        let mut values = HashMap::with_capacity(found.iter().map(|(_, items)| items.len()).sum());
+        for (_, items) in found {
             items.for_each(|key, item| {
                 let name = key[prefix..].to_owned();
                 match read(item) {
@@ -161,8 +188,30 @@ impl Lookups {
     }
 }
 
+impl Lookups {
+    /// Reads the values of what was found, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// If a key has failed.
+    pub(crate) fn in_order<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Result<Vec<Option<T>>, Error> {
+        self.failed.into_result()?;
+        let mut values: Vec<Option<T>> = (0..self.len).map(|_| None).collect();
+        let mut done = Ok(());
+        for (places, items) in self.found {
+            let mut places = places.into_iter();
+            items.for_each(|_, item| match (read(item), places.next()) {
+                (Ok(value), Some(place)) => values[place] = Some(value),
+                (Err(error), _) => done = Err(error),
+                (Ok(_), None) => {}
+            });
+        }
+        done.map(|()| values)
+    }
+}
+
 /// Several writes, or several removals.
-pub(crate) struct Batch {
+pub(crate) struct Changes {
     /// How long values are kept; none: they are removed.
     ttl: Option<Ttl>,
     limit: ItemLimit,
@@ -178,7 +227,7 @@ struct Part {
     flags: u32,
 }
 
-impl Batch {
+impl Changes {
     /// Writes these values.
     pub(crate) fn stores<K: AsRef<str>, V: ToItem>(
         prefix: &Prefix<'_>,
@@ -187,7 +236,7 @@ impl Batch {
         ttl: Ttl,
     ) -> Self {
         let places = backend.store().placement();
-        let mut batch = Batch::new(Some(ttl), backend.settings().item_limit);
+        let mut batch = Changes::new(Some(ttl), backend.settings().item_limit);
         for (name, value) in items {
             let (value, flags) = value.to_item();
             let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
@@ -203,7 +252,7 @@ impl Batch {
         names: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
         let places = store.placement();
-        let mut batch = Batch::new(None, ItemLimit::default());
+        let mut batch = Changes::new(None, ItemLimit::default());
         for name in names {
             batch.add(&places, prefix, name.as_ref(), Vec::new(), 0);
         }
@@ -211,7 +260,7 @@ impl Batch {
     }
 
     fn new(ttl: Option<Ttl>, limit: ItemLimit) -> Self {
-        Batch { ttl, limit, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
+        Changes { ttl, limit, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
     }
 
     fn add(&mut self, places: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {

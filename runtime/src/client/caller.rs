@@ -5,7 +5,7 @@
 
 use crate::cache::backend::Backend;
 use crate::client::act::Act;
-use crate::client::batch::{Batch, Lookups};
+use crate::client::batch::{Changes, Lookups};
 use crate::client::namespace::{Flush, Prefix, Settling};
 use crate::client::outcome::{Failures, Many, PerNode, all_failed};
 use crate::error::Error;
@@ -49,6 +49,17 @@ macro_rules! caller {
                 self.found(verb, lookups)$($await)*.read(read)
             }
 
+            /// Reads several keys in their order.
+            pub(crate) $($async)* fn look_up_all<T>(
+                &self,
+                verb: Verb,
+                names: impl IntoIterator<Item = impl AsRef<str>>,
+                read: impl Fn(Item) -> Result<T, Error>,
+            ) -> Result<Vec<Option<T>>, Error> {
+                let lookups = Lookups::new(&self.prefix()$($await)*?, self.0.store(), names);
+                self.found(verb, lookups)$($await)*.in_order(read)
+            }
+
             /// Writes several keys.
             pub(crate) $($async)* fn store_many<K: AsRef<str>, V: ToItem>(
                 &self,
@@ -56,7 +67,7 @@ macro_rules! caller {
                 ttl: Ttl,
             ) -> Failures {
                 let batch = match self.prefix()$($await)* {
-                    Ok(prefix) => Batch::stores(&prefix, &self.0, items, ttl),
+                    Ok(prefix) => Changes::stores(&prefix, &self.0, items, ttl),
                     Err(error) => return all_failed(items.into_iter().map(|(name, _)| name), &error),
                 };
                 self.work_off(Verb::SetMany, batch)$($await)*
@@ -68,7 +79,7 @@ macro_rules! caller {
                 names: impl IntoIterator<Item = impl AsRef<str>>,
             ) -> Failures {
                 let batch = match self.prefix()$($await)* {
-                    Ok(prefix) => Batch::deletes(&prefix, self.0.store(), names),
+                    Ok(prefix) => Changes::deletes(&prefix, self.0.store(), names),
                     Err(error) => return all_failed(names, &error),
                 };
                 self.work_off(Verb::DeleteMany, batch)$($await)*
@@ -132,7 +143,7 @@ macro_rules! caller {
                 lookups
             }
 
-            $($async)* fn work_off(&self, verb: Verb, batch: Batch) -> Failures {
+            $($async)* fn work_off(&self, verb: Verb, batch: Changes) -> Failures {
                 let exchange = Exchange::with_several(verb, Some(batch.len()));
                 let replies = self.0.store().$ask_several(verb, &exchange, &batch.by_node(), &self.0.budget())$($await)*;
                 let failures = batch.failures(replies);

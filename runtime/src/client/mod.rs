@@ -182,6 +182,19 @@ macro_rules! client {
                 self.0.look_up(Verb::GetMany, keys, outcome::read)$($await)*
             }
 
+            /// The values of several keys in the order of the keys, as
+            /// [`get_many`](Self::get_many) asks for them.
+            ///
+            /// # Errors
+            ///
+            /// As for `get`, if any of the keys fails.
+            pub $($async)* fn get_all<T: FromItem>(
+                &self,
+                keys: impl IntoIterator<Item = impl AsRef<str>>,
+            ) -> Result<Vec<Option<T>>, Error> {
+                self.0.look_up_all(Verb::GetMany, keys, outcome::read)$($await)*
+            }
+
             /// The values of several keys, with the numbers that
             /// [`cas`](Self::cas) wants.
             pub $($async)* fn gets_many<T: FromItem>(
