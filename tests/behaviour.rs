@@ -9,6 +9,7 @@ mod behaviour {
     mod arguments;
     mod authenticated;
     mod background;
+    mod batches;
     mod bodies;
     mod bounds;
     mod burst;

@@ -37,6 +37,7 @@ macro_rules! arguments {
 arguments! {
     Key "key" r#"key = "user:<id>""#
     Skip "skip" "skip(connection)"
+    Each "each" "each(id in ids)"
     Ttl "ttl" "ttl = 300"
     Grace "grace" r#"grace = "1h""#
     RefreshAhead "refresh_ahead" r#"refresh_ahead = "30s""#
@@ -113,8 +114,9 @@ mod tests {
     fn every_argument_is_documented_and_its_example_begins_with_it() {
         for argument in Argument::ALL {
             let name = argument.name();
-            let row = if *argument == Argument::Skip { "| `skip(" } else { &format!("| `{name}` | ") };
-            assert!(include_str!("memcached.md").contains(row), "no row for {name}");
+            let is_a_list = matches!(argument, Argument::Skip | Argument::Each);
+            let row = if is_a_list { format!("| `{name}(") } else { format!("| `{name}` | ") };
+            assert!(include_str!("memcached.md").contains(&row), "no row for {name}");
             assert!(argument.example().starts_with(name), "{name}");
         }
     }

@@ -3,7 +3,8 @@
 //! Accepted spellings, in the order of [`Argument::ALL`]:
 //!
 //! ```text
-//! key = "text:<placeholder>"      skip(a, self)          ttl = duration | forever
+//! key = "text:<placeholder>"      skip(a, self)          each(element in parameter)
+//! ttl = duration | forever
 //! grace = duration                refresh_ahead = duration | auto
 //! cache_none = duration           cache_err = duration   store_if = |value| …
 //! when = expression               near = duration        single_flight = lease | local | off
@@ -26,7 +27,7 @@ use crate::argument::{Argument, elsewhere};
 use crate::duration::{self, Period};
 use crate::errors::Errors;
 use crate::nearest::{listed, quoted, unknown};
-use crate::spec::{Codec, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
+use crate::spec::{Codec, Each, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
 
 /// The runtime's codecs by the names that a user writes.
 const CODECS: &[(&str, Standard)] = &[
@@ -74,7 +75,7 @@ fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Argument>, error
         errors.push(&name, format!("`{name}` is given twice; keep one"));
     }
     seen.push(argument);
-    if argument != Argument::Skip {
+    if !matches!(argument, Argument::Skip | Argument::Each) {
         equals(input, &name, argument)?;
     }
     value(input, &name, argument, spec)
@@ -95,6 +96,10 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
     match argument {
         Argument::Key => spec.key = Some(string(input, argument)?),
         Argument::Skip => spec.skip.extend(skip(input, name)?),
+        Argument::Each => {
+            spec.each = Some(None);
+            spec.each = Some(Some(each(input, name)?));
+        }
         Argument::Ttl => spec.freshness.ttl = Some(ttl(input)?),
         Argument::Grace => spec.freshness.grace = Some(period(input, argument)?),
         Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
@@ -126,6 +131,26 @@ fn skip(input: ParseStream, name: &Ident) -> syn::Result<Vec<Ident>> {
         syn::Error::new(error.span(), "`skip` takes parameters by name, such as `skip(self, connection)`")
     })?;
     Ok(names.into_iter().collect())
+}
+
+fn each(input: ParseStream, name: &Ident) -> syn::Result<Each> {
+    let message = "`each` names one element and the parameter that holds them; write `each(id in ids)`";
+    if !input.peek(syn::token::Paren) {
+        return Err(syn::Error::new_spanned(name, message));
+    }
+    let inside;
+    syn::parenthesized!(inside in input);
+    let read = |input: ParseStream| {
+        let element = input.parse()?;
+        input.parse::<Token![in]>()?;
+        let param = input.parse()?;
+        if input.is_empty() { Ok(Each { element, param }) } else { Err(input.error(message)) }
+    };
+    read(&inside).map_err(|error: syn::Error| {
+        // Else they are reported, too.
+        let _ = inside.parse::<TokenStream>();
+        syn::Error::new(error.span(), message)
+    })
 }
 
 fn string(input: ParseStream, argument: Argument) -> syn::Result<LitStr> {

@@ -11,6 +11,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, ReturnType};
 
 use crate::duration::Period;
+use crate::each::{self, Batch, Holds};
 use crate::fingerprint::fingerprint;
 use crate::freshness::Refresh;
 use crate::func::{self, Func};
@@ -22,11 +23,19 @@ use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standar
 /// Writes the cached function, and the companion if there is one.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let Func { attrs, vis, sig, .. } = func;
-    let call = hidden("__memocached_call");
-    let address = address(&format_ident!("begin"), plan, func);
-    let begin = quote!(let #call = #address;);
-    let run = run(&begin, &memo(&call, plan), plan, func);
+    let run = match &plan.batch {
+        Some(batch) => run_batch(batch, plan, func),
+        None => {
+            let call = hidden("__memocached_call");
+            let address = address(&format_ident!("begin"), plan, func);
+            run(&quote!(let #call = #address;), &memo(&call, plan), plan, func)
+        }
+    };
     let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
+    let mut sig = sig.clone();
+    if let Some(batch) = &plan.batch {
+        each::unchanged(&mut sig, batch);
+    }
     quote! {
         #(#attrs)*
         #vis #sig {
@@ -36,13 +45,19 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// Writes the expression that begins a call (`begin`) or only addresses it
-/// (`of`): site, cache, freshness, single flight, key.
+/// Writes the expression that begins a call (`begin`), or one of several (`element`),
+/// or only addresses it (`of`): site, cache, freshness, single flight, key.
 fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
-    let when = plan.when.as_ref().filter(|_| how == "begin").map(|when| quote!(.when(#when)));
-    let cache = plan.cache.as_ref().map(|cache| quote!(.cache(#cache)));
+    let when = plan.when.as_ref().filter(|_| how != "of").map(|when| quote!(.when(#when)));
+    let cache = plan.cache.as_ref().map(|cache| match &plan.batch {
+        Some(_) if how == "element" => {
+            let cache = hidden("__memocached_cache");
+            quote!(.cache(#cache))
+        }
+        _ => quote!(.cache(#cache)),
+    });
     let freshness = freshness(plan);
     let single_flight = match plan.single_flight {
         SingleFlight::Lease => None,
@@ -112,8 +127,8 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         quote_spanned!(at=> .cache_err(#period, #codec))
     });
     let propagate = match plan.on_error {
-        OnError::Propagate => Some(quote_spanned!(at=> .propagate())),
-        OnError::Bypass => None,
+        OnError::Propagate if plan.batch.is_none() => Some(quote_spanned!(at=> .propagate())),
+        OnError::Propagate | OnError::Bypass => None,
     };
     let stored = stored(call, plan);
     ready(&quote!(#stored #store_if #cache_none #cache_err #propagate), plan)
@@ -129,7 +144,7 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
 /// The call with what of the return type is stored, which the compiler finds
 /// out, and in which codec.
 fn stored(call: &Ident, plan: &Plan) -> TokenStream {
-    let output = &plan.returns.output;
+    let output = returned(plan);
     let at = value_span(plan);
     let krate = located(plan.krate.to_token_stream(), at);
     let call = Ident::new(&call.to_string(), at);
@@ -142,6 +157,19 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
             use #krate::private::shapes::*;
             (&&&&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
         }) #codec
+    }
+}
+
+/// Writes what the function returns, or for one of several elements would return.
+fn returned(plan: &Plan) -> TokenStream {
+    let (krate, output) = (&plan.krate, &plan.returns.output);
+    match &plan.batch {
+        Some(_) => {
+            let at = span_of(output);
+            let krate = located(krate.to_token_stream(), at);
+            quote_spanned!(at=> <#output as #krate::private::Returns>::Returned)
+        }
+        None => output.to_token_stream(),
     }
 }
 
@@ -173,15 +201,7 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
             quote_spanned!(at=> #begin #memo.run(#closure))
         }
         Kind::Async => {
-            // Tells the compiler the type of every `return` and `?` in the body,
-            // as the signature does for a function.
-            let typed = quote_spanned! {own=>
-                #[allow(unreachable_code)]
-                if false {
-                    return #krate::private::never::<#output>();
-                }
-            };
-            let block = braced(typed, body);
+            let block = braced(inferred(own, plan), body);
             let future = quote_spanned!(own=> async move #block);
             quote_spanned!(at=> #begin #memo.#run_async(#future).await)
         }
@@ -203,6 +223,121 @@ fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> Tok
                     #memo.#run_async(async move { (#closure)().await }).await
                 })
             }
+        }
+    }
+}
+
+/// Writes the body inside a loop that runs it for the elements that are missing.
+fn run_batch(batch: &Batch, plan: &Plan, func: &Func) -> TokenStream {
+    let (krate, body, output) = (&plan.krate, &func.body, &plan.returns.output);
+    let own = body.span();
+    let (call, calls) = (hidden("__memocached_call"), hidden("__memocached_batch"));
+    let answer = hidden("__memocached_answer");
+    let (elements, missing) = (hidden("__memocached_elements"), hidden("__memocached_missing"));
+    let Batch { element, param, mutability, holds } = batch;
+    let cache = plan.cache.as_ref().map(|cache| {
+        let name = hidden("__memocached_cache");
+        quote!(let #name: &#krate::Cache = #cache;)
+    });
+    let (listed, given) = match holds {
+        Holds::Type(ty) => {
+            let list = located(quote!(<#ty as #krate::private::HoldsElements>::list), span_of(ty));
+            let given = quote! {
+                let mut #missing = #elements.collect(#missing);
+                let #mutability #param: #ty = #krate::private::Given::given(&mut #missing);
+            };
+            (quote!(#list(#param)), given)
+        }
+        Holds::Iterator(_) => (
+            quote!(#krate::private::ElementList::collected(#param)),
+            quote!(let #mutability #param = #elements.collect(#missing);),
+        ),
+    };
+    let (address, memo) = (address(&format_ident!("element"), plan, func), memo(&call, plan));
+    let begin = match plan.on_error {
+        OnError::Bypass => quote!(batch::<#output, _, _>),
+        OnError::Propagate => quote!(batch_propagating::<#output, _, _>),
+    };
+    let begin = located(begin, span_of(output));
+    let begin = quote! {
+        #cache
+        let #elements = #listed;
+        let mut #calls = #elements.#begin(::core::iter::Iterator::map(#elements.iter(), |#element| {
+            let #call = #address;
+            #memo
+        }));
+    };
+    let future = match plan.returns.kind {
+        Kind::Blocking => {
+            let closure = quote_spanned!(own=> || -> #output #body);
+            let (next, compute) = (quote!(#calls.turn()), quote!(#calls.compute(#closure)));
+            return turns(&begin, &next, &given, &compute, plan);
+        }
+        Kind::Async => {
+            let block = braced(inferred(own, plan), body);
+            quote_spanned!(own=> async #block)
+        }
+        Kind::Future | Kind::BoxedFuture => {
+            let closure = quote_spanned!(own=> || #body);
+            quote!(async { (#closure)().await })
+        }
+    };
+    let run = match plan.refresh {
+        Refresh::InPlace => {
+            let (next, compute) = (quote!(#calls.turn_async().await), quote!(#calls.compute_async(#future).await));
+            turns(&begin, &next, &given, &compute, plan)
+        }
+        Refresh::Background => quote! {
+            #krate::private::in_background(move |#answer| async move {
+                #begin
+                #calls = #calls.answering(&#answer);
+                while let ::core::option::Option::Some(#missing) = #calls.turn_answering(&#answer).await {
+                    #given
+                    #calls.compute_answering(#future, &#answer).await;
+                }
+            })
+            .await
+        },
+    };
+    match plan.returns.kind {
+        Kind::Blocking | Kind::Async => run,
+        Kind::Future => quote!(async move { #run }),
+        Kind::BoxedFuture => quote!(#krate::private::Box::pin(async move { #run })),
+    }
+}
+
+/// Writes the loop that runs the body for what is missing, until there is an answer.
+fn turns(
+    begin: &TokenStream,
+    next: &TokenStream,
+    given: &TokenStream,
+    compute: &TokenStream,
+    plan: &Plan,
+) -> TokenStream {
+    let (krate, missing) = (&plan.krate, hidden("__memocached_missing"));
+    quote! {
+        #begin
+        loop {
+            let #missing = match #next {
+                #krate::private::BatchTurn::Compute(missing) => missing,
+                #krate::private::BatchTurn::Return(returned) => break returned,
+            };
+            #given
+            if let ::core::option::Option::Some(returned) = #compute {
+                break returned;
+            }
+        }
+    }
+}
+
+/// Tells the compiler the type of every `return` and `?` in an async body, as the
+/// signature does for a function.
+fn inferred(at: Span, plan: &Plan) -> TokenStream {
+    let (krate, output) = (&plan.krate, &plan.returns.output);
+    quote_spanned! {at=>
+        #[allow(unreachable_code)]
+        if false {
+            return #krate::private::never::<#output>();
         }
     }
 }
@@ -285,7 +420,7 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
 /// Writes `fn name(the parameters of the key) -> Entry<…>`.
 fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
-    let output = &plan.returns.output;
+    let output = returned(plan);
     let vis = &func.vis;
     let attrs = func::cfgs(&func.attrs).chain(func.attrs.iter().filter(|attr| attr.path().is_ident("allow")));
     let (generics, _, bounds) = generics.split_for_impl();

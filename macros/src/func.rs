@@ -20,6 +20,8 @@ pub(crate) struct Func {
 pub(crate) struct Param<'a> {
     pub(crate) arg: &'a FnArg,
     pub(crate) names: Vec<Ident>,
+    /// Whether one element of a batch stands in its place.
+    pub(crate) is_element: bool,
 }
 
 impl Parse for Func {
@@ -84,7 +86,7 @@ impl Func {
                 FnArg::Receiver(receiver) => names.push(Ident::new("self", receiver.self_token.span)),
                 FnArg::Typed(typed) => bound_names(&typed.pat, &mut names),
             }
-            Param { arg, names }
+            Param { arg, names, is_element: false }
         })
     }
 

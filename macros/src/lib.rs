@@ -16,6 +16,7 @@ mod argument;
 mod attr;
 mod derive;
 mod duration;
+mod each;
 mod errors;
 mod expand;
 mod fingerprint;

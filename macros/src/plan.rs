@@ -10,6 +10,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Type};
 
 use crate::duration::Period;
+use crate::each::{self, Batch, Holds};
 use crate::errors::Errors;
 use crate::freshness::{self, Refresh};
 use crate::func::{self, Func, Param};
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) krate: syn::Path,
     pub(crate) returns: Returns,
     pub(crate) refresh: Refresh,
+    /// For a function that computes several values at once.
+    pub(crate) batch: Option<Batch>,
 }
 
 /// The function that returns a call's entry.
@@ -95,13 +98,21 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
     check_mutable_references(&spec.skip, &params, errors);
+    let batch = each::batch(&spec, func, &params, errors);
+    if spec.each.is_some() && batch.is_none() {
+        return None;
+    }
+    let params = match &batch {
+        Some(batch) => each::by_element(params, batch),
+        None => params,
+    };
     let generics = kept_generics(&spec, func, &params);
     let (template, key) = match &spec.key {
         Some(literal) => given_key(literal, &spec, func, &params, &generics, errors)?,
         None => default_key(&spec, func, &params, generics),
     };
     let returns = returns?;
-    let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns));
+    let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns, batch.as_ref()));
     let refresh = freshness::refresh(&spec, func, &params, &returns);
     Some(Plan {
         name: spec.name.map(|name| name.value()),
@@ -121,6 +132,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         krate: spec.krate.unwrap_or_else(|| syn::parse_quote!(::memocached)),
         returns,
         refresh,
+        batch,
     })
 }
 
@@ -161,7 +173,7 @@ fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors
 }
 
 /// Suggests a parameter for a misspelt name.
-fn meant(name: &Ident, params: &[Param]) -> String {
+pub(crate) fn meant(name: &Ident, params: &[Param]) -> String {
     let names: Vec<String> = params.iter().flat_map(|param| &param.names).map(Ident::to_string).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
@@ -214,8 +226,7 @@ fn given_key(
             key.push(Step::Value(Value { expr, format, terminator, cfgs, span }));
         } else {
             unclear = true;
-            let function = &func.sig.ident;
-            errors.push(literal, format!("`<{source}>` names no parameter of `{function}`{}", meant(&written, params)));
+            errors.push(literal, unbound(source, &written, func, params));
         }
         if spec.skip.contains(&written) {
             errors.push(literal, format!("`{written}` is both in the key and skipped; keep one"));
@@ -236,6 +247,27 @@ fn given_key(
         check_complete(&roots, &spec.skip, func, params, errors);
     }
     Some((Template::Given(text), key))
+}
+
+/// Says what is wrong with a placeholder that names no parameter.
+fn unbound(source: &str, written: &Ident, func: &Func, params: &[Param]) -> String {
+    let function = &func.sig.ident;
+    if let Some(element) = params.iter().find(|param| param.is_element).and_then(|param| param.names.first())
+        && func.params().any(|param| param.names.contains(written))
+    {
+        return format!("`<{source}>` stands for all elements; write `<{element}>` for one of them");
+    }
+    let meant = meant(written, params);
+    let list = params.iter().filter(|param| each::is_list(param)).find_map(|param| param.names.first());
+    let each =
+        list.map_or_else(String::new, |list| format!(", or one element of `{list}`, by `each({written} in {list})`?"));
+    match (&*meant, &*each) {
+        (meant, "") => format!("`<{source}>` names no parameter of `{function}`{meant}"),
+        ("", each) => format!("`<{source}>` names no parameter of `{function}`{}", each.replacen(", or", "; is it", 1)),
+        (meant, each) => {
+            format!("`<{source}>` names no parameter of `{function}`{}{each}", meant.trim_end_matches('?'))
+        }
+    }
 }
 
 /// Parses a placeholder into its expression and the name at its root.
@@ -278,11 +310,12 @@ fn check_complete(roots: &[Ident], skip: &[Ident], func: &Func, params: &[Param]
     // A mutable reference is reported by `check_mutable_references`.
     for param in params.iter().filter(|param| !is_mutable_reference(param.arg)) {
         for name in param.names.iter().filter(|name| !roots.contains(name) && !skip.contains(name)) {
-            if is_observable(name, func) {
+            if param.is_element || is_observable(name, func) {
                 let add = if name == "self" { "<self.field>".to_owned() } else { format!("<{name}>") };
+                let or = if param.is_element { String::new() } else { format!(" or `skip({name})`") };
                 let message = format!(
                     "`{name}` is not part of the key, so calls that differ in it would share one value; \
-                     add `{add}` to the key or `skip({name})`"
+                     add `{add}` to the key{or}"
                 );
                 errors.push(name, message);
             }
@@ -346,7 +379,8 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -
         key.extend([Step::Literal(";".into()), step]);
     }
     for param in params {
-        for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_observable(name, func)) {
+        let is_read = |name: &Ident| param.is_element || is_observable(name, func);
+        for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_read(name)) {
             shown.push_str(&format!(":<{name}>"));
             let cfgs = func::cfgs(param.attrs()).cloned().collect();
             let expr = syn::parse_quote!(#name);
@@ -359,12 +393,23 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -
 
 /// Plans the companion; it takes `self` where the function does, and what the
 /// key, the cache and the durations read.
-fn companion(name: Ident, spec: &Spec, key: &[Step], func: &Func, returns: &Returns) -> Companion {
+fn companion(
+    name: Ident,
+    spec: &Spec,
+    key: &[Step],
+    func: &Func,
+    returns: &Returns,
+    batch: Option<&Batch>,
+) -> Companion {
     let exprs = spec.freshness.exprs().chain(&spec.cache);
     let mut used: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
     let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(used.clone(), name);
     let is_taken = |param: &Param| matches!(param.arg, FnArg::Receiver(_)) || param.names.iter().any(is_read);
-    let params: Vec<FnArg> = func.params().filter(is_taken).map(|param| shared(param.arg.clone())).collect();
+    let takes = |param: Param| match batch.filter(|batch| param.names.contains(&batch.param)) {
+        Some(batch) => Some(one_of(batch, spec)),
+        None => is_taken(&param).then(|| shared(param.arg.clone())),
+    };
+    let params: Vec<FnArg> = func.params().filter_map(takes).collect();
     used.extend(params.iter().map(ToTokens::to_token_stream));
     used.extend(returns.output.to_token_stream());
     used.extend(key.iter().filter_map(|step| match step {
@@ -372,6 +417,18 @@ fn companion(name: Ident, spec: &Spec, key: &[Step], func: &Func, returns: &Retu
         _ => None,
     }));
     Companion { name, generics: generics::needed(&func.sig.generics, used), params }
+}
+
+/// Makes the parameter that takes one element of a batch.
+fn one_of(batch: &Batch, spec: &Spec) -> FnArg {
+    let element = &batch.element;
+    match &batch.holds {
+        Holds::Iterator(item) => syn::parse_quote!(#element: &#item),
+        Holds::Type(ty) => {
+            let krate = spec.krate.clone().unwrap_or_else(|| syn::parse_quote!(::memocached));
+            syn::parse_quote!(#element: &<#ty as #krate::private::HoldsElements>::Element)
+        }
+    }
 }
 
 /// Makes `&self` of `&mut self`: an entry changes nothing in it.
@@ -428,7 +485,7 @@ fn kept_generics(spec: &Spec, func: &Func, params: &[Param]) -> Vec<Generic> {
 /// Makes the steps for the types of `impl Trait` parameters, which have no name.
 fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<Item = Step> {
     let anonymous = params.iter().filter(|param| match param.arg {
-        FnArg::Typed(typed) => matches!(referred(&typed.ty), Type::ImplTrait(_)),
+        FnArg::Typed(typed) => !param.is_element && matches!(referred(&typed.ty), Type::ImplTrait(_)),
         FnArg::Receiver(_) => false,
     });
     anonymous.filter_map(|param| {

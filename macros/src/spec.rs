@@ -13,6 +13,8 @@ use crate::duration::Period;
 pub(crate) struct Spec {
     pub(crate) key: Option<LitStr>,
     pub(crate) skip: Vec<Ident>,
+    /// Holds nothing if it could not be read.
+    pub(crate) each: Option<Option<Each>>,
     pub(crate) freshness: Freshness,
     pub(crate) cache_none: Option<Period>,
     pub(crate) cache_err: Option<Period>,
@@ -26,6 +28,14 @@ pub(crate) struct Spec {
     pub(crate) entry: Option<Ident>,
     pub(crate) cache: Option<Expr>,
     pub(crate) krate: Option<Path>,
+}
+
+/// What a function that computes several values at once calls one element, and the
+/// parameter that holds them.
+#[derive(Clone)]
+pub(crate) struct Each {
+    pub(crate) element: Ident,
+    pub(crate) param: Ident,
 }
 
 /// How long a value is used, and in which state.

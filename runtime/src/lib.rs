@@ -82,6 +82,9 @@ pub use attribute::{KeyPart, memcached};
 pub use cache::Cache;
 pub use cache::global::install;
 #[cfg(feature = "tokio")]
+pub use call::entries::AsyncEntries;
+pub use call::entries::Entries;
+#[cfg(feature = "tokio")]
 pub use call::entry::AsyncEntry;
 pub use call::entry::{Entry, EntryInfo};
 pub use call::mode::{Mode, with_mode, with_mode_async};

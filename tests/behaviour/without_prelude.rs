@@ -27,3 +27,13 @@ pub(super) async fn later(name: &str, f: f64, size: Option<u8>) -> Option<String
     let _ = (f, size);
     Some(name.into())
 }
+
+#[memcached(key = "without_prelude:<n>", each(n in numbers), grace = 60)]
+pub(super) async fn several(numbers: ::std::vec::Vec<u8>) -> ::std::vec::Vec<u8> {
+    numbers
+}
+
+#[memcached(key = "without_prelude:<n>", each(n in numbers))]
+pub(super) fn some(numbers: &[u8]) -> ::std::vec::Vec<u8> {
+    numbers.to_vec()
+}

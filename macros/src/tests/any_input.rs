@@ -29,6 +29,7 @@ fn values(argument: Argument) -> &'static str {
     match argument {
         Argument::Key => r#""f" ¦ "f:<_n>" ¦ "<_n.a()>/<_a.0:bits>" ¦ "<T>:<_n>;<r#in>" ¦ "<self.a>,<n>""#,
         Argument::Skip => "() ¦ (self) ¦ (n, T) ¦ (Self, r#in,)",
+        Argument::Each => "(id in ids) ¦ (n in n) ¦ (element in a) ¦ (x in self)",
         Argument::Ttl => {
             r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} }"#
         }
@@ -189,7 +190,7 @@ fn arguments() -> impl Strategy<Value = String> {
 }
 
 fn given(argument: Argument) -> impl Strategy<Value = String> {
-    let joint = if argument == Argument::Skip { "" } else { " = " };
+    let joint = if matches!(argument, Argument::Skip | Argument::Each) { "" } else { " = " };
     one_of(values(argument)).prop_map(move |value| format!("{argument}{joint}{value}"))
 }
 

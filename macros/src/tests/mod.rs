@@ -8,6 +8,7 @@ use expect_test::Expect;
 use proc_macro2::{Group, TokenStream, TokenTree};
 
 mod any_input;
+mod batches;
 mod bodies;
 mod choices;
 mod derive;

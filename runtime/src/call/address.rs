@@ -36,6 +36,8 @@ pub struct Address {
 enum Purpose {
     /// To make it.
     Call,
+    /// To make it together with others, which it shares a span with.
+    Element,
     /// To handle its entry.
     Entry,
 }
@@ -46,6 +48,13 @@ impl Address {
     #[inline]
     pub fn begin(site: &'static Site) -> Self {
         Address { mode: mode::current(), purpose: Purpose::Call, ..Self::of(site) }
+    }
+
+    /// Begins one of several calls that are made together.
+    #[must_use]
+    #[inline]
+    pub fn element(site: &'static Site) -> Self {
+        Address { mode: mode::current(), purpose: Purpose::Element, ..Self::of(site) }
     }
 
     /// Addresses a call that is not made.
@@ -140,6 +149,7 @@ impl Address {
     fn key_far(&self, cache: Option<&Cache>, write: &mut dyn FnMut(&mut KeyBuilder)) -> Addressed {
         let site = self.site;
         let span = (self.purpose == Purpose::Call).then(|| site.telemetry().open());
+        let near = cache.filter(|_| self.purpose == Purpose::Element && self.freshness.near.is_some() && self.reads());
         let target = cache.and_then(|cache| {
             let mut write = || {
                 let mut key = KeyBuilder::new(cache.namespace());
@@ -152,7 +162,8 @@ impl Address {
             };
             Some(self.target(cache, key?))
         });
-        Addressed::far(site, target, None, span)
+        let near = near.zip(target.as_ref()).and_then(|(cache, target)| cache.near().find(target.key.wire()));
+        Addressed::far(site, target, near, span)
     }
 
     /// Writes the key of a call whose value this process may keep, which is not

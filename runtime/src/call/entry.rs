@@ -130,7 +130,7 @@ stage!(Second, Entry<R, Third>, AsyncEntry<R, Third>, |below| below.handle());
 stage!(Third, Handle, AsyncHandle, |below| below);
 
 /// Where an entry is, and how its values are stored.
-struct Whereabouts {
+pub(super) struct Whereabouts {
     site: &'static Site,
     /// Absent where nothing is cached.
     stored: Option<Stored>,
@@ -176,24 +176,24 @@ impl Whereabouts {
         })
     }
 
-    fn machine(&self) -> Result<&Machine, Error> {
+    pub(super) fn machine(&self) -> Result<&Machine, Error> {
         self.stored().map(|stored| &stored.machine)
     }
 
     /// A function that is generic over what it returns stores all of that,
     /// also where this is an `Option` or a `Result`.
-    fn form<V: 'static>(&self) -> Result<&Form<V>, Error> {
+    pub(super) fn form<V: 'static>(&self) -> Result<&Form<V>, Error> {
         self.stored()?.form.any().downcast_ref().ok_or_else(|| {
             let message = format!("{} does not store values of type {}", self.site.name(), type_name::<V>());
             Error::new(ErrorKind::Configuration, message)
         })
     }
 
-    fn key(&self) -> Result<&str, Error> {
+    pub(super) fn key(&self) -> Result<&str, Error> {
         Ok(self.machine()?.key.wire())
     }
 
-    fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
+    pub(super) fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
         let machine = self.machine()?;
         if machine.freshness.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
@@ -201,19 +201,19 @@ impl Whereabouts {
         Ok(machine.putting(record))
     }
 
-    fn delete(&self) -> Result<Request<'_>, Error> {
+    pub(super) fn delete(&self) -> Result<Request<'_>, Error> {
         Ok(Request::Delete { key: self.key()?, guard: Guard::None })
     }
 
     /// Whether values are served behind their time.
-    fn has_grace(&self) -> Result<bool, Error> {
+    pub(super) fn has_grace(&self) -> Result<bool, Error> {
         Ok(!self.machine()?.freshness.grace.is_zero())
     }
 
     /// Marks this item as stale. It is served no longer than grace from now on,
     /// nor than it would have been. Without an item, a call that computes one
     /// may not store it.
-    fn invalidation(&self, item: Option<&Item>) -> Result<Request<'_>, Error> {
+    pub(super) fn invalidation(&self, item: Option<&Item>) -> Result<Request<'_>, Error> {
         let Some(item) = item else { return self.delete() };
         let Machine { key, freshness, .. } = self.machine()?;
         let left = item.seconds_left.map(Duration::from_secs);
@@ -222,7 +222,7 @@ impl Whereabouts {
     }
 
     /// Whether a call would use the item as it is.
-    fn is_fresh(&self, item: &Item) -> Result<bool, Error> {
+    pub(super) fn is_fresh(&self, item: &Item) -> Result<bool, Error> {
         Ok(matches!(self.machine()?.freshness.age(item), Age::Fresh(_)))
     }
 
@@ -236,7 +236,7 @@ impl Whereabouts {
     }
 
     /// Makes this process notice what has been changed.
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         if let Some(Stored { machine, .. }) = &self.stored {
             machine.forget();
         }
@@ -248,7 +248,7 @@ macro_rules! handle {
     ($handle:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
         #[doc(hidden)]
         #[derive(Clone)]
-        pub struct $handle(Arc<Whereabouts>);
+        pub struct $handle(pub(super) Arc<Whereabouts>);
 
         impl $handle {
             $($async)* fn get<V: 'static>(&self) -> Result<Option<V>, Error> {
@@ -439,7 +439,7 @@ macro_rules! entry {
         }
 
         impl<R, S: Stage> $entry<R, S> {
-            fn handle(&self) -> &$handle {
+            pub(super) fn handle(&self) -> &$handle {
                 S::$get_handle(&self.0)
             }
         }

@@ -6,6 +6,8 @@
 pub(crate) mod address;
 #[cfg(feature = "tokio")]
 mod background;
+pub(crate) mod batch;
+pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod freshness;
 pub(crate) mod machine;
@@ -174,7 +176,10 @@ enum Start<S: Shape, I> {
 
 /// A call under way: its span, and what is around its body where something is
 /// cached.
-type Started<S, I> = (CallSpan, Option<Box<Typed<S, I>>>);
+type Started<S, I> = (CallSpan, Around<S, I>);
+
+/// What is around a call's body, where something is cached.
+type Around<S, I> = Option<Box<Typed<S, I>>>;
 
 impl<S: Shape, I> Ready<S, I> {
     /// The machine of the call, with the form that values are stored in, where
@@ -187,7 +192,25 @@ impl<S: Shape, I> Ready<S, I> {
     }
 }
 
+impl<S: Shape, I> Ready<S, I> {
+    /// The key that the store is asked for, if something is cached.
+    fn key(&self) -> Option<&str> {
+        let Start::Call { typed: Some(typed), .. } = &self.start else { return None };
+        Some(typed.machine.key.wire())
+    }
+}
+
 impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
+    /// What is around the call's body where something is cached, or the return value
+    /// that this process keeps and what it took to compute.
+    fn element(self) -> Result<Around<S, I>, (S::Return, u64)> {
+        let Start::Call { near, typed, .. } = self.start else { return Ok(None) };
+        match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
+            Some(found) => Err(found),
+            None => Ok(typed),
+        }
+    }
+
     /// What the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Started<S, I>, S::Return> {
         let telemetry = self.site.telemetry();
@@ -366,7 +389,7 @@ where
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());
     let work = Driven::new(body, computation(typed.as_deref()), drive);
-    let ((returned, driven), cost) = span.compute_async(work).await;
+    let ((returned, driven), cost) = span.compute_async(None, work).await;
     let Some(mut typed) = typed else { return returned };
     typed.machine.computed(driven);
     // From here on only the value is held while this waits: the rest of a

@@ -84,7 +84,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
         }
     }
 
-    fn open_and_judge(&mut self, event: Event, span: &CallSpan) -> Result<Next<S>, Error> {
+    pub(super) fn open_and_judge(&mut self, event: Event, span: &CallSpan) -> Result<Next<S>, Error> {
         let mut found = None;
         let Typed { form, negatives, machine, .. } = self;
         let open = &mut |bytes: &[u8], flags| {

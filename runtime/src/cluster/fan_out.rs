@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use super::Cluster;
+use super::{Cluster, announce};
 use crate::cluster::failover::route::Route;
 use crate::cluster::members::Member;
 use crate::error::Error;
 use crate::exchange::{NodeBatch, Outcome, Verb};
 use crate::node::{Node, Pending, Standby};
 use crate::telemetry;
-use crate::telemetry::exchange::NodeSpan;
+use crate::telemetry::exchange::{NodeSpan, Telling};
 use crate::time::budget::{Budget, Deadline};
 
 /// memcached answers within microseconds, and so do most networks.
@@ -26,13 +26,20 @@ type Assigned<'a, 'b> = (&'a NodeBatch<'b>, Result<Route, Error>);
 impl Cluster {
     /// Asks several nodes at once. The outcomes are in the order of the
     /// requests of each batch.
-    pub(crate) fn ask_several(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
+    pub(crate) fn ask_several(
+        &self,
+        verb: Verb,
+        telling: Telling,
+        batches: &[NodeBatch<'_>],
+        budget: &Budget,
+    ) -> Vec<Vec<Outcome>> {
         let deadline = budget.deadline();
         let assigned = self.assign(batches);
-        let mut outcomes = exchange(verb, &assigned, deadline);
+        let mut outcomes = exchange(verb, telling, &assigned, deadline);
         for ((batch, route), outcomes) in assigned.iter().zip(&mut outcomes) {
             if let Ok(route) = route {
                 route.sift(&batch.requests, outcomes, deadline);
+                announce_first(&route.member.node, batch);
             }
         }
         outcomes
@@ -43,6 +50,7 @@ impl Cluster {
     pub(crate) async fn ask_several_async(
         &self,
         verb: Verb,
+        telling: Telling,
         batches: &[NodeBatch<'_>],
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
@@ -53,7 +61,7 @@ impl Cluster {
                 Err(error) => return failed(batch, &error),
             };
             let Member { node, peer, .. } = &*route.member;
-            let part = peer.take_part(verb);
+            let part = peer.take_part(verb, telling, batch.requests.len());
             let exchange = async {
                 route.prepare_async(&batch.requests, deadline).await?;
                 let mut outcomes = node.ask_all_async(&batch.requests, deadline).await?;
@@ -61,6 +69,7 @@ impl Cluster {
                 Ok(outcomes)
             };
             let outcomes = part.within(exchange).await;
+            announce_first(node, batch);
             end(part, batch, outcomes)
         };
         crate::detached::all(self.assign(batches).into_iter().map(run)).await
@@ -75,10 +84,10 @@ impl Cluster {
 }
 
 /// Runs the batches: all are sent before the first is read.
-fn exchange(verb: Verb, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Vec<Vec<Outcome>> {
+fn exchange(verb: Verb, telling: Telling, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Vec<Vec<Outcome>> {
     let are_several = assigned.len() > 1;
     std::thread::scope(|scope| {
-        let all = FanOut { scope, verb, deadline, are_several };
+        let all = FanOut { scope, verb, telling, deadline, are_several };
         let begun: Vec<_> = assigned.iter().map(|(batch, route)| all.begin(batch, route)).collect();
         let read: Vec<_> = begun.into_iter().map(|branch| all.read(branch)).collect();
         read.into_iter().map(|branch| branch.end(deadline)).collect()
@@ -89,6 +98,7 @@ fn exchange(verb: Verb, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Ve
 struct FanOut<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     verb: Verb,
+    telling: Telling,
     deadline: Deadline,
     are_several: bool,
 }
@@ -123,7 +133,7 @@ impl<'scope> FanOut<'scope, '_> {
             return Branch::Over(failed(batch, &error));
         }
         let Member { node, peer, .. } = &*route.member;
-        let part = peer.take_part(self.verb);
+        let part = peer.take_part(self.verb, self.telling, batch.requests.len());
         // A node with an idle connection is sent to now, and read from when all
         // have been sent to. To open a connection may take time, and so may
         // sending much; that is done on a thread.
@@ -188,7 +198,7 @@ fn send<'a>(
     standby: Option<Standby<'a>>,
     deadline: Deadline,
 ) -> Result<Running<'a>, Vec<Outcome>> {
-    match part.0.in_scope(|| node.begin(standby, &batch.requests, deadline)) {
+    match part.span.in_scope(|| node.begin(standby, &batch.requests, deadline)) {
         Ok(pending) => Ok(Running { batch, part, pending: Box::new(pending) }),
         Err(error) => Err(end(part, batch, Err(error))),
     }
@@ -206,6 +216,13 @@ fn end(part: NodeSpan, batch: &NodeBatch<'_>, outcomes: Result<Vec<Outcome>, Err
     let outcomes = outcomes.unwrap_or_else(|error| failed(batch, &error));
     part.end(outcomes.iter().find_map(|outcome| outcome.as_ref().err()));
     outcomes
+}
+
+/// Tells once that a server which is asked for leases has none.
+fn announce_first(node: &Node, batch: &NodeBatch<'_>) {
+    if let Some(request) = batch.requests.first() {
+        announce(node, request);
+    }
 }
 
 /// One error for all requests of a batch.

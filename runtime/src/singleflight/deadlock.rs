@@ -28,7 +28,7 @@ thread_local! {
 static BLOCKED: Mutex<Option<HashMap<Computation, Computation>>> = Mutex::new(None);
 
 impl Computation {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Computation(NEXT.fetch_add(1, Ordering::Relaxed))
     }

@@ -61,6 +61,15 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
+/// Builds the request that gives a lease back.
+pub(super) fn giving_back(key: &str, on: On, cas: u64) -> Request<'_> {
+    let guard = Guard::Unchanged(cas);
+    match on {
+        On::Nothing => Request::Delete { key, guard },
+        On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
+    }
+}
+
 /// A lease and its holder.
 pub(super) struct Held {
     pub(super) store: Arc<Store>,
@@ -144,11 +153,7 @@ impl Held {
 
     /// Builds the request that gives the lease back.
     pub(super) fn giving_back(&self, on: On, cas: u64) -> Request<'_> {
-        let (key, guard) = (self.key.as_str(), Guard::Unchanged(cas));
-        match on {
-            On::Nothing => Request::Delete { key, guard },
-            On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
-        }
+        giving_back(&self.key, on, cas)
     }
 
     /// Starts its time again under another number; `None` if it was lost.

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use super::Announced;
 use super::drive::Drive;
-use super::held::{Held, LeaseState, Phase};
+use super::held::{Held, LeaseState, Phase, giving_back};
 pub(crate) use super::held::{Job, LEASE, On, RENEWAL, RENEWAL_OF_STALE, SILENCE, Won, fingerprint};
 use super::renewal;
 #[cfg(feature = "tokio")]
 use crate::exchange::Verb;
-use crate::exchange::{Guard, Note};
+use crate::exchange::{Guard, Note, Request};
 use crate::store::Store;
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
@@ -31,6 +31,27 @@ pub(crate) enum Io {
     /// It yields to the runtime.
     #[cfg(feature = "tokio")]
     Async,
+}
+
+/// A lease that has ended without being used, and is to be given back.
+#[derive(Debug)]
+pub(crate) struct Forfeit {
+    key: String,
+    on: On,
+    cas: u64,
+}
+
+impl Forfeit {
+    /// A lease that a lookup has won for a caller which is gone.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn won(key: &str, won: Won) -> Self {
+        Forfeit { key: key.to_owned(), on: won.on, cas: won.cas }
+    }
+
+    /// Builds the request that gives it back.
+    pub(crate) fn request(&self) -> Request<'_> {
+        giving_back(&self.key, self.on, self.cas)
+    }
 }
 
 /// A lease that this process holds. Clones share it; the last to be dropped gives
@@ -121,6 +142,21 @@ impl Lease {
             Poll::Ready(state.end())
         })
         .await
+    }
+
+    /// Ends the lease, which has not been used. The caller gives it back, unless
+    /// there is nothing to give back or a renewal under way sees to that.
+    pub(crate) fn forfeit(&self) -> Option<Forfeit> {
+        let held = &self.0.held;
+        let mut state = lock(&held.state);
+        let phase = match state.phase {
+            Phase::Held => Phase::Over,
+            Phase::Renewing => Phase::Dropped,
+            Phase::Dropped | Phase::Over | Phase::Lost => return None,
+        };
+        let was_held = std::mem::replace(&mut state.phase, phase) == Phase::Held;
+        let (on, cas) = (state.on, state.cas);
+        (was_held && on != On::Fresh).then(|| Forfeit { key: held.key.clone(), on, cas })
     }
 
     /// Whether it allows storing under this key.

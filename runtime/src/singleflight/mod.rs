@@ -40,7 +40,11 @@ use state::{FlightState, Left, Wakeup};
 
 /// The flights of one cache, by key. `B` is the baton that entitles a leader to
 /// store. A clone is another handle of the same flights.
-pub(crate) struct Flights<B>(Arc<[Shard<B>; SHARDS]>);
+pub(crate) struct Flights<B> {
+    shards: Arc<[Shard<B>; SHARDS]>,
+    /// The computation of all flights that begin by this handle, if it is one.
+    shared: Option<Computation>,
+}
 
 type Shard<B> = Mutex<HashMap<Box<str>, Arc<Flight<B>>>>;
 
@@ -133,7 +137,12 @@ pub(crate) enum Role<B: Clone> {
 
 impl<B: Clone> Flights<B> {
     pub(crate) fn new() -> Self {
-        Flights(Arc::new(std::array::from_fn(|_| Mutex::default())))
+        Flights { shards: Arc::new(std::array::from_fn(|_| Mutex::default())), shared: None }
+    }
+
+    /// Returns a handle by which all flights that begin are one computation.
+    pub(crate) fn of(&self, computation: Computation) -> Self {
+        Flights { shards: Arc::clone(&self.shards), shared: Some(computation) }
     }
 
     /// Joins the flight for a key that `wanted` describes, or begins one. `leader`
@@ -168,7 +177,7 @@ impl<B: Clone> Flights<B> {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     fn begin(
@@ -182,7 +191,7 @@ impl<B: Clone> Flights<B> {
         let drive = Arc::new(Drive::new());
         let flight = Arc::new(Flight {
             key: key.into(),
-            computation: Computation::new(),
+            computation: self.shared.unwrap_or_else(Computation::new),
             begun: Instant::now(),
             numbers: Arc::default(),
             leader,
@@ -196,7 +205,7 @@ impl<B: Clone> Flights<B> {
     }
 
     fn shard(&self, key: &str) -> &Shard<B> {
-        share_of(&*self.0, key)
+        share_of(&*self.shards, key)
     }
 
     /// Removes a flight that is over, unless another has replaced it.
@@ -238,7 +247,7 @@ impl WantedFlight {
 
 impl<B> Clone for Flights<B> {
     fn clone(&self) -> Self {
-        Flights(Arc::clone(&self.0))
+        Flights { shards: Arc::clone(&self.shards), shared: self.shared }
     }
 }
 
@@ -276,6 +285,13 @@ impl<B: Clone> Lead<B> {
     /// Where the polls of the computation are noted.
     pub(crate) fn drive(&self) -> Arc<Drive> {
         Arc::clone(&self.drive)
+    }
+
+    /// Notes the polls of the computation here from now on.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn driven_by(&mut self, drive: &Arc<Drive>) {
+        self.drive = Arc::clone(drive);
+        self.flight.state.driven_by(drive);
     }
 
     /// Lets a caller that takes over or overtakes store under the same right.

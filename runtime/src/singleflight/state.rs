@@ -108,6 +108,12 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         state.not_before = state.begun;
     }
 
+    /// Notes the polls of the caller that computes here from now on.
+    #[cfg(feature = "tokio")]
+    pub(super) fn driven_by(&self, drive: &Arc<Drive>) {
+        self.state().drive = Arc::clone(drive);
+    }
+
     /// Notes that the leader does not compute for this long: it looks the value up,
     /// stores it, or pauses before it asks about another process again. It sees to
     /// the time itself, as long as it comes back.

@@ -6,10 +6,15 @@
 pub(crate) mod embedded;
 
 #[cfg(feature = "memcache")]
+use std::time::Instant;
+
+#[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{NodeBatch, Outcome, Request, Verb};
 use crate::store::embedded::Embedded;
 use crate::telemetry::exchange::Exchange;
+#[cfg(feature = "memcache")]
+use crate::telemetry::exchange::Telling;
 use crate::telemetry::peer::Peer;
 use crate::time::budget::Budget;
 
@@ -152,7 +157,7 @@ impl Store {
         exchange.span.in_scope(|| match self {
             Store::Embedded(store, _) => batches.iter().map(|batch| run(store, batch)).collect(),
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => cluster.ask_several(verb, batches, budget),
+            Store::Cluster(cluster) => cluster.ask_several(verb, Telling::Parts, batches, budget),
         })
     }
 
@@ -168,7 +173,49 @@ impl Store {
         match self {
             Store::Embedded(..) => self.ask_several(verb, exchange, batches, budget),
             #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => exchange.within(cluster.ask_several_async(verb, batches, budget)).await,
+            Store::Cluster(cluster) => {
+                exchange.within(cluster.ask_several_async(verb, Telling::Parts, batches, budget)).await
+            }
+        }
+    }
+
+    /// Asks each of these, with one exchange per node. The outcomes are in the order
+    /// of the requests.
+    pub(crate) fn ask_each(&self, verb: Verb, requests: &[Request<'_>], budget: &Budget) -> Vec<Outcome> {
+        match self {
+            Store::Embedded(store, peer) => {
+                if requests.is_empty() {
+                    return Vec::new();
+                }
+                let exchange = peer.begin_several(verb, requests.len());
+                let ask = || requests.iter().map(|request| store.ask(request)).collect();
+                let outcomes: Vec<Outcome> = exchange.span.in_scope(ask);
+                budget.spend(exchange.end_all(outcomes.iter().find_map(|outcome| outcome.as_ref().err())));
+                outcomes
+            }
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let (spread, began) = (Spread::of(&self.placement(), requests), Instant::now());
+                let outcomes = cluster.ask_several(verb, Telling::Exchanges, &spread.batches, budget);
+                budget.spend(began.elapsed());
+                spread.gather(outcomes)
+            }
+        }
+    }
+
+    /// Does the same for an async caller.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_each_async(&self, verb: Verb, requests: &[Request<'_>], budget: &Budget) -> Vec<Outcome> {
+        match self {
+            // Nothing to wait for.
+            Store::Embedded(..) => self.ask_each(verb, requests, budget),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let (spread, began) = (Spread::of(&self.placement(), requests), Instant::now());
+                let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, &spread.batches, budget).await;
+                budget.spend(began.elapsed());
+                spread.gather(outcomes)
+            }
         }
     }
 
@@ -206,6 +253,42 @@ impl Placement {
             #[cfg(feature = "memcache")]
             Placement::Among(members) => members.locate(key),
         }
+    }
+}
+
+/// Requests by node, with the place of each among all.
+#[cfg(feature = "memcache")]
+struct Spread<'a> {
+    batches: Vec<NodeBatch<'a>>,
+    places: Vec<Vec<usize>>,
+    len: usize,
+}
+
+#[cfg(feature = "memcache")]
+impl<'a> Spread<'a> {
+    fn of(placement: &Placement, requests: &[Request<'a>]) -> Self {
+        let mut spread = Spread { batches: Vec::new(), places: Vec::new(), len: requests.len() };
+        for (place, request) in requests.iter().enumerate() {
+            let node = request.key().map_or(0, |key| placement.node_of(key));
+            let index = spread.batches.iter().position(|batch| batch.node == node).unwrap_or_else(|| {
+                spread.batches.push(NodeBatch { node, requests: Vec::with_capacity(requests.len()) });
+                spread.places.push(Vec::with_capacity(requests.len()));
+                spread.batches.len() - 1
+            });
+            spread.batches[index].requests.push(*request);
+            spread.places[index].push(place);
+        }
+        spread
+    }
+
+    /// Puts the outcomes into the order of the requests.
+    fn gather(self, outcomes: Vec<Vec<Outcome>>) -> Vec<Outcome> {
+        let mut all: Vec<Option<Outcome>> = (0..self.len).map(|_| None).collect();
+        for (place, outcome) in self.places.into_iter().flatten().zip(outcomes.into_iter().flatten()) {
+            all[place] = Some(outcome);
+        }
+        let unanswered = || Err(Error::new(ErrorKind::Protocol, "a request has no outcome"));
+        all.into_iter().map(|outcome| outcome.unwrap_or_else(unanswered)).collect()
     }
 }
 

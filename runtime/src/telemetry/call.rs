@@ -3,7 +3,8 @@
 //! The methods report what has happened; deciding what happens next is left to
 //! `call`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -29,6 +30,9 @@ fields! {
         name => attributes::CACHE_NAME,
         template => attributes::KEY_TEMPLATE,
         key => attributes::KEY,
+        keys => attributes::KEYS,
+        hits => attributes::HITS,
+        misses => attributes::MISSES,
         hit => attributes::HIT,
         result => attributes::RESULT,
         ttl => attributes::TTL,
@@ -45,7 +49,9 @@ fields! {
 /// trace a second time.
 macro_rules! annotate {
     ($call:expr, $name:literal, $text:literal, $($key:expr => $value:expr),+) => {
-        if $call.annotated($text, || vec![$(KeyValue::new($key, $value)),+]) {
+        if $call.tally.is_some() {
+            // The span of several calls counts them.
+        } else if $call.annotated($text, || vec![$(KeyValue::new($key, $value)),+]) {
             tracing::event!(
                 name: $name,
                 target: TARGET,
@@ -72,6 +78,8 @@ pub(crate) struct SiteTelemetry {
     /// Whether it has been told that a value has no stored form.
     unstorable: AtomicBool,
     too_large: AtomicBool,
+    /// Whether it has been told that a batch's results do not belong to its elements.
+    unmatched: AtomicBool,
     /// Whether it has been told that `refresh_ahead` covers the whole ttl.
     too_wide: AtomicBool,
 }
@@ -97,6 +105,7 @@ impl SiteTelemetry {
             stats: Stats::of(name),
             unstorable: AtomicBool::new(false),
             too_large: AtomicBool::new(false),
+            unmatched: AtomicBool::new(false),
             too_wide: AtomicBool::new(false),
         }
     }
@@ -123,7 +132,12 @@ impl SiteTelemetry {
         let fields =
             CallFields { name: Some(&self.stats.name), template: Some(&self.template), ..CallFields::default() };
         let span = open(self.span, &fields.values());
-        CallSpan { span, started, ttl: None, site: self, stats: self.stats }
+        CallSpan { span, started, ttl: None, site: self, stats: self.stats, tally: None }
+    }
+
+    /// Opens the span of several calls that are made together.
+    pub(crate) fn open_for_several(&'static self) -> CallSpan {
+        CallSpan { tally: Some(Arc::default()), ..self.begin(NamedSpan::open) }
     }
 
     /// Records the size of a stored value.
@@ -160,6 +174,17 @@ pub(crate) struct CallSpan {
     ttl: Option<Ttl>,
     site: &'static SiteTelemetry,
     stats: &'static Stats,
+    /// How the calls ended, if the span is that of several.
+    tally: Option<Arc<Tally>>,
+}
+
+/// How several calls ended that were made together.
+#[derive(Debug, Default)]
+struct Tally {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    /// Whether it has been told that old values are served because of an error.
+    stale_on_error: AtomicBool,
 }
 
 impl CallSpan {
@@ -170,7 +195,7 @@ impl CallSpan {
         let refresh = self.site.begin(NamedSpan::open_root);
         refresh.span.follows_from(self.span.id());
         refresh.span.record(attributes::RESULT, "refresh");
-        refresh
+        CallSpan { tally: self.tally.as_ref().map(|_| Arc::default()), ..refresh }
     }
 
     /// Returns the id by which other spans can link to this one while it is open.
@@ -212,15 +237,24 @@ impl CallSpan {
 
     /// Opens the span of the function's own body, and times it.
     pub(crate) fn computing(&self) -> Computing<'_> {
-        let (span, started) = (compute_span(), Instant::now());
-        Computing { call: self, started, span: span.entered() }
+        self.computing_in(compute_span())
+    }
+
+    /// Opens the span of a body that computes this many values, and times it.
+    pub(crate) fn computing_several(&self, values: usize) -> Computing<'_> {
+        self.computing_in(compute_span_of(values))
+    }
+
+    fn computing_in(&self, span: Span) -> Computing<'_> {
+        Computing { call: self, started: Instant::now(), span: span.entered() }
     }
 
     /// Runs an async body in its own span. Returns its result and its cost in
-    /// nanoseconds.
+    /// nanoseconds. It is told how many values the body computes, if that may be
+    /// several. No further function is around the body: recursion pays for each.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn compute_async<F: Future>(&self, body: F) -> (F::Output, u64) {
-        let (span, started) = (compute_span(), Instant::now());
+    pub(crate) async fn compute_async<F: Future>(&self, values: Option<usize>, body: F) -> (F::Output, u64) {
+        let (span, started) = (values.map_or_else(compute_span, compute_span_of), Instant::now());
         let returned = tracing::Instrument::instrument(body, span).await;
         (returned, self.computed(started))
     }
@@ -251,7 +285,9 @@ impl CallSpan {
 
     /// Records the first bytes of the value, for operators who asked for them.
     pub(crate) fn value(&self, value: &str) {
-        self.span.record(attributes::VALUE, value);
+        if self.tally.is_none() {
+            self.span.record(attributes::VALUE, value);
+        }
     }
 
     /// Sets the ttl, which is recorded when the call ends.
@@ -296,6 +332,9 @@ impl CallSpan {
     /// Reports that computing failed and a stale value is served instead.
     pub(crate) fn stale_on_error(&self) {
         self.finish(CacheResult::Stale, None);
+        if self.tally.as_ref().is_some_and(|tally| tally.stale_on_error.swap(true, Ordering::Relaxed)) {
+            return;
+        }
         tracing::event!(
             name: "cache.stale",
             target: TARGET,
@@ -382,7 +421,7 @@ impl CallSpan {
     /// Reports that a value of this size was stored.
     pub(crate) fn stored(&self, size: usize) {
         self.site.sized(size);
-        if !self.span.is_disabled() {
+        if !self.span.is_disabled() && self.tally.is_none() {
             self.span.record(attributes::ITEM_SIZE, signed(size as u64));
         }
     }
@@ -417,6 +456,22 @@ impl CallSpan {
         );
     }
 
+    /// Reports once that a batch's body returned results that do not belong to its
+    /// elements.
+    #[cold]
+    pub(crate) fn unmatched(&self) {
+        if !self.site.unmatched.swap(true, Ordering::Relaxed) {
+            let name = self.stats.name;
+            tracing::event!(
+                target: TARGET,
+                Level::WARN,
+                { attributes::CACHE_NAME } = name,
+                "{name} returned results that do not belong to the elements it was called with; it is called with all \
+                 of the caller's elements, and nothing is stored"
+            );
+        }
+    }
+
     /// Reports once that `refresh_ahead` covers the whole ttl.
     #[cold]
     pub(crate) fn too_wide(&self, window: Duration, ttl: Ttl) {
@@ -442,9 +497,30 @@ impl CallSpan {
         not_stored_on_purpose("store_if");
     }
 
+    /// Records how many calls are made together.
+    pub(crate) fn several(&self, calls: usize) {
+        self.span.record(attributes::KEYS, signed(calls as u64));
+    }
+
+    /// Records how several calls have ended.
+    pub(crate) fn tallied(&self) {
+        let Some(tally) = self.tally.as_ref().filter(|_| !self.span.is_disabled()) else { return };
+        let (hits, misses) = (tally.hits.load(Ordering::Relaxed), tally.misses.load(Ordering::Relaxed));
+        let (hit, result) = (misses == 0, if misses == 0 { CacheResult::Hit } else { CacheResult::Miss }.as_str());
+        let (hits, misses) = (signed(hits), signed(misses));
+        let fields = CallFields {
+            hits: Some(&hits),
+            misses: Some(&misses),
+            hit: Some(&hit),
+            result: Some(&result),
+            ..CallFields::default()
+        };
+        self.site.span.record(&self.span, &fields.values());
+    }
+
     fn saved(&self, cost: u64) {
         self.stats.save(cost);
-        if let Some(started) = self.started {
+        if let (Some(started), None) = (self.started, &self.tally) {
             self.stats.hits.record(nanos_since(started));
         }
     }
@@ -461,6 +537,9 @@ impl CallSpan {
         if !matches!(result, CacheResult::Error | CacheResult::Bypass) {
             outage::answered();
         }
+        if let Some(tally) = &self.tally {
+            return tally.count(result);
+        }
         if self.span.is_disabled() {
             return;
         }
@@ -475,6 +554,16 @@ impl CallSpan {
             ..CallFields::default()
         };
         self.site.span.record(&self.span, &fields.values());
+    }
+}
+
+impl Tally {
+    fn count(&self, result: CacheResult) {
+        let count = match result {
+            CacheResult::Hit | CacheResult::Stale | CacheResult::Coalesced => &self.hits,
+            CacheResult::Miss | CacheResult::Bypass | CacheResult::Error => &self.misses,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -534,6 +623,10 @@ fn named(name: &'static str) -> Vec<KeyValue> {
 
 fn compute_span() -> Span {
     tracing::span!(target: TARGET, Level::INFO, spans::COMPUTE)
+}
+
+fn compute_span_of(values: usize) -> Span {
+    tracing::span!(target: TARGET, Level::INFO, spans::COMPUTE, { attributes::KEYS } = signed(values as u64))
 }
 
 /// Nanoseconds since `start`; 584 years fit.

@@ -61,27 +61,39 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
 impl Peer {
     /// Begins an exchange, which is reported exactly once, however it ends.
     pub(crate) fn begin(&'static self, verb: Verb) -> Exchange {
-        Exchange::begin(Some(self), verb, self.open(verb, "client"))
+        Exchange::begin(Some(self), verb, self.open(verb, "client", None))
     }
 
-    /// Begins this node's part of an exchange with several nodes, whose span is the
-    /// current one. The part is not counted as a call of its own.
+    /// Begins an exchange about this many keys of the node.
+    pub(crate) fn begin_several(&'static self, verb: Verb, keys: usize) -> Exchange {
+        Exchange::begin(Some(self), verb, self.open(verb, "client", Some(keys)))
+    }
+
+    /// Begins this node's part of an exchange with several nodes.
     #[cfg(feature = "memcache")]
-    pub(crate) fn take_part(&'static self, verb: Verb) -> NodeSpan {
-        NodeSpan(self.open(verb, "internal"))
+    pub(crate) fn take_part(&'static self, verb: Verb, telling: Telling, keys: usize) -> NodeSpan {
+        match telling {
+            Telling::Parts => NodeSpan { span: self.open(verb, "internal", None), whole: None },
+            Telling::Exchanges => {
+                let exchange = self.begin_several(verb, keys);
+                NodeSpan { span: exchange.span.clone(), whole: Some(exchange) }
+            }
+        }
     }
 
-    fn open(&self, verb: Verb, kind: &'static str) -> Span {
+    fn open(&self, verb: Verb, kind: &'static str, keys: Option<usize>) -> Span {
         if IS_QUIET.get() {
             return Span::none();
         }
         let port = self.port.map(i64::from);
+        let keys = keys.map(signed);
         let fields = ExchangeFields {
             kind: Some(&kind),
             system: Some(&"memcached"),
             operation: Some(&verb.as_str()),
             server_address: Some(&self.address),
             server_port: port.as_ref().map(|port| port as &dyn Value),
+            keys: keys.as_ref().map(|keys| keys as &dyn Value),
             ..ExchangeFields::default()
         };
         let name = || format!("{} {}", verb.as_str(), self.name);
@@ -93,24 +105,41 @@ fn naming(name: String) -> Naming {
     Naming { name: name.leak(), target: targets::CLIENT, location: None, fields: ExchangeFields::NAMES }
 }
 
+/// How an exchange with several nodes is told.
+#[cfg(feature = "memcache")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// As one, whose span is the current one. A node's part is not counted as a call
+    /// of its own.
+    Parts,
+    /// As one with each node.
+    Exchanges,
+}
+
 /// The span of one node's part in an exchange with several.
 #[cfg(feature = "memcache")]
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct NodeSpan(pub(crate) Span);
+pub(crate) struct NodeSpan {
+    pub(crate) span: Span,
+    /// The exchange, where the node's part is one.
+    whole: Option<Exchange>,
+}
 
 #[cfg(feature = "memcache")]
 impl NodeSpan {
     /// Runs the exchange itself inside the span.
     #[cfg(feature = "tokio")]
     pub(crate) fn within<F: Future>(&self, exchange: F) -> impl Future<Output = F::Output> + use<F> {
-        tracing::Instrument::instrument(exchange, self.0.clone())
+        tracing::Instrument::instrument(exchange, self.span.clone())
     }
 
     /// Ends the part, and records the error if there was one.
     pub(crate) fn end(self, error: Option<&Error>) {
-        if let Some(error) = error {
-            failed(&self.0, Failure::Error(error.kind()));
+        match (self.whole, error) {
+            (Some(exchange), error) => drop(exchange.end_all(error)),
+            (None, Some(error)) => failed(&self.span, Failure::Error(error.kind())),
+            (None, None) => {}
         }
     }
 }
@@ -131,7 +160,7 @@ impl Exchange {
     /// Begins an exchange about this many keys with several nodes, or with none
     /// because the request cannot be sent.
     pub(crate) fn with_several(verb: Verb, keys: Option<usize>) -> Self {
-        let keys = keys.map(|keys| i64::try_from(keys).unwrap_or(i64::MAX));
+        let keys = keys.map(signed);
         let fields = ExchangeFields {
             kind: Some(&"client"),
             system: Some(&"memcached"),
@@ -184,6 +213,11 @@ impl Exchange {
         calls::ended(successes, self.verb, failure, took, || self.peer.map(Peer::attributes).unwrap_or_default());
         took
     }
+}
+
+/// OpenTelemetry has no unsigned integers.
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn failed(span: &Span, failure: Failure) {

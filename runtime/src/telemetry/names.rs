@@ -67,6 +67,12 @@ pub mod attributes {
     pub const KEY_TEMPLATE: &str = "cache.key.template";
     /// The key itself, if `MEMCACHED_RECORD` asks for it.
     pub const KEY: &str = "cache.key";
+    /// How many different elements a batch function was called with, or computes.
+    pub const KEYS: &str = "cache.keys";
+    /// For how many elements a value was found.
+    pub const HITS: &str = "cache.hits";
+    /// For how many elements a value was not found.
+    pub const MISSES: &str = "cache.misses";
     /// Whether a value was found.
     pub const HIT: &str = "cache.hit";
     /// How the call ended: `hit`, `miss` and so on; spans and metrics.

@@ -3,6 +3,8 @@
 #[cfg(any(all(test, feature = "memcache"), fuzzing))]
 pub mod any_input;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod freshness;
 #[cfg(all(test, feature = "authenticated", feature = "json", feature = "memcache"))]
 mod settings;

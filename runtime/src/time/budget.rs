@@ -43,7 +43,6 @@ impl Budget {
 
     /// Returns a copy for another task to spend, to be taken back with
     /// [`Budget::become_of`].
-    #[cfg(feature = "tokio")]
     pub(crate) fn lend(&self) -> Self {
         Budget { left: AtomicU64::new(self.left.load(Ordering::Relaxed)), ..*self }
     }

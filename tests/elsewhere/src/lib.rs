@@ -164,3 +164,32 @@ pub fn length(text: &str) -> impl std::future::Future<Output = usize> + Send + '
 pub fn old(n: u64) -> u32 {
     n as u32 | 0x10000000
 }
+
+/// Several values at once.
+///
+/// # Errors
+///
+/// Never.
+#[memcached(
+    key = "each:<id>",
+    each(id in ids),
+    crate = prelude::memocached,
+    ttl = "1h",
+    grace = 60,
+    cache_none = 5,
+    store_if = |price| price.cents > 0,
+    when = *id > 0,
+    entry = one_price_entry
+)]
+pub fn prices(ids: &[u64]) -> Result<std::collections::HashMap<u64, Price>, Failure> {
+    Ok(ids.iter().map(|id| (*id, Price { cents: *id })).collect())
+}
+
+/// Several values at once, refreshed in the background.
+#[memcached(key = "later:<id>", each(id in ids), crate = prelude::memocached, grace = 60)]
+pub async fn later_prices(mut ids: Vec<u64>) -> Vec<Price> {
+    std::future::ready(()).await;
+    ids.push(7);
+    ids.pop();
+    ids.into_iter().map(|cents| Price { cents }).collect()
+}

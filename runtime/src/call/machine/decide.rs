@@ -120,7 +120,7 @@ impl Machine {
     pub(super) fn won(&mut self, won: Won, span: &CallSpan) {
         if self.lead.is_none() && self.coordinates() {
             let id = self.flight_id(won.cas);
-            self.lead = Some(self.cache.flights().lead(self.key.wire(), id, self.pace, span.id()));
+            self.lead = Some(self.flights().lead(self.key.wire(), id, self.pace, span.id()));
         }
         self.hold(won);
     }

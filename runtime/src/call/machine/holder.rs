@@ -99,6 +99,16 @@ impl Holder {
         (is_patient && self.unanswered < UNANSWERED).then_some(LONGEST_BLIND_PAUSE)
     }
 
+    /// The number of its lease, as it was seen last.
+    pub(super) fn cas(&self) -> u64 {
+        self.cas
+    }
+
+    /// Whether it has been waited for longer than a caller is patient.
+    pub(super) fn is_overdue(&self, pace: &Pace) -> bool {
+        self.since.elapsed() >= self.patience(pace) || self.unchanged.elapsed() >= self.sign.silence()
+    }
+
     fn patience(&self, pace: &Pace) -> Duration {
         pace.patience().saturating_mul(1 << self.successions.min(16))
     }

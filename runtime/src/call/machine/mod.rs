@@ -8,8 +8,10 @@ mod decide;
 mod found;
 mod holder;
 mod store;
-mod wait;
+pub(crate) mod together;
+pub(crate) mod wait;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,7 @@ use crate::key::Key;
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Io, Lease};
 use crate::singleflight::pace::{Pace, Payment};
-use crate::singleflight::{Computation, FlightId, Lead, Role, Waited, Waiter, WantedFlight};
+use crate::singleflight::{Computation, FlightId, Flights, Lead, Role, Waited, Waiter, WantedFlight};
 use crate::telemetry::call::{CallSpan, Due};
 use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
@@ -48,6 +50,8 @@ pub(crate) struct Machine {
     /// Where this version keeps its value, if another version's is under the key.
     sibling: Option<Sibling>,
     claim: Claim,
+    /// The computation that this call's flights are part of, if other calls share it.
+    shared: Option<Computation>,
     /// This call's lead of a flight, if it computes for other callers too.
     lead: Option<Lead<Lease>>,
     effect: Effect,
@@ -149,6 +153,7 @@ impl Machine {
             io: Io::Blocking,
             sibling: None,
             claim: Claim::Nothing,
+            shared: None,
             lead: None,
             effect: Effect::Ask,
             since: Since::default(),
@@ -191,7 +196,12 @@ impl Machine {
     }
 
     fn join(&self, wanted: WantedFlight, span: &CallSpan) -> Role<Lease> {
-        self.cache.flights().join(self.key.wire(), wanted, self.pace, span.id())
+        self.flights().join(self.key.wire(), wanted, self.pace, span.id())
+    }
+
+    fn flights(&self) -> Cow<'_, Flights<Lease>> {
+        let flights = self.cache.flights();
+        self.shared.map_or(Cow::Borrowed(flights), |computation| Cow::Owned(flights.of(computation)))
     }
 
     /// Identifies the flight under the lease with this number.

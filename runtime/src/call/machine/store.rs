@@ -20,11 +20,11 @@ use crate::value::record::Record;
 
 /// An encoded value, and what to do with it.
 pub(crate) struct Packing {
-    record: Arc<Record>,
+    pub(super) record: Arc<Record>,
     ttl: Ttl,
     /// How long to keep it in this process, and as what.
     near: Option<(Duration, Holds)>,
-    stores: bool,
+    pub(super) stores: bool,
 }
 
 impl Machine {
@@ -150,12 +150,12 @@ impl Machine {
         self.land(Some(packing.record));
     }
 
-    fn storing<'a>(&'a self, packing: &Packing, value: &'a [u8], guard: Guard) -> Request<'a> {
+    pub(super) fn storing<'a>(&'a self, packing: &Packing, value: &'a [u8], guard: Guard) -> Request<'a> {
         let how = if let Claim::First = self.claim { Write::Add } else { Write::Set };
         Request::Store { key: self.stored_key(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
     }
 
-    fn anchored<'a>(&self, record: &'a Record) -> Cow<'a, [u8]> {
+    pub(super) fn anchored<'a>(&self, record: &'a Record) -> Cow<'a, [u8]> {
         match &self.sibling {
             Some(sibling) => Cow::Owned(sibling.anchored(&record.bytes)),
             None => Cow::Borrowed(&record.bytes),
@@ -165,7 +165,7 @@ impl Machine {
     /// Takes in how storing ended, if it was tried: a lease may have been lost. The
     /// claim is used up even if the reply is unknown, since the value may have been
     /// stored.
-    fn stored(&mut self, outcome: Option<Outcome>, packing: &Packing, span: &CallSpan) {
+    pub(super) fn stored(&mut self, outcome: Option<Outcome>, packing: &Packing, span: &CallSpan) {
         self.claim = Claim::Nothing;
         let size = packing.record.bytes.len();
         match outcome {
@@ -209,7 +209,7 @@ impl Machine {
 
 impl Claim {
     /// What storing is guarded by, without a lease.
-    fn guard(&self) -> Guard {
+    pub(super) fn guard(&self) -> Guard {
         match self {
             Claim::Replace(cas) => Guard::Unchanged(*cas),
             _ => Guard::None,

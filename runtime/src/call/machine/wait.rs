@@ -16,11 +16,12 @@ use crate::detached::{self, Resolute, Work};
 #[cfg(feature = "tokio")]
 use crate::exchange::{Grant, Reply, Token};
 use crate::exchange::{Guard, Note, Outcome, Request};
+use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
-use crate::singleflight::lease::LEASE;
 #[cfg(feature = "tokio")]
-use crate::singleflight::lease::{Io, Job, Lease, On, Won, fingerprint};
+use crate::singleflight::lease::{Io, Job, On, Won, fingerprint};
+use crate::singleflight::lease::{LEASE, Lease};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
@@ -34,29 +35,24 @@ use crate::time::timer;
 impl Machine {
     /// Waits for the next event, blocking.
     pub(crate) fn wait(&mut self, span: &CallSpan) -> Event {
-        match std::mem::replace(&mut self.effect, Effect::Ask) {
-            Effect::Ask => {}
-            Effect::Pause(pause) => self.pause(pause),
-            Effect::TakeOver(cas, note) => return Event::TakenOver(self.ask(self.taking_over(cas, note))),
-            Effect::Elect(left) => return Event::Election(self.ask(self.election(left))),
-            Effect::Reopen(cas) => drop(self.ask(self.reopening(cas))),
-            Effect::Join(waiter) => {
+        loop {
+            if let Some(waiter) = self.waiter() {
                 span.follows(waiter.leader());
                 let _wait = span.wait();
                 return Event::Waited(waiter.wait());
             }
+            if let Some(pause) = self.pause_left() {
+                self::pause(pause);
+                self.paused(pause);
+            }
+            let outcome = {
+                let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
+                self.ask(self.question().about(self.stored_key()))
+            };
+            if let Some(event) = self.event(outcome) {
+                return event;
+            }
         }
-        let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
-        Event::Reply(self.ask(self.lookup()))
-    }
-
-    /// Pauses, blocking. A worker of a runtime is handed over.
-    fn pause(&self, pause: Duration) {
-        let sleep = || std::thread::sleep(pause);
-        #[cfg(feature = "tokio")]
-        detached::hand_over(sleep);
-        #[cfg(not(feature = "tokio"))]
-        sleep();
     }
 
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
@@ -74,20 +70,22 @@ impl Machine {
 
     #[cfg(feature = "tokio")]
     async fn carry_out(&mut self, span: &CallSpan) -> Event {
-        match std::mem::replace(&mut self.effect, Effect::Ask) {
-            Effect::Ask => {}
-            Effect::Pause(pause) => timer::sleep(pause).await,
-            Effect::TakeOver(cas, note) => return Event::TakenOver(self.ask_async(self.taking_over(cas, note)).await),
-            Effect::Elect(left) => return Event::Election(self.look_up(self.election(left)).await),
-            Effect::Reopen(cas) => drop(self.ask_async(self.reopening(cas)).await),
-            Effect::Join(waiter) => {
+        loop {
+            if let Some(waiter) = self.waiter() {
                 span.follows(waiter.leader());
                 let _wait = span.wait();
                 return Event::Waited(waiter.wait_async().await);
             }
+            if let Some(pause) = self.pause_left() {
+                timer::sleep(pause).await;
+                self.paused(pause);
+            }
+            let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
+            let outcome = polls.within(self.look_up(self.question().about(self.stored_key()))).await;
+            if let Some(event) = self.event(outcome) {
+                return event;
+            }
         }
-        let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
-        Event::Reply(polls.within(self.look_up(self.lookup())).await)
     }
 
     /// Looks up. A lookup that is dropped must not leave a lease without a
@@ -123,27 +121,105 @@ impl Machine {
         self.cache.store().ask_async(request.verb(), &request, budget).await
     }
 
-    /// Asks for the value, or for the lease to compute it.
-    fn lookup(&self) -> Request<'_> {
-        let key = self.stored_key();
-        if self.mode == Mode::ReadOnly || !self.cache.numbers_items() {
-            return Request::Peek { key };
+    /// What the store is asked, once the call waits for nothing else.
+    pub(super) fn question(&self) -> Question {
+        match self.effect {
+            Effect::TakeOver(cas, note) => Question::TakeOver(cas, note),
+            Effect::Reopen(cas) => Question::Reopen(cas),
+            // The lease on a value that is fresh for this long.
+            Effect::Elect(left) => {
+                let refresh = self.freshness.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
+                Question::Lookup { refresh }
+            }
+            _ if self.mode == Mode::ReadOnly || !self.cache.numbers_items() => Question::Peek,
+            _ => Question::Lookup { refresh: self.freshness.refresh_window() },
         }
-        Request::Lookup { key, lease: LEASE, refresh: self.freshness.refresh_window() }
     }
 
-    /// Asks for the lease on a value that is fresh for this long.
-    fn election(&self, left: Duration) -> Request<'_> {
-        let refresh = self.freshness.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
-        Request::Lookup { key: self.stored_key(), lease: LEASE, refresh }
+    /// Whether the call has something to ask now.
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(self.effect, Effect::Pause(_) | Effect::Join(_))
     }
 
-    fn taking_over(&self, cas: u64, note: Note) -> Request<'_> {
-        Request::Renew { key: self.stored_key(), cas, note, lease: LEASE }
+    /// How long the call pauses before it asks about another process again.
+    pub(crate) fn pause_left(&self) -> Option<Duration> {
+        if let Effect::Pause(pause) = self.effect { Some(pause) } else { None }
     }
 
-    fn reopening(&self, cas: u64) -> Request<'_> {
-        Request::Invalidate { key: self.stored_key(), guard: Guard::Unchanged(cas), ttl: None }
+    /// Notes that it has paused for this long.
+    pub(crate) fn paused(&mut self, pause: Duration) {
+        if let Effect::Pause(left) = self.effect {
+            self.effect = if left > pause { Effect::Pause(left - pause) } else { Effect::Ask };
+        }
+    }
+
+    /// The wait for a flight of this process, if that is what the call waits for.
+    pub(crate) fn waiter(&mut self) -> Option<Waiter<Lease>> {
+        match std::mem::replace(&mut self.effect, Effect::Ask) {
+            Effect::Join(waiter) => Some(waiter),
+            effect => {
+                self.effect = effect;
+                None
+            }
+        }
+    }
+
+    /// The event that the store's answer to the question is; `None` if there is more
+    /// to ask.
+    pub(crate) fn event(&mut self, outcome: Outcome) -> Option<Event> {
+        match std::mem::replace(&mut self.effect, Effect::Ask) {
+            Effect::Elect(_) => Some(Event::Election(outcome)),
+            Effect::TakeOver(..) => Some(Event::TakenOver(outcome)),
+            Effect::Reopen(_) => None,
+            Effect::Ask | Effect::Pause(_) | Effect::Join(_) => Some(Event::Reply(outcome)),
+        }
+    }
+}
+
+/// Pauses, blocking. A worker of a runtime is handed over.
+pub(crate) fn pause(pause: Duration) {
+    let sleep = || std::thread::sleep(pause);
+    #[cfg(feature = "tokio")]
+    detached::hand_over(sleep);
+    #[cfg(not(feature = "tokio"))]
+    sleep();
+}
+
+/// What a call asks about its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Question {
+    Peek,
+    /// What the value is, or whether this call computes one.
+    Lookup {
+        refresh: Duration,
+    },
+    /// Whether this call takes the lease with this number over.
+    TakeOver(u64, Note),
+    /// To elect another caller for the stale item with this number.
+    Reopen(u64),
+}
+
+impl Question {
+    pub(super) fn about(self, key: &str) -> Request<'_> {
+        match self {
+            Question::Peek => Request::Peek { key },
+            Question::Lookup { refresh } => Request::Lookup { key, lease: LEASE, refresh },
+            Question::TakeOver(cas, note) => Request::Renew { key, cas, note, lease: LEASE },
+            Question::Reopen(cas) => Request::Invalidate { key, guard: Guard::Unchanged(cas), ttl: None },
+        }
+    }
+}
+
+/// What a lookup has won for a caller which is gone by now.
+#[cfg(feature = "tokio")]
+pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
+    match outcome {
+        Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
+        Ok(Reply::Found(item)) if item.token == Token::Won => match freshness.age(item) {
+            Age::Fresh(_) => None,
+            Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
+        },
+        _ => None,
     }
 }
 
@@ -162,15 +238,7 @@ struct Looked {
 impl Looked {
     /// Gives back the lease that the lookup won, because its caller is gone.
     fn forsake(self) {
-        let won = match &self.outcome {
-            Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
-            Ok(Reply::Found(item)) if item.token == Token::Won => match self.freshness.age(item) {
-                Age::Fresh(_) => None,
-                Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
-            },
-            _ => None,
-        };
-        if let Some(won) = won {
+        if let Some(won) = unclaimed(&self.outcome, self.freshness) {
             drop(Lease::hold(self.cache.store(), self.cache.limits(), &self.key, won, Io::Async, self.job));
         }
     }

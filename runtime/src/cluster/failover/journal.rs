@@ -15,10 +15,10 @@ const MOST: usize = 65_536;
 
 /// The keys of those writes.
 #[derive(Default)]
-pub(crate) struct Journal(Mutex<Entries>);
+pub(crate) struct Journal(Mutex<Noted>);
 
 /// What a journal holds.
-pub(crate) type Entries = HashSet<String>;
+pub(crate) type Noted = HashSet<String>;
 
 impl Journal {
     /// Notes a write to another node, before it happens.
@@ -30,12 +30,12 @@ impl Journal {
     }
 
     /// Takes out everything noted so far.
-    pub(crate) fn take(&self) -> Entries {
+    pub(crate) fn take(&self) -> Noted {
         std::mem::take(&mut lock(&self.0))
     }
 
     /// Puts back what could not be put right.
-    pub(crate) fn put_back(&self, old: Entries) {
+    pub(crate) fn put_back(&self, old: Noted) {
         lock(&self.0).extend(old);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::failover::journal::Entries;
+use crate::cluster::failover::journal::Noted;
 use crate::cluster::failover::watermark::Survey;
 use crate::cluster::members::Member;
 use crate::error::Error;
@@ -71,7 +71,7 @@ impl Member {
     }
 
     /// Removes these entries from the server.
-    fn remove(&self, connection: &mut Connection, entries: &Entries) -> Result<(), Error> {
+    fn remove(&self, connection: &mut Connection, entries: &Noted) -> Result<(), Error> {
         let keys: Vec<&String> = entries.iter().collect();
         for keys in keys.chunks(BATCH) {
             let requests: Vec<_> = keys.iter().map(|key| Request::Delete { key, guard: Guard::None }).collect();
