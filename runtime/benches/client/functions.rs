@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use memcache::exp::MetaClient;
-use memocached::{Cache, memcached};
+use memocached::{Cache, Client, RawItem, memcached};
 
 use super::memcached::Memcached;
+use super::raw::Raw;
 use super::timing::Row;
 
 #[memcached(key = "bench:square:<n>", ttl = 600, cache = cache, skip(cache))]
@@ -16,6 +17,64 @@ fn square(cache: &Cache, n: u64) -> u64 {
 #[memcached(key = "bench:page:<n>", ttl = 600, cache = cache, skip(cache))]
 fn page(cache: &Cache, n: u8) -> String {
     char::from(n).to_string().repeat(1024)
+}
+
+#[memcached(key = "bench:batch:<n>", each(n in numbers), ttl = 600, cache = cache, skip(cache))]
+fn texts(cache: &Cache, numbers: &[u64]) -> Vec<String> {
+    numbers.iter().map(|n| format!("{n:0>100}")).collect()
+}
+
+#[memcached(key = "bench:batch:<n>", ttl = 600, cache = cache, skip(cache))]
+fn text(cache: &Cache, n: u64) -> String {
+    format!("{n:0>100}")
+}
+
+/// A hundred values that are all there, in order.
+fn batch(server: &Memcached) -> Row {
+    let numbers: Vec<u64> = (0..100).collect();
+    let keys: Vec<String> = numbers.iter().map(|n| format!("bench:batch:{n}")).collect();
+    let (cache, mut raw) = (server.cache(), Raw::connect(&server.address()));
+    let client = Client::of(&cache);
+    let expected = texts(&cache, &numbers);
+    let (one_by_one, listed, called) = (cache.clone(), keys.clone(), numbers.clone());
+    Row {
+        name: "batch of 100 functions",
+        callers: 1,
+        contenders: vec![
+            (
+                "socket loop, in order",
+                Box::new(move |times| {
+                    for _ in 0..times {
+                        assert!(raw.get_list(&keys).iter().all(Option::is_some));
+                    }
+                }),
+            ),
+            (
+                "client, get_all",
+                Box::new(move |times| {
+                    for _ in 0..times {
+                        assert_eq!(client.get_all::<RawItem>(&listed).unwrap().len(), 100);
+                    }
+                }),
+            ),
+            (
+                "memoized batch",
+                Box::new(move |times| {
+                    for _ in 0..times {
+                        assert_eq!(texts(&cache, black_box(&called)), expected);
+                    }
+                }),
+            ),
+            (
+                "100 memoized calls",
+                Box::new(move |times| {
+                    for _ in 0..times {
+                        numbers.iter().for_each(|n| assert_eq!(text(&one_by_one, black_box(*n)).len(), 100));
+                    }
+                }),
+            ),
+        ],
+    }
 }
 
 pub(crate) fn rows(server: &Memcached) -> Vec<Row> {
@@ -52,6 +111,7 @@ pub(crate) fn rows(server: &Memcached) -> Vec<Row> {
         }
     };
     vec![
+        batch(server),
         Row {
             name: "function, 1 KiB, embedded",
             callers: 1,

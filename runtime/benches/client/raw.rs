@@ -34,6 +34,25 @@ impl Raw {
         self.ask(&words, b"END\r\n")
     }
 
+    /// Returns the values in the order of the keys.
+    pub(crate) fn get_list(&mut self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+        let length = self.get_many(keys);
+        let mut rest = &self.input[..length];
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(item) = rest.strip_prefix(b"VALUE ").filter(|item| item.starts_with(key.as_bytes())) else {
+                values.push(None);
+                continue;
+            };
+            let (head, tail) = item.split_at(item.iter().position(|byte| *byte == b'\r').unwrap());
+            let size = std::str::from_utf8(head).unwrap().rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+            let (value, next) = tail[2..].split_at(size);
+            values.push(Some(value.to_vec()));
+            rest = &next[2..];
+        }
+        values
+    }
+
     /// Returns the values by key, as clients do.
     pub(crate) fn get_map(&mut self, keys: &[String]) -> HashMap<String, Vec<u8>> {
         let mut values = HashMap::with_capacity(keys.len());
