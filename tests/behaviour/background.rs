@@ -58,6 +58,37 @@ fn so_many_refreshes_run_at_once_and_other_callers_get_their_old_values() {
     });
 }
 
+#[memcached(key = "background:all:<n>", each(n in all), grace = 60, cache = &cache, skip(cache, database), entry = rows_entry)]
+async fn rows(cache: Cache, all: Vec<u64>, database: Arc<RwLock<u64>>) -> Vec<u64> {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+    let version = *database.read().await;
+    all.into_iter().map(|n| version + n).collect()
+}
+
+#[test]
+fn a_batch_is_one_refresh() {
+    alone("a_batch_is_one_refresh", || {
+        let (runtime, cache) = (runtime(), Cache::builder().refreshes(1).build().unwrap());
+        let database = Arc::new(RwLock::new(1_000));
+        let call = |all: [u64; 2]| runtime.block_on(rows(cache.clone(), all.into(), Arc::clone(&database)));
+        for all in [[1, 2], [3, 4]] {
+            assert_eq!(call(all), all.map(|n| 1_000 + n));
+            for n in all {
+                assert!(runtime.block_on(rows_entry(cache.clone(), &n).invalidate()).unwrap());
+            }
+        }
+        ASKED.store(0, Ordering::Relaxed);
+        let mut writing = runtime.block_on(database.write());
+        *writing = 2_000;
+        assert_eq!([call([1, 2]), call([3, 4])].concat(), [1_001, 1_002, 1_003, 1_004]);
+        until("a refresh", || (ASKED.load(Ordering::Relaxed) == 1).then_some(()));
+        drop(writing);
+        let refreshed = |all: [u64; 2]| call(all) == all.map(|n| 2_000 + n);
+        until("all to be refreshed", || (refreshed([1, 2]) & refreshed([3, 4])).then_some(()));
+        assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    });
+}
+
 tokio::task_local! {
     static TENANT: u64;
 }
@@ -67,6 +98,34 @@ tokio::task_local! {
 async fn of_tenant(cache: Cache, n: u64) -> u64 {
     ASKED.fetch_add(1, Ordering::Relaxed);
     TENANT.get() + n
+}
+
+#[memcached(key = "background:tenants:<n>", each(n in all), grace = 60, cache = &cache, skip(cache), entry = of_tenants_entry)]
+async fn of_tenants(cache: Cache, all: Vec<u64>) -> Vec<u64> {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+    all.into_iter().map(|n| TENANT.get() + n).collect()
+}
+
+#[test]
+fn a_batch_that_panics_in_the_background_is_refreshed_by_its_callers() {
+    alone("a_batch_that_panics_in_the_background_is_refreshed_by_its_callers", || {
+        let (runtime, cache) = (runtime(), Cache::builder().build().unwrap());
+        let call = |tenant| runtime.block_on(TENANT.scope(tenant, of_tenants(cache.clone(), vec![1, 2])));
+        assert_eq!(call(10), [11, 12]);
+        for panics in 1..=2 {
+            for n in [1, 2] {
+                let _ = runtime.block_on(of_tenants_entry(cache.clone(), &n).invalidate()).unwrap();
+            }
+            assert_eq!(call(20), [11, 12], "the old values");
+            until("a refresh", || (ASKED.load(Ordering::Relaxed) == 1 + panics).then_some(()));
+        }
+        until("new values", || {
+            for n in [1, 2] {
+                let _ = runtime.block_on(of_tenants_entry(cache.clone(), &n).invalidate()).unwrap();
+            }
+            (call(20) == [21, 22]).then_some(())
+        });
+    });
 }
 
 /// Counts the warnings about functions that panic in the background.

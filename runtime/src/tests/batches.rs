@@ -67,7 +67,7 @@ proptest! {
         let mut now = 0;
         // Until when each number is known; a little more and a little less count as both.
         let mut known: BTreeMap<u32, u64> = BTreeMap::new();
-        let time = |n: u32| if n % 5 == 0 { 20 } else { 100 };
+        let time = |n: u32| if n.is_multiple_of(5) { 20 } else { 100 };
         for act in acts {
             match act {
                 Act::Batch { numbers, fails } => {

@@ -37,6 +37,13 @@ impl<R> EarlyAnswer<R> {
         !matches!(*lock(&self.0), AnswerState::Open)
     }
 
+    /// Waits until the caller has the answer that was given, which it takes as soon as
+    /// this waits.
+    pub(super) async fn taken(&self) {
+        let is_taken = || !matches!(*lock(&self.0), AnswerState::Given(_));
+        poll_fn(|_| if is_taken() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
     fn take(&self) -> Option<R> {
         let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, AnswerState::Taken) {

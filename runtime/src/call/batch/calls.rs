@@ -383,22 +383,36 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
         if !computing.iter().all(|index| has_old(&self.all[*index])) {
             return None;
         }
-        let mut ended = Vec::new();
         for index in computing {
             let call = &mut self.all[*index];
             if let CallState::Due(value, _) = std::mem::replace(&mut call.state, CallState::Over) {
                 call.state = CallState::Returns(S::join(value));
                 self.span.stale_on_error();
             }
-            if let Some(mut typed) = call.typed.take() {
-                typed.machine.back_off();
-                ended.push(Ended { machine: typed.machine, packing: None });
-            }
         }
         if self.all.iter().any(|call| call.served) {
             self.span.refresh_failed();
         }
-        Some(self.settlement(ended))
+        Some(self.back_off(computing))
+    }
+
+    /// Ends these calls, which have served old values. For some seconds no other caller
+    /// computes those anew.
+    pub(super) fn back_off(&mut self, computing: &[usize]) -> Option<Settlement> {
+        let mut ended = Vec::new();
+        for index in computing {
+            if let Some(mut typed) = self.all[*index].typed.take() {
+                typed.machine.back_off();
+                ended.push(Ended { machine: typed.machine, packing: None });
+            }
+        }
+        self.settlement(ended)
+    }
+
+    /// How many values may be refreshed in the background at once.
+    #[cfg(feature = "tokio")]
+    pub(super) fn refreshes(&self) -> usize {
+        self.around.as_ref().map_or(usize::MAX, |(cache, _)| cache.refreshes())
     }
 
     /// Ends all calls without storing anything. The leases are given back.

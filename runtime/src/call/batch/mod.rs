@@ -14,9 +14,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Ready;
+#[cfg(feature = "tokio")]
+use super::background::Refresh;
 use super::machine::together::Settlement;
 use super::policy::StoreIf;
 use super::shape::{Shape, Split};
+use super::site::Site;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute};
 use crate::error::Error;
@@ -46,8 +49,10 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     places: Vec<usize>,
     /// The first given element of each place.
     firsts: Vec<usize>,
-    /// Absent if no elements are given.
+    /// Absent if no elements are given, as is the function.
     calls: Option<Calls<S, I>>,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "the background is a runtime"))]
+    site: Option<&'static Site>,
     bodies: Bodies,
     /// The places of what the body computes now.
     computing: Vec<usize>,
@@ -55,6 +60,9 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     /// Where the caller gets the answer if old values are refreshed after it.
     #[cfg(feature = "tokio")]
     early: Option<EarlyAnswer<R>>,
+    /// Old values are refreshed in the background.
+    #[cfg(feature = "tokio")]
+    refresh: Option<Refresh>,
     /// Takes results apart; see [`Results::split`].
     split: Take<T, R, S>,
     /// Puts them together; see [`Results::join`].
@@ -117,8 +125,9 @@ where
     ) -> Self {
         let (mut places, mut firsts, mut keys) = (Vec::with_capacity(given.len()), Vec::new(), HashMap::new());
         let on_error = if carry.is_some() { OnFailure::Return } else { OnFailure::Compute };
-        let mut calls: Option<Calls<S, I>> = None;
+        let (mut calls, mut site) = (None::<Calls<S, I>>, None);
         for (index, ready) in ready.into_iter().enumerate() {
+            site = Some(ready.site);
             let open = || Calls::new(ready.site.telemetry().open_for_several(), on_error);
             let calls = calls.get_or_insert_with(open);
             let next = firsts.len();
@@ -145,11 +154,14 @@ where
             places,
             firsts,
             calls,
+            site,
             bodies,
             computing: Vec::new(),
             carry,
             #[cfg(feature = "tokio")]
             early: None,
+            #[cfg(feature = "tokio")]
+            refresh: None,
             split,
             join,
         }
@@ -159,7 +171,8 @@ where
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn answering(self, answer: &EarlyAnswer<R>) -> Self {
-        Batch { early: detached::is_possible().then(|| answer.clone()), ..self }
+        let is_possible = self.site.is_some_and(|site| site.refreshes().are_possible());
+        Batch { early: is_possible.then(|| answer.clone()), ..self }
     }
 
     /// Looks for what is missing, blocking, and waits for what others compute.
@@ -256,7 +269,10 @@ where
             return None;
         }
         match self.turn_async().await {
-            BatchTurn::Compute(missing) => Some(missing),
+            BatchTurn::Compute(missing) => {
+                answer.taken().await;
+                Some(missing)
+            }
             BatchTurn::Return(returned) => {
                 answer.give(returned);
                 None
@@ -314,9 +330,14 @@ where
     #[cfg(feature = "tokio")]
     fn answer_early(&mut self) -> BatchTurn<T, R> {
         self.bodies = Bodies::None;
-        let Some(calls) = &mut self.calls else { return BatchTurn::Compute(Vec::new()) };
+        let (Some(calls), Some(site)) = (&mut self.calls, self.site) else { return BatchTurn::Compute(Vec::new()) };
         self.computing = calls.computing();
         calls.serve();
+        self.refresh = site.refreshes().begin(site.telemetry(), calls.refreshes());
+        if self.refresh.is_none() {
+            calls.back_off(&std::mem::take(&mut self.computing)).into_iter().for_each(Settlement::leave);
+            return BatchTurn::Return(self.joined());
+        }
         let answer = self.joined();
         if let Some(early) = &self.early {
             early.give(answer);
@@ -341,6 +362,8 @@ where
     /// Takes in what the body returned: the answer, if there is one already, and what
     /// is to be stored.
     fn returned(&mut self, returned: R, cost: u64, driven: Duration) -> (Option<R>, Option<Settlement>) {
+        #[cfg(feature = "tokio")]
+        self.refresh.take().into_iter().for_each(Refresh::end);
         let computing = std::mem::take(&mut self.computing);
         let Some(calls) = self.calls.as_mut().filter(|_| !computing.is_empty()) else { return (Some(returned), None) };
         let elements: Vec<&T> = computing.iter().map(|place| &self.given[self.firsts[*place]]).collect();
