@@ -12,7 +12,6 @@ mod behaviour {
     mod batches;
     mod bodies;
     mod bounds;
-    mod burst;
     mod choices;
     mod client;
     mod client_cancellation;

@@ -3,6 +3,8 @@
 //! threads and tasks that call functions. No function may ever return anything
 //! else than it would without a cache.
 //!
+//! And bursts of calls: these tests have the machine for themselves.
+//!
 //! `SOAK_SECONDS=600 cargo test --release --test soak -- --nocapture` runs it
 //! for ten minutes and shows the figures; without, it takes half a minute.
 
@@ -21,6 +23,8 @@ use figures::Figures;
 use support::memcached::{Memcached, until};
 use support::proxy::{Fault, Form, Pace, Proxy, Then};
 
+#[path = "soak/burst.rs"]
+mod burst;
 #[path = "soak/figures.rs"]
 mod figures;
 #[allow(dead_code, reason = "the behaviour tests use the rest")]
@@ -172,6 +176,7 @@ fn open_files() -> usize {
 
 #[test]
 fn whatever_happens_functions_return_what_they_would_without_a_cache() {
+    let _turn = burst::alone();
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
     let panics = Arc::new(AtomicU64::new(0));
     let (counted, hook) = (Arc::clone(&panics), std::panic::take_hook());

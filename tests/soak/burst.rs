@@ -10,8 +10,8 @@ use crate::support::memcached::Memcached;
 
 const TASKS: u64 = 10_000;
 
-/// Each of these tests uses all of the machine.
-fn alone() -> MutexGuard<'static, ()> {
+/// Each of the tests of this program uses all of the machine.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
