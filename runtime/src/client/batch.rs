@@ -186,9 +186,7 @@ impl Lookups {
         }
         Many { values, failed }
     }
-}
 
-impl Lookups {
     /// Reads the values of what was found, in the order of the keys.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -109,7 +109,7 @@ impl AsyncConnection {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
         };
-        let sent = in_time(&mut self.timer, &mut self.patience, sending).await;
+        let sent = self.patience.lasts(&mut self.timer, sending).await;
         sent.ok_or_else(|| late(self.is_hurried))?.map_err(Fault::broken)?;
         self.session.sent();
         Ok(())
@@ -136,7 +136,7 @@ impl AsyncConnection {
                 }
             }
         };
-        let received = in_time(&mut self.timer, &mut self.patience, receiving).await;
+        let received = self.patience.lasts(&mut self.timer, receiving).await;
         received.unwrap_or_else(|| Err(late(self.is_hurried)))
     }
 
@@ -165,17 +165,6 @@ impl AsyncConnection {
 /// The fault of a server that has not answered in time.
 fn late(is_hurried: bool) -> Fault {
     if is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
-}
-
-/// What comes of this work, if it ends before the patience does.
-async fn in_time<T>(timer: &mut Pin<Box<Sleep>>, patience: &mut Patience, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if patience.is_over(timer, context) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
 }
 
 /// Opens a socket, as `socket` does for blocking callers.

@@ -65,6 +65,17 @@ impl Patience {
         }
         false
     }
+
+    /// Returns what comes of this work, if it ends before the patience does.
+    pub(crate) async fn lasts<T>(&mut self, timer: &mut Pin<Box<Sleep>>, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.is_over(timer, context) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
 }
 
 /// Returns the time of the runtime's clock, which tests can stop.
@@ -74,14 +85,9 @@ pub(crate) fn now() -> Instant {
 
 /// Returns what comes of this work, if it ends in time.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let (mut work, mut patience) = (pin!(work), Patience::new(limit, now()));
+    let mut patience = Patience::new(limit, now());
     let mut timer = Box::pin(tokio::time::sleep_until(patience.next().into()));
-    poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if patience.is_over(&mut timer, context) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+    patience.lasts(&mut timer, work).await
 }
 
 #[cfg(test)]
