@@ -1,4 +1,5 @@
-//! Refreshes in the background are bounded, and given up where they panic.
+//! Refreshes in the background are bounded, and given up where they panic. All of a
+//! process count, so each test has one of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,15 +12,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::support::memcached::until;
-use crate::support::process::{again, output, role};
-
-/// Runs a test in a process of its own: all refreshes of a process count.
-fn alone(test: &str, run: impl FnOnce()) {
-    match role() {
-        Some(_) => run(),
-        None => drop(output(&mut again(&format!("behaviour::background::{test}"), "alone"))),
-    }
-}
+use crate::support::process::alone;
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -36,7 +29,7 @@ async fn row(cache: Cache, n: u64, database: Arc<RwLock<u64>>) -> u64 {
 
 #[test]
 fn so_many_refreshes_run_at_once_and_other_callers_get_their_old_values() {
-    alone("so_many_refreshes_run_at_once_and_other_callers_get_their_old_values", || {
+    alone(module_path!(), "so_many_refreshes_run_at_once_and_other_callers_get_their_old_values", || {
         let (runtime, cache) = (runtime(), Cache::builder().refreshes(4).build().unwrap());
         let database = Arc::new(RwLock::new(1_000));
         let call = |n| runtime.block_on(row(cache.clone(), n, Arc::clone(&database)));
@@ -67,7 +60,7 @@ async fn rows(cache: Cache, all: Vec<u64>, database: Arc<RwLock<u64>>) -> Vec<u6
 
 #[test]
 fn a_batch_is_one_refresh() {
-    alone("a_batch_is_one_refresh", || {
+    alone(module_path!(), "a_batch_is_one_refresh", || {
         let (runtime, cache) = (runtime(), Cache::builder().refreshes(1).build().unwrap());
         let database = Arc::new(RwLock::new(1_000));
         let call = |all: [u64; 2]| runtime.block_on(rows(cache.clone(), all.into(), Arc::clone(&database)));
@@ -108,7 +101,7 @@ async fn of_tenants(cache: Cache, all: Vec<u64>) -> Vec<u64> {
 
 #[test]
 fn a_batch_that_panics_in_the_background_is_refreshed_by_its_callers() {
-    alone("a_batch_that_panics_in_the_background_is_refreshed_by_its_callers", || {
+    alone(module_path!(), "a_batch_that_panics_in_the_background_is_refreshed_by_its_callers", || {
         let (runtime, cache) = (runtime(), Cache::builder().build().unwrap());
         let call = |tenant| runtime.block_on(TENANT.scope(tenant, of_tenants(cache.clone(), vec![1, 2])));
         assert_eq!(call(10), [11, 12]);
@@ -142,7 +135,7 @@ impl<S: Subscriber> Layer<S> for Warnings {
 
 #[test]
 fn a_function_that_panics_in_the_background_is_refreshed_by_its_callers() {
-    alone("a_function_that_panics_in_the_background_is_refreshed_by_its_callers", || {
+    alone(module_path!(), "a_function_that_panics_in_the_background_is_refreshed_by_its_callers", || {
         let warnings = Arc::<AtomicU64>::default();
         let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
         tracing::subscriber::set_global_default(subscriber).unwrap();

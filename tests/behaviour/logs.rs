@@ -1,4 +1,5 @@
-//! What a plain log at level INFO says, while the trace says everything.
+//! What a plain log at level INFO says, while the trace says everything. An outage is
+//! the process's, so each test has one of its own.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::support::memcached::{Memcached, until};
-use crate::support::process::{again, output, role};
+use crate::support::process::alone;
 use crate::support::recording::events;
 
 #[memcached(key = "logs:<n>", ttl = 60, cache = cache, skip(cache))]
@@ -39,14 +40,6 @@ impl Write for Log {
     }
 }
 
-/// Runs a test in a process of its own: an outage is the process's.
-fn alone(test: &str, run: impl FnOnce()) {
-    match role() {
-        Some(_) => run(),
-        None => drop(output(&mut again(&format!("behaviour::logs::{test}"), "alone"))),
-    }
-}
-
 fn plain(log: &Log) -> impl Layer<Registry> + use<> {
     let log = log.clone();
     tracing_subscriber::fmt::layer()
@@ -57,7 +50,7 @@ fn plain(log: &Log) -> impl Layer<Registry> + use<> {
 
 #[test]
 fn a_healthy_call_writes_no_line_and_its_trace_is_annotated() {
-    alone("a_healthy_call_writes_no_line_and_its_trace_is_annotated", || {
+    alone(module_path!(), "a_healthy_call_writes_no_line_and_its_trace_is_annotated", || {
         let (log, exporter) = (Log::default(), InMemorySpanExporter::default());
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
         let traces = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
@@ -80,7 +73,7 @@ fn a_healthy_call_writes_no_line_and_its_trace_is_annotated() {
 
 #[test]
 fn a_log_at_level_debug_has_a_line_for_each_call_with_and_without_a_trace() {
-    alone("a_log_at_level_debug_has_a_line_for_each_call_with_and_without_a_trace", || {
+    alone(module_path!(), "a_log_at_level_debug_has_a_line_for_each_call_with_and_without_a_trace", || {
         let (log, cache) = (Log::default(), Cache::embedded());
         let writer = log.clone();
         let debug = move || {
@@ -100,7 +93,7 @@ fn a_log_at_level_debug_has_a_line_for_each_call_with_and_without_a_trace() {
 
 #[test]
 fn an_outage_is_told_when_it_begins_and_when_it_ends() {
-    alone("an_outage_is_told_when_it_begins_and_when_it_ends", || {
+    alone(module_path!(), "an_outage_is_told_when_it_begins_and_when_it_ends", || {
         let log = Log::default();
         tracing::subscriber::set_global_default(Registry::default().with(plain(&log))).unwrap();
         let mut server = Memcached::start();

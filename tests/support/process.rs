@@ -20,6 +20,15 @@ pub(crate) fn again(test: &str, role: &str) -> Command {
     command
 }
 
+/// Runs a test in a process of its own. It tells its module and its name.
+pub(crate) fn alone(module: &str, test: &str, run: impl FnOnce()) {
+    let (_program, module) = module.split_once("::").expect("a path");
+    match role() {
+        Some(_) => run(),
+        None => drop(output(&mut again(&format!("{module}::{test}"), "alone"))),
+    }
+}
+
 /// The role of this process, if a test started it.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
