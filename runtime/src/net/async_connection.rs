@@ -22,7 +22,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::race::{Move, Race};
 use crate::net::stream::AsyncSocket;
-use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
+use crate::protocol::{Answer, Dialect, GOODBYE, Numbers, Session, Ticket};
 use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
 use crate::time::patience::{Patience, now, within};
@@ -59,7 +59,7 @@ impl AsyncConnection {
         // The greeting is to be answered, though the runtime was busy until now.
         let deadline = deadline.at_least_fair();
         let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
-        let session = Box::new(Session::new(dialect));
+        let session = Box::new(Session::new(dialect, Numbers::unique()));
         let patience = Patience::new(Duration::ZERO, deadline.begun());
         let mut connection =
             AsyncConnection { socket, peer, session, timer, patience, is_hurried: false, used: deadline.begun() };

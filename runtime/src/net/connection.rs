@@ -13,7 +13,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::socket;
 use crate::net::stream::{Socket, rounded};
-use crate::protocol::{Answer, Dialect, GOODBYE, Session, Ticket};
+use crate::protocol::{Answer, Dialect, GOODBYE, Numbers, Session, Ticket};
 use crate::time::budget::Deadline;
 
 /// A connection that has been idle for longer is checked before it is used.
@@ -52,7 +52,7 @@ impl Connection {
     /// Opens a connection in this dialect.
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let (socket, peer) = socket::open(endpoint, deadline)?;
-        let session = Session::new(dialect);
+        let session = Session::new(dialect, Numbers::unique());
         let (limit, used) = (Duration::ZERO, deadline.begun());
         let mut connection = Connection { socket, peer, session, limit, is_hurried: false, used };
         let tickets = endpoint.greet(&mut connection.session)?;

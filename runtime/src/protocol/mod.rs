@@ -12,6 +12,7 @@ mod differential_tests;
 mod expiry;
 mod greeting;
 mod meta;
+mod numbers;
 mod refusal;
 mod scan;
 #[cfg(any(test, fuzzing))]
@@ -24,6 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::exchange::{Reply, Request};
 use buffer::Buffer;
 pub(crate) use buffer::KEPT;
+pub(crate) use numbers::Numbers;
 pub(crate) use ticket::{Answer, Dialect, Malformed, Ticket, Unspeakable};
 use ticket::{Expect, Progress, expectation};
 
@@ -34,7 +36,7 @@ const HELLO: &str = "memocached:hello";
 #[derive(Debug)]
 pub(crate) struct Session {
     dialect: Dialect,
-    requests: u32,
+    numbers: Numbers,
     output: Vec<u8>,
     input: Buffer,
     /// The items of a reply that has not arrived in full.
@@ -43,18 +45,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(dialect: Dialect) -> Self {
+    /// The numbers are for the requests that are written with the session.
+    pub(crate) fn new(dialect: Dialect, numbers: Numbers) -> Self {
         let (output, input) = (Vec::with_capacity(512), Buffer::new());
-        Session { dialect, requests: 0, output, input, items: classic::List::default(), counters: Vec::new() }
+        Session { dialect, numbers, output, input, items: classic::List::default(), counters: Vec::new() }
     }
 
     /// Appends a request to the output. The caller has checked its key and value.
     pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Unspeakable> {
-        self.requests = self.requests.wrapping_add(1);
         if let Request::PeekMany { keys } = request {
             self.items.reserve(keys);
         }
-        encode(self.dialect, self.requests, request, &mut self.output)
+        encode(self.dialect, self.numbers.take(), request, &mut self.output)
     }
 
     /// Writes the greeting that precedes any request: the credentials, and a probe
@@ -192,7 +194,7 @@ mod tests {
     #[test]
     fn a_delay_over_thirty_days_becomes_a_timestamp() {
         let says = |days: u64| {
-            let mut session = Session::new(Dialect::Meta);
+            let mut session = Session::new(Dialect::Meta, Numbers::from_one());
             session.write(&Request::FlushAll { delay: Duration::from_secs(days * 86_400) }).unwrap();
             String::from_utf8(session.output().to_vec()).unwrap()
         };
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn items_before_a_refusal_are_not_part_of_the_next_reply() {
-        let mut session = Session::new(Dialect::Meta);
+        let mut session = Session::new(Dialect::Meta, Numbers::from_one());
         let mut keys = crate::exchange::Keys::default();
         keys.push("k");
         let tickets = [(); 2].map(|()| session.write(&Request::PeekMany { keys: &keys }).unwrap());

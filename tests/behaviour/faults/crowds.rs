@@ -4,11 +4,11 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use memocached::{AsyncClient, Error, ErrorKind, Protocol, Ttl};
+use memocached::{AsyncClient, Client, Error, ErrorKind, Protocol, Ttl};
 
 use super::rows::{Ends, ROWS, Row};
 use crate::support::memcached::{Memcached, until};
-use crate::support::proxy::{Form, Proxy, Then};
+use crate::support::proxy::{Fault, Form, Pace, Proxy, Then};
 
 const TASKS: usize = 24;
 /// One in so many replies is hit.
@@ -78,4 +78,20 @@ fn whatever_goes_wrong_in_a_crowd_no_caller_gets_what_is_anothers() {
             });
         }
     });
+}
+
+/// A broken proxy may mix up connections that have asked equally often.
+#[test]
+fn a_reply_to_another_connection_is_refused() {
+    let server = Memcached::start();
+    let proxy = Proxy::before(server.port);
+    let clients = ["one", "other"].map(|key| {
+        let client = Client::builder().servers(proxy.address()).pool_size(1).build().unwrap();
+        client.set(key, key, Ttl::Forever).expect("it is stored");
+        client
+    });
+    assert_eq!(clients[0].get::<String>("one").unwrap().as_deref(), Some("one"));
+    proxy.inflict(Fault { form: Form::Swapped, pace: Pace::AtOnce, then: Then::GoOn }, 0);
+    let error = clients[1].get::<String>("other").expect_err("the reply is the first client's");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
 }

@@ -2,8 +2,9 @@
 //!
 //! Callers put requests into a `queue`; a task of the runtime, the `driver`,
 //! sends all that is queued with one call and reads the replies in the same
-//! order, and knows how long the server has had each of them. It drops the reply to a caller that has gone. It closes a
-//! connection that has failed in any way and tells all callers that wait on it.
+//! order, and knows how long the server has had each of them. It drops the reply
+//! to a caller that has gone. It closes a connection that has failed in any way
+//! and tells all callers that wait on it.
 //! Opens no connection.
 
 mod driver;
@@ -18,6 +19,7 @@ use tokio::runtime::Id;
 use crate::net::async_connection::AsyncConnection;
 use crate::net::fault::Fault;
 use crate::node::observer::Connections;
+use crate::protocol::Numbers;
 use crate::sync::lock;
 
 use driver::Driver;
@@ -134,7 +136,7 @@ impl Opening<'_> {
     pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
         let peer = connection.peer;
         let (socket, session) = connection.into_parts();
-        let queue = Arc::new(Queue::new(session.dialect(), peer));
+        let queue = Arc::new(Queue::new(session.dialect(), Numbers::unique(), peer));
         tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
         self.end(Some(Line::Open(Arc::clone(&queue))));
         queue

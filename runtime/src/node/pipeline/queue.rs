@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::exchange::Request;
 use crate::net::fault::Fault;
-use crate::protocol::{self, Answer, Dialect, Ticket, Unspeakable};
+use crate::protocol::{self, Answer, Dialect, Numbers, Ticket, Unspeakable};
 use crate::sync::lock;
 use crate::time::budget::Deadline;
 
@@ -35,11 +35,10 @@ pub(crate) struct Queue {
 }
 
 /// What the driver takes out next.
-#[derive(Default)]
 pub(super) struct Queued {
     pub(super) bytes: Vec<u8>,
     pub(super) waiting: Vec<PendingReply>,
-    number: u32,
+    numbers: Numbers,
     pub(super) is_closed: bool,
     /// Set while the driver sleeps.
     pub(super) driver: Option<Waker>,
@@ -63,14 +62,16 @@ pub(crate) type Delivery = Result<Answer, Fault>;
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(dialect: Dialect, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn new(dialect: Dialect, numbers: Numbers, peer: Option<SocketAddr>) -> Self {
+        let (bytes, waiting) = (Vec::new(), Vec::new());
+        let state = Queued { bytes, waiting, numbers, is_closed: false, driver: None, untold: None };
         Queue {
             dialect,
             peer,
             requests: AtomicUsize::new(0),
             company: AtomicUsize::new(0),
             is_answered: AtomicBool::new(false),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
@@ -87,8 +88,7 @@ impl Queue {
         if state.is_closed || is_full || value > LARGE {
             return Ok(None);
         }
-        state.number = state.number.wrapping_add(1);
-        let number = state.number;
+        let number = state.numbers.take();
         let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
         let (caller, receiver) = oneshot::channel();
         let (since, caller) = (Duration::ZERO, Some(caller));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_requests() {
-        let queue = Queue::new(Dialect::Meta, None);
+        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
         let pushed = (0..MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
         assert_eq!(pushed.count(), MOST_REQUESTS);
         assert!(push(&queue, b"1").is_none());
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_bytes() {
-        let queue = Queue::new(Dialect::Meta, None);
+        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
         assert!(push(&queue, &vec![0; LARGE + 1]).is_none());
         let pushed = (0..100).map_while(|_| push(&queue, &vec![0; LARGE]));
         assert_eq!(pushed.count(), MOST_BYTES / LARGE - 1);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_takes_nothing() {
-        let queue = Queue::new(Dialect::Meta, None);
+        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
         queue.close();
         assert!(push(&queue, b"1").is_none());
     }
