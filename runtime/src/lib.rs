@@ -19,6 +19,12 @@ mod full;
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
 
+/// A proxy that spoils replies.
+#[cfg(all(test, feature = "memcache"))]
+#[path = "../../tests/support/proxy.rs"]
+#[allow(dead_code, reason = "shared with the behaviour tests")]
+mod proxy;
+
 // From below: a folder imports only what stands above it here.
 mod attribute;
 mod bounded;

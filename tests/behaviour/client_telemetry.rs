@@ -188,7 +188,20 @@ fn scripted(answer: &'static str) -> String {
             std::thread::spawn(move || {
                 let (mut stream, mut bytes) = (stream.unwrap(), [0; 4096]);
                 while let Ok(length @ 1..) = stream.read(&mut bytes) {
-                    let reply = match &bytes[..length] {
+                    let mut request = &bytes[..length];
+                    // It does not tell its life.
+                    if let Some(end) = request.iter().position(|byte| *byte == b'\n')
+                        && request.starts_with(b"ma memocached:life ")
+                    {
+                        let line = String::from_utf8_lossy(&request[..end]).into_owned();
+                        let number = line.split(' ').nth(2).unwrap();
+                        let _ = stream.write_all(format!("NF {number}\r\n").as_bytes());
+                        request = &request[end + 1..];
+                        if request.is_empty() {
+                            continue;
+                        }
+                    }
+                    let reply = match request {
                         b"mn\r\n" => "MN\r\n",
                         request if request.starts_with(b"mg warm-up") => "EN\r\n",
                         _ => answer,

@@ -46,6 +46,6 @@ fn with_a_server_two_runs_behave_the_same() {
         assert_eq!(printed.matches(&format!("set {}", server.address())).count(), 2, "fib:30 and fib:33");
         // A busy machine takes so long that leases are renewed, which are sets too.
         assert!(server.stat("cmd_set") >= run * 2, "both arrived");
-        assert_eq!(server.stat("curr_items"), 0, "and were deleted");
+        assert_eq!(server.items(), 0, "and were deleted");
     }
 }

@@ -51,7 +51,7 @@ impl Shared {
     }
 
     fn items(&self) -> Vec<u64> {
-        self.servers.iter().map(|server| server.stat("curr_items")).collect()
+        self.servers.iter().map(Memcached::items).collect()
     }
 }
 

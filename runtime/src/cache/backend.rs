@@ -10,6 +10,7 @@ use crate::cache::generation::Generation;
 use crate::cache::near::Near;
 use crate::config::Settings;
 use crate::error::Error;
+use crate::exchange::Request;
 use crate::key::prefix;
 use crate::random::Random;
 use crate::singleflight::Flights;
@@ -47,11 +48,22 @@ impl Backend {
     /// Builds a backend that tells the time by this clock.
     pub(crate) fn at(settings: Settings, clock: &Clock) -> Result<Self, Error> {
         let store = Arc::new(store(&settings, clock)?);
+        Ok(Self::of(store, settings, clock))
+    }
+
+    /// Builds a backend as another process has it that uses the same store.
+    #[cfg(test)]
+    pub(crate) fn in_another_process(&self, clock: &Clock) -> Self {
+        Self::of(Arc::clone(self.store()), self.settings().clone(), clock)
+    }
+
+    fn of(store: Arc<Store>, settings: Settings, clock: &Clock) -> Self {
         let prefix = prefix(&settings.namespace).concat();
         let generation = settings.flushable.then(|| Generation::new(&settings.namespace));
         let near = Near::new(settings.near_size, settings.item_limit, clock.clone());
-        let (flights, liveness, random) = (Flights::new(), Liveness::new(clock.clone()), Random::new(clock.clone()));
-        Ok(Backend(Arc::new(Inner {
+        let (flights, liveness, random) =
+            (Flights::new(clock.clone()), Liveness::new(clock.clone()), Random::new(clock.clone()));
+        Backend(Arc::new(Inner {
             store,
             settings,
             prefix,
@@ -61,7 +73,7 @@ impl Backend {
             liveness,
             random,
             numberless: AtomicBool::new(false),
-        })))
+        }))
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -90,6 +102,28 @@ impl Backend {
     /// Returns the computations under way in this process.
     pub(crate) fn flights(&self) -> &Flights<Lease> {
         &self.0.flights
+    }
+
+    /// Forgets in this process what was found or computed under a key before now: it
+    /// has been changed.
+    pub(crate) fn forget(&self, key: &str) {
+        self.near().forget(key);
+        self.flights().detach(key);
+    }
+
+    /// Forgets what was found or computed before a request that changes it.
+    pub(crate) fn take_note(&self, request: &Request<'_>) {
+        match *request {
+            Request::Store { key, .. }
+            | Request::Delete { key, .. }
+            | Request::Invalidate { key, .. }
+            | Request::Count { key, .. } => self.forget(key),
+            Request::FlushAll { .. } => {
+                self.near().forget_all();
+                self.flights().detach_all();
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn liveness(&self) -> &Liveness {

@@ -98,6 +98,12 @@ impl Cache {
         Ok(Cache { backend: Backend::at(settings, clock)?, codec })
     }
 
+    /// Creates the cache of another process that uses the same store.
+    #[cfg(test)]
+    pub(crate) fn in_another_process(&self, clock: &Clock) -> Cache {
+        Cache { backend: self.backend.in_another_process(clock), codec: self.codec }
+    }
+
     pub(crate) fn backend(&self) -> &Backend {
         &self.backend
     }

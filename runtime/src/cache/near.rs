@@ -2,7 +2,8 @@
 //! short time.
 //!
 //! It is bounded by bytes. A change made by this process shows at once, one made
-//! by another process only after that time.
+//! by another process after that time at the latest, counted from when the value was
+//! asked for: however late the reply is, no value is served for longer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,7 +50,12 @@ impl Weighed for NearItem {
 
 /// The state of a key before its value was looked up or computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Since(u64);
+pub(crate) struct Since {
+    /// How often a key of its stripe had been forgotten.
+    forgotten: u64,
+    /// When the value is known to have been the current one.
+    current: Tick,
+}
 
 impl Near {
     /// Creates a tier that holds about `capacity` bytes, in items up to the limit.
@@ -77,14 +83,40 @@ impl Near {
 
     /// Returns the state for [`Near::keep`], to be taken before the value is looked up.
     pub(crate) fn since(&self, key: &str) -> Since {
-        Since(*lock(self.stripe(key)))
+        // In this order the time is never too late.
+        let current = self.clock.tick();
+        Since { forgotten: *lock(self.stripe(key)), current }
     }
 
-    /// Keeps a record for `time`, unless its key has been forgotten since.
+    /// Takes note that a value is the current one now, if the server stores it.
+    pub(crate) fn storing(&self, since: Since) -> Since {
+        Since { current: self.clock.tick(), ..since }
+    }
+
+    /// Keeps a record for `time` from when it was looked up, unless its key has been
+    /// forgotten since.
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
-        let expires = self.clock.tick().saturating_add(time.min(LONGEST).into());
         let forgotten = lock(self.stripe(key));
-        if *forgotten == since.0 && !time.is_zero() {
+        if *forgotten == since.forgotten {
+            self.insert(key, record, holds, time, since);
+        }
+    }
+
+    /// Replaces the record under this key by one that is stored now, if that is to be
+    /// kept, and prevents lookups already under way from keeping theirs. Its time begins
+    /// when it was known to be the current one.
+    pub(crate) fn replace(&self, key: &str, by: Option<(Arc<Record>, Holds, Duration)>, since: Since) {
+        let mut forgotten = lock(self.stripe(key));
+        self.items.remove(key);
+        if let Some((record, holds, time)) = by.filter(|_| *forgotten == since.forgotten) {
+            self.insert(key, record, holds, time, since);
+        }
+        *forgotten += 1;
+    }
+
+    fn insert(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
+        let expires = since.current.saturating_add(time.min(LONGEST).into());
+        if self.clock.tick() < expires {
             self.items.insert(key, NearItem { record, holds, expires });
         }
     }
@@ -95,6 +127,14 @@ impl Near {
         let mut forgotten = lock(self.stripe(key));
         *forgotten += 1;
         self.items.remove(key);
+    }
+
+    /// Drops all records, and prevents lookups already under way from keeping one.
+    pub(crate) fn forget_all(&self) {
+        for forgotten in &self.forgotten {
+            *lock(forgotten) += 1;
+        }
+        self.items.clear();
     }
 
     fn stripe(&self, key: &str) -> &Mutex<u64> {
@@ -137,6 +177,30 @@ mod tests {
         near.keep("k", record(b"new"), Holds::Value, SECOND, near.since("k"));
         assert!(near.find("k").is_some());
         near.forget("k");
+        assert!(near.find("k").is_none());
+    }
+
+    #[test]
+    fn a_value_looked_up_before_another_was_stored_is_not_kept() {
+        let (near, _) = near();
+        let [asked, computing] = [(); 2].map(|()| near.since("k"));
+        near.replace("k", Some((record(b"new"), Holds::Value, SECOND)), computing);
+        near.keep("k", record(b"old"), Holds::Value, SECOND, asked);
+        assert_eq!(near.find("k").expect("it is kept").bytes, b"new");
+        near.replace("k", Some((record(b"older"), Holds::Value, SECOND)), computing);
+        assert!(near.find("k").is_none(), "which of the two is newer is unknown");
+    }
+
+    #[test]
+    fn a_value_that_arrives_late_is_kept_for_what_is_left_of_its_time() {
+        let (near, clock) = near();
+        let since = near.since("k");
+        clock.advance(Duration::from_millis(999));
+        near.keep("k", record(b"v"), Holds::Value, SECOND, since);
+        assert!(near.find("k").is_some());
+        clock.advance(Duration::from_millis(1));
+        assert!(near.find("k").is_none());
+        near.keep("k", record(b"v"), Holds::Value, SECOND, since);
         assert!(near.find("k").is_none());
     }
 

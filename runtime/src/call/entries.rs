@@ -13,8 +13,8 @@ use crate::call::sibling::Sibling;
 use crate::error::Error;
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Verb, found};
 use crate::store::Store;
-use crate::value::envelope::Refusal;
-use crate::value::record::Record;
+use crate::value::envelope::{Refusal, Times};
+use crate::value::record::{Found, Record};
 
 /// The cache entries of several calls, with one exchange per node.
 ///
@@ -99,14 +99,14 @@ macro_rules! handles {
 
         impl $handles {
             $($async)* fn get_many<V: 'static>(&self) -> PerEntry<Option<V>> {
-                let mut found: Vec<Result<Option<(Item, V)>, Error>> = Vec::new();
+                let mut found: Vec<Result<Option<(Item, Found<V>)>, Error>> = Vec::new();
                 let mut siblings = Vec::new();
                 for (place, item) in self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)* {
                     found.push(item.and_then(|item| {
                         let entry = &self.0[place];
                         let Some(item) = item else { return Ok(None) };
                         match entry.form::<V>()?.unpack(&item.value, item.flags) {
-                            Ok(found) => return Ok(Some((item, found.value))),
+                            Ok(found) => return Ok(Some((item, found))),
                             Err(Refusal::OtherVersion { mark }) => {
                                 siblings.push((place, Sibling::of(entry.key()?, mark, &item)));
                             }
@@ -123,18 +123,21 @@ macro_rules! handles {
                     found[place] = item.and_then(|item| {
                         let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
                         let value = self.0[place].form::<V>()?.unpack(&item.value, item.flags).ok();
-                        Ok(value.map(|found| (item, found.value)))
+                        Ok(value.map(|found| (item, found)))
                     });
                 }
-                let fresh = |(entry, found): (&Arc<Whereabouts>, Result<Option<(Item, V)>, Error>)| match found? {
-                    Some((item, value)) if entry.is_fresh(&item)? => Ok(Some(value)),
+                let fresh = |(entry, found): (&Arc<Whereabouts>, Result<Option<(Item, Found<V>)>, Error>)| match found? {
+                    Some((item, found)) if entry.is_fresh(&item, &found)? => Ok(Some(found.value)),
                     _ => Ok(None),
                 };
                 self.0.iter().zip(found).map(fresh).collect()
             }
 
             $($async)* fn put_many<'v, V: 'static>(&self, values: impl IntoIterator<Item = &'v V>) -> PerEntry<()> {
-                let pack = |(entry, value): (&Arc<Whereabouts>, &V)| entry.form::<V>()?.pack(value, 0);
+                let pack = |(entry, value): (&Arc<Whereabouts>, &V)| {
+                    let times = Times { cost: 0, grace: entry.machine()?.grace() };
+                    entry.form::<V>()?.pack(value, times)
+                };
                 let records: Vec<Result<Record, Error>> = self.0.iter().zip(values).map(pack).collect();
                 let entries = self.0.iter().zip(&records);
                 let store = entries.map(|(entry, record)| entry.store(record.as_ref().map_err(Error::alike)?));
@@ -184,7 +187,7 @@ macro_rules! handles {
                     self.ask(verb, asked)$($await)*.into_iter().map(|(place, outcome)| (place, found(outcome))).collect();
                 let won = items.iter().zip(&keys).filter_map(|((place, item), key)| {
                     let item = item.as_ref().ok()?.as_ref().filter(|item| item.token == Token::Won)?;
-                    let guard = Guard::Unchanged(item.cas);
+                    let guard = Guard::Held(item.cas);
                     Some((*place, Ok(Request::Invalidate { key: key.as_ref()?, guard, ttl: None })))
                 });
                 self.ask(Verb::DeleteMany, won.collect())$($await)*;

@@ -20,8 +20,8 @@ use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
-use crate::value::envelope::Refusal;
-use crate::value::record::{Form, Record};
+use crate::value::envelope::{Refusal, Times};
+use crate::value::record::{Form, Found, Record};
 
 /// The cache entry of one call, without making the call.
 ///
@@ -143,15 +143,15 @@ struct Stored {
 
 /// A form without the type of its values.
 trait AnyForm: Send + Sync {
-    /// What a stored value took to compute, if it is this form's.
-    fn cost(&self, bytes: &[u8], flags: u32) -> Result<u64, Refusal>;
+    /// What is known of a stored value beside the value, if it is this form's.
+    fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal>;
     /// The form, to be asked for its type.
     fn any(&self) -> &dyn Any;
 }
 
 impl<V: 'static> AnyForm for Form<V> {
-    fn cost(&self, bytes: &[u8], flags: u32) -> Result<u64, Refusal> {
-        self.unpack(bytes, flags).map(|found| found.cost)
+    fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal> {
+        self.unpack(bytes, flags).map(|found| Found { value: (), times: found.times })
     }
 
     fn any(&self) -> &dyn Any {
@@ -222,16 +222,17 @@ impl Whereabouts {
     }
 
     /// Whether a call would use the item as it is.
-    pub(super) fn is_fresh(&self, item: &Item) -> Result<bool, Error> {
-        Ok(matches!(self.machine()?.freshness.age(item), Age::Fresh(_)))
+    pub(super) fn is_fresh<V>(&self, item: &Item, found: &Found<V>) -> Result<bool, Error> {
+        let grace = found.times.map(|times| times.grace);
+        Ok(matches!(self.machine()?.freshness.age(item, grace), Age::Fresh(_)))
     }
 
-    fn info(&self, item: &Item, cost: u64) -> Result<EntryInfo, Error> {
+    fn info(&self, item: &Item, found: &Found<()>) -> Result<EntryInfo, Error> {
         Ok(EntryInfo {
             time_left: item.seconds_left.map(Duration::from_secs),
-            is_stale: !self.is_fresh(item)?,
+            is_stale: !self.is_fresh(item, found)?,
             size: item.value.len(),
-            cost: Duration::from_nanos(cost),
+            cost: Duration::from_nanos(found.cost()),
         })
     }
 
@@ -254,13 +255,14 @@ macro_rules! handle {
             $($async)* fn get<V: 'static>(&self) -> Result<Option<V>, Error> {
                 let form = self.0.form::<V>()?;
                 match self.find(&|bytes, flags| form.unpack(bytes, flags))$($await)*? {
-                    Some((item, found)) if self.0.is_fresh(&item)? => Ok(Some(found.value)),
+                    Some((item, found)) if self.0.is_fresh(&item, &found)? => Ok(Some(found.value)),
                     _ => Ok(None),
                 }
             }
 
             $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
-                let record = self.0.form::<V>()?.pack(value, 0)?;
+                let times = Times { cost: 0, grace: self.0.machine()?.grace() };
+                let record = self.0.form::<V>()?.pack(value, times)?;
                 let outcome = self.ask(self.0.store(&record)?)$($await)*;
                 self.0.forget();
                 outcome.map(drop)
@@ -268,8 +270,8 @@ macro_rules! handle {
 
             $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
                 let form = &self.0.stored()?.form;
-                let found = self.find(&|bytes, flags| form.cost(bytes, flags))$($await)*?;
-                found.map(|(item, cost)| self.0.info(&item, cost)).transpose()
+                let found = self.find(&|bytes, flags| form.read(bytes, flags))$($await)*?;
+                found.map(|(item, found)| self.0.info(&item, &found)).transpose()
             }
 
             $($async)* fn delete(&self) -> Result<bool, Error> {
@@ -312,7 +314,7 @@ macro_rules! handle {
                 {
                     // Reading the value has taken the right to compute it,
                     // which is given back.
-                    let guard = Guard::Unchanged(item.cas);
+                    let guard = Guard::Held(item.cas);
                     let _ = self.ask(Request::Invalidate { key, guard, ttl: None })$($await)*;
                 }
                 Ok(item)

@@ -93,14 +93,17 @@ impl Freshness {
         }
     }
 
-    /// Returns the age of an item's value.
-    pub(crate) fn age(&self, item: &Item) -> Age {
-        let grace = self.grace.as_secs();
+    /// Returns the age of an item's value. `grace` is how many seconds of the item's
+    /// time are behind its ttl; an item that does not say is taken for one of this site.
+    pub(crate) fn age(&self, item: &Item, grace: Option<u32>) -> Age {
+        let served = self.grace.as_secs();
+        let kept = grace.map_or(served, u64::from);
         match item.seconds_left {
-            _ if item.stale && grace > 0 => Age::Stale,
+            _ if item.stale && served > 0 => Age::Stale,
             _ if item.stale => Age::Dead,
-            Some(left) if left <= grace && grace > 0 => Age::Stale,
-            Some(left) => Age::Fresh(Some(left - grace)),
+            Some(left) if left > kept || kept == 0 => Age::Fresh(Some(left - kept)),
+            Some(left) if served > 0 && kept - left <= served => Age::Stale,
+            Some(_) => Age::Dead,
             None => Age::Fresh(None),
         }
     }
@@ -152,13 +155,27 @@ mod tests {
     fn a_value_is_stale_once_only_grace_is_left() {
         let plain = Freshness::of(Ttl::For(secs(300)));
         let freshness = Freshness { grace: secs(60), ..plain };
-        assert_eq!(freshness.age(&item(Some(360), false)), Age::Fresh(Some(300)));
-        assert_eq!(freshness.age(&item(Some(61), false)), Age::Fresh(Some(1)));
-        assert_eq!(freshness.age(&item(Some(60), false)), Age::Stale);
-        assert_eq!(freshness.age(&item(Some(200), true)), Age::Stale);
-        assert_eq!(plain.age(&item(Some(200), true)), Age::Dead);
-        assert_eq!(plain.age(&item(Some(0), false)), Age::Fresh(Some(0)));
-        assert_eq!(freshness.age(&item(None, false)), Age::Fresh(None));
+        assert_eq!(freshness.age(&item(Some(360), false), None), Age::Fresh(Some(300)));
+        assert_eq!(freshness.age(&item(Some(61), false), None), Age::Fresh(Some(1)));
+        assert_eq!(freshness.age(&item(Some(60), false), None), Age::Stale);
+        assert_eq!(freshness.age(&item(Some(200), true), None), Age::Stale);
+        assert_eq!(plain.age(&item(Some(200), true), None), Age::Dead);
+        assert_eq!(plain.age(&item(Some(0), false), None), Age::Fresh(Some(0)));
+        assert_eq!(freshness.age(&item(None, false), None), Age::Fresh(None));
+    }
+
+    #[test]
+    fn an_item_tells_its_own_time_and_a_site_how_long_it_serves_it_past_that() {
+        let age = |site: u64, kept, left| {
+            let freshness = Freshness { grace: secs(site), ..Freshness::of(Ttl::For(secs(300))) };
+            freshness.age(&item(Some(left), false), Some(kept))
+        };
+        assert_eq!(age(0, 4, 5), Age::Fresh(Some(1)));
+        assert_eq!(age(0, 4, 4), Age::Dead);
+        assert_eq!(age(60, 0, 1), Age::Fresh(Some(1)));
+        assert_eq!(age(3, 10, 7), Age::Stale);
+        assert_eq!(age(3, 10, 6), Age::Dead);
+        assert_eq!(age(20, 10, 1), Age::Stale);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::call::shape::{HoldsErr, HoldsNone, Shape};
 use crate::codec::{Codec, Codecs};
 use crate::error::{Error, ErrorKind};
-use crate::value::envelope::Refusal;
+use crate::value::envelope::{Refusal, Times};
 use crate::value::record::{Form, Found, Record};
 
 /// One kind of negative result: no value, or an error.
@@ -80,12 +80,12 @@ impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
     }
 
     fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>> {
-        form.pack_beside(self.tag, &self.codec, (self.of)(returned)?, cost)
+        form.pack_beside(self.tag, &self.codec, (self.of)(returned)?, Times { cost, grace: 0 })
     }
 
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal> {
-        let Found { value, cost } = form.unpack_beside(self.tag, &self.codec, bytes, flags)?;
-        Ok(Found { value: (self.into)(value), cost })
+        let Found { value, times } = form.unpack_beside(self.tag, &self.codec, bytes, flags)?;
+        Ok(Found { value: (self.into)(value), times })
     }
 }
 

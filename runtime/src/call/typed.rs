@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::singleflight::lease::Io;
 use crate::telemetry::call::CallSpan;
-use crate::value::envelope::Refusal;
-use crate::value::record::{Form, Found, Record};
+use crate::value::envelope::{Refusal, Times};
+use crate::value::record::{Form, Record};
 
 /// A call that has a cache and a key: everything around its body.
 pub(super) struct Typed<S: Shape, I> {
@@ -122,7 +122,12 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
-                let packing = machine.pack(&|| store_if.allows(&value), &|| form.pack(&value, cost), None, span);
+                let packing = machine.pack(
+                    &|| store_if.allows(&value),
+                    &|grace| form.pack(&value, Times { cost, grace }),
+                    None,
+                    span,
+                );
                 Packed { returned: Ok(value), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
@@ -135,22 +140,37 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
                 machine.back_off();
                 Packed { returned: Err(returned), packing: None }
             }
-            (Split::Empty(returned) | Split::Failed(returned), fallback) => {
-                let packing = negatives.iter().find(|kind| kind.is(&returned)).and_then(|kind| {
-                    let pack = || kind.pack(form, &returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
-                    machine.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
-                });
+            (Split::Failed(returned), Fallback::None) => {
+                let packing = pack_negative(form, negatives, machine, &returned, cost, span);
+                Packed { returned: Err(returned), packing }
+            }
+            (Split::Empty(returned), fallback) => {
+                let packing = pack_negative(form, negatives, machine, &returned, cost, span);
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
-                // The value that was found before is no longer right.
-                if packing.is_none() && !matches!(fallback, Fallback::None) {
+                // A value that is stored is no longer right.
+                if packing.is_none() {
                     machine.renounce();
                 }
                 Packed { returned: Err(returned), packing }
             }
         }
     }
+}
+
+/// Decides what to store of a return value without a value.
+fn pack_negative<S: Shape>(
+    form: &Form<S::Value>,
+    negatives: &[Negative<S>],
+    machine: &mut Machine,
+    returned: &S::Return,
+    cost: u64,
+    span: &CallSpan,
+) -> Option<Packing> {
+    let kind = negatives.iter().find(|kind| kind.is(returned))?;
+    let pack = |_| kind.pack(form, returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
+    machine.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
 }
 
 const UNMARKED: &str = "bare bytes cannot say that there is no value";
@@ -165,9 +185,9 @@ fn unpack<S: Shape>(
     flags: u32,
 ) -> Result<(Readable, Unpacked<S>), Refusal> {
     let refusal = match form.unpack(bytes, flags) {
-        Ok(Found { value, cost }) => return Ok((Readable { cost, negative: false }, Ok(value))),
+        Ok(found) => return Ok((Readable::of(&found, false), Ok(found.value))),
         Err(refusal) => refusal,
     };
     let found = negatives.iter().find_map(|kind| kind.unpack(form, bytes, flags).ok());
-    found.map(|Found { value, cost }| (Readable { cost, negative: true }, Err(value))).ok_or(refusal)
+    found.map(|found| (Readable::of(&found, true), Err(found.value))).ok_or(refusal)
 }

@@ -14,7 +14,7 @@ use crate::value::item::{RawItem, ToItem};
 /// What is done with one key.
 #[derive(Clone, Debug)]
 pub(crate) enum Act<'a> {
-    Peek,
+    Get,
     GetAndTouch(Ttl),
     Store(Storing<'a>),
     Delete,
@@ -59,7 +59,7 @@ impl<'a> Act<'a> {
     /// The request that does it.
     pub(crate) fn request<'r>(&'r self, key: &'r str) -> Request<'r> {
         match self {
-            Act::Peek => Request::Peek { key },
+            Act::Get => Request::Get { key },
             Act::GetAndTouch(ttl) => Request::GetAndTouch { key, ttl: *ttl },
             Act::Store(Storing { value, flags, ttl, how, guard }) => {
                 Request::Store { key, value, flags: *flags, ttl: *ttl, how: *how, guard: *guard }

@@ -79,7 +79,7 @@ impl Keyed {
             let requests = match self.how {
                 How::Together => lines.iter().map(|line| Request::PeekMany { keys: &line.keys }).collect(),
                 How::OneByOne => {
-                    lines.iter().flat_map(|line| line.keys.iter()).map(|key| Request::Peek { key }).collect()
+                    lines.iter().flat_map(|line| line.keys.iter()).map(|key| Request::Get { key }).collect()
                 }
             };
             batches.push(NodeBatch { node: *node, requests });

@@ -32,7 +32,9 @@ macro_rules! caller {
             pub(crate) $($async)* fn one(&self, verb: Verb, name: &str, act: Act<'_>) -> Outcome {
                 let key = self.prefix()$($await)*?.key(name);
                 let act = act.compressed(self.0.settings().compress);
-                self.ask(verb, act.request(&key))$($await)*
+                let outcome = self.ask(verb, act.request(&key))$($await)*;
+                self.0.take_note(&act.request(&key));
+                outcome
             }
 
             /// Reads several keys.
@@ -95,6 +97,7 @@ macro_rules! caller {
                 let exchange = Exchange::with_several(verb, None);
                 let (names, batches): (Vec<_>, Vec<_>) = self.0.store().everyone(&request).into_iter().unzip();
                 let replies = self.0.store().$ask_several(verb, &exchange, &batches, &self.0.budget())$($await)*;
+                self.0.take_note(&request);
                 let error = replies.iter().flatten().find_map(|outcome| outcome.as_ref().err());
                 exchange.end_all(error);
                 let answers = replies.into_iter().flatten().map(|outcome| outcome.map(&read));
@@ -145,7 +148,10 @@ macro_rules! caller {
 
             $($async)* fn work_off(&self, verb: Verb, batch: Changes) -> Failures {
                 let exchange = Exchange::with_several(verb, Some(batch.len()));
-                let replies = self.0.store().$ask_several(verb, &exchange, &batch.by_node(), &self.0.budget())$($await)*;
+                let batches = batch.by_node();
+                let replies = self.0.store().$ask_several(verb, &exchange, &batches, &self.0.budget())$($await)*;
+                batches.iter().flat_map(|batch| &batch.requests).for_each(|request| self.0.take_note(request));
+                drop(batches);
                 let failures = batch.failures(replies);
                 exchange.end_all(failures.first().map(|(_, error)| error));
                 failures

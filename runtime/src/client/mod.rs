@@ -125,7 +125,7 @@ macro_rules! client {
             /// As for all verbs: if the key cannot be used, the server cannot
             /// be reached or refuses, or the stored bytes are no `T`.
             pub $($async)* fn get<T: FromItem>(&self, key: impl AsRef<str>) -> Result<Option<T>, Error> {
-                outcome::value(self.0.one(Verb::Get, key.as_ref(), Act::Peek)$($await)*)
+                outcome::value(self.0.one(Verb::Get, key.as_ref(), Act::Get)$($await)*)
             }
 
             /// The value of a key, with the number that [`cas`](Self::cas)
@@ -135,7 +135,7 @@ macro_rules! client {
             ///
             /// As for `get`.
             pub $($async)* fn gets<T: FromItem>(&self, key: impl AsRef<str>) -> Result<Option<Versioned<T>>, Error> {
-                outcome::versioned(self.0.one(Verb::Gets, key.as_ref(), Act::Peek)$($await)*)
+                outcome::versioned(self.0.one(Verb::Gets, key.as_ref(), Act::Get)$($await)*)
             }
 
             /// The value of a key, which is kept for `ttl` from now on.
@@ -170,7 +170,7 @@ macro_rules! client {
             ///
             /// As for `get`.
             pub $($async)* fn get_as<T, C: Codec<T>>(&self, key: impl AsRef<str>, codec: C) -> Result<Option<T>, Error> {
-                outcome::decoded(self.0.one(Verb::Get, key.as_ref(), Act::Peek)$($await)*, &codec)
+                outcome::decoded(self.0.one(Verb::Get, key.as_ref(), Act::Get)$($await)*, &codec)
             }
 
             /// The values of several keys: one round trip to each server, to

@@ -58,7 +58,7 @@ impl<'a> Settling<'a> {
     /// What to ask next about the [key](Self::key).
     pub(crate) fn question(&self) -> (Verb, Act<'_>) {
         match self.step {
-            Round::Read | Round::ReadAgain => (Verb::Get, Act::Peek),
+            Round::Read | Round::ReadAgain => (Verb::Get, Act::Get),
             Round::Add => (Verb::Add, Act::store(&self.number, Ttl::Forever, Write::Add, Guard::None)),
         }
     }

@@ -130,8 +130,7 @@ impl Believed {
 fn list(endpoint: &Endpoint) -> Result<Listing, Fault> {
     let deadline = Budget::new(PATIENCE, PATIENCE).deadline();
     let mut connection = Connection::dial(endpoint, deadline)?;
-    let ticket = connection.write(&Request::Servers)?;
-    connection.flush(deadline)?;
+    let ticket = connection.send_one(&Request::Servers, deadline)?;
     match connection.receive(ticket, deadline)?? {
         Reply::Text(text) => parse(&text, &endpoint.server).ok_or_else(|| ErrorKind::Protocol.into()),
         _ => Err(ErrorKind::Protocol.into()),

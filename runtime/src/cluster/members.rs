@@ -48,6 +48,13 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Returns the server's own number of an item that a lookup has found.
+    pub(crate) fn own_number(&self, number: u64) -> u64 {
+        self.node.endpoint.lives.now().cas(number)
+    }
+}
+
 /// How keys are spread over the members.
 #[derive(Clone)]
 pub(crate) struct Rules {

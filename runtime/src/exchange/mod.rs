@@ -22,6 +22,8 @@ pub(crate) enum Request<'a> {
     Lookup { key: &'a str, lease: Duration, refresh: Duration },
     /// Reads an item, without winning anything.
     Peek { key: &'a str },
+    /// Reads an item for a client, which sees the server's own number.
+    Get { key: &'a str },
     /// Reads several items at once.
     PeekMany { keys: &'a Keys },
     /// Reads an item and resets its ttl.
@@ -52,6 +54,14 @@ pub(crate) enum Request<'a> {
     FlushAll { delay: Duration },
     /// Sets the node's memory limit.
     MemoryLimit { mebibytes: u64 },
+}
+
+/// Where a request and its reply name items by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Numbering {
+    None,
+    Received,
+    Sent,
 }
 
 /// The requests that one node gets at once.
@@ -105,6 +115,9 @@ pub(crate) enum Guard {
     /// The item still has this number (memcached's *CAS unique*): it has been
     /// neither written nor deleted since the number was read.
     Unchanged(u64),
+    /// The item still has the number that a lookup or a renewal has told, and its
+    /// server has not started again meanwhile.
+    Held(u64),
 }
 
 /// A store's reply to a request.
@@ -237,6 +250,7 @@ impl<'a> Request<'a> {
         match *self {
             Request::Lookup { key, .. }
             | Request::Peek { key }
+            | Request::Get { key }
             | Request::GetAndTouch { key, .. }
             | Request::Store { key, .. }
             | Request::Renew { key, .. }
@@ -262,7 +276,7 @@ impl<'a> Request<'a> {
     /// Returns the verb that names the request where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {
-            Request::Lookup { .. } | Request::Peek { .. } => Verb::Get,
+            Request::Lookup { .. } | Request::Peek { .. } | Request::Get { .. } => Verb::Get,
             Request::PeekMany { .. } => Verb::GetMany,
             Request::GetAndTouch { .. } => Verb::Gat,
             Request::Store { how: Write::Set, .. } => Verb::Set,
@@ -289,11 +303,25 @@ impl<'a> Request<'a> {
             self,
             Request::Lookup { .. }
                 | Request::Peek { .. }
+                | Request::Get { .. }
                 | Request::PeekMany { .. }
                 | Request::Stats { .. }
                 | Request::Version
                 | Request::Servers
         )
+    }
+
+    /// Where the request and its reply name items by numbers that are valid for one
+    /// life of the server.
+    pub(crate) fn numbering(&self) -> Numbering {
+        match self {
+            Request::Renew { .. }
+            | Request::Store { guard: Guard::Held(_), .. }
+            | Request::Delete { guard: Guard::Held(_), .. }
+            | Request::Invalidate { guard: Guard::Held(_), .. } => Numbering::Sent,
+            Request::Lookup { .. } | Request::Peek { .. } => Numbering::Received,
+            _ => Numbering::None,
+        }
     }
 
     /// Whether a reply of the right kind can belong to this request: servers keep

@@ -16,13 +16,13 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::error::ErrorKind;
-use crate::exchange::Request;
+use crate::exchange::{Numbering, Request};
 use crate::net::connection::SHORT_IDLE;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::race::{Move, Race};
 use crate::net::stream::AsyncSocket;
-use crate::protocol::{Answer, Dialect, GOODBYE, Numbers, Session, Ticket};
+use crate::protocol::{Answer, Dialect, GOODBYE, RequestNumbers, Session, Ticket};
 use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
 use crate::time::patience::{Patience, now, within};
@@ -46,7 +46,7 @@ impl AsyncConnection {
     /// Opens a connection and greets the server, as the blocking one does.
     pub(crate) async fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Self, Fault> {
         match Self::open(endpoint, endpoint.dialect().unwrap_or(Dialect::Meta), deadline).await {
-            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
+            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.may_be_classic() => {
                 Self::open(endpoint, Dialect::Classic, deadline).await
             }
             opened => opened,
@@ -59,7 +59,7 @@ impl AsyncConnection {
         // The greeting is to be answered, though the runtime was busy until now.
         let deadline = deadline.at_least_fair();
         let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
-        let session = Box::new(Session::new(dialect, Numbers::unique()));
+        let session = Box::new(Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone()));
         let patience = Patience::new(Duration::ZERO, deadline.begun());
         let mut connection =
             AsyncConnection { socket, peer, session, timer, patience, is_hurried: false, used: deadline.begun() };
@@ -81,7 +81,7 @@ impl AsyncConnection {
     /// Whether an idle connection still is one, as far as that is known without
     /// asking the system.
     pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
-        if !endpoint.is_at(self.peer) {
+        if !endpoint.is_at(self.peer) || !self.session.is_of_this_life() {
             return false;
         }
         let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
@@ -92,13 +92,25 @@ impl AsyncConnection {
         Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(byte)).is_pending()
     }
 
-    /// Appends a request to those to be sent.
-    pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Fault> {
-        Ok(self.session.write(request)?)
+    /// Finds out which life the server is in, unless that is known or does not matter. It
+    /// is asked together with what is written next if that waits for nothing.
+    pub(crate) async fn learn_life(&mut self, numbering: Numbering, deadline: Deadline) -> Result<(), Fault> {
+        match self.session.ask_life(numbering) {
+            Some(ticket) => self.greet(vec![ticket], deadline).await.map_err(Fault::in_greeting),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send_one(&mut self, request: &Request<'_>, deadline: Deadline) -> Result<Ticket, Fault> {
+        self.learn_life(request.numbering(), deadline).await?;
+        let ticket = self.session.write(request)?;
+        self.flush(deadline).await?;
+        Ok(ticket)
     }
 
     /// Sends what has been written.
-    pub(crate) async fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
+    async fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         if self.session.output().is_empty() {
             return Ok(());
         }
@@ -117,7 +129,9 @@ impl AsyncConnection {
 
     /// Sends several requests at once.
     pub(crate) async fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
-        let tickets = requests.iter().map(|request| self.write(request)).collect::<Result<Vec<_>, _>>()?;
+        let numbering = requests.iter().map(Request::numbering).max().unwrap_or(Numbering::None);
+        self.learn_life(numbering, deadline).await?;
+        let tickets = requests.iter().map(|request| self.session.write(request)).collect::<Result<Vec<_>, _>>()?;
         self.flush(deadline).await?;
         Ok(tickets)
     }

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorKind;
-use crate::exchange::Request;
+use crate::exchange::{Numbering, Request};
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::socket;
 use crate::net::stream::{Socket, rounded};
-use crate::protocol::{Answer, Dialect, GOODBYE, Numbers, Session, Ticket};
+use crate::protocol::{Answer, Dialect, GOODBYE, RequestNumbers, Session, Ticket};
 use crate::time::budget::Deadline;
 
 /// A connection that has been idle for longer is checked before it is used.
@@ -41,7 +41,7 @@ impl Connection {
     pub(crate) fn dial(endpoint: &Endpoint, deadline: Deadline) -> Result<Box<Self>, Fault> {
         match Self::open(endpoint, endpoint.dialect().unwrap_or(Dialect::Meta), deadline) {
             // Proxies hang up on a command that they do not know.
-            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.dialect().is_none() => {
+            Err(fault) if fault.kind() == ErrorKind::Io && endpoint.may_be_classic() => {
                 Self::open(endpoint, Dialect::Classic, deadline)
             }
             opened => opened,
@@ -52,7 +52,7 @@ impl Connection {
     /// Opens a connection in this dialect.
     fn open(endpoint: &Endpoint, dialect: Dialect, deadline: Deadline) -> Result<Self, Fault> {
         let (socket, peer) = socket::open(endpoint, deadline)?;
-        let session = Session::new(dialect, Numbers::unique());
+        let session = Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone());
         let (limit, used) = (Duration::ZERO, deadline.begun());
         let mut connection = Connection { socket, peer, session, limit, is_hurried: false, used };
         let tickets = endpoint.greet(&mut connection.session)?;
@@ -77,16 +77,29 @@ impl Connection {
     pub(crate) fn is_usable(&mut self, endpoint: &Endpoint, deadline: Deadline) -> bool {
         let is_recent = deadline.begun().saturating_duration_since(self.used) < SHORT_IDLE;
         let is_numbered = self.session.dialect() == Dialect::Meta;
-        endpoint.is_at(self.peer) && ((is_recent && is_numbered) || self.socket.is_quiet())
+        let is_current = endpoint.is_at(self.peer) && self.session.is_of_this_life();
+        is_current && ((is_recent && is_numbered) || self.socket.is_quiet())
     }
 
-    /// Appends a request to those to be sent.
-    pub(crate) fn write(&mut self, request: &Request<'_>) -> Result<Ticket, Fault> {
-        Ok(self.session.write(request)?)
+    /// Finds out which life the server is in, unless that is known or does not matter. It
+    /// is asked together with what is written next if that waits for nothing.
+    pub(crate) fn learn_life(&mut self, numbering: Numbering, deadline: Deadline) -> Result<(), Fault> {
+        match self.session.ask_life(numbering) {
+            Some(ticket) => self.greet(vec![ticket], deadline).map_err(Fault::in_greeting),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) fn send_one(&mut self, request: &Request<'_>, deadline: Deadline) -> Result<Ticket, Fault> {
+        self.learn_life(request.numbering(), deadline)?;
+        let ticket = self.session.write(request)?;
+        self.flush(deadline)?;
+        Ok(ticket)
     }
 
     /// Sends what has been written.
-    pub(crate) fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
+    fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let mut sent = 0;
         while sent < self.session.output().len() {
             let left =
@@ -108,7 +121,9 @@ impl Connection {
 
     /// Sends several requests at once.
     pub(crate) fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
-        let tickets = requests.iter().map(|request| self.write(request)).collect::<Result<Vec<_>, _>>()?;
+        let numbering = requests.iter().map(Request::numbering).max().unwrap_or(Numbering::None);
+        self.learn_life(numbering, deadline)?;
+        let tickets = requests.iter().map(|request| self.session.write(request)).collect::<Result<Vec<_>, _>>()?;
         self.flush(deadline)?;
         Ok(tickets)
     }

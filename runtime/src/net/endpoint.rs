@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::ItemLimit;
 use crate::net::fault::Fault;
 use crate::net::resolve::Addresses;
-use crate::protocol::{Dialect, Session, Ticket};
+use crate::protocol::{Dialect, Lives, Session, Ticket};
 use crate::server::{Location, Protocol, Security, Server};
 use crate::sync::{read, write};
 
@@ -74,9 +74,12 @@ pub(crate) struct Endpoint {
     pub(crate) access: Access,
     /// For servers that are reached over TCP.
     pub(crate) addresses: Option<Addresses>,
+    /// The life that the server was last found in.
+    pub(crate) lives: Lives,
     /// The address that the last connection was opened to.
     peer: RwLock<Option<Arc<str>>>,
-    /// What the server speaks, once known: 0 unknown, 1 meta, 2 classic.
+    /// What the server speaks, once known: 0 unknown, 1 meta, 2 classic, 3 unknown but
+    /// meta before.
     dialect: AtomicU8,
     /// Set once the log says that it speaks the classic protocol.
     told: OnceLock<()>,
@@ -98,6 +101,7 @@ impl Endpoint {
             server,
             access,
             addresses,
+            lives: Lives::default(),
             peer: RwLock::default(),
             dialect: AtomicU8::new(dialect),
             told: OnceLock::new(),
@@ -134,7 +138,7 @@ impl Endpoint {
     /// What the server speaks, if that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self.dialect.load(Ordering::Relaxed) {
-            0 => None,
+            0 | 3 => None,
             1 => Some(Dialect::Meta),
             _ => Some(Dialect::Classic),
         }
@@ -161,13 +165,39 @@ impl Endpoint {
     /// after a failure it may be another server.
     pub(crate) fn forget(&self) {
         if self.access.protocol == Protocol::Auto {
-            self.dialect.store(0, Ordering::Relaxed);
+            let unknown = if matches!(self.dialect.load(Ordering::Relaxed), 1 | 3) { 3 } else { 0 };
+            self.dialect.store(unknown, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a server that hangs up on the greeting may speak the classic protocol. One
+    /// that has spoken the other is in trouble, and without leases a value could be stored
+    /// that is older than a change.
+    pub(crate) fn may_be_classic(&self) -> bool {
+        self.dialect.load(Ordering::Relaxed) == 0
     }
 
     /// Whether the server is known to speak the classic protocol, and this is
     /// the first time that the question is asked.
     pub(crate) fn is_news_that_it_is_classic(&self) -> bool {
         self.dialect() == Some(Dialect::Classic) && self.told.set(()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_has_spoken_meta_is_not_taken_for_a_classic_one_because_it_hangs_up() {
+        let endpoint = Endpoint::new("127.0.0.1".parse().expect("a server"), Access::default());
+        assert!(endpoint.may_be_classic());
+        endpoint.speaks(Dialect::Meta);
+        endpoint.forget();
+        endpoint.forget();
+        assert!(endpoint.dialect().is_none() && !endpoint.may_be_classic());
+        endpoint.speaks(Dialect::Classic);
+        endpoint.forget();
+        assert!(endpoint.dialect().is_none() && endpoint.may_be_classic());
     }
 }

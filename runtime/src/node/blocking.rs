@@ -183,8 +183,7 @@ fn converse(
     deadline: Deadline,
     permit: PoolPermit<'_>,
 ) -> Result<Answer, Fault> {
-    let ticket = connection.write(request)?;
-    connection.flush(deadline)?;
+    let ticket = connection.send_one(request, deadline)?;
     let answer = answered(request, connection.receive(ticket, deadline)?)?;
     connection.rest(deadline)?;
     permit.give_back(connection);

@@ -13,7 +13,7 @@ use tokio::runtime::Id;
 
 use super::{Node, answered, fill, may_ask_again, verb_of};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Outcome, Request, Verb};
+use crate::exchange::{Numbering, Outcome, Request, Verb};
 use crate::net::async_connection::AsyncConnection;
 use crate::net::fault::{Fault, Trouble, Verdict};
 use crate::node::async_pool::{AsyncPermit, runtime};
@@ -114,6 +114,14 @@ impl Node {
         Ok(connection)
     }
 
+    /// Opens a connection that tasks share: what they ask is written in the life that
+    /// the server is in now.
+    async fn dial_for_line(&self, deadline: Deadline) -> Result<AsyncConnection, Fault> {
+        let mut connection = self.dial_async(deadline).await?;
+        connection.learn_life(Numbering::Sent, deadline.at_least_fair()).await?;
+        Ok(connection)
+    }
+
     /// Asks on the connection that callers share, if there are enough of them.
     /// `None` if the caller has to use one of its own.
     async fn exchange_in_line(
@@ -131,7 +139,7 @@ impl Node {
             Way::Own => return None,
             Way::Open(opening) => {
                 asked.store(true, Ordering::Relaxed);
-                let dialled = self.dial_async(deadline).await;
+                let dialled = self.dial_for_line(deadline).await;
                 asked.store(false, Ordering::Relaxed);
                 match dialled {
                     Ok(connection) => opening.open(connection),
@@ -141,7 +149,7 @@ impl Node {
             }
             Way::Shared(queue) => queue,
         };
-        if !self.endpoint.is_at(queue.peer) {
+        if !self.endpoint.is_at(queue.peer) || !queue.is_of_life(self.endpoint.lives.now()) {
             queue.close();
         }
         let answer = converse_in_line(&queue, request, deadline).await?;
@@ -249,8 +257,7 @@ async fn converse(
     deadline: Deadline,
     permit: &AsyncPermit<'_>,
 ) -> Result<Answer, Fault> {
-    let ticket = connection.write(request)?;
-    connection.flush(deadline).await?;
+    let ticket = connection.send_one(request, deadline).await?;
     let answer = answered(request, connection.receive(ticket).await?)?;
     permit.hold();
     connection.rest(deadline)?;

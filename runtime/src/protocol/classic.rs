@@ -20,7 +20,7 @@ use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, Note, Reply, R
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
         // This protocol has no leases.
-        Request::Lookup { key, .. } | Request::Peek { key } => say!(out, "gets ", key, "\r\n"),
+        Request::Lookup { key, .. } | Request::Peek { key } | Request::Get { key } => say!(out, "gets ", key, "\r\n"),
         Request::PeekMany { keys } => {
             say!(out, "gets ", keys.as_str(), "\r\n");
         }
@@ -29,11 +29,11 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
         Request::Store { key, value, flags, ttl, how, guard } => {
             let command = match (guard, how) {
                 (Guard::None, how) => command(how),
-                (Guard::Unchanged(_), Write::Set) => "cas",
-                (Guard::Unchanged(_), _) => return Err(Unspeakable),
+                (Guard::Unchanged(_) | Guard::Held(_), Write::Set) => "cas",
+                (Guard::Unchanged(_) | Guard::Held(_), _) => return Err(Unspeakable),
             };
             say!(out, command, " ", key, " ", flags, " ", expiry(ttl), " ", value.len());
-            if let Guard::Unchanged(cas) = guard {
+            if let Guard::Unchanged(cas) | Guard::Held(cas) = guard {
                 say!(out, " ", cas);
             }
             say!(out, "\r\n", value, "\r\n");
@@ -76,9 +76,9 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     }
     let done = |reply| Ok(Progress::Done(Ok(reply), head));
     match (ticket.expect, line) {
-        (Expect::Lease | Expect::Item, b"END") => done(Reply::Missing(Grant::Free)),
+        (Expect::Lease | Expect::Item | Expect::OwnItem, b"END") => done(Reply::Missing(Grant::Free)),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
-        (Expect::Lease | Expect::Item, line) => item(ticket, line, head, input),
+        (Expect::Lease | Expect::Item | Expect::OwnItem, line) => item(ticket, line, head, input),
         (Expect::Written, b"STORED")
         | (Expect::Deleted, b"DELETED")
         | (Expect::Touched, b"TOUCHED")

@@ -14,7 +14,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::error::ErrorKind;
-    use crate::exchange::{Direction, Grant, Guard, Item, Note, Outcome, Reply, Request, Token, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, Note, Numbering, Outcome, Reply, Request, Token, Ttl, Write};
     use crate::server::Protocol;
     use crate::store::Store;
     use crate::time::budget::Budget;
@@ -92,10 +92,10 @@ mod tests {
     /// differ between servers.
     fn answers(run: &str, steps: &[(Step, bool)], mut ask: impl FnMut(&Request<'_>) -> Answer) -> Vec<Answer> {
         let names = [true, false].map(|first| format!("{run}:{first}"));
-        let mut seen = [0; 2];
+        let mut seen = [Guard::Unchanged(0); 2];
         let mut answer = |(step, first): &(Step, bool)| {
             let (key, seen) = (names[usize::from(*first)].as_str(), &mut seen[usize::from(*first)]);
-            let guard = |guarded, seen| if guarded { Guard::Unchanged(seen) } else { Guard::None };
+            let guard = |guarded, seen| if guarded { seen } else { Guard::None };
             let request = match *step {
                 Step::Lookup { refresh } => {
                     let refresh = if refresh { Duration::from_secs(u64::from(TTL) + 1) } else { Duration::ZERO };
@@ -116,11 +116,14 @@ mod tests {
             };
             match ask(&request) {
                 Ok(Reply::Found(item)) => {
-                    *seen = item.cas;
+                    *seen = match request.numbering() {
+                        Numbering::None => Guard::Unchanged(item.cas),
+                        Numbering::Received | Numbering::Sent => Guard::Held(item.cas),
+                    };
                     Ok(Reply::Found(Item { cas: 0, seconds_left: item.seconds_left.map(|_| 0), ..item }))
                 }
                 Ok(Reply::Missing(Grant::Won(cas))) => {
-                    *seen = cas;
+                    *seen = Guard::Held(cas);
                     Ok(Reply::Missing(Grant::Won(0)))
                 }
                 Ok(Reply::Missing(Grant::Lost { note, .. })) => Ok(Reply::Missing(Grant::Lost { cas: 0, note })),
@@ -149,7 +152,7 @@ mod tests {
         let seconds = |ttl: Ttl| Some(if ttl == Ttl::Forever { 0 } else { TTL });
         let compare = |guard| match guard {
             Guard::None => None,
-            Guard::Unchanged(cas) => Some(cas),
+            Guard::Unchanged(cas) | Guard::Held(cas) => Some(cas),
         };
         let mut get = GetOptions::default();
         (get.return_client_flags, get.return_cas, get.return_ttl) = (true, true, true);
@@ -159,7 +162,7 @@ mod tests {
                 get.recache_ttl = Some(refresh).filter(|refresh| !refresh.is_zero()).map(|_| TTL + 1);
                 build_get(key, &get)
             }
-            Request::Peek { key } => build_get(key, &get),
+            Request::Peek { key } | Request::Get { key } => build_get(key, &get),
             Request::GetAndTouch { key, ttl } => {
                 // Flags are executed in order, so that the new time is returned.
                 let flags =

@@ -24,12 +24,12 @@ pub(super) fn decode(expect: Expect, input: &[u8]) -> Result<Progress, Malformed
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dialect, Numbers, Session};
+    use super::super::{Dialect, Session};
     use super::*;
 
     /// The outcome of the first reply to a greeting, and the dialect afterwards.
     fn greeted(credentials: Option<(&str, &str)>, reply: &str) -> (Result<Option<Reply>, ErrorKind>, Dialect) {
-        let mut session = Session::new(Dialect::Meta, Numbers::from_one());
+        let mut session = Session::alone(Dialect::Meta);
         let tickets = session.greet(credentials, credentials.is_some()).expect("the greeting can be encoded");
         session.space()[..reply.len()].copy_from_slice(reply.as_bytes());
         session.received(reply.len());

@@ -7,6 +7,7 @@ use memcache::exp::{MetaOp, ReturnCode};
 
 use super::classic;
 use super::expiry::expiry;
+use super::life::Life;
 use super::refusal::{is_clean, refusal};
 use super::scan::{self, ALIEN};
 use super::ticket::{Answer, Expect, Malformed, Progress, Ticket};
@@ -15,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::exchange::{Direction, Grant, Guard, Item, Note, Reply, Request, Token, Ttl, Write};
 
 /// Appends a request to `out`, under a number that its reply will carry.
-pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
+pub(super) fn encode(request: &Request<'_>, life: Life, number: u32, out: &mut Vec<u8>) {
     let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
     match *request {
         Request::Lookup { key, lease, refresh } => {
@@ -27,7 +28,7 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
             }
             say!(out, "\r\n");
         }
-        Request::Peek { key } => {
+        Request::Peek { key } | Request::Get { key } => {
             begin(MetaOp::Get, key);
             say!(out, " O", number, " v f c t\r\n");
         }
@@ -42,18 +43,18 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
         Request::Store { key, value, flags, ttl, how, guard } => {
             begin(MetaOp::Set, key);
             say!(out, " ", value.len(), " O", number, " F", flags, " T", expiry(ttl), mode(how));
-            guarded(guard, out);
+            guarded(guard, life, out);
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Renew { key, cas, note, lease } => {
             begin(MetaOp::Set, key);
             let ttl = expiry(Ttl::For(lease));
-            say!(out, " 0 O", number, " F", note.flags(), " T", ttl, " C", cas, " c\r\n\r\n");
+            say!(out, " 0 O", number, " F", note.flags(), " T", ttl, " C", life.cas(cas), " c\r\n\r\n");
         }
         Request::Delete { key, guard } => {
             begin(MetaOp::Delete, key);
             say!(out, " O", number);
-            guarded(guard, out);
+            guarded(guard, life, out);
             say!(out, "\r\n");
         }
         Request::Invalidate { key, guard, ttl } => {
@@ -62,7 +63,7 @@ pub(super) fn encode(request: &Request<'_>, number: u32, out: &mut Vec<u8>) {
             if let Some(ttl) = ttl {
                 say!(out, " T", expiry(Ttl::For(ttl)));
             }
-            guarded(guard, out);
+            guarded(guard, life, out);
             say!(out, "\r\n");
         }
         Request::Count { key, by, direction } => {
@@ -95,9 +96,11 @@ fn mode(how: Write) -> &'static str {
     }
 }
 
-fn guarded(guard: Guard, out: &mut Vec<u8>) {
-    if let Guard::Unchanged(cas) = guard {
-        say!(out, " C", cas);
+fn guarded(guard: Guard, life: Life, out: &mut Vec<u8>) {
+    match guard {
+        Guard::None => {}
+        Guard::Unchanged(cas) => say!(out, " C", cas),
+        Guard::Held(number) => say!(out, " C", life.cas(number)),
     }
 }
 
@@ -140,28 +143,30 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
     let reply = match (expect, code) {
         // An empty item with client flags 0 and a token is a lease, and so is one
         // that is marked as renewed.
-        (Expect::Lease | Expect::Item, ReturnCode::Va)
+        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::Va)
             if value.is_empty()
                 && (flags.note().is_some() || flags.client == Some(0) && flags.token != Token::None) =>
         {
             let note = flags.note();
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
-                (Expect::Item, ..) => Grant::Free,
+                (Expect::Item | Expect::OwnItem, ..) => Grant::Free,
                 // A renewed lease is short-lived, so a lookup with an early
                 // refresh seems to win it; only an invalidated one is really won.
                 (_, Token::Won, cas) if note.is_none() || flags.stale => Grant::Won(cas),
                 (_, _, cas) => Grant::Lost { cas, note },
             })
         }
-        (Expect::Lease | Expect::Item, ReturnCode::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
-        (Expect::Lease | Expect::Item, ReturnCode::En) => Reply::Missing(Grant::Free),
+        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::Va) => {
+            Reply::Found(flags.item(value).ok_or(ALIEN)?)
+        }
+        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::En) => Reply::Missing(Grant::Free),
         (Expect::Renewed, ReturnCode::Hd) if flags.cas.is_some() => Reply::Renewed(flags.cas.unwrap_or_default()),
         (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
-        (Expect::Written, ReturnCode::Ns) => Reply::NotStored,
+        (Expect::Written | Expect::Life, ReturnCode::Ns) => Reply::NotStored,
         (Expect::Written | Expect::Renewed | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,
-        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Number, ReturnCode::Nf)
+        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Number | Expect::Life, ReturnCode::Nf)
         | (Expect::Touched, ReturnCode::En) => Reply::Absent,
-        (Expect::Number, ReturnCode::Va) => match scan::number(value) {
+        (Expect::Number | Expect::Life, ReturnCode::Va) => match scan::number(value) {
             Some(number) => Reply::Number(number),
             None => return Ok(Err(ErrorKind::NotANumber)),
         },

@@ -11,6 +11,7 @@ mod classic;
 mod differential_tests;
 mod expiry;
 mod greeting;
+mod life;
 mod meta;
 mod numbers;
 mod refusal;
@@ -22,21 +23,42 @@ mod words;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::exchange::{Reply, Request};
+use crate::exchange::{Numbering, Reply, Request};
 use buffer::Buffer;
 pub(crate) use buffer::KEPT;
-pub(crate) use numbers::Numbers;
+pub(crate) use life::{Life, Lives};
+pub(crate) use numbers::RequestNumbers;
 pub(crate) use ticket::{Answer, Dialect, Malformed, Ticket, Unspeakable};
 use ticket::{Expect, Progress, expectation};
 
 /// A key that is read to check that the server speaks the classic protocol.
 const HELLO: &str = "memocached:hello";
 
+/// How a connection words its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wording {
+    pub(crate) dialect: Dialect,
+    /// What the numbers in requests and replies belong to.
+    pub(crate) life: Life,
+}
+
+impl From<Dialect> for Wording {
+    fn from(dialect: Dialect) -> Self {
+        Wording { dialect, life: Life::UNKNOWN }
+    }
+}
+
 /// The protocol state of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
-    dialect: Dialect,
-    numbers: Numbers,
+    wording: Wording,
+    /// Where the server's life is noted.
+    lives: Lives,
+    /// Whether the server has been asked for its life.
+    has_asked: bool,
+    /// The request for the server's life, which no caller waits for.
+    unread: Option<Ticket>,
+    numbers: RequestNumbers,
     output: Vec<u8>,
     input: Buffer,
     /// The items of a reply that has not arrived in full.
@@ -46,9 +68,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// The numbers are for the requests that are written with the session.
-    pub(crate) fn new(dialect: Dialect, numbers: Numbers) -> Self {
-        let (output, input) = (Vec::with_capacity(512), Buffer::new());
-        Session { dialect, numbers, output, input, items: classic::List::default(), counters: Vec::new() }
+    pub(crate) fn new(dialect: Dialect, numbers: RequestNumbers, lives: Lives) -> Self {
+        Session {
+            wording: dialect.into(),
+            lives,
+            has_asked: false,
+            unread: None,
+            numbers,
+            output: Vec::with_capacity(512),
+            input: Buffer::new(),
+            items: classic::List::default(),
+            counters: Vec::new(),
+        }
     }
 
     /// Appends a request to the output. The caller has checked its key and value.
@@ -56,7 +87,13 @@ impl Session {
         if let Request::PeekMany { keys } = request {
             self.items.reserve(keys);
         }
-        encode(self.dialect, self.numbers.take(), request, &mut self.output)
+        encode(self.wording, self.numbers.take(), request, &mut self.output)
+    }
+
+    /// The session of a connection that is the only one.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn alone(dialect: Dialect) -> Self {
+        Self::new(dialect, RequestNumbers::from_one(), Lives::default())
     }
 
     /// Writes the greeting that precedes any request: the credentials, and a probe
@@ -73,7 +110,7 @@ impl Session {
             self.output.extend_from_slice(format!("set auth 0 0 {}\r\n{secret}\r\n", secret.len()).as_bytes());
             tickets.push(Ticket { expect: Expect::Welcome, number: 0, key: 0 });
         }
-        match (is_known, self.dialect) {
+        match (is_known, self.dialect()) {
             (true, _) => {}
             (false, Dialect::Meta) => {
                 self.output.extend_from_slice(b"mn\r\n");
@@ -84,8 +121,36 @@ impl Session {
         Ok(tickets)
     }
 
+    /// Asks which life the server is in, before the first requests to which that matters.
+    /// A ticket stands for a reply that the caller waits for before it writes them.
+    pub(crate) fn ask_life(&mut self, numbering: Numbering) -> Option<Ticket> {
+        if self.has_asked || numbering == Numbering::None || self.dialect() == Dialect::Classic {
+            return None;
+        }
+        self.has_asked = true;
+        let number = self.numbers.take();
+        Life::ask(number, &mut self.output);
+        let ticket = Ticket { expect: Expect::Life, number, key: 0 };
+        if numbering == Numbering::Sent {
+            return Some(ticket);
+        }
+        self.unread = Some(ticket);
+        None
+    }
+
+    /// Whether the server still is in the life that this connection has found it in, as
+    /// far as others know.
+    pub(crate) fn is_of_this_life(&self) -> bool {
+        self.wording.life == Life::UNKNOWN || self.wording.life == self.lives.now()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn wording(&self) -> Wording {
+        self.wording
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
+        self.wording.dialect
     }
 
     /// Returns the bytes to send.
@@ -117,9 +182,19 @@ impl Session {
     /// Returns the reply to the ticket's request once all of it has arrived.
     /// Tickets must be presented in the order of their requests.
     pub(crate) fn reply(&mut self, ticket: Ticket) -> Result<Option<Answer>, Malformed> {
+        if let Some(unread) = self.unread {
+            if self.next(unread)?.is_none() {
+                return Ok(None);
+            }
+            self.unread = None;
+        }
+        self.next(ticket)
+    }
+
+    fn next(&mut self, ticket: Ticket) -> Result<Option<Answer>, Malformed> {
         while !self.input.is_empty() {
             let input = self.input.bytes();
-            let progress = match (ticket.expect, self.dialect) {
+            let progress = match (ticket.expect, self.dialect()) {
                 (Expect::Welcome | Expect::Dialect, _) => greeting::decode(ticket.expect, input)?,
                 (Expect::Items, _) => self.items.read(input)?,
                 (_, Dialect::Meta) => meta::decode(ticket, input)?,
@@ -136,28 +211,34 @@ impl Session {
             };
             self.input.consume(consumed);
             if ticket.expect == Expect::Dialect && answer == Some(Ok(Reply::Absent)) {
-                self.dialect = Dialect::Classic;
+                self.wording.dialect = Dialect::Classic;
             }
             if let Some(answer) = answer {
                 let answer = match answer {
-                    Ok(reply) => Ok(self.whole(reply)?),
+                    Ok(reply) => Ok(self.whole(ticket.expect, reply)?),
                     refused => refused,
                 };
                 // A refusal may come after the first parts of a reply.
                 self.items.clear();
                 self.counters.clear();
+                if let (Expect::Life, Ok(Reply::Number(token))) = (ticket.expect, &answer) {
+                    self.wording.life = Life::read(*token);
+                    self.lives.note(self.wording.life);
+                }
                 return Ok(Some(answer));
             }
         }
         Ok(None)
     }
 
-    /// Completes a reply with the parts that arrived before its end.
-    fn whole(&mut self, reply: Reply) -> Result<Reply, Malformed> {
-        Ok(match reply {
-            Reply::FoundMany(_) => Reply::FoundMany(self.items.take()?),
-            Reply::Counters(_) => Reply::Counters(std::mem::take(&mut self.counters)),
-            reply => reply,
+    /// Completes a reply with the parts that arrived before its end, and gives the
+    /// item that a lookup has found its number within this process.
+    fn whole(&mut self, expect: Expect, reply: Reply) -> Result<Reply, Malformed> {
+        Ok(match (expect, reply) {
+            (_, Reply::FoundMany(_)) => Reply::FoundMany(self.items.take()?),
+            (_, Reply::Counters(_)) => Reply::Counters(std::mem::take(&mut self.counters)),
+            (Expect::Lease | Expect::Item | Expect::Renewed, reply) => self.wording.life.renumbered(reply),
+            (_, reply) => reply,
         })
     }
 }
@@ -165,17 +246,18 @@ impl Session {
 /// Appends a request to `out`. The number must differ from those of pending
 /// requests, and the caller has checked key and value.
 pub(crate) fn encode(
-    dialect: Dialect,
+    wording: Wording,
     number: u32,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Ticket, Unspeakable> {
+    let Wording { dialect, life } = wording;
     let key = match (dialect, request.key()) {
         (Dialect::Classic, Some(key)) => xxh3_64(key.as_bytes()),
         _ => 0,
     };
     match dialect {
-        Dialect::Meta => meta::encode(request, number, out),
+        Dialect::Meta => meta::encode(request, life, number, out),
         Dialect::Classic => classic::encode(request, out)?,
     }
     Ok(Ticket { expect: expectation(request), number, key })
@@ -194,7 +276,7 @@ mod tests {
     #[test]
     fn a_delay_over_thirty_days_becomes_a_timestamp() {
         let says = |days: u64| {
-            let mut session = Session::new(Dialect::Meta, Numbers::from_one());
+            let mut session = Session::alone(Dialect::Meta);
             session.write(&Request::FlushAll { delay: Duration::from_secs(days * 86_400) }).unwrap();
             String::from_utf8(session.output().to_vec()).unwrap()
         };
@@ -204,7 +286,7 @@ mod tests {
 
     #[test]
     fn items_before_a_refusal_are_not_part_of_the_next_reply() {
-        let mut session = Session::new(Dialect::Meta, Numbers::from_one());
+        let mut session = Session::alone(Dialect::Meta);
         let mut keys = crate::exchange::Keys::default();
         keys.push("k");
         let tickets = [(); 2].map(|()| session.write(&Request::PeekMany { keys: &keys }).unwrap());

@@ -16,25 +16,25 @@ const LAST_BLOCK: u32 = (1 << 21) - 1;
 
 /// The numbers of one connection's requests.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct RequestNumbers {
     next: u32,
     /// The first number that this connection may not use.
     end: u32,
 }
 
-impl Numbers {
+impl RequestNumbers {
     /// The numbers of a new connection.
     pub(crate) fn unique() -> Self {
         static BLOCKS: LazyLock<AtomicU32> =
             LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32));
         let next = (BLOCKS.fetch_add(1, Ordering::Relaxed) & LAST_BLOCK) * BLOCK;
-        Numbers { next, end: next + BLOCK }
+        RequestNumbers { next, end: next + BLOCK }
     }
 
     /// The numbers from 1 on, for a connection that is alone.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn from_one() -> Self {
-        Numbers { next: 1, end: u32::MAX }
+        RequestNumbers { next: 1, end: u32::MAX }
     }
 
     /// The number of one more request.
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn connections_share_no_number() {
-        let mut connections = [Numbers::unique(), Numbers::unique()];
+        let mut connections = [RequestNumbers::unique(), RequestNumbers::unique()];
         let numbers: HashSet<u32> = (0..6 * BLOCK as usize).map(|request| connections[request % 2].take()).collect();
         assert_eq!(numbers.len(), 6 * BLOCK as usize);
         assert!(!numbers.contains(&u32::MAX));

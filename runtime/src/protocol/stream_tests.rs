@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::exchange::{Direction, Guard, Keys, Reply, Request, Ttl, Write};
-use crate::protocol::{Answer, Dialect, Malformed, Numbers, Session};
+use crate::protocol::{Answer, Dialect, Malformed, Session};
 
 const KEY: &str = "key";
 
@@ -73,9 +73,11 @@ fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
     let begins = |known: &[&str]| words.first().is_some_and(|first| known.contains(first));
     let refuses = line.starts_with("SERVER_ERROR") || line.starts_with("CLIENT_ERROR") && line.contains("non-numeric");
     let in_classic = match request {
-        Request::Lookup { .. } | Request::Peek { .. } | Request::GetAndTouch { .. } | Request::PeekMany { .. } => {
-            begins(&["VALUE", "END"])
-        }
+        Request::Lookup { .. }
+        | Request::Peek { .. }
+        | Request::Get { .. }
+        | Request::GetAndTouch { .. }
+        | Request::PeekMany { .. } => begins(&["VALUE", "END"]),
         Request::Renew { .. } => false,
         Request::Store { .. } => begins(&["STORED", "NOT_STORED", "EXISTS", "NOT_FOUND"]),
         Request::Delete { .. } | Request::Invalidate { .. } => begins(&["DELETED", "NOT_FOUND"]),
@@ -96,8 +98,8 @@ fn may_begin(dialect: Dialect, request: &Request<'_>, line: &str) -> bool {
 /// Panics if the bytes are decoded as something they are not, or differently when
 /// they arrive in pieces.
 fn check(dialect: Dialect, requests: &[Request<'_>], bytes: &[u8], pieces: &[&[u8]]) {
-    let whole = read(&mut Session::new(dialect, Numbers::from_one()), requests, &[bytes]);
-    assert_eq!(read(&mut Session::new(dialect, Numbers::from_one()), requests, pieces), whole);
+    let whole = read(&mut Session::alone(dialect), requests, &[bytes]);
+    assert_eq!(read(&mut Session::alone(dialect), requests, pieces), whole);
     if let [Ok(_), ..] = whole[..] {
         let text = String::from_utf8_lossy(bytes);
         let line = text.split("\r\n").next().unwrap_or_default();
@@ -272,8 +274,7 @@ mod tests {
             .into_iter()
             .flat_map(|dialect| requests(&keys).map(|request| (dialect, request)))
         {
-            let decoded =
-                |line: &str| read(&mut Session::new(dialect, Numbers::from_one()), &[request], &[line.as_bytes()]);
+            let decoded = |line: &str| read(&mut Session::alone(dialect), &[request], &[line.as_bytes()]);
             for line in ["ERROR\r\n", "CLIENT_ERROR bad data chunk\r\n"] {
                 let is_line = matches!(request, Request::FlushAll { .. } | Request::MemoryLimit { .. });
                 let is_reply = is_line && line == "ERROR\r\n";
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn unrequested_bytes_are_noticed() {
-        let mut session = Session::new(Dialect::Meta, Numbers::from_one());
+        let mut session = Session::alone(Dialect::Meta);
         let version = Ok(Ok(Reply::Text("1.6.18".into())));
         assert_eq!(read(&mut session, &[Request::Version], &[b"VERSION 1.6.18\r\nV"]), [version]);
         assert!(!session.is_drained());
@@ -303,9 +304,7 @@ mod tests {
     fn a_lease_is_not_read_as_a_value() {
         let keys = keys();
         let [lookup, peek, get_and_touch, ..] = requests(&keys);
-        let meta = |request, line: &str| {
-            read(&mut Session::new(Dialect::Meta, Numbers::from_one()), &[request], &[line.as_bytes()])
-        };
+        let meta = |request, line: &str| read(&mut Session::alone(Dialect::Meta), &[request], &[line.as_bytes()]);
         let note = Note::new(None);
         let renewed = |flags: &str| format!("VA 0 O1 f{} c5 t9{flags}\r\n\r\n", note.flags());
         let lease = |lease| [Ok(Ok(Reply::Missing(lease)))];
@@ -326,7 +325,7 @@ mod tests {
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9\r\n\r\n"), [Ok(Ok(Reply::Found(empty)))]);
         for flags in [0, note.flags()] {
             let line = format!("VALUE key {flags} 0 5\r\n\r\nEND\r\n");
-            let mut session = Session::new(Dialect::Classic, Numbers::from_one());
+            let mut session = Session::alone(Dialect::Classic);
             assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Grant::Free));
             assert!(session.is_drained());
         }
@@ -349,7 +348,7 @@ mod tests {
                 expected.push(Ok(answer));
             }
             for pieces in [cut(&stream, &[]), cut(&stream, &cuts), stream.chunks(1_500).collect()] {
-                let mut session = Session::new(dialect, Numbers::from_one());
+                let mut session = Session::alone(dialect);
                 prop_assert_eq!(&read(&mut session, &asked, &pieces), &expected);
                 prop_assert!(session.is_drained());
             }
@@ -378,7 +377,7 @@ mod tests {
         ) {
             let keys = keys();
             let (bytes, _) = written(Dialect::Meta, index, number, &item, choice);
-            let replies = read(&mut Session::new(Dialect::Meta, Numbers::from_one()), &[requests(&keys)[index]], &[&bytes]);
+            let replies = read(&mut Session::alone(Dialect::Meta), &[requests(&keys)[index]], &[&bytes]);
             prop_assert_eq!(replies, [Err(Malformed(ErrorKind::Protocol))]);
         }
     }

@@ -27,6 +27,8 @@ pub(super) enum Expect {
     /// An item, or a lease if there is none.
     Lease,
     Item,
+    /// An item with the server's own number.
+    OwnItem,
     Items,
     Written,
     /// The number that a lease has from now on.
@@ -40,6 +42,8 @@ pub(super) enum Expect {
     Okay,
     Welcome,
     Dialect,
+    /// The item that tells the server's life.
+    Life,
 }
 
 /// A reply, or a refusal after which the connection is still usable.
@@ -70,7 +74,8 @@ pub(crate) struct Unspeakable;
 pub(super) fn expectation(request: &Request<'_>) -> Expect {
     match request {
         Request::Lookup { .. } => Expect::Lease,
-        Request::Peek { .. } | Request::GetAndTouch { .. } => Expect::Item,
+        Request::Peek { .. } => Expect::Item,
+        Request::Get { .. } | Request::GetAndTouch { .. } => Expect::OwnItem,
         Request::PeekMany { .. } => Expect::Items,
         Request::Store { .. } => Expect::Written,
         Request::Renew { .. } => Expect::Renewed,

@@ -63,7 +63,7 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
 
 /// Builds the request that gives a lease back.
 pub(super) fn giving_back(key: &str, on: On, cas: u64) -> Request<'_> {
-    let guard = Guard::Unchanged(cas);
+    let guard = Guard::Held(cas);
     match on {
         On::Nothing => Request::Delete { key, guard },
         On::Stale | On::Fresh => Request::Invalidate { key, guard, ttl: None },
@@ -135,7 +135,7 @@ impl LeaseState {
         if is_held {
             self.phase = Phase::Over;
         }
-        is_held.then_some(Guard::Unchanged(self.cas))
+        is_held.then_some(Guard::Held(self.cas))
     }
 }
 
@@ -190,7 +190,7 @@ impl Held {
     /// value's time goes on; what is won must be the same value.
     fn renew_election(&self, cas: u64, value: u64) -> Option<u64> {
         let key = self.key.as_str();
-        let again = Request::Invalidate { key, guard: Guard::Unchanged(cas), ttl: None };
+        let again = Request::Invalidate { key, guard: Guard::Held(cas), ttl: None };
         let look = Request::Lookup { key, lease: LEASE, refresh: Duration::ZERO };
         let batch = NodeBatch { node: self.store.placement().node_of(key), requests: vec![again, look] };
         let exchange = Exchange::with_several(Verb::Touch, Some(1));
@@ -297,7 +297,7 @@ impl Renewed for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::ItemLimit;
+    use crate::exchange::{ItemLimit, Ttl, Write};
     use crate::singleflight::lease::{Io, Lease};
     use crate::store::embedded::Embedded;
     use crate::time::clock::Clock;
@@ -350,6 +350,32 @@ mod tests {
                 .ask(Verb::Delete, &Request::Delete { key: KEY, guard: Guard::None }, &limits().budget())
                 .expect("gone");
         }
+    }
+
+    #[test]
+    fn a_stale_value_that_is_renounced_during_a_renewal_is_removed() {
+        static PACE: Pace = Pace::new();
+        let (store, drive) = (store(), Arc::new(Drive::new()));
+        let (ttl, how, guard) = (Ttl::Forever, Write::Set, Guard::None);
+        for request in [
+            Request::Store { key: KEY, value: b"old", flags: 1, ttl, how, guard },
+            Request::Invalidate { key: KEY, guard, ttl: None },
+        ] {
+            store.ask(Verb::Set, &request, &limits().budget()).expect("an embedded store");
+        }
+        let Reply::Found(item) = look(&store) else { panic!("it is there") };
+        let won = Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) };
+        let job = Job { pace: &PACE, drive, note: None };
+        let lease = Lease::hold(&store, limits(), KEY, won, Io::Blocking, job);
+        let held = lease.held();
+        lock(&held.state).phase = Phase::Renewing;
+        let number = held.renewal(won.on, won.cas, won.value);
+        assert!(number.is_some());
+        // The holder has computed that there is no value.
+        lease.renounce();
+        drop(lease);
+        held.renewed(number);
+        assert!(matches!(look(&store), Reply::Missing(Grant::Won(_))));
     }
 
     #[cfg(feature = "tokio")]

@@ -224,6 +224,6 @@ mod tests {
         let held = Arc::get_mut(&mut Arc::get_mut(&mut lease.0).unwrap().held).unwrap();
         held.process += 1;
         held.state.get_mut().unwrap().phase = Phase::Renewing;
-        assert_eq!(lease.end(), Some(Guard::Unchanged(7)));
+        assert_eq!(lease.end(), Some(Guard::Held(7)));
     }
 }

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use crate::detached;
 use crate::sync as locks;
 use crate::sync::{lock, share_of};
+use crate::time::clock::Clock;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
 use crate::value::record::Record;
@@ -44,6 +45,7 @@ pub(crate) struct Flights<B> {
     shards: Arc<[Shard<B>; SHARDS]>,
     /// The computation of all flights that begin by this handle, if it is one.
     shared: Option<Computation>,
+    clock: Clock,
 }
 
 type Shard<B> = Mutex<HashMap<Box<str>, Arc<Flight<B>>>>;
@@ -136,13 +138,18 @@ pub(crate) enum Role<B: Clone> {
 }
 
 impl<B: Clone> Flights<B> {
-    pub(crate) fn new() -> Self {
-        Flights { shards: Arc::new(std::array::from_fn(|_| Mutex::default())), shared: None }
+    pub(crate) fn new(clock: Clock) -> Self {
+        Flights { shards: Arc::new(std::array::from_fn(|_| Mutex::default())), shared: None, clock }
     }
 
     /// Returns a handle by which all flights that begin are one computation.
     pub(crate) fn of(&self, computation: Computation) -> Self {
-        Flights { shards: Arc::clone(&self.shards), shared: Some(computation) }
+        Flights { shared: Some(computation), ..self.clone() }
+    }
+
+    /// The time that flights begin by.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// Joins the flight for a key that `wanted` describes, or begins one. `leader`
@@ -169,6 +176,11 @@ impl<B: Clone> Flights<B> {
         lock(self.shard(key)).remove(key);
     }
 
+    /// Keeps later callers out of all flights that are under way.
+    pub(crate) fn detach_all(&self) {
+        self.shards.iter().for_each(|shard| lock(shard).clear());
+    }
+
     /// Counts the callers that wait for the leader under this key.
     #[cfg(all(test, feature = "memcache"))]
     pub(crate) fn waiting(&self, key: &str) -> usize {
@@ -192,7 +204,7 @@ impl<B: Clone> Flights<B> {
         let flight = Arc::new(Flight {
             key: key.into(),
             computation: self.shared.unwrap_or_else(Computation::new),
-            begun: Instant::now(),
+            begun: self.now(),
             numbers: Arc::default(),
             leader,
             state: FlightState::new(pace, Arc::clone(&drive)),
@@ -222,7 +234,7 @@ impl<B: Clone> Flights<B> {
 pub(crate) enum WantedFlight {
     /// The computation with this id.
     Id(FlightId),
-    /// Any that began at this instant or later: nothing was changed since.
+    /// Any that began after this instant: nothing was changed since.
     Since(Instant),
     /// Any.
     Any,
@@ -232,7 +244,7 @@ impl WantedFlight {
     fn is<B>(self, flight: &Flight<B>) -> bool {
         match self {
             WantedFlight::Id(id) => flight.numbers.contain(id),
-            WantedFlight::Since(instant) => flight.begun >= instant,
+            WantedFlight::Since(instant) => flight.begun > instant,
             WantedFlight::Any => true,
         }
     }
@@ -247,7 +259,7 @@ impl WantedFlight {
 
 impl<B> Clone for Flights<B> {
     fn clone(&self) -> Self {
-        Flights { shards: Arc::clone(&self.shards), shared: self.shared }
+        Flights { shards: Arc::clone(&self.shards), shared: self.shared, clock: self.clock.clone() }
     }
 }
 

@@ -43,7 +43,7 @@ impl Flights<&'static str> {
 
 #[test]
 fn a_caller_that_knows_another_lease_does_not_join() {
-    let flights = Flights::new();
+    let flights = Flights::new(Clock::system());
     let lead = leads(flights.join("key", WantedFlight::Id(FlightId::new(7, 0)), patient(), Some(3)));
     assert_eq!(waits(flights.joined(Some(FlightId::new(7, 0)))).leader(), Some(3));
     assert_eq!(waits(flights.joined(None)).leader(), Some(3));
@@ -62,7 +62,7 @@ fn a_caller_that_knows_another_lease_does_not_join() {
 
 #[test]
 fn a_flight_is_joined_until_it_is_over_or_detached() {
-    let flights = Flights::new();
+    let flights = Flights::new(Clock::system());
     let lead = leads(flights.joined(None));
     assert!(!lead.is_awaited());
     let waiter = waits(flights.joined(None));
@@ -79,7 +79,7 @@ fn a_flight_is_joined_until_it_is_over_or_detached() {
 
 #[test]
 fn a_computation_does_not_wait_for_itself() {
-    let flights = Flights::new();
+    let flights = Flights::new(Clock::system());
     let lead = leads(flights.joined(None));
     let entered = lead.computation().enter();
     assert!(matches!(flights.joined(None), Role::Alone));
@@ -90,7 +90,7 @@ fn a_computation_does_not_wait_for_itself() {
 
 #[test]
 fn computations_do_not_wait_for_each_other_in_a_circle() {
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let [one, two] = ["one", "two"].map(|key| leads(flights.join(key, WantedFlight::Any, patient(), None)));
     let in_circle = |flights: &Flights<()>| {
         std::thread::scope(|scope| {
@@ -114,7 +114,7 @@ fn computations_do_not_wait_for_each_other_in_a_circle() {
 
 #[test]
 fn a_waiter_succeeds_a_leader_that_leaves_and_has_its_baton() {
-    let flights = Flights::new();
+    let flights = Flights::new(Clock::system());
     let [first, second] = {
         let lead = leads(flights.joined(None));
         let waiters = [(); 2].map(|()| waits(flights.joined(None)));
@@ -134,7 +134,7 @@ fn a_waiter_succeeds_a_leader_that_leaves_and_has_its_baton() {
 
 #[test]
 fn waiters_overtake_a_leader_one_after_the_other_at_doubling_ages() {
-    let flights = Flights::new();
+    let flights = Flights::new(Clock::system());
     let pace = pace(30 * MS);
     let begun = Instant::now();
     let joined = || flights.join("key", WantedFlight::Any, pace, None);
@@ -156,7 +156,7 @@ fn waiters_overtake_a_leader_one_after_the_other_at_doubling_ages() {
 
 #[test]
 fn an_overtaker_that_lands_first_gets_its_token_back() {
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let pace = pace(5 * MS);
     for _ in 0..30 {
         let lead = leads(flights.join("key", WantedFlight::Any, pace, None));
@@ -172,7 +172,7 @@ fn an_overtaker_that_lands_first_gets_its_token_back() {
 
 #[test]
 fn a_flight_is_joined_by_callers_that_began_before_it() {
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let before = Instant::now();
     let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
     std::thread::sleep(MS);
@@ -185,7 +185,7 @@ fn a_flight_is_joined_by_callers_that_began_before_it() {
 #[cfg(feature = "tokio")]
 #[tokio::test]
 async fn a_task_overtakes_a_leader_that_takes_too_long() {
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let pace = pace(15 * MS);
     let lead = leads(flights.join("key", WantedFlight::Any, pace, None));
     let waiter = waits(flights.join("key", WantedFlight::Any, pace, None));
@@ -198,7 +198,7 @@ async fn a_task_overtakes_a_leader_that_takes_too_long() {
 #[cfg(feature = "tokio")]
 #[tokio::test]
 async fn a_leader_that_stands_still_is_overtaken_at_once() {
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
     let mut body = Box::pin(driving::Driven::new(Box::pin(tokio::time::sleep(MS)), None, Some(lead.drive())));
     let polled = poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await;
@@ -225,7 +225,7 @@ impl Wake for Woken {
 fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
-    let flights = Flights::<()>::new();
+    let flights = Flights::<()>::new(Clock::system());
     let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
     let waiters = [(); 2].map(|()| waits(flights.join("key", WantedFlight::Any, patient(), None)));
     let mut alarms = Vec::new();

@@ -25,6 +25,8 @@ pub(crate) struct Embedded {
     next_cas: AtomicU64,
     limit: ItemLimit,
     clock: Clock,
+    #[cfg(all(test, feature = "tokio"))]
+    pub(crate) network: crate::tests::network::Network,
 }
 
 /// An item, or a lease without a value.
@@ -55,6 +57,8 @@ impl Embedded {
             next_cas: AtomicU64::new(1),
             limit,
             clock,
+            #[cfg(all(test, feature = "tokio"))]
+            network: Default::default(),
         }
     }
 
@@ -63,7 +67,7 @@ impl Embedded {
         request.check(self.limit)?;
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
-            Request::Peek { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
+            Request::Peek { key } | Request::Get { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
             Request::PeekMany { keys } => {
                 // As in the classic protocol, which has no stale items.
                 let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
@@ -304,7 +308,7 @@ impl Slot {
 fn guarded(current: Option<&Slot>, guard: Guard) -> Result<(), Reply> {
     match (current, guard) {
         (None, _) => Err(Reply::Absent),
-        (Some(item), Guard::Unchanged(cas)) if item.cas != cas => Err(Reply::Changed),
+        (Some(item), Guard::Unchanged(cas) | Guard::Held(cas)) if item.cas != cas => Err(Reply::Changed),
         (Some(_), _) => Ok(()),
     }
 }

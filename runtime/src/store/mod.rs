@@ -41,7 +41,14 @@ impl Store {
     /// Whether there is anything to wait for.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_remote(&self) -> bool {
-        !matches!(self, Store::Embedded(..))
+        match self {
+            #[cfg(all(test, feature = "tokio"))]
+            Store::Embedded(store, _) => store.network.is_slow(),
+            #[cfg(not(all(test, feature = "tokio")))]
+            Store::Embedded(..) => false,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(_) => true,
+        }
     }
 
     /// Sends one request and reads its reply, told under the verb of the call
@@ -63,7 +70,10 @@ impl Store {
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
         match self {
+            #[cfg(all(test, feature = "tokio"))]
+            Store::Embedded(store, _) => store.network.carry(|| self.ask(verb, request, budget)).await,
             // Nothing to wait for.
+            #[cfg(not(all(test, feature = "tokio")))]
             Store::Embedded(..) => self.ask(verb, request, budget),
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => cluster.ask_async(verb, request, budget).await,
@@ -304,7 +314,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Keys, Note, Reply, Ttl, Write};
+    use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Keys, Note, Numbering, Reply, Ttl, Write};
     use crate::server::Protocol;
     use crate::time::clock::Clock;
 
@@ -324,6 +334,7 @@ mod tests {
         Renew,
         Invalidate { guarded: bool, ends: bool },
         Peek,
+        Get,
         PeekBoth,
         GetAndTouch,
         Touch,
@@ -354,6 +365,7 @@ mod tests {
             1 => Just(Step::Renew),
             1 => any::<(bool, bool)>().prop_map(|(guarded, ends)| Step::Invalidate { guarded, ends }),
             1 => Just(Step::Peek),
+            1 => Just(Step::Get),
             1 => Just(Step::PeekBoth),
             1 => Just(Step::GetAndTouch),
             1 => Just(Step::Touch),
@@ -371,26 +383,29 @@ mod tests {
     fn replies(store: &Store, run: u32, steps: &[(Step, u8)]) -> Vec<String> {
         let budget = Budget::new(Duration::from_secs(20), Duration::from_secs(20));
         let names = [0, 1].map(|key| format!("{run}:{key}"));
-        let mut seen = [0; 2];
+        // What was read last, and the number that a lookup or a renewal has told last.
+        let (mut seen, mut held) = ([Guard::Unchanged(0); 2], [0; 2]);
         let mut both = Keys::default();
         names.iter().for_each(|name| both.push(name));
         let mut replies = Vec::new();
         let note = Note::of(0x6C00_0000).expect("a note");
         for (step, key) in steps {
             let key = names[usize::from(*key)].as_str();
-            let seen = &mut seen[usize::from(key == names[1])];
-            let guard = |guarded| if guarded { Guard::Unchanged(*seen) } else { Guard::None };
+            let number = usize::from(key == names[1]);
+            let (seen, held) = (&mut seen[number], &mut held[number]);
+            let guard = |guarded| if guarded { *seen } else { Guard::None };
             let request = match step {
                 Step::Lookup { refresh } => {
                     let refresh = if *refresh { Duration::from_secs(61) } else { Duration::ZERO };
                     Request::Lookup { key, lease: Duration::from_secs(60), refresh }
                 }
-                Step::Renew => Request::Renew { key, cas: *seen, note, lease: Duration::from_secs(60) },
+                Step::Renew => Request::Renew { key, cas: *held, note, lease: Duration::from_secs(60) },
                 Step::Invalidate { guarded, ends } => {
                     let ttl = ends.then_some(Duration::from_secs(60));
                     Request::Invalidate { key, guard: guard(*guarded), ttl }
                 }
                 Step::Peek => Request::Peek { key },
+                Step::Get => Request::Get { key },
                 Step::PeekBoth => Request::PeekMany { keys: &both },
                 Step::GetAndTouch => Request::GetAndTouch { key, ttl: Ttl::Forever },
                 Step::Touch => Request::Touch { key, ttl: Ttl::Forever },
@@ -404,7 +419,11 @@ mod tests {
             let reply = store.ask(request.verb(), &request, &budget).map_err(|error| error.kind());
             let reply = match reply {
                 Ok(Reply::Found(mut item)) => {
-                    *seen = std::mem::take(&mut item.cas);
+                    let cas = std::mem::take(&mut item.cas);
+                    match request.numbering() {
+                        Numbering::None => *seen = Guard::Unchanged(cas),
+                        Numbering::Received | Numbering::Sent => (*seen, *held) = (Guard::Held(cas), cas),
+                    }
                     // Of a lease's minute; the two clocks differ by a little.
                     item.seconds_left = item.seconds_left.map(|_| 60);
                     Ok(Reply::Found(item))
@@ -420,16 +439,16 @@ mod tests {
                     Ok(Reply::FoundMany(items.iter().map(bare).collect()))
                 }
                 Ok(Reply::Missing(Grant::Won(number))) => {
-                    *seen = number;
+                    (*seen, *held) = (Guard::Held(number), number);
                     Ok(Reply::Missing(Grant::Won(0)))
                 }
                 Ok(Reply::Renewed(number)) => {
-                    *seen = number;
+                    (*seen, *held) = (Guard::Held(number), number);
                     Ok(Reply::Renewed(0))
                 }
                 Ok(Reply::Missing(Grant::Lost { cas, note })) => {
                     if note.is_some() {
-                        *seen = cas;
+                        (*seen, *held) = (Guard::Held(cas), cas);
                     }
                     Ok(Reply::Missing(Grant::Lost { cas: 0, note }))
                 }

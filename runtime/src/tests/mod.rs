@@ -6,6 +6,12 @@ pub mod any_input;
 mod batches;
 #[cfg(test)]
 mod freshness;
+#[cfg(all(test, feature = "tokio"))]
+mod history;
+#[cfg(all(test, feature = "tokio"))]
+pub(crate) mod network;
+#[cfg(all(test, feature = "memcache"))]
+mod order;
 #[cfg(all(test, feature = "authenticated", feature = "json", feature = "memcache"))]
 mod settings;
 #[cfg(test)]

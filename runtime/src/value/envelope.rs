@@ -6,13 +6,14 @@
 //!
 //! ```text
 //!  0  2  magic           E7 6D
-//!  2  1  format version  1
+//!  2  1  format version  2
 //!  3  1  codec
 //!  4  8  schema          fingerprint of the value's type and the site's version
 //! 12 16  key             fingerprint of the full key
 //! 28  8  cost            nanoseconds the value took to compute
-//! 36  8  checksum        XXH3 of everything else
-//! 44  …  payload
+//! 36  4  grace           seconds the value is kept past its ttl
+//! 40  8  checksum        XXH3 of everything else
+//! 48  …  payload
 //! ```
 //!
 //! Numbers are little-endian.
@@ -23,10 +24,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
 
 const MAGIC: [u8; 2] = [0xE7, 0x6D];
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const CODEC: usize = 3;
-const CHECKSUM: std::ops::Range<usize> = 36..44;
-const HEADER: usize = 44;
+const CHECKSUM: std::ops::Range<usize> = 40..48;
+const HEADER: usize = 48;
 
 /// What a value was stored for. Every field must match before the value is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +38,23 @@ pub(crate) struct Identity {
     pub(crate) key: u128,
 }
 
+/// What an envelope tells of its value's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// How long the value took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+    /// How long the item is kept past the value's ttl, in seconds: programs with
+    /// different choices may share it.
+    pub(crate) grace: u32,
+}
+
 /// The contents of an envelope whose identity and integrity have been verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contents<'a> {
     /// The codec that encoded the payload.
     pub(crate) codec: u8,
     pub(crate) payload: &'a [u8],
-    /// The time the value took to compute, in nanoseconds.
-    pub(crate) cost: u64,
+    pub(crate) times: Times,
 }
 
 impl Identity {
@@ -80,10 +90,11 @@ pub(crate) fn begin(identity: Identity) -> Vec<u8> {
     bytes
 }
 
-/// Completes an envelope from [`begin`] with its codec, cost and checksum.
-pub(crate) fn seal(bytes: &mut [u8], codec: u8, cost: u64) {
+/// Completes an envelope from [`begin`] with its codec, times and checksum.
+pub(crate) fn seal(bytes: &mut [u8], codec: u8, times: Times) {
     bytes[CODEC] = codec;
-    bytes[28..36].copy_from_slice(&cost.to_le_bytes());
+    bytes[28..36].copy_from_slice(&times.cost.to_le_bytes());
+    bytes[36..40].copy_from_slice(&times.grace.to_le_bytes());
     let checksum = checksum(bytes);
     bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -109,7 +120,7 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     if schema != expected.schema || !expected.codecs.contains(&Some(codec)) {
         return Err(other_version);
     }
-    Ok(Contents { codec, payload: &bytes[HEADER..], cost: u64_at(bytes, 28) })
+    Ok(Contents { codec, payload: &bytes[HEADER..], times: times_of(bytes) })
 }
 
 /// Reads codec, schema and cost of an envelope that this process has already
@@ -132,6 +143,12 @@ fn checksum(bytes: &[u8]) -> u64 {
     hasher.digest()
 }
 
+fn times_of(bytes: &[u8]) -> Times {
+    let mut grace = [0; 4];
+    grace.copy_from_slice(&bytes[36..40]);
+    Times { cost: u64_at(bytes, 28), grace: u32::from_le_bytes(grace) }
+}
+
 fn u64_at(bytes: &[u8], start: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[start..start + 8]);
@@ -142,10 +159,10 @@ fn u64_at(bytes: &[u8], start: usize) -> u64 {
 const MINE: Identity = Identity { codecs: [Some(1), Some(3)], schema: 7, key: 11 << 70 };
 
 #[cfg(any(test, fuzzing))]
-fn sealed(identity: Identity, payload: &[u8], cost: u64) -> Vec<u8> {
+fn sealed(identity: Identity, payload: &[u8], times: Times) -> Vec<u8> {
     let mut bytes = begin(identity);
     bytes.extend_from_slice(payload);
-    seal(&mut bytes, identity.codecs[0].unwrap_or(0), cost);
+    seal(&mut bytes, identity.codecs[0].unwrap_or(0), times);
     bytes
 }
 
@@ -156,9 +173,9 @@ pub(crate) fn any_bytes(bytes: &[u8]) {
     const IDENTITY: std::ops::Range<usize> = 0..28;
     let mut with_checksum = bytes.to_vec();
     with_checksum.resize(bytes.len().max(HEADER), 0);
-    let cost = u64_at(&with_checksum, IDENTITY.end);
+    let times = times_of(&with_checksum);
     let codec = with_checksum[CODEC];
-    seal(&mut with_checksum, codec, cost);
+    seal(&mut with_checksum, codec, times);
     let mut same_codec = begin(MINE);
     same_codec[CODEC] = codec;
     let is_mine = MINE.codecs.contains(&Some(codec)) && with_checksum[IDENTITY] == same_codec[IDENTITY];
@@ -167,8 +184,8 @@ pub(crate) fn any_bytes(bytes: &[u8]) {
 
     let [first, second, payload @ ..] = bytes else { return };
     let choice = usize::from(u16::from_le_bytes([*first, *second]));
-    let whole = sealed(MINE, payload, cost);
-    assert_eq!(open(&whole, MINE), Ok(Contents { codec: 1, payload, cost }));
+    let whole = sealed(MINE, payload, times);
+    assert_eq!(open(&whole, MINE), Ok(Contents { codec: 1, payload, times }));
     let mut flipped = whole.clone();
     flipped[choice / 8 % whole.len()] ^= 1 << (choice % 8);
     assert!(open(&flipped, MINE).is_err());
@@ -183,16 +200,21 @@ mod tests {
 
     use super::*;
 
+    const TIMES: Times = Times { cost: 42, grace: 60 };
+
     #[test]
     fn a_sealed_envelope_opens_with_its_contents() {
-        let bytes = sealed(MINE, b"value", 42);
-        assert_eq!(open(&bytes, MINE), Ok(Contents { codec: 1, payload: b"value", cost: 42 }));
-        assert_eq!(open(&sealed(MINE, b"", 0), MINE), Ok(Contents { codec: 1, payload: b"", cost: 0 }));
+        let bytes = sealed(MINE, b"value", TIMES);
+        assert_eq!(open(&bytes, MINE), Ok(Contents { codec: 1, payload: b"value", times: TIMES }));
+        assert_eq!(
+            open(&sealed(MINE, b"", Times::default()), MINE),
+            Ok(Contents { codec: 1, payload: b"", times: Times::default() })
+        );
     }
 
     #[test]
     fn another_identity_is_refused() {
-        let bytes = sealed(MINE, b"value", 42);
+        let bytes = sealed(MINE, b"value", TIMES);
         for other in [Identity { codecs: [Some(2), None], ..MINE }, Identity { schema: 8, ..MINE }] {
             assert_eq!(open(&bytes, other), Err(Refusal::OtherVersion { mark: other.mark() }));
             assert_ne!(other.mark(), MINE.mark());
@@ -202,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_later_format_is_refused() {
-        let mut bytes = sealed(MINE, b"value", 42);
+        let mut bytes = sealed(MINE, b"value", TIMES);
         bytes[2] = FORMAT + 1;
         assert_eq!(open(&bytes, MINE), Err(Refusal::OtherVersion { mark: MINE.mark() }));
     }
 
     #[test]
     fn foreign_and_damaged_bytes_are_told_apart() {
-        let bytes = sealed(MINE, b"value", 42);
+        let bytes = sealed(MINE, b"value", TIMES);
         let changed = |index: usize| {
             let mut changed = bytes.clone();
             changed[index] ^= 1;
@@ -218,7 +240,7 @@ mod tests {
         for index in [0, 1] {
             assert_eq!(changed(index), Refusal::Foreign);
         }
-        for index in [3, 4, 12, 28, CHECKSUM.start, HEADER] {
+        for index in [3, 4, 12, 28, 36, CHECKSUM.start, HEADER] {
             assert_eq!(changed(index), Refusal::Corrupt);
         }
         assert_eq!(open(&bytes[..HEADER - 1], MINE), Err(Refusal::Foreign));
@@ -227,7 +249,7 @@ mod tests {
 
     #[test]
     fn only_a_whole_header_of_this_format_is_trusted() {
-        let bytes = sealed(MINE, b"value", 42);
+        let bytes = sealed(MINE, b"value", TIMES);
         assert_eq!((trusted(&bytes), payload(&bytes)), (Some((1, 7, 42)), &b"value"[..]));
         assert_eq!((trusted(&bytes[..HEADER]), payload(&bytes[..HEADER])), (Some((1, 7, 42)), &b""[..]));
         assert_eq!((trusted(&bytes[..HEADER - 1]), payload(&bytes[..HEADER - 1])), (None, &b""[..]));
@@ -240,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_truncation_is_refused() {
-        let bytes = sealed(MINE, b"some value", 42);
+        let bytes = sealed(MINE, b"some value", TIMES);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

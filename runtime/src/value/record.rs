@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::codec::{self, Codecs, Framing};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal};
+use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal, Times};
 use crate::value::flags;
 use crate::value::likeness::Likeness;
 use crate::value::signature::{self, SIGNED, Secret, Signing};
@@ -49,8 +49,15 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Found<V> {
     pub(crate) value: V,
-    /// The time the value took to compute, in nanoseconds.
-    pub(crate) cost: u64,
+    /// `None` for bare bytes, which do not tell.
+    pub(crate) times: Option<Times>,
+}
+
+impl<V> Found<V> {
+    /// The time the value took to compute, in nanoseconds, if that is known.
+    pub(crate) fn cost(&self) -> u64 {
+        self.times.unwrap_or_default().cost
+    }
 }
 
 impl<V> Form<V> {
@@ -76,8 +83,8 @@ impl<V> Form<V> {
     }
 
     /// Encodes, frames, compresses and signs a value.
-    pub(crate) fn pack(&self, value: &V, cost: u64) -> Result<Record, Error> {
-        self.pack_as(self.frame, cost, &|out| {
+    pub(crate) fn pack(&self, value: &V, times: Times) -> Result<Record, Error> {
+        self.pack_as(self.frame, times, &|out| {
             let start = out.len();
             let id = self.codec.encode(value, out)?;
             let Some(likeness) = &self.likeness else { return Ok(id) };
@@ -100,10 +107,10 @@ impl<V> Form<V> {
         tag: u64,
         codec: &Codecs<W>,
         value: &W,
-        cost: u64,
+        times: Times,
     ) -> Option<Result<Record, Error>> {
         let frame = self.frame.beside(tag, codec)?;
-        Some(self.pack_as(frame, cost, &|out| codec.encode(value, out)))
+        Some(self.pack_as(frame, times, &|out| codec.encode(value, out)))
     }
 
     /// Unpacks a record that [`Form::pack_beside`] packed with this tag.
@@ -120,10 +127,10 @@ impl<V> Form<V> {
     fn pack_as(
         &self,
         frame: Frame,
-        cost: u64,
+        times: Times,
         encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>,
     ) -> Result<Record, Error> {
-        let Record { bytes, flags } = frame.pack(cost, encode)?;
+        let Record { bytes, flags } = frame.pack(times, encode)?;
         let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
         let (bytes, flags) = match &self.signing {
             Some(signing) => signing.sign(bytes.into_owned(), flags),
@@ -135,9 +142,9 @@ impl<V> Form<V> {
     fn unpack_as<W>(&self, frame: Frame, codec: &Codecs<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
         let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
         let payload = |bytes, flags| codec.payload(bytes, flags);
-        let Opened { codec: id, payload, cost } = frame.open(bytes, flags, payload)?;
+        let Opened { codec: id, payload, times } = frame.open(bytes, flags, payload)?;
         let value = codec.decode(id, &payload).map_err(|_| Refusal::Corrupt)?;
-        Ok(Found { value, cost })
+        Ok(Found { value, times })
     }
 }
 
@@ -198,7 +205,7 @@ struct Opened<'a> {
     /// The codec that the payload names; 0 for bare bytes.
     codec: u8,
     payload: Cow<'a, [u8]>,
-    cost: u64,
+    times: Option<Times>,
 }
 
 impl Frame {
@@ -209,12 +216,12 @@ impl Frame {
         Some(Frame::Envelope(Identity { codecs: codec.ids(), schema, ..own }))
     }
 
-    fn pack(self, cost: u64, encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>) -> Result<Record, Error> {
+    fn pack(self, times: Times, encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>) -> Result<Record, Error> {
         match self {
             Frame::Envelope(identity) => {
                 let mut bytes = envelope::begin(identity);
                 let codec = encode(&mut bytes)?;
-                envelope::seal(&mut bytes, codec, cost);
+                envelope::seal(&mut bytes, codec, times);
                 Ok(Record { bytes, flags: CLIENT_FLAGS })
             }
             Frame::Bare { flags } => {
@@ -251,18 +258,18 @@ impl Frame {
                 let uncompressed = flags::uncompressed(Cow::Borrowed(bytes), flags);
                 match uncompressed.map_err(|_| Refusal::Corrupt)?.0 {
                     Cow::Borrowed(bytes) => {
-                        let Contents { codec, payload, cost } = envelope::open(bytes, identity)?;
-                        Ok(Opened { codec, payload: Cow::Borrowed(payload), cost })
+                        let Contents { codec, payload, times } = envelope::open(bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Borrowed(payload), times: Some(times) })
                     }
                     Cow::Owned(bytes) => {
-                        let Contents { codec, payload, cost } = envelope::open(&bytes, identity)?;
-                        Ok(Opened { codec, payload: Cow::Owned(payload.to_vec()), cost })
+                        let Contents { codec, payload, times } = envelope::open(&bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Owned(payload.to_vec()), times: Some(times) })
                     }
                 }
             }
             Frame::Bare { flags: own } => {
                 let payload = flags::bare(bytes, flags, own, payload).map_err(|_| Refusal::Foreign)?;
-                Ok(Opened { codec: 0, payload, cost: 0 })
+                Ok(Opened { codec: 0, payload, times: None })
             }
         }
     }

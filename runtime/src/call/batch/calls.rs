@@ -175,6 +175,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
     }
 
     fn ask(&mut self) -> Result<(), Error> {
+        self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
         let outcomes = together::ask(&self.asking(), polls.as_ref().unwrap_or(budget));
@@ -213,10 +214,15 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
 
     #[cfg(feature = "tokio")]
     async fn ask_async(&mut self) -> Result<(), Error> {
+        self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
         let outcomes = together::ask_async(&self.asking(), polls.as_ref().unwrap_or(budget)).await;
         self.answered(outcomes)
+    }
+
+    fn note_since(&mut self) {
+        self.all.iter_mut().filter_map(Call::seeker).filter(|machine| machine.asks()).for_each(Machine::note_since);
     }
 
     fn sought(&self) -> impl Iterator<Item = &Machine> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::freshness::SingleFlight;
+use super::super::mode::Mode;
 use super::found::Asked;
 use super::holder::{Course, Holder, LeaseSign};
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
@@ -62,10 +63,11 @@ impl Machine {
     fn answered(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Reply, Error> {
         outcome.inspect_err(|error| {
             span.unavailable(error);
-            // A reply that was only late may have hidden a change by another
+            // A reply that was late or lost may have hidden a change by another
             // process, so what this process computes since before the call will
-            // not do. While the server is away there is nothing to be late for.
-            self.trouble = if is_late(error) { WantedFlight::Since(self.begun) } else { WantedFlight::Any };
+            // not do. While the server is left alone there is nothing to hide.
+            let is_away = error.kind() == ErrorKind::CircuitOpen;
+            self.trouble = if is_away { WantedFlight::Any } else { WantedFlight::Since(self.begun) };
         })
     }
 
@@ -107,6 +109,12 @@ impl Machine {
             Reply::Missing(Grant::Lost { cas, note }) if note.is_some() && *note == self.note => {
                 self.won(Won { cas: *cas, on: On::Nothing, value: 0 }, span);
                 self.compute(reason, span)
+            }
+            // The holder may have begun to compute before a change that this call is to
+            // show.
+            Reply::Missing(Grant::Lost { cas, .. }) if self.mode == Mode::Refresh => {
+                self.effect = self.take_over(*cas);
+                Step::Wait
             }
             Reply::Missing(Grant::Lost { cas, note }) => self.lost(*cas, LeaseSign::of(*note), reason, span),
             _ => {
@@ -172,10 +180,14 @@ impl Machine {
             }
             Course::TakeOver(payment) => {
                 self.payment = Some(payment);
-                Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
+                self.take_over(cas)
             }
         };
         Step::Wait
+    }
+
+    fn take_over(&mut self, cas: u64) -> Effect {
+        Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
     }
 
     /// The wait for a flight ended.

@@ -30,8 +30,7 @@ impl Machine {
     /// Decides about an item that was found.
     pub(super) fn found(&mut self, item: Item, asked: Asked, open: &mut Opener<'_>, span: &CallSpan) -> Decision {
         if self.mode == Mode::Refresh {
-            self.replace(&item, span);
-            return self.compute(MissReason::Refresh, span);
+            return self.supersede(&item, span);
         }
         let item = match self.released(item) {
             Ok(item) => item,
@@ -145,8 +144,7 @@ impl Machine {
 
     /// The item's age. A return value without a value has no grace.
     fn age(&self, item: &Item, opened: &Readable) -> Age {
-        match self.freshness.age(item) {
-            Age::Stale if opened.negative && !item.stale => Age::Fresh(item.seconds_left),
+        match self.freshness.age(item, opened.grace) {
             Age::Stale if opened.negative => Age::Dead,
             age => age,
         }
@@ -187,6 +185,18 @@ impl Machine {
     fn discard(&mut self, item: &Item, reason: MissReason, span: &CallSpan) -> Decision {
         self.replace(item, span);
         self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), reason, span)
+    }
+
+    /// Computes in place of an item, whatever it is. Another caller that was elected to
+    /// replace a stale one may have begun to compute before a change that this call is to
+    /// show, so the election is held again.
+    fn supersede(&mut self, item: &Item, span: &CallSpan) -> Decision {
+        if item.token == Token::Lost && !matches!(self.freshness.age(item, None), Age::Fresh(_)) {
+            self.effect = Effect::Reopen(item.cas);
+            return Step::Wait;
+        }
+        self.replace(item, span);
+        self.compute(MissReason::Refresh, span)
     }
 
     fn replace(&mut self, item: &Item, span: &CallSpan) {

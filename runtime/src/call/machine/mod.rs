@@ -30,7 +30,7 @@ use crate::singleflight::{Computation, FlightId, Flights, Lead, Role, Waited, Wa
 use crate::telemetry::call::{CallSpan, Due};
 use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
-use crate::value::record::Record;
+use crate::value::record::{Found, Record};
 use holder::Holder;
 pub(crate) use store::Packing;
 
@@ -41,7 +41,7 @@ pub(crate) struct Machine {
     pub(crate) freshness: Freshness,
     mode: Mode,
     pace: &'static Pace,
-    /// When the call began.
+    /// When the call began, by the flights' clock.
     begun: Instant,
     /// How long the computation was driven, once it has ended.
     driven: Option<Duration>,
@@ -65,6 +65,8 @@ pub(crate) struct Machine {
     payment: Option<Payment>,
     /// Which computation to join when the cache cannot be asked.
     trouble: WantedFlight,
+    /// Whether this call is to remove what is stored, having nothing to put there.
+    removes: bool,
 }
 
 /// What the lookup has entitled this call to.
@@ -131,8 +133,17 @@ type Decision = Step<(), ()>;
 pub(crate) struct Readable {
     /// What it took to compute, in nanoseconds.
     pub(crate) cost: u64,
+    /// How long the item is kept past its ttl, in seconds, if it says so.
+    grace: Option<u32>,
     /// A return value without a value has a time of its own.
-    pub(crate) negative: bool,
+    negative: bool,
+}
+
+impl Readable {
+    /// What the machine needs to know of a value that was found.
+    pub(crate) fn of<V>(found: &Found<V>, negative: bool) -> Self {
+        Readable { cost: found.cost(), grace: found.times.map(|times| times.grace), negative }
+    }
 }
 
 /// Opens stored bytes with these flags.
@@ -140,14 +151,14 @@ type Opener<'a> = dyn FnMut(&[u8], u32) -> Result<Readable, Refusal> + 'a;
 
 impl Machine {
     pub(crate) fn new(cache: Cache, key: Key, freshness: Freshness, mode: Mode, pace: &'static Pace) -> Self {
-        let budget = cache.budget();
+        let (budget, begun) = (cache.budget(), cache.flights().now());
         Machine {
             cache,
             key,
             freshness,
             mode,
             pace,
-            begun: Instant::now(),
+            begun,
             driven: None,
             budget,
             io: Io::Blocking,
@@ -161,6 +172,7 @@ impl Machine {
             note: None,
             payment: None,
             trouble: WantedFlight::Any,
+            removes: false,
         }
     }
 
@@ -169,7 +181,6 @@ impl Machine {
     pub(crate) fn begin(&mut self, io: Io, span: &CallSpan) {
         self.io = io;
         let Some(near) = self.freshness.near else { return };
-        self.since = self.cache.near().since(self.key.wire());
         if self.coordinates() {
             // A value that began to be looked for earlier would be older than the
             // near tier may keep it.
@@ -242,8 +253,7 @@ impl Machine {
 
     /// Forgets in this process what was found or computed before now.
     pub(crate) fn forget(&self) {
-        self.cache.near().forget(self.key.wire());
-        self.cache.flights().detach(self.key.wire());
+        self.cache.backend().forget(self.key.wire());
     }
 
     /// Lets the waiters go on with what was found or computed, or alone.

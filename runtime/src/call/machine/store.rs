@@ -9,7 +9,7 @@ use super::super::freshness::Freshness;
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::{Claim, Machine};
-use crate::cache::near::Holds;
+use crate::cache::near::{Holds, Since};
 #[cfg(feature = "tokio")]
 use crate::detached::Work;
 use crate::error::{Error, ErrorKind};
@@ -23,17 +23,18 @@ pub(crate) struct Packing {
     pub(super) record: Arc<Record>,
     ttl: Ttl,
     /// How long to keep it in this process, and as what.
-    near: Option<(Duration, Holds)>,
+    near: Option<(Holds, Duration)>,
     pub(super) stores: bool,
 }
 
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
-    /// it. `negative` is how long a return value without a value is kept.
+    /// it. `pack` is told how many seconds of grace the value has; `negative` is how long
+    /// a return value without a value is kept.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
-        pack: &dyn Fn() -> Result<Record, Error>,
+        pack: &dyn Fn(u32) -> Result<Record, Error>,
         negative: Option<Ttl>,
         span: &CallSpan,
     ) -> Option<Packing> {
@@ -46,6 +47,9 @@ impl Machine {
         }
         if !wanted() {
             span.not_wanted();
+            if self.mode == Mode::Refresh {
+                self.renounce();
+            }
             return None;
         }
         let freshness = Freshness { ttl: negative.unwrap_or(self.freshness.ttl), ..self.freshness };
@@ -53,7 +57,7 @@ impl Machine {
             span.not_stored("ttl is zero");
             return None;
         }
-        let record = match span.serialize_value(pack) {
+        let record = match span.serialize_value(|| pack(self.grace())) {
             Ok(record) => record,
             Err(error) => {
                 span.unstorable(&error);
@@ -69,12 +73,12 @@ impl Machine {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
-        let near = near.map(|near| (near, if negative.is_some() { Holds::Nothing } else { Holds::Value }));
+        let near = near.map(|near| (if negative.is_some() { Holds::Nothing } else { Holds::Value }, near));
         let ttl = if negative.is_some() { fresh } else { self.kept(chance) };
         Some(Packing { record: Arc::new(record), ttl, near, stores })
     }
 
-    fn fits(&self, record: &Record, span: &CallSpan) -> bool {
+    fn fits(&mut self, record: &Record, span: &CallSpan) -> bool {
         let overhead = self.sibling.as_ref().map_or(0, Sibling::overhead);
         let bytes = self.stored_key().len() + overhead + record.bytes.len();
         match self.cache.item_limit().check(bytes) {
@@ -90,9 +94,13 @@ impl Machine {
     /// How long a value is kept. It has no grace where the server could not tell
     /// when that begins.
     fn kept(&self, chance: f64) -> Ttl {
-        let has_grace = !self.freshness.grace.is_zero();
-        let with_grace = has_grace && self.cache.store().tells_time(self.stored_key());
-        self.freshness.kept(with_grace, self.cache.jitter(), chance)
+        self.freshness.kept(self.grace() > 0, self.cache.jitter(), chance)
+    }
+
+    /// How many seconds of grace a value has that is stored now.
+    pub(crate) fn grace(&self) -> u32 {
+        let grace = u32::try_from(self.freshness.grace.as_secs()).unwrap_or(u32::MAX);
+        if grace > 0 && self.cache.store().tells_time(self.stored_key()) { grace } else { 0 }
     }
 
     /// The request that stores a value which no call has computed.
@@ -104,7 +112,13 @@ impl Machine {
 
     /// Ends the call and stores what there is to store, blocking.
     pub(crate) fn settle(&mut self, packing: Option<Packing>, span: &CallSpan) {
-        let Some(packing) = packing else { return self.end() };
+        let Some(packing) = packing else {
+            if self.removes {
+                drop(self.ask(self.removing()));
+                self.forget();
+            }
+            return self.end();
+        };
         if packing.stores {
             self.pause_for_io();
             let guard = match &self.claim {
@@ -112,8 +126,12 @@ impl Machine {
                 claim => Some(claim.guard()),
             };
             let bytes = self.anchored(&packing.record);
+            let sent = self.cache.near().storing(self.since);
             let outcome = guard.map(|guard| self.ask(self.storing(&packing, &bytes, guard)));
-            self.stored(outcome, &packing, span);
+            if self.supersedes(outcome.as_ref()) {
+                drop(self.ask(self.removing()));
+            }
+            self.stored(outcome, &packing, sent, span);
         }
         self.land(Some(packing.record));
     }
@@ -127,6 +145,11 @@ impl Machine {
                 let span = span.clone();
                 Some(Box::pin(async move { self.settle_async(packing, &span).await }))
             }
+            None if self.removes && self.cache.store().is_remote() => Some(Box::pin(async move {
+                drop(self.ask_async(self.removing()).await);
+                self.forget();
+                self.end();
+            })),
             packing => {
                 self.settle(packing, span);
                 None
@@ -142,17 +165,31 @@ impl Machine {
             claim => Some(claim.guard()),
         };
         let bytes = self.anchored(&packing.record);
+        let sent = self.cache.near().storing(self.since);
         let outcome = match guard {
             Some(guard) => Some(self.ask_async(self.storing(&packing, &bytes, guard)).await),
             None => None,
         };
-        self.stored(outcome, &packing, span);
+        if self.supersedes(outcome.as_ref()) {
+            drop(self.ask_async(self.removing()).await);
+        }
+        self.stored(outcome, &packing, sent, span);
         self.land(Some(packing.record));
     }
 
     pub(super) fn storing<'a>(&'a self, packing: &Packing, value: &'a [u8], guard: Guard) -> Request<'a> {
         let how = if let Claim::First = self.claim { Write::Add } else { Write::Set };
         Request::Store { key: self.stored_key(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
+    }
+
+    /// Whether this call is to remove what is stored: it replaces what was there, and
+    /// could not. What is there instead may be an older computation's.
+    pub(super) fn supersedes(&self, outcome: Option<&Outcome>) -> bool {
+        self.mode == Mode::Refresh && !matches!(outcome, Some(Ok(Reply::Done) | Err(_)))
+    }
+
+    pub(super) fn removing(&self) -> Request<'_> {
+        Request::Delete { key: self.stored_key(), guard: Guard::None }
     }
 
     pub(super) fn anchored<'a>(&self, record: &'a Record) -> Cow<'a, [u8]> {
@@ -164,24 +201,34 @@ impl Machine {
 
     /// Takes in how storing ended, if it was tried: a lease may have been lost. The
     /// claim is used up even if the reply is unknown, since the value may have been
-    /// stored.
-    pub(super) fn stored(&mut self, outcome: Option<Outcome>, packing: &Packing, span: &CallSpan) {
+    /// stored. `sent` is when the request was.
+    pub(super) fn stored(&mut self, outcome: Option<Outcome>, packing: &Packing, sent: Since, span: &CallSpan) {
         self.claim = Claim::Nothing;
-        let size = packing.record.bytes.len();
-        match outcome {
+        let near = packing.near.map(|(holds, near)| (Arc::clone(&packing.record), holds, near));
+        let (near, since) = match outcome {
             Some(Ok(Reply::Done)) => {
                 self.refund();
-                span.stored(size);
+                span.stored(packing.record.bytes.len());
+                (near, sent)
             }
             // Written, deleted or expired since the lookup: that one wins.
-            None | Some(Ok(_)) => return span.left_to_another(),
-            // The server has removed what was there before.
-            Some(Err(error)) if error.kind() == ErrorKind::TooLarge => span.unstorable(&error),
-            Some(Err(error)) => span.not_stored(error.kind().as_str()),
+            None | Some(Ok(_)) => {
+                span.left_to_another();
+                (None, self.since)
+            }
+            Some(Err(error)) => {
+                match error.kind() {
+                    // The server has removed what was there before.
+                    ErrorKind::TooLarge => span.unstorable(&error),
+                    kind => span.not_stored(kind.as_str()),
+                }
+                (near, self.since)
+            }
+        };
+        if self.mode == Mode::Refresh {
+            self.cache.flights().detach(self.key.wire());
         }
-        if let Some((near, holds)) = packing.near {
-            self.cache.near().keep(self.key.wire(), Arc::clone(&packing.record), holds, near, self.since);
-        }
+        self.cache.near().replace(self.key.wire(), near, since);
     }
 
     /// Keeps other callers from trying again at once: the next one is elected
@@ -194,16 +241,18 @@ impl Machine {
 
     /// Ends without anything to store: the waiters go on alone, and the next
     /// caller wins the lease.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.claim = Claim::Nothing;
         self.land(None);
     }
 
-    /// Removes the stored value, which is no longer right, when the lease ends.
-    pub(crate) fn renounce(&self) {
+    /// Sees to it that the stored value, which is no longer right, is removed: when the
+    /// lease ends, or before a call returns that was to replace it.
+    pub(crate) fn renounce(&mut self) {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
         }
+        self.removes = self.mode == Mode::Refresh;
     }
 }
 
@@ -211,7 +260,7 @@ impl Claim {
     /// What storing is guarded by, without a lease.
     pub(super) fn guard(&self) -> Guard {
         match self {
-            Claim::Replace(cas) => Guard::Unchanged(*cas),
+            Claim::Replace(cas) => Guard::Held(*cas),
             _ => Guard::None,
         }
     }

@@ -15,6 +15,7 @@ use super::store::Packing;
 use super::wait::{Question, unclaimed};
 use super::{Claim, Effect, Machine};
 use crate::cache::Cache;
+use crate::cache::near::Since;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
 use crate::exchange::{Guard, Note, Outcome, Request, Verb};
@@ -103,6 +104,8 @@ struct ToStore {
     guard: Option<Guard>,
     /// The bytes to store, if they are not the record's.
     bytes: Option<Vec<u8>>,
+    /// The state of the near tier before the request was sent.
+    sent: Since,
 }
 
 impl ToStore {
@@ -112,7 +115,7 @@ impl ToStore {
             Cow::Owned(bytes) => Some(bytes),
             Cow::Borrowed(_) => None,
         };
-        ToStore { machine, packing, guard: None, bytes }
+        ToStore { machine, packing, guard: None, bytes, sent: Since::default() }
     }
 
     fn request(&self) -> Option<Request<'_>> {
@@ -125,6 +128,8 @@ impl ToStore {
 pub(crate) struct Settlement {
     cache: Cache,
     storing: Vec<ToStore>,
+    /// Calls that remove what is stored.
+    removing: Vec<Machine>,
     forfeits: Vec<Forfeit>,
     budget: Budget,
     span: CallSpan,
@@ -133,17 +138,18 @@ pub(crate) struct Settlement {
 impl Settlement {
     /// Ends these calls; what is left takes an exchange.
     pub(crate) fn of(ended: Vec<Ended>, cache: Cache, budget: Budget, span: CallSpan) -> Self {
-        let (mut storing, mut forfeits) = (Vec::new(), Vec::new());
+        let (mut storing, mut removing, mut forfeits) = (Vec::new(), Vec::new(), Vec::new());
         for Ended { mut machine, packing } in ended {
             match packing {
                 Some(packing) if packing.stores => storing.push(ToStore::new(machine, packing)),
+                None if machine.removes => removing.push(machine),
                 packing => {
                     forfeits.extend(machine.forfeit());
                     machine.settle(packing, &span);
                 }
             }
         }
-        Settlement { cache, storing, forfeits, budget, span }
+        Settlement { cache, storing, removing, forfeits, budget, span }
     }
 
     /// Leaves calls that end without having computed: their leases go to callers that
@@ -151,12 +157,12 @@ impl Settlement {
     pub(crate) fn leaving(calls: &[Machine], cache: Cache, span: CallSpan) -> Self {
         let forfeits = calls.iter().filter_map(Machine::forfeit_unawaited).collect();
         let budget = cache.budget();
-        Settlement { cache, storing: Vec::new(), forfeits, budget, span }
+        Settlement { cache, storing: Vec::new(), removing: Vec::new(), forfeits, budget, span }
     }
 
     /// Whether nothing is left.
     pub(crate) fn is_done(&self) -> bool {
-        self.storing.is_empty() && self.forfeits.is_empty()
+        self.storing.is_empty() && self.removing.is_empty() && self.forfeits.is_empty()
     }
 
     /// Stores and gives back without a caller that waits, if there is a runtime for
@@ -177,9 +183,10 @@ impl Settlement {
                 claim => Some(claim.guard()),
             };
         }
+        self.note_sent();
         let (store, budget) = (self.cache.store(), &self.budget);
-        let stored = store.ask_each(Verb::SetMany, &self.stores(), budget);
-        let _ = store.ask_each(Verb::DeleteMany, &self.returns(), budget);
+        let stored = self.aligned(store.ask_each(Verb::SetMany, &self.stores(), budget));
+        let _ = store.ask_each(Verb::DeleteMany, &self.removals(&stored), budget);
         self.stored(stored);
     }
 
@@ -193,9 +200,10 @@ impl Settlement {
                     claim => Some(claim.guard()),
                 };
             }
+            self.note_sent();
             let (store, budget) = (self.cache.store(), &self.budget);
-            let stored = store.ask_each_async(Verb::SetMany, &self.stores(), budget).await;
-            let _ = store.ask_each_async(Verb::DeleteMany, &self.returns(), budget).await;
+            let stored = self.aligned(store.ask_each_async(Verb::SetMany, &self.stores(), budget).await);
+            let _ = store.ask_each_async(Verb::DeleteMany, &self.removals(&stored), budget).await;
             self.stored(stored);
         })
     }
@@ -204,17 +212,36 @@ impl Settlement {
         self.storing.iter().filter_map(ToStore::request).collect()
     }
 
-    fn returns(&self) -> Vec<Request<'_>> {
-        self.forfeits.iter().map(Forfeit::request).collect()
+    fn note_sent(&mut self) {
+        for storing in &mut self.storing {
+            storing.sent = self.cache.near().storing(storing.machine.since);
+        }
+    }
+
+    /// How storing ended for each call that may still store.
+    fn aligned(&self, outcomes: Vec<Outcome>) -> Vec<Option<Outcome>> {
+        let mut outcomes = outcomes.into_iter();
+        self.storing.iter().map(|storing| storing.guard.and_then(|_| outcomes.next())).collect()
+    }
+
+    /// What is given back, and what is removed because it could not be replaced.
+    fn removals(&self, stored: &[Option<Outcome>]) -> Vec<Request<'_>> {
+        let superseded = self.storing.iter().zip(stored);
+        let superseded = superseded.filter(|(storing, outcome)| storing.machine.supersedes(outcome.as_ref()));
+        let superseded = superseded.map(|(storing, _)| storing.machine.removing());
+        let removed = self.removing.iter().map(Machine::removing);
+        self.forfeits.iter().map(Forfeit::request).chain(superseded).chain(removed).collect()
     }
 
     /// Takes in how storing ended, and lands the flights.
-    fn stored(self, outcomes: Vec<Outcome>) {
-        let mut outcomes = outcomes.into_iter();
-        for ToStore { mut machine, packing, guard, .. } in self.storing {
-            let outcome = guard.and_then(|_| outcomes.next());
-            machine.stored(outcome, &packing, &self.span);
+    fn stored(self, outcomes: Vec<Option<Outcome>>) {
+        for (ToStore { mut machine, packing, sent, .. }, outcome) in self.storing.into_iter().zip(outcomes) {
+            machine.stored(outcome, &packing, sent, &self.span);
             machine.land(Some(packing.record));
+        }
+        for mut machine in self.removing {
+            machine.forget();
+            machine.end();
         }
     }
 }

@@ -45,6 +45,7 @@ impl Machine {
                 self::pause(pause);
                 self.paused(pause);
             }
+            self.note_since();
             let outcome = {
                 let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
                 self.ask(self.question().about(self.stored_key()))
@@ -52,6 +53,13 @@ impl Machine {
             if let Some(event) = self.event(outcome) {
                 return event;
             }
+        }
+    }
+
+    /// Notes the state of the near tier, before the store is asked.
+    pub(crate) fn note_since(&mut self) {
+        if self.freshness.near.is_some() {
+            self.since = self.cache.near().since(self.key.wire());
         }
     }
 
@@ -80,6 +88,7 @@ impl Machine {
                 timer::sleep(pause).await;
                 self.paused(pause);
             }
+            self.note_since();
             let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
             let outcome = polls.within(self.look_up(self.question().about(self.stored_key()))).await;
             if let Some(event) = self.event(outcome) {
@@ -205,7 +214,7 @@ impl Question {
             Question::Peek => Request::Peek { key },
             Question::Lookup { refresh } => Request::Lookup { key, lease: LEASE, refresh },
             Question::TakeOver(cas, note) => Request::Renew { key, cas, note, lease: LEASE },
-            Question::Reopen(cas) => Request::Invalidate { key, guard: Guard::Unchanged(cas), ttl: None },
+            Question::Reopen(cas) => Request::Invalidate { key, guard: Guard::Held(cas), ttl: None },
         }
     }
 }
@@ -215,7 +224,7 @@ impl Question {
 pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
     match outcome {
         Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
-        Ok(Reply::Found(item)) if item.token == Token::Won => match freshness.age(item) {
+        Ok(Reply::Found(item)) if item.token == Token::Won => match freshness.age(item, None) {
             Age::Fresh(_) => None,
             Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
         },

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use crate::cluster::failover::watermark::{Survey, Watermark};
 use crate::cluster::members::{Detour, Member, Members};
 use crate::error::Error;
-use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Write};
+use crate::exchange::{Grant, Guard, Numbering, Outcome, Reply, Request, Write};
 use crate::protocol::Dialect;
 use crate::server::Failover;
 use crate::time::budget::Deadline;
@@ -117,10 +117,11 @@ impl Route {
         let works_on_it = match *request {
             Request::Count { .. } | Request::Touch { .. } | Request::Invalidate { .. } => true,
             Request::Store { guard: Guard::Unchanged(number), .. } => self.is_old(key, number),
+            Request::Store { guard: Guard::Held(number), .. } => self.is_old(key, self.member.own_number(number)),
             Request::Store { how, .. } => how != Write::Set,
             _ => false,
         };
-        (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Peek { key })
+        (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Get { key })
     }
 
     /// Whether a key is the member's own.
@@ -137,10 +138,21 @@ impl Route {
                 && foreign().is_none_or(|watermark| watermark.is_after(number))
     }
 
+    /// Returns the server's own number of an item that was found.
+    fn number(&self, request: &Request<'_>, number: u64) -> u64 {
+        match request.numbering() {
+            Numbering::None => number,
+            Numbering::Received | Numbering::Sent => self.member.own_number(number),
+        }
+    }
+
     /// What is old in an outcome.
     fn old(&self, request: &Request<'_>, outcome: &Outcome) -> Old {
         match (request.key(), outcome) {
-            (Some(key), Ok(Reply::Found(item))) if self.is_old(key, item.cas) => vec![(key.to_owned(), item.cas)],
+            (Some(key), Ok(Reply::Found(item))) => {
+                let number = self.number(request, item.cas);
+                if self.is_old(key, number) { vec![(key.to_owned(), number)] } else { Old::new() }
+            }
             (None, Ok(Reply::FoundMany(items))) => {
                 let old = items.iter().filter(|(key, item)| self.is_old(key, item.cas));
                 old.map(|(key, item)| (key.to_owned(), item.cas)).collect()

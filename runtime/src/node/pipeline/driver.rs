@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::exchange::{Reply, Request};
     use crate::net::fault::Verdict;
-    use crate::protocol::{Answer, Dialect, Numbers};
+    use crate::protocol::{Answer, Dialect, RequestNumbers};
     use crate::time::budget::Budget;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -264,8 +264,8 @@ mod tests {
     /// A connection to a server that the test plays.
     fn line() -> (Arc<Queue>, DuplexStream) {
         let (here, there) = tokio::io::duplex(1 << 16);
-        let queue = Arc::new(Queue::new(Dialect::Meta, Numbers::from_one(), None));
-        let session = Box::new(Session::new(Dialect::Meta, Numbers::from_one()));
+        let queue = Arc::new(Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None));
+        let session = Box::new(Session::alone(Dialect::Meta));
         tokio::spawn(Driver::new(Arc::clone(&queue), Box::new(here), session).run());
         (queue, there)
     }
@@ -328,11 +328,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_caller_learns_why_the_connection_broke() {
         let socket = Box::new(Broken);
-        let queue = Arc::new(Queue::new(Dialect::Meta, Numbers::from_one(), None));
+        let queue = Arc::new(Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None));
         let (first, second) = (peek(&queue), peek(&queue));
-        tokio::spawn(
-            Driver::new(Arc::clone(&queue), socket, Box::new(Session::new(Dialect::Meta, Numbers::from_one()))).run(),
-        );
+        tokio::spawn(Driver::new(Arc::clone(&queue), socket, Box::new(Session::alone(Dialect::Meta))).run());
         let fault = first.await.unwrap().unwrap_err();
         assert_eq!((fault.kind(), fault.source.unwrap().to_string()), (ErrorKind::Io, "gone".to_owned()));
         assert!(second.await.unwrap().is_err_and(|fault| fault.kind() == ErrorKind::Io && fault.source.is_none()));

@@ -19,7 +19,7 @@ use tokio::runtime::Id;
 use crate::net::async_connection::AsyncConnection;
 use crate::net::fault::Fault;
 use crate::node::observer::Connections;
-use crate::protocol::Numbers;
+use crate::protocol::RequestNumbers;
 use crate::sync::lock;
 
 use driver::Driver;
@@ -136,7 +136,7 @@ impl Opening<'_> {
     pub(crate) fn open(self, connection: AsyncConnection) -> Arc<Queue> {
         let peer = connection.peer;
         let (socket, session) = connection.into_parts();
-        let queue = Arc::new(Queue::new(session.dialect(), Numbers::unique(), peer));
+        let queue = Arc::new(Queue::new(session.wording(), RequestNumbers::unique(), peer));
         tokio::spawn(Driver::new(Arc::clone(&queue), socket, session).run());
         self.end(Some(Line::Open(Arc::clone(&queue))));
         queue

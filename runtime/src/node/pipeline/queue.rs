@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::exchange::Request;
 use crate::net::fault::Fault;
-use crate::protocol::{self, Answer, Dialect, Numbers, Ticket, Unspeakable};
+use crate::protocol::{self, Answer, Life, RequestNumbers, Ticket, Unspeakable, Wording};
 use crate::sync::lock;
 use crate::time::budget::Deadline;
 
@@ -23,7 +23,7 @@ const LARGE: usize = 256 << 10;
 
 /// What callers have put in and the driver has not taken out yet.
 pub(crate) struct Queue {
-    dialect: Dialect,
+    wording: Wording,
     pub(crate) peer: Option<SocketAddr>,
     /// How many replies have not come yet.
     pub(super) requests: AtomicUsize,
@@ -38,7 +38,7 @@ pub(crate) struct Queue {
 pub(super) struct Queued {
     pub(super) bytes: Vec<u8>,
     pub(super) waiting: Vec<PendingReply>,
-    numbers: Numbers,
+    numbers: RequestNumbers,
     pub(super) is_closed: bool,
     /// Set while the driver sleeps.
     pub(super) driver: Option<Waker>,
@@ -62,11 +62,11 @@ pub(crate) type Delivery = Result<Answer, Fault>;
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(dialect: Dialect, numbers: Numbers, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn new(wording: Wording, numbers: RequestNumbers, peer: Option<SocketAddr>) -> Self {
         let (bytes, waiting) = (Vec::new(), Vec::new());
         let state = Queued { bytes, waiting, numbers, is_closed: false, driver: None, untold: None };
         Queue {
-            dialect,
+            wording,
             peer,
             requests: AtomicUsize::new(0),
             company: AtomicUsize::new(0),
@@ -89,7 +89,7 @@ impl Queue {
             return Ok(None);
         }
         let number = state.numbers.take();
-        let ticket = protocol::encode(self.dialect, number, request, &mut state.bytes)?;
+        let ticket = protocol::encode(self.wording, number, request, &mut state.bytes)?;
         let (caller, receiver) = oneshot::channel();
         let (since, caller) = (Duration::ZERO, Some(caller));
         state.waiting.push(PendingReply { ticket, patience, since, caller });
@@ -108,6 +108,11 @@ impl Queue {
     /// Whether the connection has worked before.
     pub(crate) fn has_worked(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection has found the server in this life, if it could tell.
+    pub(crate) fn is_of_life(&self, life: Life) -> bool {
+        [Life::UNKNOWN, life].contains(&self.wording.life)
     }
 
     /// Whether the queue refuses requests.
@@ -129,6 +134,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::exchange::{Guard, Ttl, Write};
+    use crate::protocol::Dialect;
     use crate::time::budget::Budget;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_requests() {
-        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
+        let queue = Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None);
         let pushed = (0..MOST_REQUESTS).map_while(|_| push(&queue, b"1"));
         assert_eq!(pushed.count(), MOST_REQUESTS);
         assert!(push(&queue, b"1").is_none());
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_queue_has_room_for_so_many_bytes() {
-        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
+        let queue = Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None);
         assert!(push(&queue, &vec![0; LARGE + 1]).is_none());
         let pushed = (0..100).map_while(|_| push(&queue, &vec![0; LARGE]));
         assert_eq!(pushed.count(), MOST_BYTES / LARGE - 1);
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_takes_nothing() {
-        let queue = Queue::new(Dialect::Meta, Numbers::from_one(), None);
+        let queue = Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None);
         queue.close();
         assert!(push(&queue, b"1").is_none());
     }

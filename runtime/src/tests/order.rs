@@ -1,0 +1,207 @@
+//! A value that is older than a change is not stored, kept or served after it.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use memocached::memcached;
+
+use crate::cache::Cache;
+use crate::call::mode::{Mode, with_mode};
+use crate::client::Client;
+use crate::config::Settings;
+use crate::exchange::{Reply, Request, Verb};
+use crate::memcached::{Memcached, until};
+use crate::time::clock::Clock;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Two processes on the embedded store, and two on a real server.
+fn pairs() -> (Memcached, [[Cache; 2]; 2]) {
+    let server = Memcached::start();
+    let embedded = Cache::embedded();
+    let other = embedded.in_another_process(&Clock::system());
+    let real = [server.cache(), server.cache()];
+    (server, [[embedded, other], real])
+}
+
+fn never() -> u32 {
+    panic!("it is stored")
+}
+
+#[memcached(key = "order:<n>", ttl = 100, cache = cache, skip(cache, body))]
+fn plain(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+    body()
+}
+
+#[test]
+fn a_refresh_wins_over_a_computation_that_began_before() {
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        let older = plain(&one, 1, || {
+            assert_eq!(with_mode(Mode::Refresh, || plain(&other, 1, || 2)), 2);
+            assert_eq!(plain(&other, 1, never), 2);
+            1
+        });
+        assert_eq!(older, 1);
+        assert_eq!([plain(&one, 1, never), plain(&other, 1, never)], [2, 2]);
+    }
+}
+
+#[test]
+fn a_refresh_that_comes_too_late_removes_what_an_older_computation_has_stored() {
+    #[memcached(key = "order:ahead:<n>", ttl = 100, refresh_ahead = 60, cache = cache, skip(cache, body))]
+    fn ahead(cache: &Cache, n: u32, body: &dyn Fn() -> u32) -> u32 {
+        body()
+    }
+    let clock = Clock::manual();
+    let one = Cache::at(Settings::default(), &clock).expect("the default settings");
+    let other = one.in_another_process(&clock);
+    assert_eq!(ahead(&one, 1, &|| 0), 0);
+    clock.advance(50 * SECOND);
+    let ((asked, ask), (done, end)) = (mpsc::channel(), mpsc::channel());
+    thread::scope(|scope| {
+        let one = &one;
+        let older = scope.spawn(move || {
+            ahead(one, 1, &|| {
+                asked.send(()).unwrap();
+                end.recv().unwrap();
+                1
+            })
+        });
+        ask.recv().unwrap();
+        let refresh = || {
+            ahead(&other, 1, &|| {
+                let before = item(&other, "order:ahead:1");
+                done.send(()).unwrap();
+                until("the older value", || (item(&other, "order:ahead:1") != before).then_some(()));
+                2
+            })
+        };
+        assert_eq!(with_mode(Mode::Refresh, refresh), 2);
+        assert_eq!(older.join().unwrap(), 1);
+    });
+    assert_eq!(ahead(&one, 1, &|| 3), 3);
+}
+
+/// The number of a key's item.
+fn item(cache: &Cache, key: &str) -> Option<u64> {
+    match cache.store().ask(Verb::Get, &Request::Peek { key }, &cache.budget()) {
+        Ok(Reply::Found(item)) => Some(item.cas),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_refresh_without_a_value_removes_the_one_before() {
+    #[memcached(key = "order:none:<n>", ttl = 100, cache = cache, skip(cache, body))]
+    fn none(cache: &Cache, n: u32, body: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        body()
+    }
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        assert_eq!(none(&one, 1, || Some(1)), Some(1));
+        assert_eq!(with_mode(Mode::Refresh, || none(&other, 1, || None)), None);
+        assert_eq!(none(&one, 1, || Some(2)), Some(2));
+    }
+}
+
+#[memcached(key = "order:near:<n>", ttl = 100, near = 50, cache = cache, skip(cache, body))]
+fn near(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+    body()
+}
+
+#[test]
+fn what_a_client_changes_is_not_served_near() {
+    let (_server, pairs) = pairs();
+    for [cache, _] in pairs {
+        let client = Client::of(&cache);
+        let changes: [&dyn Fn(); 5] = [
+            &|| assert!(client.delete("order:near:1").unwrap()),
+            &|| assert!(client.delete_many(["order:near:1"]).is_empty()),
+            &|| client.set("order:near:1", "another's", SECOND).unwrap(),
+            &|| assert!(client.set_many([("order:near:1", "another's")], SECOND).is_empty()),
+            &|| assert!(client.flush_all(Duration::ZERO).iter().all(|(_, flushed)| flushed.is_ok())),
+        ];
+        for (number, change) in (1..).zip(changes) {
+            assert_eq!(near(&cache, 1, || number), number);
+            assert_eq!(near(&cache, 1, never), number);
+            change();
+        }
+        assert_eq!(near(&cache, 1, || 6), 6);
+    }
+}
+
+#[test]
+fn an_item_tells_functions_without_grace_that_its_ttl_is_over() {
+    #[memcached(key = "order:released", ttl = 10, grace = 50, cache = cache, skip(cache, body))]
+    fn later(cache: &Cache, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    #[memcached(key = "order:released", ttl = 10, cache = cache, skip(cache, body), entry = earlier_entry)]
+    fn earlier(cache: &Cache, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    let clock = Clock::manual();
+    let cache = Cache::at(Settings::default(), &clock).expect("the default settings");
+    assert_eq!(later(&cache, || 1), 1);
+    assert_eq!(earlier(&cache, never), 1);
+    clock.advance(11 * SECOND);
+    assert_eq!(earlier_entry(&cache).get().unwrap(), None);
+    assert_eq!(earlier(&cache, || 2), 2);
+    // The other way round it is refreshed early, so that there is a grace again.
+    assert_eq!(later(&cache, || 3), 3);
+    clock.advance(11 * SECOND);
+    assert_eq!(earlier(&cache, || 4), 4);
+}
+
+#[test]
+fn a_value_computed_before_a_server_was_restarted_is_not_stored_after_it() {
+    let mut server = Memcached::start();
+    let [one, other] = [server.cache(), server.cache()];
+    // What another program wrote is replaced, if it is still there: it has a number but
+    // no lease, which would be lost as soon as it cannot be renewed.
+    assert_eq!(plain(&one, 0, || 0), 0);
+    server.store("order:2", 0, b"of another program");
+    let number = number(&server, "order:2");
+    let (computes, ends) = (mpsc::channel(), mpsc::channel());
+    thread::scope(|scope| {
+        // Dropped by a panic, which ends the other computation.
+        let (ended, end) = ends;
+        let computing = &computes.0;
+        let older = plain(&one, 2, || {
+            server.kill();
+            server = Memcached::restart(server.port);
+            let (computing, other) = (computing.clone(), &other);
+            let client = Client::of(other);
+            // The next number but one is that of the item before: a connection asks for the
+            // server's life first.
+            until("the number", || {
+                client.set("order:filler", "1", 60 * SECOND).ok()?;
+                (self::number(&server, "order:filler") >= number - 2).then_some(())
+            });
+            assert_eq!(self::number(&server, "order:filler"), number - 2);
+            scope.spawn(move || {
+                plain(other, 2, || {
+                    computing.send(()).unwrap();
+                    let _ = end.recv();
+                    2
+                })
+            });
+            computes.1.recv().unwrap();
+            assert_eq!(self::number(&server, "order:2"), number);
+            let client = Client::of(&one);
+            until("the new server", || client.get::<String>("order:filler").ok());
+            1
+        });
+        assert_eq!(older, 1);
+        ended.send(()).unwrap();
+    });
+    assert_eq!(plain(&one, 2, never), 2);
+}
+
+/// The number that the server itself gives an item.
+fn number(server: &Memcached, key: &str) -> u64 {
+    let told = server.command(&format!("mg {key} c"));
+    told.split(' ').find_map(|word| word.strip_prefix('c')?.parse().ok()).unwrap_or_default()
+}
