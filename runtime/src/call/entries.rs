@@ -162,7 +162,16 @@ macro_rules! handles {
                     (*place, item.and_then(|item| self.0[*place].invalidation(item.as_ref())))
                 };
                 let asked = items.iter().map(invalidate).collect();
-                let invalidated = self.change(Verb::DeleteMany, asked)$($await)*;
+                let mut invalidated = self.ask(Verb::DeleteMany, asked)$($await)*;
+                let (changed, delete): (Vec<_>, Vec<_>) = invalidated
+                    .iter()
+                    .filter(|(_, outcome)| matches!(outcome, Ok(Reply::Changed)))
+                    .map(|(place, _)| (*place, (*place, self.0[*place].delete())))
+                    .unzip();
+                let deleted = self.change(Verb::DeleteMany, delete)$($await)*;
+                for (place, (_, outcome)) in changed.into_iter().zip(deleted) {
+                    invalidated[place].1 = outcome;
+                }
                 invalidated.into_iter().map(|(_, outcome)| Ok(outcome? == Reply::Done)).collect()
             }
 

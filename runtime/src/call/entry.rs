@@ -211,14 +211,15 @@ impl Whereabouts {
     }
 
     /// Marks this item as stale. It is served no longer than grace from now on,
-    /// nor than it would have been. Without an item, a call that computes one
-    /// may not store it.
+    /// nor than it would have been: one that is about to end keeps its time, however
+    /// late the request arrives. Without an item, a call that computes one may not
+    /// store it. What has taken the item's place meanwhile is to be deleted.
     pub(super) fn invalidation(&self, item: Option<&Item>) -> Result<Request<'_>, Error> {
-        let Some(item) = item else { return self.delete() };
         let Machine { key, freshness, .. } = self.machine()?;
-        let left = item.seconds_left.map(Duration::from_secs);
-        let ttl = left.map_or(freshness.grace, |left| left.min(freshness.grace));
-        Ok(Request::Invalidate { key: key.wire(), guard: Guard::None, ttl: Some(ttl) })
+        let Some(item) = item.filter(|_| !freshness.grace.is_zero()) else { return self.delete() };
+        let is_ending = item.seconds_left.is_some_and(|left| Duration::from_secs(left) <= freshness.grace);
+        let ttl = (!is_ending).then_some(freshness.grace);
+        Ok(Request::Invalidate { key: key.wire(), guard: Guard::Held(item.cas), ttl })
     }
 
     /// Whether a call would use the item as it is.
@@ -285,7 +286,10 @@ macro_rules! handle {
                     return self.delete()$($await)*;
                 }
                 let item = self.look(self.0.key()?)$($await)*?;
-                let outcome = self.ask(self.0.invalidation(item.as_ref())?)$($await)*;
+                let mut outcome = self.ask(self.0.invalidation(item.as_ref())?)$($await)*;
+                if let Ok(Reply::Changed) = outcome {
+                    outcome = self.ask(self.0.delete()?)$($await)*;
+                }
                 self.0.forget();
                 Ok(outcome? == Reply::Done)
             }

@@ -39,8 +39,10 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Delete { key, guard: Guard::None } => say!(out, "delete ", key, "\r\n"),
-        // This protocol has no stale items.
-        Request::Invalidate { key, guard: Guard::None, .. } => say!(out, "delete ", key, "\r\n"),
+        // This protocol has no stale items: what is to be stale for a time is deleted.
+        Request::Invalidate { key, guard: Guard::None, .. } | Request::Invalidate { key, ttl: Some(_), .. } => {
+            say!(out, "delete ", key, "\r\n");
+        }
         Request::Renew { .. } | Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
         Request::Count { key, by, direction: Direction::Down } => say!(out, "decr ", key, " ", by, "\r\n"),
