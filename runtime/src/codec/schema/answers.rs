@@ -5,12 +5,13 @@
 
 use std::any::type_name;
 
+use serde::de::value::{U64Deserializer, UnitDeserializer};
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
-use super::shape::{Leaf, PlaceKind, Reader, is_serdes};
+use super::shape::{Leaf, PlaceKind, Reader, is_derived, is_serdes};
 use super::trace::{SAMPLES, Stopped, Traced, Tracer};
 
 /// Texts that types with their own textual format may accept.
@@ -34,7 +35,7 @@ macro_rules! numbers {
     ($($method:ident $visit:ident $type:ident $leaf:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
             self.leaf::<V>(Leaf::$leaf);
-            let sample = self.sample(stringify!($type));
+            let sample = self.value(stringify!($type), Reader::of::<V>())?;
             visitor.$visit([0, 1, 2, 48, 100][sample.min(4)] as $type)
         }
     )*};
@@ -58,19 +59,19 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.leaf::<V>(Leaf::Bool);
-        let sample = self.sample("bool");
+        let sample = self.value("bool", Reader::of::<V>())?;
         visitor.visit_bool(sample == 1)
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.leaf::<V>(Leaf::Char);
-        let sample = self.sample("char");
+        let sample = self.value("char", Reader::of::<V>())?;
         visitor.visit_char(['a', '0'][sample.min(1)])
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.leaf::<V>(Leaf::Text);
-        let sample = self.sample("text");
+        let sample = self.value("text", Reader::of::<V>())?;
         visitor.visit_str(TEXTS[sample.min(TEXTS.len() - 1)])
     }
 
@@ -80,7 +81,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         self.leaf::<V>(Leaf::Bytes);
-        let sample = self.sample("bytes");
+        let sample = self.value("bytes", Reader::of::<V>())?;
         visitor.visit_bytes(&[0; 32][..BYTES[sample.min(BYTES.len() - 1)]])
     }
 
@@ -89,11 +90,21 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        self.take("option");
         let reader = Reader::of::<V>();
+        let opened = self.open(reader);
+        self.take("option");
         let parts = self.parts(reader, None, 1, |parts| PlaceKind::Option(parts[0]));
-        self.go_to(parts.first(), reader.optional());
-        if self.is_recurring() { visitor.visit_none() } else { self.deeper(|tracer| visitor.visit_some(tracer)) }
+        let made = if self.is_recurring() {
+            visitor.visit_none()
+        } else if self.is_sealed(0) {
+            self.pass(0);
+            visitor.visit_none()
+        } else {
+            let way = self.enter(0, parts.first(), reader.optional());
+            self.deeper(|tracer| visitor.visit_some(tracer)).inspect(|_| self.come_back(way))
+        };
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
@@ -109,41 +120,67 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Traced<V::Value> {
-        self.note(name);
         let reader = Reader::of::<V>();
+        let opened = self.open(reader);
+        self.note(name);
         let parts = self.parts(reader, None, 1, |parts| PlaceKind::Newtype(parts[0]));
-        if is_serdes(reader.visitor) {
+        let made = if is_serdes(reader.visitor) {
             // In this way the type of the field is known.
-            return self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)));
-        }
-        self.go_to(None, "");
-        self.within(name, |tracer| visitor.visit_newtype_struct(tracer))
+            self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        } else if self.is_sealed(0) {
+            self.pass(0);
+            Err(self.exhausted())
+        } else {
+            let way = self.enter(0, None, "");
+            self.within(name, |tracer| visitor.visit_newtype_struct(tracer)).inspect(|_| self.come_back(way))
+        };
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
+        let reader = Reader::of::<V>();
+        let opened = self.open(reader);
         self.take("seq");
-        let parts = self.parts(Reader::of::<V>(), None, 1, |parts| PlaceKind::Seq(parts[0]));
+        let parts = self.parts(reader, None, 1, |parts| PlaceKind::Seq(parts[0]));
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)))
+        let made = self.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)));
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
+        let reader = Reader::of::<V>();
+        let opened = self.open(reader);
         self.note(&format!("tuple-{len}"));
-        let parts = self.parts(Reader::of::<V>(), None, len, PlaceKind::Tuple);
-        self.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        let parts = self.parts(reader, None, len, PlaceKind::Tuple);
+        let made = self.deeper(|tracer| {
+            let is_array = reader.yields.starts_with('[');
+            visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts) })
+        });
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
+        let reader = Reader::of::<V>();
+        let opened = self.open(reader);
         self.note(&format!("{name}-{len}"));
-        let parts = self.parts(Reader::of::<V>(), None, len, PlaceKind::Tuple);
-        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        let parts = self.parts(reader, None, len, PlaceKind::Tuple);
+        let made = self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)));
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
+        let reader = Reader::of::<V>();
+        let opened = self.open(reader);
         self.take("map");
-        let parts = self.parts(Reader::of::<V>(), None, 2, |parts| PlaceKind::Map(parts[0], parts[1]));
+        let parts = self.parts(reader, None, 2, |parts| PlaceKind::Map(parts[0], parts[1]));
         let left = usize::from(!self.is_recurring());
-        self.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)))
+        let made = self.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)));
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -152,10 +189,14 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Traced<V::Value> {
+        let reader = Reader::of::<V>();
+        let opened = self.open(reader);
         // All names before any value, so that they count even if one is refused.
         self.note(&format!("{name}{fields:?}"));
-        let parts = self.parts(Reader::of::<V>(), None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
-        self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        let parts = self.parts(reader, None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
+        let made = self.within(name, |tracer| fields_of(tracer, reader, parts, visitor));
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -164,23 +205,32 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Traced<V::Value> {
-        self.take(&format!("{name}{variants:?}"));
         let reader = Reader::of::<V>();
+        let opened = self.open(reader);
+        self.take(&format!("{name}{variants:?}"));
         let parts = self.parts(reader, None, variants.len(), |parts| PlaceKind::Enum(variants, parts));
-        self.within(name, |tracer| {
-            let chosen = tracer.choose(reader.visitor, variants.len())?;
+        let made = self.within(name, |tracer| {
+            let chosen = match tracer.choose(reader.visitor, variants.len()) {
+                Err(_) if tracer.has_sealed(reader.visitor) => return Err(tracer.exhausted()),
+                chosen => chosen?,
+            };
             tracer.note(variants[chosen]);
-            tracer.go_to(parts.get(chosen), reader.yields);
-            let value = visitor.visit_enum(Variant { tracer, reader, chosen })?;
-            tracer.leave(reader.visitor, chosen);
-            Ok(value)
-        })
+            let way = tracer.enter(chosen, parts.get(chosen), reader.yields);
+            let opened = tracer.open_part(false);
+            let made = visitor.visit_enum(Variant { tracer, reader, chosen });
+            let closed = tracer.close(&opened, made.is_ok());
+            tracer.leave(reader.visitor, chosen, made.is_ok(), way);
+            closed?;
+            made
+        });
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
-        let traced = self.deserialize_str(visitor);
+        let sample = self.sample("text");
         self.unknown();
-        traced
+        visitor.visit_str(TEXTS[sample.min(TEXTS.len() - 1)])
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
@@ -190,6 +240,68 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 
     fn is_human_readable(&self) -> bool {
         false
+    }
+}
+
+/// Gives a struct's visitor its fields.
+fn fields_of<'de, V: Visitor<'de>>(
+    tracer: &mut Tracer,
+    reader: Reader,
+    places: Vec<usize>,
+    visitor: V,
+) -> Traced<V::Value> {
+    // As a map, since fields can be left out there; others may not know one.
+    match is_derived(reader.visitor) {
+        true => visitor.visit_map(Fields { tracer, places, next: 0, has_sealed: false }),
+        false => visitor.visit_seq(Elements::fixed(tracer, places)),
+    }
+}
+
+/// The fields of a struct whose `Deserialize` is derived, by their numbers.
+struct Fields<'a> {
+    tracer: &'a mut Tracer,
+    places: Vec<usize>,
+    next: usize,
+    has_sealed: bool,
+}
+
+impl Fields<'_> {
+    /// There are no more fields, or the rest are other names of those there were.
+    fn end<T>(&mut self) -> Traced<Option<T>> {
+        self.next = self.places.len();
+        if self.has_sealed { Err(self.tracer.exhausted()) } else { Ok(None) }
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = Stopped;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
+        while self.next < self.places.len() && self.tracer.is_sealed(self.next) {
+            self.tracer.pass(self.next);
+            self.has_sealed = true;
+            self.next += 1;
+        }
+        if self.next == self.places.len() {
+            return self.end();
+        }
+        let number: U64Deserializer<Stopped> = (self.next as u64).into_deserializer();
+        match seed.deserialize(number) {
+            Ok(key) => Ok(Some(key)),
+            Err(_) => self.end(),
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
+        let asked = type_name::<S::Value>();
+        if asked == type_name::<IgnoredAny>() {
+            self.next = self.places.len();
+            let nothing: UnitDeserializer<Stopped> = ().into_deserializer();
+            return seed.deserialize(nothing);
+        }
+        let way = self.tracer.enter(self.next, self.places.get(self.next), asked);
+        self.next += 1;
+        seed.deserialize(&mut *self.tracer).inspect(|_| self.tracer.come_back(way))
     }
 }
 
@@ -204,16 +316,18 @@ struct Elements<'a> {
     since: u64,
     /// The number of the elements, if the type fixes it.
     fixed: Option<usize>,
+    /// Whether all elements have one type.
+    is_array: bool,
 }
 
 impl<'a> Elements<'a> {
     fn fixed(tracer: &'a mut Tracer, places: Vec<usize>) -> Self {
         let left = places.len();
-        Elements { tracer, places, left, since: 0, fixed: Some(left) }
+        Elements { tracer, places, left, since: 0, fixed: Some(left), is_array: false }
     }
 
     fn free(tracer: &'a mut Tracer, places: Vec<usize>, left: usize) -> Self {
-        Elements { tracer, places, left, since: 0, fixed: None }
+        Elements { tracer, places, left, since: 0, fixed: None, is_array: true }
     }
 
     /// Checks whether the last element took any bytes.
@@ -221,6 +335,18 @@ impl<'a> Elements<'a> {
         if self.fixed.is_none() && self.tracer.taken() == self.since {
             self.tracer.weightless();
         }
+    }
+
+    /// Reads a part: an element, a key or a value.
+    fn read<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
+        let way = self.tracer.enter(number, self.places.get(number), type_name::<S::Value>());
+        seed.deserialize(&mut *self.tracer).inspect(|_| self.tracer.come_back(way))
+    }
+
+    /// Reads a part, also if it is sealed.
+    fn read_all_the_same<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
+        let way = self.tracer.enter(number, self.places.get(number), type_name::<S::Value>());
+        self.tracer.force(|tracer| seed.deserialize(tracer)).inspect(|_| self.tracer.come_back(way))
     }
 }
 
@@ -231,13 +357,20 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         if self.left == 0 {
             return Ok(None);
         }
-        let place = self.fixed.map_or(0, |fixed| fixed - self.left);
+        let number = self.fixed.map_or(0, |fixed| fixed - self.left);
         self.left -= 1;
         self.since = self.tracer.taken();
-        self.tracer.go_to(self.places.get(place), type_name::<S::Value>());
-        let element = seed.deserialize(&mut *self.tracer)?;
+        if !self.tracer.is_sealed(number) {
+            let element = self.read(number, seed)?;
+            self.weigh();
+            return Ok(Some(element));
+        }
+        if self.left > 0 && !self.is_array {
+            return self.read_all_the_same(number, seed).map(Some);
+        }
+        self.tracer.pass(number);
         self.weigh();
-        Ok(Some(element))
+        if self.fixed.is_some() { Err(self.tracer.exhausted()) } else { Ok(None) }
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -254,15 +387,52 @@ impl<'de> MapAccess<'de> for Elements<'_> {
         }
         self.left -= 1;
         self.since = self.tracer.taken();
-        self.tracer.go_to(self.places.first(), type_name::<S::Value>());
-        seed.deserialize(&mut *self.tracer).map(Some)
+        if self.tracer.is_sealed(0) { self.read_all_the_same(0, seed) } else { self.read(0, seed) }.map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
-        self.tracer.go_to(self.places.get(1), type_name::<S::Value>());
-        let value = seed.deserialize(&mut *self.tracer)?;
+        if self.tracer.is_sealed(1) {
+            self.tracer.pass(1);
+            self.weigh();
+            return Err(self.tracer.exhausted());
+        }
+        let value = self.read(1, seed)?;
         self.weigh();
         Ok(value)
+    }
+
+    fn next_entry_seed<K: DeserializeSeed<'de>, V: DeserializeSeed<'de>>(
+        &mut self,
+        key: K,
+        value: V,
+    ) -> Traced<Option<(K::Value, V::Value)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.since = self.tracer.taken();
+        let sealed = [0, 1].map(|part| self.tracer.is_sealed(part));
+        let key = if sealed[0] { None } else { Some(self.read(0, key)?) };
+        if sealed[0] {
+            self.tracer.pass(0);
+        }
+        if sealed[1] {
+            self.tracer.pass(1);
+        } else {
+            let way = self.tracer.enter(1, self.places.get(1), type_name::<V::Value>());
+            let opened = self.tracer.open_part(sealed[0]);
+            let value = value.deserialize(&mut *self.tracer);
+            // Without a key there is no entry: the value is sealed as well.
+            self.tracer.close(&opened, value.is_ok())?;
+            let value = value?;
+            self.tracer.come_back(way);
+            if let Some(key) = key {
+                self.weigh();
+                return Ok(Some((key, value)));
+            }
+        }
+        self.weigh();
+        Ok(None)
     }
 }
 
@@ -309,6 +479,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         self.tracer.note(&format!("{fields:?}"));
         let (reader, chosen) = (Reader::of::<V>(), Some(self.chosen));
         let parts = self.tracer.parts(reader, chosen, fields.len(), |parts| PlaceKind::Struct(fields, parts));
-        self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        let fields = Reader::of::<V>();
+        self.tracer.deeper(|tracer| fields_of(tracer, fields, parts, visitor))
     }
 }

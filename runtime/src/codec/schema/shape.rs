@@ -119,6 +119,14 @@ impl Reader {
     fn is_serdes_own(self, asked: &str) -> bool {
         is_serdes(self.visitor) && same_type(asked, self.yields)
     }
+
+    /// Whether the type's own code makes the value of what the visitor returns: it is
+    /// converted, or a field has a function that reads it.
+    pub(super) fn is_converted(self, asked: &str) -> bool {
+        let inner = seen_through(asked);
+        let is_std = |name: &str| ["alloc::", "core::", "std::"].iter().any(|std| name.starts_with(std));
+        !asked.is_empty() && !is_std(inner) && !same_type(asked, self.yields)
+    }
 }
 
 impl GraphBuilder {
@@ -211,10 +219,14 @@ impl PlaceKind {
     }
 }
 
+/// Whether a visitor is one that serde derives.
+pub(super) fn is_derived(visitor: &str) -> bool {
+    without_generics(visitor).ends_with("::__Visitor")
+}
+
 /// Whether a visitor is one that serde has or derives.
 pub(super) fn is_serdes(visitor: &str) -> bool {
-    ["serde::", "serde_core::", "serde_bytes::"].iter().any(|own| visitor.starts_with(own))
-        || without_generics(visitor).ends_with("::__Visitor")
+    ["serde::", "serde_core::", "serde_bytes::"].iter().any(|own| visitor.starts_with(own)) || is_derived(visitor)
 }
 
 /// Cuts the generic arguments of a path's last segment.
@@ -237,6 +249,31 @@ fn without_generics(path: &str) -> &str {
 /// Whether the types are the same, but for pointers and cells around the value that
 /// serde sees through.
 fn same_type(asked: &str, yields: &str) -> bool {
+    let mut asked = asked;
+    loop {
+        if asked == yields || (asked, yields) == ("str", "alloc::string::String") {
+            return true;
+        }
+        let slice = asked.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if let Some(element) = slice
+            && yields.strip_prefix("alloc::vec::Vec<").and_then(|rest| rest.strip_suffix('>')) == Some(element)
+        {
+            return true;
+        }
+        match within_pointer(asked) {
+            Some(inner) => asked = inner,
+            None => return false,
+        }
+    }
+}
+
+/// The type behind all pointers and cells that serde sees through.
+fn seen_through(asked: &str) -> &str {
+    within_pointer(asked).map_or(asked, seen_through)
+}
+
+/// The type behind a pointer or in a cell that serde sees through.
+fn within_pointer(asked: &str) -> Option<&str> {
     const SEEN_THROUGH: [&str; 11] = [
         "alloc::boxed::Box<",
         "alloc::rc::Rc<",
@@ -250,23 +287,7 @@ fn same_type(asked: &str, yields: &str) -> bool {
         "std::sync::poison::mutex::Mutex<",
         "std::sync::poison::rwlock::RwLock<",
     ];
-    let mut asked = asked;
-    loop {
-        if asked == yields || (asked, yields) == ("str", "alloc::string::String") {
-            return true;
-        }
-        let slice = asked.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if let Some(element) = slice
-            && yields.strip_prefix("alloc::vec::Vec<").and_then(|rest| rest.strip_suffix('>')) == Some(element)
-        {
-            return true;
-        }
-        let inner = SEEN_THROUGH.iter().find_map(|outer| asked.strip_prefix(outer)?.strip_suffix('>'));
-        match inner {
-            Some(inner) => asked = inner,
-            None => return false,
-        }
-    }
+    SEEN_THROUGH.iter().find_map(|outer| asked.strip_prefix(outer)?.strip_suffix('>'))
 }
 
 #[cfg(test)]

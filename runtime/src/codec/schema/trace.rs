@@ -4,15 +4,22 @@
 //! variant has been followed. A value that the type refuses, such as zero for a
 //! `NonZero`, is replaced by the next sample, and the run starts over. Inside a
 //! type that contains itself, options and sequences stay empty, and enums take
-//! a variant that is known to terminate. What a type is answered is in `answers`;
-//! hashing the record is the parent's task.
+//! a variant that is known to terminate.
+//!
+//! Code of the type's own may expect more of a value than its structure: a
+//! conversion unwraps what it parses. So no made-up value is handed to a conversion
+//! or to a visitor that is written by hand. Such a place is *sealed* as soon as its
+//! structure is known, and ends the run; later runs leave it out. Only what stands
+//! behind it in a tuple cannot be reached otherwise.
+//!
+//! What a type is answered is in `answers`; hashing the record is the parent's task.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use serde::de::{DeserializeOwned, Visitor};
 
-use super::shape::{Graph, GraphBuilder, Leaf, Place, PlaceKind, ROOT, Reader};
+use super::shape::{Graph, GraphBuilder, Leaf, Place, PlaceKind, ROOT, Reader, is_serdes};
 
 /// The record of a type's structure.
 #[derive(Debug, Default)]
@@ -55,12 +62,18 @@ pub(super) fn structure(of: &Type) -> Structure {
         tracer.begin(run, (of.name)());
         let ended = (of.ends)(&mut tracer);
         let text = std::mem::take(&mut tracer.text);
-        if ended {
+        let is_sealed = tracer.sealed.contains_key(&[][..]);
+        if ended || is_sealed || tracer.has_learned {
             // One line per path; sorted, so the order of the runs is ignored.
             runs.insert(text, ());
-            if tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
+            let is_over = ended || is_sealed;
+            if is_over && tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
                 return tracer.structure(lines(runs), true);
             }
+            if !ended && !tracer.has_learned {
+                break;
+            }
+            tracer.retry_variants();
         } else if !tracer.try_next_sample() {
             // Every run ends here, so the record up to this point is stable.
             runs.insert(text, ());
@@ -90,22 +103,62 @@ pub(super) struct Tracer {
     /// How many samples this run has given.
     given: usize,
     run: usize,
+    /// The way to the value being traced: the numbers of parts and variants.
+    path: Vec<usize>,
+    /// What is known of sealed places, by the ways to them.
+    sealed: BTreeMap<Vec<usize>, Sealed>,
+    /// Whether values are made up even for the type's own code.
+    is_forced: bool,
+    /// Whether all parts of the value have been read, but for sealed ones.
+    is_exhausted: bool,
+    /// Whether an enum has variants that later runs follow.
+    has_more: bool,
+    /// Whether the run has learned something though it did not reach the end.
+    has_learned: bool,
     /// How often the type has asked for something that takes bytes.
     taken: u64,
     weightless: bool,
     asks: bool,
 }
 
+/// A place of which no value can be made up.
+struct Sealed {
+    text: String,
+    /// Whether it takes bytes.
+    takes: bool,
+}
+
+/// The state before a value with parts.
+pub(super) struct OpenPlace {
+    text: usize,
+    taken: u64,
+    has_more: bool,
+    /// Whether the type's own code waits for the value.
+    is_converted: bool,
+}
+
 /// The progress on an enum's variants.
 #[derive(Default)]
 struct Variants {
-    /// For each variant: whether it has been entered, and left with a value.
-    state: Vec<(bool, bool)>,
+    state: Vec<VariantState>,
+}
+
+/// The progress on a variant.
+#[derive(Clone, Copy, Default)]
+struct VariantState {
+    is_entered: bool,
+    /// It has been left with a value.
+    is_left: bool,
+    is_sealed: bool,
 }
 
 impl Variants {
     fn next_unseen(&self) -> Option<usize> {
-        self.state.iter().position(|(entered, _)| !entered)
+        self.state.iter().position(|variant| !variant.is_entered)
+    }
+
+    fn all(&self, are: impl Fn(&VariantState) -> bool) -> Vec<usize> {
+        (0..self.state.len()).filter(|variant| are(&self.state[*variant])).collect()
     }
 }
 
@@ -142,6 +195,8 @@ impl Tracer {
         self.depth = 0;
         self.given = 0;
         self.run = run;
+        self.path.clear();
+        (self.is_forced, self.is_exhausted, self.has_more, self.has_learned) = (false, false, false, false);
     }
 
     /// Replaces the last sample, which was refused, by the next one for the next
@@ -152,13 +207,17 @@ impl Tracer {
         match self.samples.last_mut() {
             Some(sample) if *sample + 1 < SAMPLES => {
                 *sample += 1;
-                // Variants entered but not left must be entered again.
-                for variants in self.enums.values_mut() {
-                    variants.state.iter_mut().for_each(|(entered, left)| *entered &= *left);
-                }
+                self.retry_variants();
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Forgets that variants were entered which have not been followed to their end.
+    fn retry_variants(&mut self) {
+        for variant in self.enums.values_mut().flat_map(|variants| &mut variants.state) {
+            variant.is_entered &= variant.is_left || variant.is_sealed;
         }
     }
 
@@ -192,6 +251,101 @@ impl Tracer {
     pub(super) fn go_to(&mut self, part: Option<&usize>, asked: &'static str) {
         let index = part.copied().unwrap_or_else(|| self.graph.elsewhere());
         self.at = Place { index, asked };
+    }
+
+    /// Goes to a part, which has a number among its siblings. Returns the way back.
+    pub(super) fn enter(&mut self, number: usize, part: Option<&usize>, asked: &'static str) -> usize {
+        self.path.push(number);
+        self.go_to(part, asked);
+        self.path.len() - 1
+    }
+
+    /// Comes back from a part.
+    pub(super) fn come_back(&mut self, way: usize) {
+        self.path.truncate(way);
+    }
+
+    /// Whether a part is sealed.
+    pub(super) fn is_sealed(&mut self, number: usize) -> bool {
+        self.path.push(number);
+        let is_sealed = !self.is_forced && self.sealed.contains_key(&self.path);
+        self.path.pop();
+        is_sealed
+    }
+
+    /// Notes what is known of a sealed part.
+    pub(super) fn pass(&mut self, number: usize) {
+        self.path.push(number);
+        if let Some(sealed) = self.sealed.get(&self.path) {
+            self.text.push_str(&sealed.text);
+            self.taken += u64::from(sealed.takes);
+        }
+        self.path.pop();
+    }
+
+    /// Ends the run, since the parts that are left are sealed.
+    pub(super) fn exhausted(&mut self) -> Stopped {
+        self.is_exhausted = true;
+        Stopped
+    }
+
+    /// Makes up a value for the type's own code, if what stands behind it cannot be
+    /// reached otherwise.
+    pub(super) fn force<V>(&mut self, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
+        let before = std::mem::replace(&mut self.is_forced, true);
+        let traced = trace(self);
+        self.is_forced = before;
+        traced
+    }
+
+    /// Whether a value that is made up for this reader would meet the type's own code.
+    pub(super) fn is_own(&self, reader: Reader) -> bool {
+        !self.is_forced && (!is_serdes(reader.visitor) || reader.is_converted(self.at.asked))
+    }
+
+    /// Begins a value with parts.
+    pub(super) fn open(&mut self, reader: Reader) -> OpenPlace {
+        self.open_part(!self.is_forced && reader.is_converted(self.at.asked))
+    }
+
+    /// Begins a value that its reader takes as it is, or that is `of_no_use`.
+    pub(super) fn open_part(&mut self, of_no_use: bool) -> OpenPlace {
+        let (text, taken, has_more) = (self.text.len(), self.taken, std::mem::take(&mut self.has_more));
+        OpenPlace { text, taken, has_more, is_converted: of_no_use }
+    }
+
+    /// Ends a value with parts.
+    pub(super) fn close(&mut self, opened: &OpenPlace, is_made: bool) -> Traced<()> {
+        let has_more = self.has_more;
+        self.has_more |= opened.has_more;
+        let is_exhausted = std::mem::take(&mut self.is_exhausted);
+        if is_made && !opened.is_converted || !is_made && !is_exhausted {
+            return Ok(());
+        }
+        if has_more {
+            // Later runs follow other variants inside.
+            self.has_learned = true;
+            return Err(Stopped);
+        }
+        Err(self.seal(opened.text, opened.taken))
+    }
+
+    /// Seals the current place.
+    pub(super) fn seal(&mut self, text: usize, taken: u64) -> Stopped {
+        let sealed = Sealed { text: format!("{}) ", &self.text[text..]), takes: self.taken > taken };
+        self.has_learned |= self.sealed.insert(self.path.clone(), sealed).is_none();
+        Stopped
+    }
+
+    /// Notes a value without parts: the number of the sample to give for it, unless the
+    /// type's own code waits for it.
+    pub(super) fn value(&mut self, kind: &str, reader: Reader) -> Traced<usize> {
+        let (text, taken) = (self.text.len(), self.taken);
+        if self.is_own(reader) {
+            self.take(kind);
+            return Err(self.seal(text, taken));
+        }
+        Ok(self.sample(kind))
     }
 
     pub(super) fn note(&mut self, kind: &str) {
@@ -273,19 +427,36 @@ impl Tracer {
         self.weightless = true;
     }
 
-    /// Notes that a variant has been left with a value.
-    pub(super) fn leave(&mut self, visitor: &'static str, variant: usize) {
+    /// Leaves a variant: with a value, or without any that can be made.
+    pub(super) fn leave(&mut self, visitor: &'static str, variant: usize, is_made: bool, way: usize) {
+        self.come_back(way + 1);
+        let is_sealed = !is_made && self.sealed.contains_key(&self.path);
         if let Some(state) = self.enums.get_mut(visitor).and_then(|seen| seen.state.get_mut(variant)) {
-            state.1 = true;
+            state.is_left |= is_made && !self.is_forced;
+            state.is_sealed |= is_sealed;
         }
+        self.come_back(way);
+    }
+
+    /// Whether an enum of which no variant can be chosen has sealed ones: all, or all
+    /// that end here.
+    pub(super) fn has_sealed(&self, visitor: &'static str) -> bool {
+        let is_sealed = |seen: &Variants| match self.is_recurring() {
+            true => seen.state.iter().any(|variant| variant.is_sealed),
+            false => seen.state.iter().all(|variant| variant.is_sealed),
+        };
+        !self.is_forced && self.enums.get(visitor).is_some_and(is_sealed)
     }
 
     /// Chooses the variant to follow.
     pub(super) fn choose(&mut self, visitor: &'static str, count: usize) -> Traced<usize> {
-        let (recurring, run) = (self.is_recurring(), self.run);
+        let (recurring, run, is_forced) = (self.is_recurring(), self.run, self.is_forced);
         let variants = self.enums.entry(visitor).or_default();
-        variants.state.resize(count, (false, false));
-        let ending: Vec<usize> = (0..count).filter(|i| variants.state[*i].1).collect();
+        variants.state.resize(count, VariantState::default());
+        let mut ending = variants.all(|variant| variant.is_left);
+        if ending.is_empty() && is_forced {
+            ending = variants.all(|variant| variant.is_sealed);
+        }
         let chosen = match (variants.next_unseen(), &ending[..]) {
             (Some(unseen), []) => unseen,
             (Some(unseen), _) if !recurring => unseen,
@@ -294,7 +465,8 @@ impl Tracer {
             (_, [_, ..]) => ending[run % ending.len()],
             (None, []) => return Err(Stopped),
         };
-        variants.state[chosen].0 = true;
+        variants.state[chosen].is_entered = true;
+        self.has_more |= !recurring && variants.next_unseen().is_some();
         Ok(chosen)
     }
 }
