@@ -101,3 +101,56 @@ fn renew_all(home: Home, due: &[Arc<dyn Renewed>]) {
     }
     lock(&RENEWALS).busy.retain(|busy| *busy != home);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Is due all the time, and says so when it is renewed. On a slow node that takes
+    /// until the test lets it end.
+    struct OneLease {
+        home: Home,
+        renewed: Mutex<mpsc::Sender<Home>>,
+        slow: Option<Mutex<mpsc::Receiver<()>>>,
+    }
+
+    impl Renewed for OneLease {
+        fn home(&self) -> Home {
+            self.home
+        }
+
+        fn is_due(&self) -> bool {
+            true
+        }
+
+        fn renew(&self) {
+            let _ = lock(&self.renewed).send(self.home);
+            if let Some(slow) = &self.slow {
+                let _ = lock(slow).recv();
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_node_does_not_cost_the_leases_of_the_others() {
+        // Addresses that no store has.
+        let [slow_node, node] = [(1, 0), (1, 1)];
+        let (told, renewals) = mpsc::channel();
+        let (end, slow) = mpsc::channel();
+        let lease = |home, slow: Option<mpsc::Receiver<()>>| {
+            let renewed = Mutex::new(told.clone());
+            Arc::new(OneLease { home, renewed, slow: slow.map(Mutex::new) })
+        };
+        let leases: [Arc<dyn Renewed>; 2] = [lease(slow_node, Some(slow)), lease(node, None)];
+        leases.iter().for_each(|lease| renew(Arc::downgrade(lease)));
+        let next = || renewals.recv_timeout(Duration::from_secs(20)).expect("a renewal");
+        while next() != slow_node {}
+        for _ in 0..3 {
+            assert_eq!(next(), node, "one renewal at a time of the slow node");
+        }
+        drop(end);
+        while next() != slow_node {}
+    }
+}
