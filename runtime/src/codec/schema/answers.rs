@@ -5,7 +5,6 @@
 
 use std::any::type_name;
 
-use serde::de::value::{U64Deserializer, UnitDeserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
@@ -194,7 +193,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         // All names before any value, so that they count even if one is refused.
         self.note(&format!("{name}{fields:?}"));
         let parts = self.parts(reader, None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
-        let made = self.within(name, |tracer| fields_of(tracer, reader, parts, visitor));
+        let made = self.within(name, |tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)));
         self.close(&opened, made.is_ok())?;
         made
     }
@@ -243,33 +242,71 @@ impl<'de> Deserializer<'de> for &mut Tracer {
     }
 }
 
-/// Gives a struct's visitor its fields.
-fn fields_of<'de, V: Visitor<'de>>(
-    tracer: &mut Tracer,
-    reader: Reader,
-    places: Vec<usize>,
-    visitor: V,
-) -> Traced<V::Value> {
-    // As a map, since fields can be left out there; others may not know one.
-    match is_derived(reader.visitor) {
-        true => visitor.visit_map(Fields { tracer, places, next: 0, has_sealed: false }),
-        false => visitor.visit_seq(Elements::fixed(tracer, places)),
-    }
-}
-
-/// The fields of a struct whose `Deserialize` is derived, by their numbers.
+/// The fields of a struct, as a map, since fields can be left out there.
 struct Fields<'a> {
     tracer: &'a mut Tracer,
+    names: &'static [&'static str],
+    /// Derived visitors know their fields by number as well, others by name only.
+    is_derived: bool,
     places: Vec<usize>,
     next: usize,
     has_sealed: bool,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn of<V>(tracer: &'a mut Tracer, names: &'static [&'static str], places: Vec<usize>) -> Self {
+        Fields { tracer, names, is_derived: is_derived(type_name::<V>()), places, next: 0, has_sealed: false }
+    }
+
+    /// Goes to the next field that is not sealed; `None` if there is none.
+    fn advance(&mut self) -> Option<Name> {
+        while self.next < self.places.len() && self.tracer.is_sealed(self.next) {
+            self.tracer.pass(self.next);
+            self.has_sealed = true;
+            self.next += 1;
+        }
+        let name = self.names.get(self.next)?;
+        Some(if self.is_derived { Name::Number(self.next as u64) } else { Name::Text(name) })
+    }
+
     /// There are no more fields, or the rest are other names of those there were.
-    fn end<T>(&mut self) -> Traced<Option<T>> {
+    fn end(&mut self) -> Traced<()> {
         self.next = self.places.len();
-        if self.has_sealed { Err(self.tracer.exhausted()) } else { Ok(None) }
+        if self.has_sealed { Err(self.tracer.exhausted()) } else { Ok(()) }
+    }
+
+    fn enter(&mut self, asked: &'static str) -> usize {
+        let way = match asked == type_name::<IgnoredAny>() {
+            true => {
+                self.next = self.places.len();
+                self.tracer.enter(self.next, None, asked)
+            }
+            false => self.tracer.enter(self.next, self.places.get(self.next), asked),
+        };
+        self.next += 1;
+        way
+    }
+}
+
+/// How a field is named.
+enum Name {
+    Number(u64),
+    Text(&'static str),
+}
+
+impl<'de> Deserializer<'de> for Name {
+    type Error = Stopped;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
+        match self {
+            Name::Number(number) => visitor.visit_u64(number),
+            Name::Text(name) => visitor.visit_str(name),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -277,31 +314,18 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Stopped;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<Option<S::Value>> {
-        while self.next < self.places.len() && self.tracer.is_sealed(self.next) {
-            self.tracer.pass(self.next);
-            self.has_sealed = true;
-            self.next += 1;
+        let key = self.advance().and_then(|name| seed.deserialize(name).ok());
+        if key.is_none() {
+            self.end()?;
         }
-        if self.next == self.places.len() {
-            return self.end();
-        }
-        let number: U64Deserializer<Stopped> = (self.next as u64).into_deserializer();
-        match seed.deserialize(number) {
-            Ok(key) => Ok(Some(key)),
-            Err(_) => self.end(),
-        }
+        Ok(key)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
-        let asked = type_name::<S::Value>();
-        if asked == type_name::<IgnoredAny>() {
-            self.next = self.places.len();
-            let nothing: UnitDeserializer<Stopped> = ().into_deserializer();
-            return seed.deserialize(nothing);
-        }
-        let way = self.tracer.enter(self.next, self.places.get(self.next), asked);
-        self.next += 1;
-        seed.deserialize(&mut *self.tracer).inspect(|_| self.tracer.come_back(way))
+        let way = self.enter(type_name::<S::Value>());
+        let value = seed.deserialize(&mut *self.tracer)?;
+        self.tracer.come_back(way);
+        Ok(value)
     }
 }
 
@@ -337,16 +361,15 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// Reads a part: an element, a key or a value.
+    /// Reads a part: an element, a key or a value. A value is made up for a sealed one.
     fn read<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
+        let forces = self.tracer.is_forced() || self.tracer.is_sealed(number);
+        let is_forced = self.tracer.force(forces);
         let way = self.tracer.enter(number, self.places.get(number), type_name::<S::Value>());
-        seed.deserialize(&mut *self.tracer).inspect(|_| self.tracer.come_back(way))
-    }
-
-    /// Reads a part, also if it is sealed.
-    fn read_all_the_same<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
-        let way = self.tracer.enter(number, self.places.get(number), type_name::<S::Value>());
-        self.tracer.force(|tracer| seed.deserialize(tracer)).inspect(|_| self.tracer.come_back(way))
+        let value = seed.deserialize(&mut *self.tracer)?;
+        self.tracer.come_back(way);
+        self.tracer.force(is_forced);
+        Ok(value)
     }
 }
 
@@ -360,13 +383,11 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         let number = self.fixed.map_or(0, |fixed| fixed - self.left);
         self.left -= 1;
         self.since = self.tracer.taken();
-        if !self.tracer.is_sealed(number) {
+        // What stands behind a sealed part of a tuple is reached in no other way.
+        if !self.tracer.is_sealed(number) || self.left > 0 && !self.is_array {
             let element = self.read(number, seed)?;
             self.weigh();
             return Ok(Some(element));
-        }
-        if self.left > 0 && !self.is_array {
-            return self.read_all_the_same(number, seed).map(Some);
         }
         self.tracer.pass(number);
         self.weigh();
@@ -387,7 +408,7 @@ impl<'de> MapAccess<'de> for Elements<'_> {
         }
         self.left -= 1;
         self.since = self.tracer.taken();
-        if self.tracer.is_sealed(0) { self.read_all_the_same(0, seed) } else { self.read(0, seed) }.map(Some)
+        self.read(0, seed).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Traced<S::Value> {
@@ -479,7 +500,6 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         self.tracer.note(&format!("{fields:?}"));
         let (reader, chosen) = (Reader::of::<V>(), Some(self.chosen));
         let parts = self.tracer.parts(reader, chosen, fields.len(), |parts| PlaceKind::Struct(fields, parts));
-        let fields = Reader::of::<V>();
-        self.tracer.deeper(|tracer| fields_of(tracer, fields, parts, visitor))
+        self.tracer.deeper(|tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)))
     }
 }

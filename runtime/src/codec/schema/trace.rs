@@ -289,13 +289,14 @@ impl Tracer {
         Stopped
     }
 
-    /// Makes up a value for the type's own code, if what stands behind it cannot be
-    /// reached otherwise.
-    pub(super) fn force<V>(&mut self, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
-        let before = std::mem::replace(&mut self.is_forced, true);
-        let traced = trace(self);
-        self.is_forced = before;
-        traced
+    /// Says whether values are made up even for the type's own code; returns whether
+    /// they were before.
+    pub(super) fn force(&mut self, is_forced: bool) -> bool {
+        std::mem::replace(&mut self.is_forced, is_forced)
+    }
+
+    pub(super) fn is_forced(&self) -> bool {
+        self.is_forced
     }
 
     /// Whether a value that is made up for this reader would meet the type's own code.
