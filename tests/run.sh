@@ -46,6 +46,7 @@ command -v memccp >/dev/null && command -v memccat >/dev/null ||
     install_if_possible "$(named libmemcached-tools libmemcached-awesome-tools libmemcached libmemcached)"
 command -v promtool >/dev/null && command -v prometheus >/dev/null ||
     install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
+command -v strace >/dev/null || install_if_possible strace
 php -r 'new Memcached();' 2>/dev/null || {
     install_if_possible "$(named php-cli php-cli php83 php)"
     install_if_possible "$(named php-memcached php-pecl-memcached php83-pecl-memcached php-memcached)"

@@ -20,6 +20,7 @@ pub(crate) enum Tool {
     Promtool,
     Pymemcache,
     Python,
+    Strace,
     Twemproxy,
     /// The address `::1`.
     Ipv6,
@@ -51,6 +52,11 @@ impl Tool {
             Tool::Php => {
                 silent(Command::new("php").args(["-r", "new Memcached();"])).is_ok_and(|status| status.success())
             }
+            // A container may forbid it to trace.
+            Tool::Strace => {
+                let mut strace = Command::new("strace");
+                silent(strace.args(["-o", "/dev/null", "true"])).is_ok_and(|status| status.success())
+            }
             Tool::Twemproxy => twemproxy().is_some(),
             Tool::Ipv6 => std::net::TcpListener::bind("[::1]:0").is_ok(),
         }
@@ -64,6 +70,7 @@ impl Tool {
             Tool::Pymemcache => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python pymemcache`",
             Tool::Python => "install `python3`",
             Tool::Php => "run `sh tests/run.sh`, or install Debian's packages `php-cli` and `php-memcached`",
+            Tool::Strace => "run `sh tests/run.sh` where processes may be traced, or install Debian's package `strace`",
             Tool::Twemproxy => "run `sh tests/run.sh`, or install Debian's package `nutcracker`",
             Tool::Ipv6 => "enable IPv6 on the loopback interface",
         }
@@ -80,6 +87,7 @@ impl fmt::Display for Tool {
             Tool::Pymemcache => "the Python module `pymemcache`",
             Tool::Python => "`python3`",
             Tool::Php => "`php` with its extension `memcached`",
+            Tool::Strace => "`strace`",
             Tool::Twemproxy => "twemproxy's `nutcracker`",
             Tool::Ipv6 => "the address `::1`",
         })
