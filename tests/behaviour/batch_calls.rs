@@ -1,13 +1,15 @@
-//! How often a batch that finds everything enters the kernel.
+//! How few exchanges a batch takes.
 
 use std::process::Command;
+use std::time::Duration;
 
-use memocached::memcached;
+use memocached::{Cache, memcached};
 
 use crate::support::folder::Folder;
-use crate::support::memcached::Memcached;
+use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, output, role};
 use crate::support::proxy::Proxy;
+use crate::support::tap::Tap;
 use crate::support::tools::Tool;
 
 const BATCHES: usize = 100;
@@ -74,4 +76,34 @@ fn a_batch_of_a_hundred_hits_is_one_write_and_one_read() {
     let are_two = calls.windows(3).filter(|calls| *calls == ["sendto", "recvfrom", "sendto"]).count();
     println!("{} system calls for {BATCHES} batches; two for {are_two} of them", calls.len());
     assert!(are_two > 0, "{calls:?}");
+}
+
+#[memcached(key = "renewed:<n>", each(n in numbers), ttl = 600, cache = cache, skip(cache, body))]
+fn held(cache: &Cache, numbers: &[u64], body: impl Fn()) -> Vec<u64> {
+    body();
+    numbers.to_vec()
+}
+
+/// How many leases each of the pieces renews that does.
+fn renewals(tap: &Tap) -> Vec<usize> {
+    let is_renewal = |line: &&str| line.starts_with("ms renewed:") && line.split(' ').nth(2) == Some("0");
+    let count = |piece: Vec<u8>| String::from_utf8_lossy(&piece).lines().filter(is_renewal).count();
+    tap.pieces().into_iter().map(count).filter(|count| *count > 0).collect()
+}
+
+/// On a busy machine an exchange takes milliseconds, and a lease that is renewed late is
+/// taken over.
+#[test]
+fn the_leases_of_a_batch_are_renewed_together() {
+    let server = Memcached::start();
+    let tap = Tap::before(server.port);
+    let builder = Cache::builder().servers(format!("127.0.0.1:{}", tap.port));
+    let cache = builder.timeout(Duration::from_secs(10)).build().unwrap();
+    let numbers: Vec<u64> = (0..50).collect();
+    held(&cache, &numbers, || {
+        until("all renewals", || (renewals(&tap).iter().sum::<usize>() >= 50).then_some(()));
+    });
+    let renewals = renewals(&tap);
+    // What becomes due a moment later than the others is renewed after them.
+    assert!(renewals.len() <= 10, "{renewals:?}");
 }

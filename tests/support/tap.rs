@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 /// Passes everything on, in both directions.
 pub(crate) struct Tap {
     pub(crate) port: u16,
-    sent: Arc<Mutex<Vec<u8>>>,
+    sent: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Tap {
@@ -15,7 +15,7 @@ impl Tap {
     pub(crate) fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let sent = Arc::<Mutex<Vec<u8>>>::default();
+        let sent = Arc::<Mutex<Vec<Vec<u8>>>>::default();
         let noted = Arc::clone(&sent);
         // Left behind when the test ends.
         std::thread::spawn(move || {
@@ -35,14 +35,19 @@ impl Tap {
 
     /// What all clients have sent so far.
     pub(crate) fn sent(&self) -> Vec<u8> {
+        self.pieces().concat()
+    }
+
+    /// The same, in the pieces in which it came.
+    pub(crate) fn pieces(&self) -> Vec<Vec<u8>> {
         self.sent.lock().unwrap().clone()
     }
 }
 
-fn pass(mut client: TcpStream, mut server: TcpStream, noted: &Mutex<Vec<u8>>) {
+fn pass(mut client: TcpStream, mut server: TcpStream, noted: &Mutex<Vec<Vec<u8>>>) {
     let mut bytes = [0; 4096];
     while let Ok(read @ 1..) = client.read(&mut bytes) {
-        noted.lock().unwrap().extend_from_slice(&bytes[..read]);
+        noted.lock().unwrap().push(bytes[..read].to_vec());
         if server.write_all(&bytes[..read]).is_err() {
             break;
         }

@@ -159,16 +159,20 @@ impl Held {
     /// Starts its time again under another number; `None` if it was lost.
     fn renewal(&self, on: On, cas: u64, value: u64) -> Option<u64> {
         match on {
-            On::Nothing => self.renew_lease(cas),
+            On::Nothing => self.renumbered(self.store.ask(Verb::Touch, &self.renewing(cas), &self.limits.budget())),
             On::Stale | On::Fresh => self.renew_election(cas, value),
         }
     }
 
-    /// Renews the lease on a key without a value. The reply tells the new number:
-    /// to look for it would find whatever is there by then.
-    fn renew_lease(&self, cas: u64) -> Option<u64> {
-        let request = Request::Renew { key: &self.key, cas, note: self.note, lease: LEASE };
-        match self.store.ask(Verb::Touch, &request, &self.limits.budget()) {
+    /// Builds the request that renews the lease on a key without a value.
+    fn renewing(&self, cas: u64) -> Request<'_> {
+        Request::Renew { key: &self.key, cas, note: self.note, lease: LEASE }
+    }
+
+    /// The new number, which the reply tells: to look for it would find whatever is
+    /// there by then.
+    fn renumbered(&self, outcome: Outcome) -> Option<u64> {
+        match outcome {
             Ok(Reply::Renewed(cas)) => Some(cas),
             // A server that tells no number: the note tells whose lease it is.
             Ok(Reply::Done) => {
@@ -275,6 +279,28 @@ impl Renewed for Held {
     fn is_due(&self) -> bool {
         let (state, now) = (lock(&self.state), Instant::now());
         state.phase == Phase::Held && (now >= self.due(&state) || self.stands_still(&state, now))
+    }
+
+    fn begin(&self) -> Option<Request<'_>> {
+        let mut state = lock(&self.state);
+        let is_simple = state.phase == Phase::Held && state.on == On::Nothing;
+        if !is_simple || self.stands_still(&state, Instant::now()) {
+            return None;
+        }
+        state.phase = Phase::Renewing;
+        Some(self.renewing(state.cas))
+    }
+
+    fn ask(&self, requests: &[Request<'_>]) -> Vec<Outcome> {
+        quietly(|| match requests {
+            [request] => vec![self.store.ask(Verb::Touch, request, &self.limits.budget())],
+            requests => self.store.ask_each(Verb::Touch, requests, &self.limits.budget()),
+        })
+    }
+
+    fn answered(&self, outcome: Option<Outcome>) {
+        let renewed = outcome.and_then(|outcome| survive(|| quietly(|| self.renumbered(outcome))).flatten());
+        self.renewed(renewed);
     }
 
     fn renew(&self) {

@@ -2,12 +2,14 @@
 //!
 //! One thread for the process looks what is due; it sleeps while nothing is held.
 //! Helpers renew what is due, one for each node, so that a slow node does not cost
-//! the leases of the others.
+//! the leases of the others. One exchange renews all leases of a node: on a busy
+//! machine, one for each would take longer than the others may be late.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::exchange::{Outcome, Request};
 use crate::sync::lock;
 use crate::time::servant::{Servant, Service, survive};
 
@@ -19,7 +21,17 @@ pub(crate) trait Renewed: Send + Sync + 'static {
     /// Whether to renew it now.
     fn is_due(&self) -> bool;
 
-    /// Renews it, within the time limits of a request.
+    /// Begins to renew it, if it can be renewed together with others: the request for
+    /// that. The answer is awaited from then on.
+    fn begin(&self) -> Option<Request<'_>>;
+
+    /// Asks its node, within the time limits of a request.
+    fn ask(&self, requests: &[Request<'_>]) -> Vec<Outcome>;
+
+    /// Takes in the answer, if there is one.
+    fn answered(&self, outcome: Option<Outcome>);
+
+    /// Renews it alone, within the time limits of a request.
     fn renew(&self);
 }
 
@@ -96,10 +108,31 @@ fn due() -> HashMap<Home, Vec<Arc<dyn Renewed>>> {
 }
 
 fn renew_all(home: Home, due: &[Arc<dyn Renewed>]) {
+    survive(|| renew_together(due));
+    lock(&RENEWALS).busy.retain(|busy| *busy != home);
+}
+
+/// Renews what is due on one node, in one exchange as far as possible.
+fn renew_together(due: &[Arc<dyn Renewed>]) {
+    let (mut asking, mut requests, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for renewed in due {
+        match survive(|| renewed.begin()).flatten() {
+            Some(request) => {
+                asking.push(renewed);
+                requests.push(request);
+            }
+            None => alone.push(renewed),
+        }
+    }
+    // Whatever happens, the holders must not wait for ever.
+    let outcomes = asking.first().and_then(|first| survive(|| first.ask(&requests))).unwrap_or_default();
+    let outcomes = outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+    for (renewed, outcome) in asking.iter().zip(outcomes) {
+        survive(|| renewed.answered(outcome));
+    }
+    for renewed in alone {
         survive(|| renewed.renew());
     }
-    lock(&RENEWALS).busy.retain(|busy| *busy != home);
 }
 
 #[cfg(test)]
@@ -124,6 +157,16 @@ mod tests {
         fn is_due(&self) -> bool {
             true
         }
+
+        fn begin(&self) -> Option<Request<'_>> {
+            None
+        }
+
+        fn ask(&self, _: &[Request<'_>]) -> Vec<Outcome> {
+            Vec::new()
+        }
+
+        fn answered(&self, _: Option<Outcome>) {}
 
         fn renew(&self) {
             let _ = lock(&self.renewed).send(self.home);
