@@ -9,6 +9,7 @@ mod behaviour {
     mod arguments;
     mod authenticated;
     mod background;
+    mod batch_caches;
     mod batch_calls;
     mod batches;
     mod bodies;

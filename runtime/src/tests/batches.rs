@@ -348,3 +348,26 @@ fn a_stale_value_that_another_process_computes_is_served() {
     assert_eq!(graced(&cache, &[1, 2], &mut |numbers| (computed.extend(numbers), plain(numbers)).1), plain(&[1, 2]));
     assert_eq!(computed, [2]);
 }
+
+/// Each has a time of its own, so that what was stored together is not missing together.
+#[test]
+fn jitter_is_of_each_element() {
+    let clock = Clock::manual();
+    let settings = Settings { jitter: Jitter(50), ..Settings::default() };
+    let cache = Cache::at(settings, &clock).expect("valid settings");
+    let numbers: Vec<u32> = (1..=400).filter(|n| n % 5 != 0).collect();
+    let computed = || {
+        let mut runs = Vec::new();
+        assert_eq!(
+            tens(&cache, &numbers, &mut |numbers| (runs.push(numbers.len()), plain(numbers)).1),
+            plain(&numbers)
+        );
+        runs.into_iter().sum::<usize>()
+    };
+    assert_eq!(computed(), numbers.len());
+    clock.advance(49 * SECOND);
+    assert_eq!(computed(), 0, "not more than half of the time is taken away");
+    // Each step takes what is due, a tenth of them or so.
+    let due: Vec<usize> = (0..5).map(|_| (clock.advance(10 * SECOND), computed()).1).collect();
+    assert!(due.iter().all(|due| *due > 0 && *due < numbers.len() / 2), "{due:?}");
+}
