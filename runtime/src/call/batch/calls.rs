@@ -34,6 +34,8 @@ pub(super) struct Calls<S: Shape, I> {
     /// Absent where nothing is cached.
     around: Option<(Cache, Budget)>,
     on_error: OnFailure,
+    /// Whether the store's answers came last, and not the end of a flight.
+    is_answered: bool,
 }
 
 /// One call.
@@ -79,7 +81,7 @@ enum NextWait {
 
 impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
     pub(super) fn new(span: CallSpan, on_error: OnFailure) -> Self {
-        Calls { all: Vec::new(), span, computation: Computation::new(), around: None, on_error }
+        Calls { all: Vec::new(), span, computation: Computation::new(), around: None, on_error, is_answered: false }
     }
 
     /// Adds a call.
@@ -261,8 +263,15 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
         self.all.iter_mut().filter_map(Call::machine_mut).for_each(|machine| machine.paused(pause));
     }
 
+    /// Whether all that can be computed by now is known to. The end of a flight tells of
+    /// one call only.
+    pub(super) fn is_told_of_all(&self) -> bool {
+        self.is_answered
+    }
+
     /// Takes in the answers to what was asked.
     fn answered(&mut self, outcomes: Vec<Outcome>) -> Result<(), Error> {
+        self.is_answered = true;
         let (mut outcomes, mut done) = (outcomes.into_iter(), Ok(()));
         for index in 0..self.all.len() {
             let Some(machine) = self.all[index].seeker().filter(|machine| machine.asks()) else { continue };
@@ -281,6 +290,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
     }
 
     fn joined(&mut self, index: usize, waited: Waited<Lease>) -> Result<(), Error> {
+        self.is_answered = false;
         self.judge(index, Event::Waited(waited))
     }
 

@@ -54,6 +54,8 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "the background is a runtime"))]
     site: Option<&'static Site>,
     bodies: Bodies,
+    /// Whether a body has run.
+    has_run: bool,
     /// The places of what the body computes now.
     computing: Vec<usize>,
     carry: Option<fn(Error) -> R>,
@@ -156,6 +158,7 @@ where
             calls,
             site,
             bodies,
+            has_run: false,
             computing: Vec::new(),
             carry,
             #[cfg(feature = "tokio")]
@@ -314,9 +317,15 @@ where
             return (bodies != Bodies::Both).then(|| BatchTurn::Return(self.joined()));
         }
         if bodies == Bodies::Last {
-            calls.give_up_waiting();
-            self.computing = calls.computing();
+            // The first body leaves to others what they compute, also if it runs late.
+            if !self.has_run && calls.is_told_of_all() {
+                self.bodies = Bodies::Last;
+            } else {
+                calls.give_up_waiting();
+                self.computing = calls.computing();
+            }
         }
+        self.has_run = true;
         Some(BatchTurn::Compute(self.elements()))
     }
 
