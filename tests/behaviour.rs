@@ -11,6 +11,7 @@ mod behaviour {
     mod background;
     mod batch_caches;
     mod batch_calls;
+    mod batch_processes;
     mod batches;
     mod bodies;
     mod bounds;
