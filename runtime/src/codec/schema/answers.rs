@@ -259,14 +259,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Goes to the next field that is not sealed; `None` if there is none.
-    fn advance(&mut self) -> Option<Name> {
+    fn advance(&mut self) -> Option<FieldName> {
         while self.next < self.places.len() && self.tracer.is_sealed(self.next) {
             self.tracer.pass(self.next);
             self.has_sealed = true;
             self.next += 1;
         }
         let name = self.names.get(self.next)?;
-        Some(if self.is_derived { Name::Number(self.next as u64) } else { Name::Text(name) })
+        Some(if self.is_derived { FieldName::Number(self.next as u64) } else { FieldName::Text(name) })
     }
 
     /// There are no more fields, or the rest are other names of those there were.
@@ -289,18 +289,18 @@ impl<'a> Fields<'a> {
 }
 
 /// How a field is named.
-enum Name {
+enum FieldName {
     Number(u64),
     Text(&'static str),
 }
 
-impl<'de> Deserializer<'de> for Name {
+impl<'de> Deserializer<'de> for FieldName {
     type Error = Stopped;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         match self {
-            Name::Number(number) => visitor.visit_u64(number),
-            Name::Text(name) => visitor.visit_str(name),
+            FieldName::Number(number) => visitor.visit_u64(number),
+            FieldName::Text(name) => visitor.visit_str(name),
         }
     }
 
