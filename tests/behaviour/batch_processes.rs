@@ -7,11 +7,10 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memocached::memcached;
 
-use crate::support::lag::Lag;
 use crate::support::memcached::Memcached;
 use crate::support::process::{again, role};
 
@@ -22,8 +21,8 @@ const BODY: Duration = Duration::from_secs(2);
 /// Longer than anything here takes on a busy machine.
 const HANGS: Duration = Duration::from_secs(180);
 
-/// Too much for leases to be renewed in time, perhaps.
-const LATE: Duration = Duration::from_millis(100);
+/// A lease that is not renewed for this long is taken over.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What this process has computed in this round.
 static COMPUTED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
@@ -90,7 +89,6 @@ fn work(kind: &str) {
     for line in std::io::stdin().lines() {
         let round = line.unwrap().parse().unwrap();
         COMPUTED.lock().unwrap().clear();
-        let lag = Lag::watch();
         if kind == "threads" {
             std::thread::scope(|scope| {
                 for caller in 0..CALLERS {
@@ -111,10 +109,12 @@ fn work(kind: &str) {
         for n in COMPUTED.lock().unwrap().iter() {
             println!("computed {n}");
         }
-        println!("late {}", lag.worst().as_millis());
         println!("done");
     }
 }
+
+/// How often each element was computed.
+type Counts = BTreeMap<u64, u32>;
 
 /// Processes of callers, ended when dropped.
 struct Crowd {
@@ -144,15 +144,15 @@ impl Crowd {
     }
 
     /// A round, in which something happens while the first body runs.
-    fn round(&mut self, round: u64, event: impl FnMut()) -> Round {
+    fn round(&mut self, round: u64, event: impl FnMut()) -> Counts {
         for (_, stdin) in &mut self.children {
             writeln!(stdin, "{round}").unwrap();
         }
         self.until_done(event)
     }
 
-    fn until_done(&self, mut event: impl FnMut()) -> Round {
-        let (mut done, mut round, mut is_first) = (0, Round::default(), true);
+    fn until_done(&self, mut event: impl FnMut()) -> Counts {
+        let (mut done, mut computed, mut is_first) = (0, Counts::new(), true);
         while done < PROCESSES {
             let line = self.lines.recv_timeout(HANGS).expect("a call hangs");
             assert_ne!(line, OVER, "a process has failed");
@@ -160,24 +160,12 @@ impl Crowd {
                 event();
             }
             if let Some(n) = line.strip_prefix("computed ") {
-                *round.computed.entry(n.parse().unwrap()).or_default() += 1;
-            }
-            if let Some(millis) = line.strip_prefix("late ") {
-                round.late = round.late.max(Duration::from_millis(millis.parse().unwrap()));
+                *computed.entry(n.parse().unwrap()).or_default() += 1;
             }
             done += usize::from(line == "done");
         }
-        round
+        computed
     }
-}
-
-/// What the processes tell of a round.
-#[derive(Default)]
-struct Round {
-    /// How often each element was computed.
-    computed: BTreeMap<u64, u32>,
-    /// How late a thread was at worst.
-    late: Duration,
 }
 
 /// What is read of a process that has ended.
@@ -220,12 +208,14 @@ fn each_element_is_computed_once_for_all_and_a_lost_node_takes_only_its_own_alon
         }
         // One of them is dead in the end.
         servers.iter().enumerate().filter(|(n, _)| *n != 1 || round < 4).for_each(|(_, server)| expire(server));
-        let Round { computed, late } = crowd.round(round, || {
+        let begun = Instant::now();
+        let computed = crowd.round(round, || {
             if round == 3 {
                 servers[1].kill();
             }
         });
-        println!("round {round}: {} computed, {late:?} late", computed.values().sum::<u32>());
+        let took = begun.elapsed();
+        println!("round {round}: {} computed in {took:?}", computed.values().sum::<u32>());
         assert!(computed.keys().eq(&all), "an element was not computed");
         // A batch that waits for others when the server dies computes all that it still
         // waits for, if it has computed before: there is no third body.
@@ -234,11 +224,9 @@ fn each_element_is_computed_once_for_all_and_a_lost_node_takes_only_its_own_alon
         }
         let of_the_living = computed.iter().filter(|(n, _)| !lost.contains(*n));
         let again: Vec<_> = of_the_living.filter(|(_, times)| **times > 1).collect();
-        // Who is a second late with a renewal loses the lease, and that takes several
-        // threads.
-        if late < LATE {
-            assert!(again.is_empty(), "computed again in round {round}: {again:?}");
-        }
-        assert!(again.iter().all(|(_, times)| **times <= 3), "computed too often in round {round}: {again:?}");
+        // On a busy machine leases are renewed too late, which shows in the time that a
+        // round takes beside its bodies.
+        let is_busy = took > BODY + SILENCE * 3 / 2;
+        assert!(is_busy || again.is_empty(), "computed again in round {round}: {again:?}");
     }
 }

@@ -29,15 +29,10 @@ impl Lag {
         Lag { worst, is_over, watching: Some(watching) }
     }
 
-    /// How late the thread was at worst.
-    pub(crate) fn worst(&self) -> Duration {
-        Duration::from_micros(self.worst.load(Ordering::Relaxed))
-    }
-
     /// Asserts that something took no longer than this. What depends on several
     /// threads in a row may be late by the machine's lag a few times over.
     pub(crate) fn check(&self, what: &str, took: Duration, most: Duration) {
-        let lag = self.worst();
+        let lag = Duration::from_micros(self.worst.load(Ordering::Relaxed));
         println!("{what}: {took:?} of {most:?}, lag {lag:?}");
         assert!(took <= most + 5 * lag, "{what}: {took:?}, more than {most:?} (lag {lag:?})");
     }
