@@ -341,6 +341,44 @@ mod together {
         }
     }
 
+    /// It has won nothing, and waits for another process.
+    #[test]
+    fn a_lost_server_makes_a_batch_that_waits_compute_only_its_own() {
+        sites!(leads, follows);
+        let mut servers = [Memcached::start(), Memcached::start()];
+        let list = servers.each_ref().map(Memcached::address).join(",");
+        let cache = || Cache::builder().servers(&list).timeout(Duration::from_secs(10)).build().unwrap();
+        let (one, other) = (cache(), cache());
+        let numbers: Vec<u64> = (0..40).collect();
+        let ((begun, begins), (done, is_done)) = (channel(), channel());
+        let (is_done, runs) = (Mutex::new(is_done), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            let (numbers, runs) = (&numbers, &runs);
+            let leader = scope.spawn(move || {
+                leads(&one, numbers, &|_| {
+                    begun.send(()).unwrap();
+                    is_done.lock().unwrap().recv().unwrap();
+                })
+            });
+            begins.recv().unwrap();
+            let is_held = |n: &u64| servers[1].stored(&format!("overlap:{n}")).is_some();
+            let lost: Vec<u64> = numbers.iter().copied().filter(is_held).collect();
+            let before = servers[1].stat("cmd_get");
+            let follower = scope.spawn(move || {
+                follows(&other, numbers, &|numbers| {
+                    runs.lock().unwrap().push(numbers.to_vec());
+                    let _ = done.send(());
+                })
+            });
+            let asked = lost.len() as u64;
+            until("the other to ask again", || (servers[1].stat("cmd_get") >= before + 2 * asked).then_some(()));
+            servers[1].kill();
+            assert_eq!(follower.join().unwrap(), doubled(numbers));
+            assert_eq!(leader.join().unwrap(), doubled(numbers));
+            assert_eq!(*runs.lock().unwrap(), [lost]);
+        });
+    }
+
     /// The holder of these leases has died.
     #[test]
     fn what_nobody_computes_is_computed_by_a_second_body_and_stored() {
