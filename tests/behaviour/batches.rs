@@ -375,7 +375,8 @@ mod together {
             servers[1].kill();
             assert_eq!(follower.join().unwrap(), doubled(numbers));
             assert_eq!(leader.join().unwrap(), doubled(numbers));
-            assert_eq!(*runs.lock().unwrap(), [lost]);
+            // The leader may be overtaken after that: a body takes no time here.
+            assert_eq!(runs.lock().unwrap()[0], lost);
         });
     }
 
