@@ -90,20 +90,19 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.take("option");
-        let parts = self.parts(reader, None, 1, |parts| PlaceKind::Option(parts[0]));
-        let made = if self.is_recurring() {
-            visitor.visit_none()
-        } else if self.is_sealed(0) {
-            self.pass(0);
-            visitor.visit_none()
-        } else {
-            let way = self.enter(0, parts.first(), reader.optional());
-            self.deeper(|tracer| visitor.visit_some(tracer)).inspect(|_| self.come_back(way))
-        };
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.take("option");
+            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Option(parts[0]));
+            if tracer.is_recurring() {
+                visitor.visit_none()
+            } else if tracer.is_sealed(0) {
+                tracer.pass(0);
+                visitor.visit_none()
+            } else {
+                let way = tracer.enter(0, parts.first(), reader.optional());
+                tracer.deeper(|tracer| visitor.visit_some(tracer)).inspect(|_| tracer.come_back(way))
+            }
+        })
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
@@ -120,66 +119,61 @@ impl<'de> Deserializer<'de> for &mut Tracer {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.note(name);
-        let parts = self.parts(reader, None, 1, |parts| PlaceKind::Newtype(parts[0]));
-        let made = if is_serdes(reader.visitor) {
-            // In this way the type of the field is known.
-            self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
-        } else if self.is_sealed(0) {
-            self.pass(0);
-            Err(self.exhausted())
-        } else {
-            let way = self.enter(0, None, "");
-            self.within(name, |tracer| visitor.visit_newtype_struct(tracer)).inspect(|_| self.come_back(way))
-        };
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.note(name);
+            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Newtype(parts[0]));
+            if is_serdes(reader.visitor) {
+                // In this way the type of the field is known.
+                tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+            } else if tracer.is_sealed(0) {
+                tracer.pass(0);
+                Err(tracer.exhausted())
+            } else {
+                let way = tracer.enter(0, None, "");
+                tracer.within(name, |tracer| visitor.visit_newtype_struct(tracer)).inspect(|_| tracer.come_back(way))
+            }
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.take("seq");
-        let parts = self.parts(reader, None, 1, |parts| PlaceKind::Seq(parts[0]));
-        let left = usize::from(!self.is_recurring());
-        let made = self.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)));
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.take("seq");
+            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Seq(parts[0]));
+            let left = usize::from(!tracer.is_recurring());
+            tracer.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)))
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.note(&format!("tuple-{len}"));
-        let parts = self.parts(reader, None, len, PlaceKind::Tuple);
-        let made = self.deeper(|tracer| {
-            let is_array = reader.yields.starts_with('[');
-            visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts) })
-        });
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.note(&format!("tuple-{len}"));
+            let parts = tracer.parts(reader, None, len, PlaceKind::Tuple);
+            tracer.deeper(|tracer| {
+                let is_array = reader.yields.starts_with('[');
+                visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts) })
+            })
+        })
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.note(&format!("{name}-{len}"));
-        let parts = self.parts(reader, None, len, PlaceKind::Tuple);
-        let made = self.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)));
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.note(&format!("{name}-{len}"));
+            let parts = tracer.parts(reader, None, len, PlaceKind::Tuple);
+            tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        })
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.take("map");
-        let parts = self.parts(reader, None, 2, |parts| PlaceKind::Map(parts[0], parts[1]));
-        let left = usize::from(!self.is_recurring());
-        let made = self.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)));
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.take("map");
+            let parts = tracer.parts(reader, None, 2, |parts| PlaceKind::Map(parts[0], parts[1]));
+            let left = usize::from(!tracer.is_recurring());
+            tracer.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)))
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -189,13 +183,12 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         visitor: V,
     ) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        // All names before any value, so that they count even if one is refused.
-        self.note(&format!("{name}{fields:?}"));
-        let parts = self.parts(reader, None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
-        let made = self.within(name, |tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)));
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            // All names before any value, so that they count even if one is refused.
+            tracer.note(&format!("{name}{fields:?}"));
+            let parts = tracer.parts(reader, None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
+            tracer.within(name, |tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)))
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -205,25 +198,21 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         visitor: V,
     ) -> Traced<V::Value> {
         let reader = Reader::of::<V>();
-        let opened = self.open(reader);
-        self.take(&format!("{name}{variants:?}"));
-        let parts = self.parts(reader, None, variants.len(), |parts| PlaceKind::Enum(variants, parts));
-        let made = self.within(name, |tracer| {
-            let chosen = match tracer.choose(reader.visitor, variants.len()) {
-                Err(_) if tracer.has_sealed(reader.visitor) => return Err(tracer.exhausted()),
-                chosen => chosen?,
-            };
-            tracer.note(variants[chosen]);
-            let way = tracer.enter(chosen, parts.get(chosen), reader.yields);
-            let opened = tracer.open_part(false);
-            let made = visitor.visit_enum(Variant { tracer, reader, chosen });
-            let closed = tracer.close(&opened, made.is_ok());
-            tracer.leave(reader.visitor, chosen, made.is_ok(), way);
-            closed?;
-            made
-        });
-        self.close(&opened, made.is_ok())?;
-        made
+        self.whole(reader, |tracer| {
+            tracer.take(&format!("{name}{variants:?}"));
+            let parts = tracer.parts(reader, None, variants.len(), |parts| PlaceKind::Enum(variants, parts));
+            tracer.within(name, |tracer| {
+                let chosen = match tracer.choose(reader.visitor, variants.len()) {
+                    Err(_) if tracer.has_sealed(reader.visitor) => return Err(tracer.exhausted()),
+                    chosen => chosen?,
+                };
+                tracer.note(variants[chosen]);
+                let way = tracer.enter(chosen, parts.get(chosen), reader.yields);
+                let made = tracer.part(false, |tracer| visitor.visit_enum(Variant { tracer, reader, chosen }));
+                tracer.leave(reader.visitor, chosen, made.is_ok(), way);
+                made
+            })
+        })
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Traced<V::Value> {
@@ -441,11 +430,8 @@ impl<'de> MapAccess<'de> for Elements<'_> {
             self.tracer.pass(1);
         } else {
             let way = self.tracer.enter(1, self.places.get(1), type_name::<V::Value>());
-            let opened = self.tracer.open_part(sealed[0]);
-            let value = value.deserialize(&mut *self.tracer);
             // Without a key there is no entry: the value is sealed as well.
-            self.tracer.close(&opened, value.is_ok())?;
-            let value = value?;
+            let value = self.tracer.part(sealed[0], |tracer| value.deserialize(tracer))?;
             self.tracer.come_back(way);
             if let Some(key) = key {
                 self.weigh();

@@ -129,7 +129,7 @@ struct Sealed {
 }
 
 /// The state before a value with parts.
-pub(super) struct OpenPlace {
+struct OpenPlace {
     text: usize,
     taken: u64,
     has_more: bool,
@@ -304,19 +304,22 @@ impl Tracer {
         !self.is_forced && (!is_serdes(reader.visitor) || reader.is_converted(self.at.asked))
     }
 
-    /// Begins a value with parts.
-    pub(super) fn open(&mut self, reader: Reader) -> OpenPlace {
-        self.open_part(!self.is_forced && reader.is_converted(self.at.asked))
+    /// Traces a value with parts, which this reader makes.
+    pub(super) fn whole<V>(&mut self, reader: Reader, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
+        self.part(!self.is_forced && reader.is_converted(self.at.asked), trace)
     }
 
-    /// Begins a value that its reader takes as it is, or that is `of_no_use`.
-    pub(super) fn open_part(&mut self, of_no_use: bool) -> OpenPlace {
+    /// Traces a value that its reader takes as it is, or that is `of_no_use`.
+    pub(super) fn part<V>(&mut self, of_no_use: bool, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
         let (text, taken, has_more) = (self.text.len(), self.taken, std::mem::take(&mut self.has_more));
-        OpenPlace { text, taken, has_more, is_converted: of_no_use }
+        let opened = OpenPlace { text, taken, has_more, is_converted: of_no_use };
+        let made = trace(self);
+        self.close(&opened, made.is_ok())?;
+        made
     }
 
     /// Ends a value with parts.
-    pub(super) fn close(&mut self, opened: &OpenPlace, is_made: bool) -> Traced<()> {
+    fn close(&mut self, opened: &OpenPlace, is_made: bool) -> Traced<()> {
         let has_more = self.has_more;
         self.has_more |= opened.has_more;
         let is_exhausted = std::mem::take(&mut self.is_exhausted);
@@ -332,7 +335,7 @@ impl Tracer {
     }
 
     /// Seals the current place.
-    pub(super) fn seal(&mut self, text: usize, taken: u64) -> Stopped {
+    fn seal(&mut self, text: usize, taken: u64) -> Stopped {
         let sealed = Sealed { text: format!("{}) ", &self.text[text..]), takes: self.taken > taken };
         self.has_learned |= self.sealed.insert(self.path.clone(), sealed).is_none();
         Stopped
