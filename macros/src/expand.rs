@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Ident, ReturnType};
+use syn::{Ident, Path};
 
+use crate::body::{Run, braced, inferred, shape};
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
 use crate::fingerprint::fingerprint;
@@ -17,7 +18,7 @@ use crate::freshness::Refresh;
 use crate::func::{self, Func};
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::{self, Kind};
-use crate::span::{located, span_of};
+use crate::span::{hidden, located, span_of};
 use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
 
 /// Writes the cached function, and the companion if there is one.
@@ -28,7 +29,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
         None => {
             let call = hidden("__memocached_call");
             let address = address(&format_ident!("begin"), plan, func);
-            run(&quote!(let #call = #address;), &memo(&call, plan), plan, func)
+            run(quote!(let #call = #address;), memo(&call, plan), plan, func)
         }
     };
     let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
@@ -74,7 +75,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
 /// Writes the freshness that the site's static does not contain.
 fn freshness(plan: &Plan) -> TokenStream {
     let Freshness { ttl, grace, refresh_ahead, near } = &plan.freshness;
-    let written = |period| duration(period, plan);
+    let written = |period| duration(period, &plan.krate);
     let ttl = match ttl {
         Some(Ttl::For(ttl @ Period::Expr(_))) => {
             let ttl = written(ttl);
@@ -94,16 +95,14 @@ fn freshness(plan: &Plan) -> TokenStream {
     quote!(#ttl #grace #refresh #near)
 }
 
-fn duration(period: &Period, plan: &Plan) -> TokenStream {
+/// Writes a duration; the runtime judges one that is an expression.
+pub(crate) fn duration(period: &Period, krate: &Path) -> TokenStream {
     match period {
         Period::Fixed(duration, _) => {
             let millis = millis(*duration);
             quote!(::core::time::Duration::from_millis(#millis))
         }
-        Period::Expr(expr) => {
-            let krate = &plan.krate;
-            quote!(#krate::private::duration(#expr))
-        }
+        Period::Expr(expr) => quote!(#krate::private::duration(#expr)),
     }
 }
 
@@ -118,12 +117,12 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let at = value_span(plan);
     let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at=> .store_if(#store_if)));
     let cache_none = plan.cache_none.as_ref().map(|period| {
-        let period = duration(period, plan);
+        let period = duration(period, &plan.krate);
         quote_spanned!(at=> .cache_none(#period))
     });
     let cache_err = plan.cache_err.as_ref().map(|period| {
         let error = span_of(returns::error(output).unwrap_or(output));
-        let (period, codec) = (duration(period, plan), located(choice(plan), error));
+        let (period, codec) = (duration(period, &plan.krate), located(choice(plan), error));
         quote_spanned!(at=> .cache_err(#period, #codec))
     });
     let propagate = match plan.on_error {
@@ -146,18 +145,13 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
 fn stored(call: &Ident, plan: &Plan) -> TokenStream {
     let output = returned(plan);
     let at = value_span(plan);
-    let krate = located(plan.krate.to_token_stream(), at);
     let call = Ident::new(&call.to_string(), at);
+    let shape = shape(&plan.krate, &output, at);
     let codec = plan.codec.as_ref().map(|codec| {
         let codec = codec_path(codec, plan);
         quote_spanned!(at=> .codec(#codec))
     });
-    quote_spanned! {at=>
-        #call.shaped({
-            use #krate::private::shapes::*;
-            (&&&&&&#krate::private::Probe::<#output>::NEW).__memocached_shape()
-        }) #codec
-    }
+    quote_spanned!(at=> #call.shaped(#shape) #codec)
 }
 
 /// Writes what the function returns, or for one of several elements would return.
@@ -182,49 +176,14 @@ fn value_span(plan: &Plan) -> Span {
     }
 }
 
-/// Writes the body inside the call that runs it. If the function returns a future, the
-/// call begins when the future is first polled.
-fn run(begin: &TokenStream, memo: &TokenStream, plan: &Plan, func: &Func) -> TokenStream {
-    let krate = &plan.krate;
-    let body = &func.body;
-    let output = &plan.returns.output;
-    let at = value_span(plan);
-    // The compiler names a variable in a closure only if the closure is the user's.
-    let own = body.span();
+/// Writes the body inside the call that runs it.
+fn run(begin: TokenStream, runner: TokenStream, plan: &Plan, func: &Func) -> TokenStream {
     let run_async = match plan.refresh {
-        Refresh::InPlace => format_ident!("run_async", span = at),
-        Refresh::Background => format_ident!("run_detached", span = at),
+        Refresh::InPlace => "run_async",
+        Refresh::Background => "run_detached",
     };
-    match plan.returns.kind {
-        Kind::Blocking => {
-            let closure = quote_spanned!(own=> move || -> #output #body);
-            quote_spanned!(at=> #begin #memo.run(#closure))
-        }
-        Kind::Async => {
-            let block = braced(inferred(own, plan), body);
-            let future = quote_spanned!(own=> async move #block);
-            quote_spanned!(at=> #begin #memo.#run_async(#future).await)
-        }
-        Kind::Future => {
-            let closure = quote_spanned!(own=> move || #body);
-            quote! {
-                async move {
-                    #begin
-                    #memo.#run_async(async move { (#closure)().await }).await
-                }
-            }
-        }
-        Kind::BoxedFuture => {
-            let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
-            let closure = quote_spanned!(own=> move || -> #boxed #body);
-            quote! {
-                #krate::private::Box::pin(async move {
-                    #begin
-                    #memo.#run_async(async move { (#closure)().await }).await
-                })
-            }
-        }
-    }
+    let Plan { krate, returns, .. } = plan;
+    Run { begin, runner, run_async, krate, returns, at: value_span(plan) }.around(func)
 }
 
 /// Writes the body inside a loop that runs it for the elements that are missing.
@@ -274,7 +233,7 @@ fn run_batch(batch: &Batch, plan: &Plan, func: &Func) -> TokenStream {
             return turns(&begin, &next, &given, &compute, plan);
         }
         Kind::Async => {
-            let block = braced(inferred(own, plan), body);
+            let block = braced(inferred(own, krate, output), body);
             quote_spanned!(own=> async #block)
         }
         Kind::Future | Kind::BoxedFuture => {
@@ -328,28 +287,6 @@ fn turns(
             }
         }
     }
-}
-
-/// Tells the compiler the type of every `return` and `?` in an async body, as the
-/// signature does for a function.
-fn inferred(at: Span, plan: &Plan) -> TokenStream {
-    let (krate, output) = (&plan.krate, &plan.returns.output);
-    quote_spanned! {at=>
-        #[allow(unreachable_code)]
-        if false {
-            return #krate::private::never::<#output>();
-        }
-    }
-}
-
-/// Puts statements in front of a body, inside its own braces: further ones
-/// around it would count as unnecessary.
-fn braced(mut statements: TokenStream, body: &Group) -> Group {
-    // As a whole: taken apart, a macro's fragment would lose what holds it together.
-    statements.extend([body.stream()]);
-    let mut braced = Group::new(Delimiter::Brace, statements);
-    braced.set_span(body.span());
-    braced
 }
 
 /// Writes a reference to the static that describes the function. The block hides
@@ -484,8 +421,4 @@ fn type_name(standard: Standard) -> &'static str {
 fn function_name(func: &Func) -> String {
     let name = func.sig.ident.to_string();
     name.trim_start_matches("r#").to_owned()
-}
-
-fn hidden(name: &str) -> Ident {
-    Ident::new(name, Span::mixed_site())
 }

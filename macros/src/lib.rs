@@ -14,6 +14,7 @@ use quote::ToTokens;
 pub mod any_text;
 mod argument;
 mod attr;
+mod body;
 mod derive;
 mod duration;
 mod each;
