@@ -1,40 +1,58 @@
-//! The names of the attribute's arguments, and how each is written.
+//! The names of the attributes' arguments, and how each is written.
 //!
-//! What stands behind a name is read in `attr`.
+//! What stands behind a name is read in `attr`, and in `writer/attr`.
 
 use std::fmt;
 
-/// Declares [`Argument`] from a table of variants, names and examples.
+/// Declares an attribute's arguments from a table of variants, names and examples.
 macro_rules! arguments {
-    ($($variant:ident $name:literal $example:literal)*) => {
-        /// An argument of the attribute.
+    ($(#[$doc:meta])* $arguments:ident: $($variant:ident $name:literal $example:literal)*) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Argument {
+        pub(crate) enum $arguments {
             $($variant),*
         }
 
-        impl Argument {
+        impl $arguments {
             /// Every argument.
-            pub(crate) const ALL: &[Argument] = &[$(Argument::$variant),*];
+            pub(crate) const ALL: &[$arguments] = &[$($arguments::$variant),*];
 
             /// The name that a user writes.
             pub(crate) fn name(self) -> &'static str {
                 match self {
-                    $(Argument::$variant => $name),*
+                    $($arguments::$variant => $name),*
                 }
             }
 
             /// The argument as a user could write it.
             pub(crate) fn example(self) -> &'static str {
                 match self {
-                    $(Argument::$variant => $example),*
+                    $($arguments::$variant => $example),*
                 }
+            }
+
+            /// Finds the argument that has this name.
+            pub(crate) fn called(name: &str) -> Option<$arguments> {
+                $arguments::ALL.iter().copied().find(|argument| argument.name() == name)
+            }
+
+            /// The names of all arguments.
+            pub(crate) fn names() -> Vec<&'static str> {
+                $arguments::ALL.iter().map(|argument| argument.name()).collect()
+            }
+        }
+
+        impl fmt::Display for $arguments {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
             }
         }
     };
 }
 
 arguments! {
+    /// An argument of `#[memcached]`.
+    Argument:
     Key "key" r#"key = "user:<id>""#
     Skip "skip" "skip(connection)"
     Each "each" "each(id in ids)"
@@ -54,18 +72,6 @@ arguments! {
     Entry "entry" "entry = user_entry"
     Cache "cache" "cache = &self.cache"
     Crate "crate" "crate = my_prelude::memocached"
-}
-
-impl Argument {
-    /// Finds the argument that has this name.
-    pub(crate) fn called(name: &str) -> Option<Argument> {
-        Argument::ALL.iter().copied().find(|argument| argument.name() == name)
-    }
-
-    /// The names of all arguments.
-    pub(crate) fn names() -> Vec<&'static str> {
-        Argument::ALL.iter().map(|argument| argument.name()).collect()
-    }
 }
 
 /// What other crates' attributes call things, and what to write here.
@@ -98,12 +104,6 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
 pub(crate) fn elsewhere(name: &str) -> Option<String> {
     let (_, advice) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name))?;
     Some(format!("`{name}` is no argument here; {advice}"))
-}
-
-impl fmt::Display for Argument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 #[cfg(test)]

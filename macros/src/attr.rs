@@ -39,13 +39,28 @@ const CODECS: &[(&str, Standard)] = &[
     ("json_serde", Standard::JsonSerde),
 ];
 
+const SINGLE_FLIGHTS: &[(&str, SingleFlight)] =
+    &[("lease", SingleFlight::Lease), ("local", SingleFlight::Local), ("off", SingleFlight::Off)];
+
+const ON_ERRORS: &[(&str, OnError)] = &[("bypass", OnError::Bypass), ("propagate", OnError::Propagate)];
+
 /// Reads all arguments; a mistake in one does not hide mistakes in the next.
 pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Spec {
     let mut spec = Spec::default();
     let mut seen = Vec::new();
-    let read = |input: ParseStream| {
+    each_argument(tokens, errors, |input, errors| argument(input, &mut spec, &mut seen, errors));
+    spec
+}
+
+/// Reads what stands between commas, each by itself.
+pub(crate) fn each_argument(
+    tokens: TokenStream,
+    errors: &mut Errors,
+    mut read: impl FnMut(ParseStream, &mut Errors) -> syn::Result<()>,
+) {
+    let read_all = |input: ParseStream| {
         while !input.is_empty() {
-            let argument = argument(input, &mut spec, &mut seen, errors);
+            let argument = read(input, errors);
             let failed = errors.ok(argument.and_then(|()| end_of_argument(input))).is_none();
             if failed {
                 skip_to_comma(input)?;
@@ -54,10 +69,9 @@ pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Spec {
         }
         Ok(())
     };
-    if let Err(error) = read.parse2(tokens) {
+    if let Err(error) = read_all.parse2(tokens) {
         errors.push_error(error);
     }
-    spec
 }
 
 /// Reads one argument into the spec.
@@ -71,21 +85,26 @@ fn argument(input: ParseStream, spec: &mut Spec, seen: &mut Vec<Argument>, error
         let message = elsewhere(&text).unwrap_or_else(|| unknown("argument", &text, &Argument::names()));
         return Err(syn::Error::new_spanned(&name, message));
     };
-    if seen.contains(&argument) {
-        errors.push(&name, format!("`{name}` is given twice; keep one"));
-    }
-    seen.push(argument);
+    once(argument, &name, seen, errors);
     if !matches!(argument, Argument::Skip | Argument::Each) {
-        equals(input, &name, argument)?;
+        equals(input, &name, argument.example())?;
     }
     value(input, &name, argument, spec)
 }
 
+/// Notes an argument, and reports one that was there before.
+pub(crate) fn once<T: PartialEq>(argument: T, name: &Ident, seen: &mut Vec<T>, errors: &mut Errors) {
+    if seen.contains(&argument) {
+        errors.push(name, format!("`{name}` is given twice; keep one"));
+    }
+    seen.push(argument);
+}
+
 /// Reads the `=` in front of a value.
-fn equals(input: ParseStream, name: &Ident, argument: Argument) -> syn::Result<()> {
+pub(crate) fn equals(input: ParseStream, name: &Ident, example: &str) -> syn::Result<()> {
     let equals: Option<Token![=]> = input.parse()?;
     if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
-        let message = format!("`{name}` needs a value; write `{}`", argument.example());
+        let message = format!("`{name}` needs a value; write `{example}`");
         return Err(syn::Error::new_spanned(name, message));
     }
     Ok(())
@@ -101,15 +120,15 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
             spec.each = Some(Some(each(input, name)?));
         }
         Argument::Ttl => spec.freshness.ttl = Some(ttl(input)?),
-        Argument::Grace => spec.freshness.grace = Some(period(input, argument)?),
+        Argument::Grace => spec.freshness.grace = Some(period(input, name)?),
         Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
-        Argument::CacheNone => spec.cache_none = Some(period(input, argument)?),
-        Argument::CacheErr => spec.cache_err = Some(period(input, argument)?),
-        Argument::StoreIf => spec.store_if = Some(closure(input)?),
+        Argument::CacheNone => spec.cache_none = Some(period(input, name)?),
+        Argument::CacheErr => spec.cache_err = Some(period(input, name)?),
+        Argument::StoreIf => spec.store_if = Some(closure(input, name, argument.example())?),
         Argument::When => spec.when = Some(input.parse()?),
-        Argument::Near => spec.freshness.near = Some(period(input, argument)?),
-        Argument::SingleFlight => spec.single_flight = Some(single_flight(input)?),
-        Argument::OnError => spec.on_error = Some(on_error(input)?),
+        Argument::Near => spec.freshness.near = Some(period(input, name)?),
+        Argument::SingleFlight => spec.single_flight = Some(choice(input, name, SINGLE_FLIGHTS)?),
+        Argument::OnError => spec.on_error = Some(choice(input, name, ON_ERRORS)?),
         Argument::Codec => spec.codec = Some(codec(input)?),
         Argument::Version => spec.version = Some(version(input)?),
         Argument::Name => spec.name = Some(label(input)?),
@@ -175,53 +194,50 @@ fn ttl(input: ParseStream) -> syn::Result<Ttl> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "forever" => Ok(Ttl::Forever),
-        _ => duration::read(expr, Argument::Ttl).map(Ttl::For),
+        _ => duration::read(expr, Argument::Ttl.name()).map(Ttl::For),
     }
 }
 
-fn period(input: ParseStream, argument: Argument) -> syn::Result<Period> {
-    duration::read(plain(input.parse()?), argument)
+pub(crate) fn period(input: ParseStream, name: &Ident) -> syn::Result<Period> {
+    duration::read(plain(input.parse()?), &name.to_string())
 }
 
 fn refresh_ahead(input: ParseStream) -> syn::Result<RefreshAhead> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "auto" => Ok(RefreshAhead::Auto(word.clone())),
-        _ => duration::read(expr, Argument::RefreshAhead).map(RefreshAhead::Window),
+        _ => duration::read(expr, Argument::RefreshAhead.name()).map(RefreshAhead::Window),
     }
 }
 
-fn closure(input: ParseStream) -> syn::Result<Expr> {
+/// Reads a closure over the value.
+pub(crate) fn closure(input: ParseStream, name: &Ident, example: &str) -> syn::Result<Expr> {
     match plain(input.parse()?) {
-        Expr::Lit(literal) => Err(syn::Error::new_spanned(
-            literal,
-            "`store_if` takes a closure over the value; write `store_if = |value| !value.is_empty()`",
-        )),
-        Expr::Closure(closure) if closure.inputs.len() != 1 => Err(syn::Error::new_spanned(
-            closure,
-            "`store_if` takes a closure with one parameter, a reference to the value; write `|value| …`",
-        )),
+        Expr::Lit(literal) => {
+            let message = format!("`{name}` takes a closure over the value; write `{example}`");
+            Err(syn::Error::new_spanned(literal, message))
+        }
+        Expr::Closure(closure) if closure.inputs.len() != 1 => {
+            let message =
+                format!("`{name}` takes a closure with one parameter, a reference to the value; write `|value| …`");
+            Err(syn::Error::new_spanned(closure, message))
+        }
         expr => Ok(expr),
     }
 }
 
-fn on_error(input: ParseStream) -> syn::Result<OnError> {
+/// Reads one of these words.
+pub(crate) fn choice<T: Copy>(input: ParseStream, name: &Ident, choices: &[(&'static str, T)]) -> syn::Result<T> {
     let expr: Expr = plain(input.parse()?);
-    match word(&expr).map(Ident::to_string).as_deref() {
-        Some("bypass") => Ok(OnError::Bypass),
-        Some("propagate") => Ok(OnError::Propagate),
-        _ => Err(syn::Error::new_spanned(expr, "`on_error` is `bypass` or `propagate`")),
-    }
+    let chosen = word(&expr).and_then(|word| choices.iter().find(|(name, _)| word == name));
+    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        let message = format!("`{name}` is {}", listed(&names(choices), "or"));
+        syn::Error::new_spanned(expr, message)
+    })
 }
 
-fn single_flight(input: ParseStream) -> syn::Result<SingleFlight> {
-    let expr: Expr = plain(input.parse()?);
-    match word(&expr).map(Ident::to_string).as_deref() {
-        Some("lease") => Ok(SingleFlight::Lease),
-        Some("local") => Ok(SingleFlight::Local),
-        Some("off") => Ok(SingleFlight::Off),
-        _ => Err(syn::Error::new_spanned(expr, "`single_flight` is `lease`, `local` or `off`")),
-    }
+fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(name, _)| *name).collect()
 }
 
 fn codec(input: ParseStream) -> syn::Result<Codec> {
@@ -231,7 +247,8 @@ fn codec(input: ParseStream) -> syn::Result<Codec> {
         (Some((_, standard)), expr) => Ok(Codec::Standard(*standard, expr.span())),
         (None, Expr::Path(path)) => own_codec(path.path),
         (None, expr) => {
-            let message = format!("`codec` is {}, or the path of a type that implements `Codec`", quoted(&codecs()));
+            let message =
+                format!("`codec` is {}, or the path of a type that implements `Codec`", quoted(&names(CODECS)));
             Err(syn::Error::new_spanned(expr, message))
         }
     }
@@ -241,14 +258,10 @@ fn own_codec(path: Path) -> syn::Result<Codec> {
     // A type begins with a capital; a lowercase word is a misspelt codec.
     match path.get_ident().map(Ident::to_string) {
         Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
-            Err(syn::Error::new_spanned(path, unknown("codec", &name, &codecs())))
+            Err(syn::Error::new_spanned(path, unknown("codec", &name, &names(CODECS))))
         }
         _ => Ok(Codec::Path(path)),
     }
-}
-
-fn codecs() -> Vec<&'static str> {
-    CODECS.iter().map(|(name, _)| *name).collect()
 }
 
 fn version(input: ParseStream) -> syn::Result<u32> {
@@ -270,7 +283,8 @@ fn entry(input: ParseStream) -> syn::Result<Ident> {
     .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
 }
 
-fn krate(input: ParseStream) -> syn::Result<Path> {
+/// Reads the path of memocached.
+pub(crate) fn krate(input: ParseStream) -> syn::Result<Path> {
     let message = "`crate` takes the path of memocached; write `crate = my_prelude::memocached`";
     let path = input.call(Path::parse_mod_style).map_err(|error| syn::Error::new(error.span(), message))?;
     // A module is never inside a type.
@@ -289,7 +303,7 @@ fn word(expr: &Expr) -> Option<&Ident> {
 }
 
 /// Removes the invisible group around a macro's fragment.
-fn plain(expr: Expr) -> Expr {
+pub(crate) fn plain(expr: Expr) -> Expr {
     match expr {
         Expr::Group(group) => plain(*group.expr),
         expr => expr,

@@ -46,7 +46,7 @@ impl Period {
 }
 
 /// Reads the value of an argument that takes a duration.
-pub(crate) fn read(expr: Expr, argument: Argument) -> syn::Result<Period> {
+pub(crate) fn read(expr: Expr, argument: &str) -> syn::Result<Period> {
     let literal = match expr {
         Expr::Lit(literal) => literal.lit,
         Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
@@ -70,18 +70,18 @@ pub(crate) fn read(expr: Expr, argument: Argument) -> syn::Result<Period> {
     Ok(Period::Fixed(duration, literal))
 }
 
-fn other(argument: Argument) -> String {
-    let word = match argument {
-        Argument::Ttl => ", `forever`",
-        Argument::RefreshAhead => ", `auto`",
+fn other(argument: &str) -> String {
+    let word = match Argument::called(argument) {
+        Some(Argument::Ttl) => ", `forever`",
+        Some(Argument::RefreshAhead) => ", `auto`",
         _ => "",
     };
     format!("not a duration; write seconds (`300`), text (`\"5m\"`){word} or a `Duration`")
 }
 
-fn zero(argument: Argument) -> String {
-    match argument {
-        Argument::Ttl => {
+fn zero(argument: &str) -> String {
+    match Argument::called(argument) {
+        Some(Argument::Ttl) => {
             "a ttl of zero would make memcached keep the value forever; write `forever` if that is meant".into()
         }
         _ => format!("a `{argument}` of zero has no effect; leave it out"),

@@ -5,7 +5,7 @@
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{ParseStream, Parser};
 use syn::{AttrStyle, Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
 
 /// A function with its body unparsed.
@@ -24,14 +24,31 @@ pub(crate) struct Param<'a> {
     pub(crate) is_element: bool,
 }
 
-impl Parse for Func {
-    fn parse(input: ParseStream) -> syn::Result<Self> {
+/// An attribute that goes on functions, as messages speak of it.
+pub(crate) struct Attr {
+    pub(crate) name: &'static str,
+    /// What a method without a body lacks.
+    pub(crate) needs: &'static str,
+}
+
+impl Attr {
+    pub(crate) const MEMCACHED: Attr = Attr { name: "memcached", needs: "body to cache" };
+}
+
+impl Func {
+    /// Reads the item below an attribute.
+    pub(crate) fn read(item: TokenStream, attr: &Attr) -> syn::Result<Func> {
+        (|input: ParseStream| Func::parse(input, attr)).parse2(item)
+    }
+
+    fn parse(input: ParseStream, attr: &Attr) -> syn::Result<Func> {
         let mut attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let start = input.fork();
-        let sig: Signature = input.parse().map_err(|error| not_a_function(&start, error))?;
+        let sig: Signature = input.parse().map_err(|error| not_a_function(&start, attr, error))?;
         if input.peek(Token![;]) {
-            let message = "this method has no body to cache; put `#[memcached]` on its implementations";
+            let Attr { name, needs } = attr;
+            let message = format!("this method has no {needs}; put `#[{name}]` on its implementations");
             return Err(syn::Error::new_spanned(&sig.ident, message));
         }
         let inside = input.fork();
@@ -43,12 +60,15 @@ impl Parse for Func {
 }
 
 /// Reports an item that is not a function; a mistake in a function stays as it is.
-fn not_a_function(start: ParseStream, error: syn::Error) -> syn::Error {
+fn not_a_function(start: ParseStream, attr: &Attr, error: syn::Error) -> syn::Error {
     if start.cursor().token_stream().into_iter().take(5).any(|token| token.to_string() == "fn") {
         return error;
     }
     match start.parse::<TokenTree>() {
-        Ok(token) => syn::Error::new_spanned(token, "`#[memcached]` goes on a function, and this is not one"),
+        Ok(token) => {
+            let message = format!("`#[{}]` goes on a function, and this is not one", attr.name);
+            syn::Error::new_spanned(token, message)
+        }
         Err(_) => error,
     }
 }

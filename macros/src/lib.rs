@@ -8,7 +8,6 @@
 //! With `--cfg fuzzing` this is an ordinary library, for the fuzz targets.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens;
 
 #[cfg(any(test, fuzzing))]
 pub mod any_text;
@@ -35,6 +34,7 @@ mod template;
 mod tests;
 
 use errors::Errors;
+use func::{Attr, Func};
 
 #[doc = include_str!("memcached.md")]
 #[cfg(not(fuzzing))]
@@ -54,9 +54,13 @@ pub fn key_part(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// Expands the attribute. After a mistake it writes the errors and the function
 /// as it was, so that its callers raise no errors of their own.
 fn memoize(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    compile(arguments, item.clone()).unwrap_or_else(|errors| {
+    or_unchanged(compile(arguments, item.clone()), item)
+}
+
+fn or_unchanged(expansion: Result<TokenStream, Errors>, item: TokenStream) -> TokenStream {
+    expansion.unwrap_or_else(|errors| {
         let mut tokens = errors.into_compile_errors();
-        item.to_tokens(&mut tokens);
+        tokens.extend(item);
         tokens
     })
 }
@@ -64,7 +68,7 @@ fn memoize(arguments: TokenStream, item: TokenStream) -> TokenStream {
 fn compile(arguments: TokenStream, item: TokenStream) -> Result<TokenStream, Errors> {
     let mut errors = Errors::default();
     let spec = attr::parse(arguments, &mut errors);
-    let func: Option<func::Func> = errors.ok(syn::parse2(item));
+    let func = errors.ok(Func::read(item, &Attr::MEMCACHED));
     let plan = func.as_ref().and_then(|func| plan::plan(spec, func, &mut errors));
     let expansion = match (&plan, &func) {
         (Some(plan), Some(func)) => expand::expand(plan, func),

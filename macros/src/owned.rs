@@ -99,12 +99,15 @@ mod tests {
     use syn::Type;
 
     use super::{is_owned, owns_its_data};
-    use crate::func::Func;
+    use crate::func::{Attr, Func};
 
     fn owns(function: &str) -> bool {
-        let func: Func = syn::parse_str(function).expect("a function");
-        let output: Type = syn::parse_quote!(u8);
-        owns_its_data(&func, &output)
+        owns_returning(function, &syn::parse_quote!(u8))
+    }
+
+    fn owns_returning(function: &str, output: &Type) -> bool {
+        let func = Func::read(function.parse().expect("tokens"), &Attr::MEMCACHED).expect("a function");
+        owns_its_data(&func, output)
     }
 
     #[test]
@@ -175,11 +178,9 @@ mod tests {
 
     #[test]
     fn what_is_given_back_counts_as_well() {
-        let func: Func = syn::parse_quote!(
-            async fn f(n: u8) -> u8 {}
-        );
-        assert!(owns_its_data(&func, &syn::parse_quote!(Result<User, Box<dyn Error + Send + Sync>>)));
-        assert!(!owns_its_data(&func, &syn::parse_quote!(Result<User, Box<dyn Error>>)));
-        assert!(!owns_its_data(&func, &syn::parse_quote!(Option<Self>)));
+        let owns = |output| owns_returning("async fn f(n: u8) -> u8 {}", &output);
+        assert!(owns(syn::parse_quote!(Result<User, Box<dyn Error + Send + Sync>>)));
+        assert!(!owns(syn::parse_quote!(Result<User, Box<dyn Error>>)));
+        assert!(!owns(syn::parse_quote!(Option<Self>)));
     }
 }

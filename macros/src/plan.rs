@@ -7,7 +7,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Type};
+use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Signature, Type};
 
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
@@ -17,7 +17,7 @@ use crate::func::{self, Func, Param};
 use crate::generics::{self, Names};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
-use crate::spec::{Codec, Freshness, OnError, SingleFlight, Spec};
+use crate::spec::{self, Codec, Freshness, OnError, SingleFlight, Spec};
 use crate::template::{self, Format, Piece};
 
 /// What the expansion does, with nothing left to check.
@@ -129,7 +129,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         version: spec.version.unwrap_or(0),
         entry,
         cache: spec.cache,
-        krate: spec.krate.unwrap_or_else(|| syn::parse_quote!(::memocached)),
+        krate: spec::krate(spec.krate),
         returns,
         refresh,
         batch,
@@ -138,9 +138,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
 
 fn check_signature(func: &Func, errors: &mut Errors) {
     let sig = &func.sig;
-    if let Some(token) = &sig.constness {
-        errors.push(token, "a `const fn` cannot reach a cache; remove `const`");
-    }
+    check_const(sig, errors);
     if let syn::Safety::Unsafe(token) = &sig.safety {
         errors.push(token, "an `unsafe fn` cannot be cached: a hit would skip what its callers vouch for");
     }
@@ -152,6 +150,13 @@ fn check_signature(func: &Func, errors: &mut Errors) {
     }
     for attr in func.attrs.iter().filter(|attr| is_memcached(attr)) {
         errors.push(attr, "`#[memcached]` is given twice; keep one");
+    }
+}
+
+/// Reports a function that must not do what a cache needs.
+pub(crate) fn check_const(sig: &Signature, errors: &mut Errors) {
+    if let Some(token) = &sig.constness {
+        errors.push(token, "a `const fn` cannot reach a cache; remove `const`");
     }
 }
 
@@ -425,7 +430,7 @@ fn one_of(batch: &Batch, spec: &Spec) -> FnArg {
     match &batch.holds {
         Holds::Iterator(item) => syn::parse_quote!(#element: &#item),
         Holds::Type(ty) => {
-            let krate = spec.krate.clone().unwrap_or_else(|| syn::parse_quote!(::memocached));
+            let krate = spec::krate(spec.krate.clone());
             syn::parse_quote!(#element: &<#ty as #krate::private::HoldsElements>::Element)
         }
     }

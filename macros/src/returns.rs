@@ -1,4 +1,4 @@
-//! Reads the return type: what is cached, and how the body runs.
+//! Reads the return type: what the function yields, and how the body runs.
 //!
 //! Whether that type can be stored is left to the compiler.
 
@@ -10,11 +10,12 @@ use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Token, Type, 
 use crate::errors::Errors;
 use crate::func::Func;
 use crate::owned;
+use crate::span::span_of;
 
 /// How the body runs, and what it yields.
 pub(crate) struct Returns {
     pub(crate) kind: Kind,
-    /// The type that is cached, or the `Result` or `Option` around it.
+    /// The type of the value, or the `Result` or `Option` around it.
     pub(crate) output: Type,
     /// Whether the future is declared as `Send` and as borrowing nothing. For
     /// an `async fn` the compiler checks that.
@@ -36,12 +37,26 @@ pub(crate) enum Kind {
 
 /// Reads the return type, or reports why its values cannot be cached.
 pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
-    let ReturnType::Type(_, declared) = &func.sig.output else {
+    if matches!(func.sig.output, ReturnType::Default) {
         let message = "a function that returns nothing has nothing to cache; remove `#[memcached]`";
         errors.push(&func.sig.ident, message);
         return None;
+    }
+    let returns = read(func);
+    if let Some(why) = uncacheable(&returns.output) {
+        errors.push(&returns.output, why);
+        return None;
+    }
+    Some(returns)
+}
+
+/// Reads any return type; without one it is `()`.
+pub(crate) fn read(func: &Func) -> Returns {
+    let nothing = Type::Tuple(syn::parse_quote_spanned!(span_of(&func.sig.ident)=> ()));
+    let declared = match &func.sig.output {
+        ReturnType::Type(_, declared) => plain(declared),
+        ReturnType::Default => &nothing,
     };
-    let declared = plain(declared);
     let (kind, output, is_free) = if func.sig.asyncness.is_some() {
         (Kind::Async, declared, true)
     } else if let Some((output, is_free)) = future(declared) {
@@ -51,12 +66,7 @@ pub(crate) fn returns(func: &Func, errors: &mut Errors) -> Option<Returns> {
     } else {
         (Kind::Blocking, declared, false)
     };
-    let output = plain(output);
-    if let Some(why) = uncacheable(output) {
-        errors.push(output, why);
-        return None;
-    }
-    Some(Returns { kind, output: output.clone(), is_free })
+    Returns { kind, output: plain(output).clone(), is_free }
 }
 
 /// Says why values of this type cannot be cached, if that is plain to see.

@@ -66,6 +66,7 @@ pub(crate) enum RefreshAhead {
 }
 
 /// Which callers wait while one of them computes.
+#[derive(Clone, Copy)]
 pub(crate) enum SingleFlight {
     /// All that share the servers.
     Lease,
@@ -76,6 +77,7 @@ pub(crate) enum SingleFlight {
 }
 
 /// What a call does when the cache fails.
+#[derive(Clone, Copy)]
 pub(crate) enum OnError {
     /// Computes.
     Bypass,
@@ -100,6 +102,11 @@ pub(crate) enum Standard {
     Text,
     BareJson,
     JsonSerde,
+}
+
+/// Returns where memocached is, unless an argument says otherwise.
+pub(crate) fn krate(given: Option<Path>) -> Path {
+    given.unwrap_or_else(|| syn::parse_quote!(::memocached))
 }
 
 impl Freshness {
