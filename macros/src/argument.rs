@@ -71,6 +71,7 @@ arguments! {
     Name "name" r#"name = "users""#
     Entry "entry" "entry = user_entry"
     Cache "cache" "cache = &self.cache"
+    Group "group" "group = team(team)"
     Crate "crate" "crate = my_prelude::memocached"
 }
 
@@ -97,6 +98,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["refresh", "time_refresh"], r#"write `refresh_ahead = "30s"`; a hit does not lengthen a value's ttl"#),
     (&["condition"], "write `when = limit < 100`"),
     (&["unless"], "write `store_if = |value| !value.is_empty()`"),
+    (&["tags", "tag"], "write `group = team(team)`"),
     (&["prefix", "namespace"], "set `MEMCACHED_NAMESPACE`, or the namespace of a `cache`"),
 ];
 

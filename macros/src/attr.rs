@@ -10,7 +10,8 @@
 //! when = expression               near = duration        single_flight = lease | local | off
 //! on_error = bypass | propagate   codec = bincode | postcard | json | text | bare_json | json_serde | path
 //! version = 3                     name = "label"         entry = companion_name
-//! cache = expression              crate = path
+//! cache = expression              group = expression | [expression, …]
+//! crate = path
 //! ```
 //!
 //! How a duration is written is in `duration`. Rules about several arguments are
@@ -134,6 +135,7 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
         Argument::Name => spec.name = Some(label(input)?),
         Argument::Entry => spec.entry = Some(entry(input)?),
         Argument::Cache => spec.cache = Some(input.parse()?),
+        Argument::Group => spec.group = Some(group(input)?),
         Argument::Crate => spec.krate = Some(krate(input)?),
     }
     Ok(())
@@ -281,6 +283,19 @@ fn entry(input: ParseStream) -> syn::Result<Ident> {
         _ => None,
     }
     .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
+}
+
+fn group(input: ParseStream) -> syn::Result<Expr> {
+    match plain(input.parse()?) {
+        Expr::Lit(literal) => {
+            let message = "`group` takes a group and not its key; write `group = team(team)`";
+            Err(syn::Error::new_spanned(literal, message))
+        }
+        Expr::Array(array) if array.elems.is_empty() => {
+            Err(syn::Error::new_spanned(array, "no group is listed; leave `group` out"))
+        }
+        expr => Ok(expr),
+    }
 }
 
 /// Reads the path of memocached.

@@ -47,7 +47,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
 }
 
 /// Writes the expression that begins a call (`begin`), or one of several (`element`),
-/// or only addresses it (`of`): site, cache, freshness, single flight, key.
+/// or only addresses it (`of`): site, cache, freshness, single flight, groups, key.
 fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
@@ -65,10 +65,11 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
         SingleFlight::Local => Some(quote!(.single_flight(#krate::private::SingleFlight::Local))),
         SingleFlight::Off => Some(quote!(.single_flight(#krate::private::SingleFlight::Off))),
     };
+    let groups = plan.groups.iter().map(|group| quote_spanned!(span_of(group)=> .group(&(#group))));
     let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
     quote! {
-        #krate::private::Address::#how(#site) #when #cache #freshness #single_flight .key(&mut |#key| { #(#steps)* })
+        #krate::private::Address::#how(#site) #when #cache #freshness #single_flight #(#groups)* .key(&mut |#key| { #(#steps)* })
     }
 }
 

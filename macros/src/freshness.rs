@@ -56,7 +56,8 @@ fn check_window(ttl: &Period, freshness: &Freshness, errors: &mut Errors) {
     }
 }
 
-/// Reports what bare bytes cannot store: they have no envelope that says `None` or `Err`.
+/// Reports what bare bytes cannot store: they have no envelope that says `None` or
+/// `Err`, or in which groups a value is.
 fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
     for (name, what, period) in [("cache_none", "`None`", &spec.cache_none), ("cache_err", "`Err`", &spec.cache_err)] {
         if let Some(period) = period {
@@ -66,6 +67,13 @@ fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
             );
             errors.push(period.written(), message);
         }
+    }
+    if let Some(group) = &spec.group {
+        let message = format!(
+            "`codec = {codec}` stores the bytes of a value and nothing else, and values without an envelope have no \
+             room for the stamps of a group; take another codec, or leave `group` out"
+        );
+        errors.push(group, message);
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) version: u32,
     pub(crate) entry: Option<Companion>,
     pub(crate) cache: Option<Expr>,
+    pub(crate) groups: Vec<Expr>,
     pub(crate) krate: syn::Path,
     pub(crate) returns: Returns,
     pub(crate) refresh: Refresh,
@@ -114,6 +115,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     let returns = returns?;
     let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns, batch.as_ref()));
     let refresh = freshness::refresh(&spec, func, &params, &returns);
+    let groups = spec.groups().cloned().collect();
     Some(Plan {
         name: spec.name.map(|name| name.value()),
         template,
@@ -129,6 +131,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         version: spec.version.unwrap_or(0),
         entry,
         cache: spec.cache,
+        groups,
         krate: spec::krate(spec.krate),
         returns,
         refresh,
@@ -397,7 +400,7 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -
 }
 
 /// Plans the companion; it takes `self` where the function does, and what the
-/// key, the cache and the durations read.
+/// key, the cache, the groups and the durations read.
 fn companion(
     name: Ident,
     spec: &Spec,
@@ -406,8 +409,7 @@ fn companion(
     returns: &Returns,
     batch: Option<&Batch>,
 ) -> Companion {
-    let exprs = spec.freshness.exprs().chain(&spec.cache);
-    let mut used: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
+    let mut used: TokenStream = spec.address().map(ToTokens::to_token_stream).collect();
     let is_read = |name: &Ident| key.iter().any(|step| reads(step, name)) || func::mentions(used.clone(), name);
     let is_taken = |param: &Param| matches!(param.arg, FnArg::Receiver(_)) || param.names.iter().any(is_read);
     let takes = |param: Param| match batch.filter(|batch| param.names.contains(&batch.param)) {
@@ -473,7 +475,7 @@ fn generics(func: &Func) -> Vec<Generic> {
 fn kept_generics(spec: &Spec, func: &Func, params: &[Param]) -> Vec<Generic> {
     let is_skipped = |param: &&Param| param.names.iter().any(|name| spec.skip.contains(name));
     let (skipped, kept): (Vec<&Param>, Vec<&Param>) = params.iter().partition(is_skipped);
-    let exprs = spec.freshness.exprs().chain(&spec.cache).chain(&spec.when).chain(&spec.store_if);
+    let exprs = spec.address().chain(&spec.when).chain(&spec.store_if);
     let mut used: TokenStream = exprs.map(ToTokens::to_token_stream).collect();
     used.extend(kept.iter().map(|param| param.arg.to_token_stream()));
     used.extend(func.sig.output.to_token_stream());

@@ -27,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) name: Option<LitStr>,
     pub(crate) entry: Option<Ident>,
     pub(crate) cache: Option<Expr>,
+    /// One group, or an array of them.
+    pub(crate) group: Option<Expr>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -107,6 +109,22 @@ pub(crate) enum Standard {
 /// Returns where memocached is, unless an argument says otherwise.
 pub(crate) fn krate(given: Option<Path>) -> Path {
     given.unwrap_or_else(|| syn::parse_quote!(::memocached))
+}
+
+impl Spec {
+    /// The groups that a value is in.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Expr> {
+        let (one, several) = match &self.group {
+            Some(Expr::Array(array)) => (None, Some(&array.elems)),
+            group => (group.as_ref(), None),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// The expressions that address an entry besides its key.
+    pub(crate) fn address(&self) -> impl Iterator<Item = &Expr> {
+        self.freshness.exprs().chain(&self.cache).chain(self.groups())
+    }
 }
 
 impl Freshness {

@@ -53,6 +53,7 @@ fn values(argument: Argument) -> &'static str {
         Argument::Cache => {
             "&self.a ¦ n ¦ &raw const n ¦ S { n, ..b }.a ¦ unsafe { n } ¦ async move { n }.await ¦ n.a::<T>().0.0[1]"
         }
+        Argument::Group => "team(n) ¦ [a, n] ¦ [team(id),] ¦ { n } ¦ &self.a ¦ [a; 2] ¦ [..]",
         Argument::Crate => "a ¦ ::a::b ¦ crate::a ¦ super ¦ self",
     }
 }

@@ -13,6 +13,7 @@ mod bodies;
 mod choices;
 mod derive;
 mod freshness;
+mod groups;
 mod keys;
 mod mistakes;
 
