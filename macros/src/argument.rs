@@ -75,6 +75,21 @@ arguments! {
     Crate "crate" "crate = my_prelude::memocached"
 }
 
+arguments! {
+    /// A named argument of `#[invalidates]`; some are also `#[updates]`'s.
+    WriterArgument:
+    After "after" "after = |team: &Team| team_entry(team.id)"
+    HoldOff "hold_off" r#"hold_off = "2s""#
+    Mark "mark" "mark = off"
+    OnError "on_error" "on_error = refuse"
+    Crate "crate" "crate = my_prelude::memocached"
+}
+
+impl WriterArgument {
+    /// The names of those that `#[updates]` takes.
+    pub(crate) const OF_UPDATES: &[&str] = &["on_error", "crate"];
+}
+
 /// What other crates' attributes call things, and what to write here.
 const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["time", "expires", "expire", "expiry", "max_age", "TimeToLive"], "write `ttl = 300`"),
@@ -110,7 +125,7 @@ pub(crate) fn elsewhere(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Argument, ELSEWHERE};
+    use super::{Argument, ELSEWHERE, WriterArgument};
 
     #[test]
     fn every_argument_is_documented_and_its_example_begins_with_it() {
@@ -119,6 +134,18 @@ mod tests {
             let is_a_list = matches!(argument, Argument::Skip | Argument::Each);
             let row = if is_a_list { format!("| `{name}(") } else { format!("| `{name}` | ") };
             assert!(include_str!("memcached.md").contains(&row), "no row for {name}");
+            assert!(argument.example().starts_with(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_argument_of_a_writer_is_documented_and_its_example_begins_with_it() {
+        for argument in WriterArgument::ALL {
+            let name = argument.name();
+            let row = format!("| `{name}` | ");
+            assert!(include_str!("invalidates.md").contains(&row), "no row for {name}");
+            let is_updates = WriterArgument::OF_UPDATES.contains(&name);
+            assert_eq!(include_str!("updates.md").contains(&row), is_updates, "{name}");
             assert!(argument.example().starts_with(name), "{name}");
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Attr {
 
 impl Attr {
     pub(crate) const MEMCACHED: Attr = Attr { name: "memcached", needs: "body to cache" };
+    pub(crate) const INVALIDATES: Attr = Attr { name: "invalidates", needs: "body that changes anything" };
+    pub(crate) const UPDATES: Attr = Attr { name: "updates", needs: "body that changes anything" };
 }
 
 impl Func {

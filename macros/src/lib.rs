@@ -32,15 +32,31 @@ mod spec;
 mod template;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use errors::Errors;
 use func::{Attr, Func};
+use writer::Change;
 
 #[doc = include_str!("memcached.md")]
 #[cfg(not(fuzzing))]
 #[proc_macro_attribute]
 pub fn memcached(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     memoize(arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("invalidates.md")]
+#[cfg(not(fuzzing))]
+#[proc_macro_attribute]
+pub fn invalidates(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    write(Change::Invalidate, arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("updates.md")]
+#[cfg(not(fuzzing))]
+#[proc_macro_attribute]
+pub fn updates(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    write(Change::Update, arguments.into(), item.into()).into()
 }
 
 #[doc = include_str!("key_part.md")]
@@ -51,12 +67,18 @@ pub fn key_part(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive::derive(&input).into()
 }
 
-/// Expands the attribute. After a mistake it writes the errors and the function
-/// as it was, so that its callers raise no errors of their own.
+/// Expands `#[memcached]`.
 fn memoize(arguments: TokenStream, item: TokenStream) -> TokenStream {
     or_unchanged(compile(arguments, item.clone()), item)
 }
 
+/// Expands `#[invalidates]` or `#[updates]`.
+fn write(change: Change, arguments: TokenStream, item: TokenStream) -> TokenStream {
+    or_unchanged(writer::compile(change, arguments, item.clone()), item)
+}
+
+/// After a mistake writes the errors and the function as it was, so that its callers
+/// raise no errors of their own.
 fn or_unchanged(expansion: Result<TokenStream, Errors>, item: TokenStream) -> TokenStream {
     expansion.unwrap_or_else(|errors| {
         let mut tokens = errors.into_compile_errors();

@@ -146,6 +146,17 @@ pub(crate) fn error(output: &Type) -> Option<&Type> {
     }
 }
 
+/// Says whether a type has no value in it, however it is wrapped, as far as it shows.
+pub(crate) fn is_nothing(output: &Type) -> bool {
+    match plain(output) {
+        Type::Tuple(tuple) => tuple.elems.is_empty(),
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            (last.ident == "Result" || last.ident == "Option") && argument(last).is_some_and(is_nothing)
+        }),
+        _ => false,
+    }
+}
+
 /// Finds `T` of `Future<Output = T>` among these bounds.
 fn output_of(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<&Type> {
     bounds.iter().find_map(|bound| {

@@ -7,6 +7,8 @@
 use expect_test::Expect;
 use proc_macro2::{Group, TokenStream, TokenTree};
 
+use crate::writer::Change;
+
 mod any_input;
 mod batches;
 mod bodies;
@@ -16,8 +18,9 @@ mod freshness;
 mod groups;
 mod keys;
 mod mistakes;
+mod writers;
 
-/// A function below `#[memcached(…)]`, against what becomes of it.
+/// A function below an attribute, against what becomes of it.
 #[track_caller]
 fn assert_expands(source: TokenStream, expected: Expect) {
     expected.assert_eq(&expanded(source));
@@ -33,11 +36,19 @@ fn assert_derives(source: TokenStream, expected: Expect) {
 fn expanded(source: TokenStream) -> String {
     let mut tokens = source.into_iter().skip(1);
     let Some(TokenTree::Group(attribute)) = tokens.next() else { panic!("an attribute comes first") };
-    let arguments = attribute.stream().into_iter().find_map(|token| match token {
-        TokenTree::Group(arguments) => Some(Group::stream(&arguments)),
-        _ => None,
+    let mut attribute = attribute.stream().into_iter();
+    let name = attribute.next().map(|name| name.to_string());
+    let arguments = attribute.next().map(|arguments| match arguments {
+        TokenTree::Group(arguments) => Group::stream(&arguments),
+        _ => panic!("arguments are in parentheses"),
     });
-    pretty(crate::memoize(arguments.unwrap_or_default(), tokens.collect()))
+    let (arguments, item) = (arguments.unwrap_or_default(), tokens.collect());
+    pretty(match name.as_deref() {
+        Some("memcached") => crate::memoize(arguments, item),
+        Some("invalidates") => crate::write(Change::Invalidate, arguments, item),
+        Some("updates") => crate::write(Change::Update, arguments, item),
+        _ => panic!("not an attribute of this crate: {name:?}"),
+    })
 }
 
 fn pretty(tokens: TokenStream) -> String {
