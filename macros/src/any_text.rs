@@ -6,6 +6,7 @@
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::template::{Format, Piece, parse, terminator};
+use crate::writer::Change;
 
 /// Checks that a template is refused, or that keys made from it can be told
 /// apart.
@@ -51,7 +52,7 @@ fn written(piece: &Piece) -> String {
     }
 }
 
-/// Checks both macros on the item below the first `#[memcached(…)]` of a source
+/// Checks all macros on the item below the first `#[memcached(…)]` of a source
 /// file, or on the whole file if there is none.
 pub fn attribute(source: &str) {
     let Ok(tokens) = source.parse::<TokenStream>() else { return };
@@ -69,6 +70,7 @@ pub fn attribute(source: &str) {
         None => tokens,
     };
     derived(item.clone());
+    grouped(item.clone());
     holds(arguments, item);
 }
 
@@ -89,16 +91,28 @@ fn first_item(tokens: impl Iterator<Item = TokenTree>) -> TokenStream {
     tokens.take_while(|token| !std::mem::replace(&mut ended, is_end(token))).collect()
 }
 
-/// Checks that the output for a function parses and contains that function.
+/// Checks that the output of each attribute for a function parses and contains that
+/// function.
 pub(crate) fn holds(arguments: TokenStream, item: TokenStream) {
     let function = syn::parse2::<syn::ItemFn>(item.clone());
-    let output = crate::memoize(arguments, item);
+    let cached = crate::memoize(arguments.clone(), item.clone());
+    let [invalidates, updates] =
+        [Change::Invalidate, Change::Update].map(|change| crate::write(change, arguments.clone(), item.clone()));
     let Ok(function) = function else { return };
-    let kept = syn::parse2::<syn::File>(output.clone()).is_ok_and(|file| {
-        let is_kept = |item: &syn::Item| matches!(item, syn::Item::Fn(item) if item.sig.ident == function.sig.ident);
-        file.items.iter().any(is_kept)
-    });
-    assert!(kept, "{output}");
+    for output in [cached, invalidates, updates] {
+        let kept = syn::parse2::<syn::File>(output.clone()).is_ok_and(|file| {
+            let is_kept =
+                |item: &syn::Item| matches!(item, syn::Item::Fn(item) if item.sig.ident == function.sig.ident);
+            file.items.iter().any(is_kept)
+        });
+        assert!(kept, "{output}");
+    }
+}
+
+/// Checks that what becomes of any groups parses.
+pub(crate) fn grouped(groups: TokenStream) {
+    let output = crate::group::expand(groups);
+    assert!(syn::parse2::<syn::File>(output.clone()).is_ok(), "{output}");
 }
 
 /// Checks that the implementation derived for a type parses.

@@ -8,7 +8,7 @@ use quote::ToTokens;
 use syn::{FnArg, GenericArgument, Generics, Ident, Pat, PathArguments, Signature, Token, Type, TypeParamBound};
 
 use crate::errors::Errors;
-use crate::func::{self, Func, Param};
+use crate::func::{self, Func, Param, Role};
 use crate::plan::meant;
 use crate::returns::plain;
 use crate::spec::{Each, Spec};
@@ -75,7 +75,7 @@ pub(crate) fn batch(spec: &Spec, func: &Func, params: &[Param], errors: &mut Err
 pub(crate) fn by_element<'a>(params: Vec<Param<'a>>, batch: &Batch) -> Vec<Param<'a>> {
     let by_element = |mut param: Param<'a>| {
         if param.names.contains(&batch.param) {
-            (param.names, param.is_element) = (vec![batch.element.clone()], true);
+            (param.names, param.role) = (vec![batch.element.clone()], Role::Element);
         }
         param
     };

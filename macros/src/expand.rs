@@ -325,7 +325,8 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
     })
 }
 
-fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
+/// Writes one step of writing a key.
+pub(crate) fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
     match step {
         Step::Function => {
             let name = function_name(func);
@@ -336,6 +337,10 @@ fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
                 None => quote!(Some((::core::module_path!(), ::core::line!(), ::core::column!()))),
             };
             quote!(#key.function(&|| (), #name, ::core::option::Option::#location); #key.literal(#version);)
+        }
+        Step::Path => {
+            let name = function_name(func);
+            quote!(#key.part(::core::module_path!()); #key.literal("::"); #key.part(#name);)
         }
         // Its type counts even if its name says that it is not read.
         Step::TypeOf(name, cfgs) => {

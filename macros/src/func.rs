@@ -20,8 +20,18 @@ pub(crate) struct Func {
 pub(crate) struct Param<'a> {
     pub(crate) arg: &'a FnArg,
     pub(crate) names: Vec<Ident>,
-    /// Whether one element of a batch stands in its place.
-    pub(crate) is_element: bool,
+    pub(crate) role: Role,
+}
+
+/// What a parameter is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// For the body.
+    Body,
+    /// One element of a batch stands in its place.
+    Element,
+    /// For a group's key.
+    Group,
 }
 
 /// An attribute that goes on functions, as messages speak of it.
@@ -63,7 +73,7 @@ impl Func {
 
 /// Reports an item that is not a function; a mistake in a function stays as it is.
 fn not_a_function(start: ParseStream, attr: &Attr, error: syn::Error) -> syn::Error {
-    if start.cursor().token_stream().into_iter().take(5).any(|token| token.to_string() == "fn") {
+    if is_next(start) {
         return error;
     }
     match start.parse::<TokenTree>() {
@@ -73,6 +83,12 @@ fn not_a_function(start: ParseStream, attr: &Attr, error: syn::Error) -> syn::Er
         }
         Err(_) => error,
     }
+}
+
+/// Says whether the signature of a function seems to come next.
+pub(crate) fn is_next(input: ParseStream) -> bool {
+    // Behind at most `const async unsafe extern "C"`.
+    input.cursor().token_stream().into_iter().take(6).any(|token| token.to_string() == "fn")
 }
 
 /// Returns the braces without the invisible group around a macro's fragment.
@@ -108,7 +124,7 @@ impl Func {
                 FnArg::Receiver(receiver) => names.push(Ident::new("self", receiver.self_token.span)),
                 FnArg::Typed(typed) => bound_names(&typed.pat, &mut names),
             }
-            Param { arg, names, is_element: false }
+            Param { arg, names, role: Role::Body }
         })
     }
 
@@ -119,6 +135,12 @@ impl Func {
 }
 
 impl Param<'_> {
+    /// Whether it is in the key whatever its name and its type say. Then it cannot be
+    /// skipped.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.role != Role::Body
+    }
+
     /// Returns the attributes on the parameter.
     pub(crate) fn attrs(&self) -> &[Attribute] {
         match self.arg {

@@ -1,5 +1,6 @@
-//! The macros of the crate `memocached`: the attribute `#[memcached]` (tokens →
-//! `Spec` → `Plan` → expansion) and `#[derive(KeyPart)]`.
+//! The macros of the crate `memocached`: the attributes `#[memcached]`,
+//! `#[invalidates]` and `#[updates]` (tokens → `Spec` → `Plan` → expansion), `group!`
+//! and `#[derive(KeyPart)]`.
 //!
 //! Use them through `memocached`. Their pages are Markdown files here, so that
 //! editors show them; their examples run as tests of that crate, which this one
@@ -23,6 +24,7 @@ mod fingerprint;
 mod freshness;
 mod func;
 mod generics;
+mod group;
 mod nearest;
 mod owned;
 mod plan;
@@ -57,6 +59,13 @@ pub fn invalidates(arguments: proc_macro::TokenStream, item: proc_macro::TokenSt
 #[proc_macro_attribute]
 pub fn updates(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     write(Change::Update, arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("group.md")]
+#[cfg(not(fuzzing))]
+#[proc_macro]
+pub fn group(items: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    group::expand(items.into()).into()
 }
 
 #[doc = include_str!("key_part.md")]

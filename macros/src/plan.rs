@@ -13,7 +13,7 @@ use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
 use crate::errors::Errors;
 use crate::freshness::{self, Refresh};
-use crate::func::{self, Func, Param};
+use crate::func::{self, Func, Param, Role};
 use crate::generics::{self, Names};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
@@ -65,6 +65,8 @@ pub(crate) enum Template {
 pub(crate) enum Step {
     /// The function's full path, with `Self` and its generics.
     Function,
+    /// The path of the module and the function's name.
+    Path,
     /// The type of an `impl Trait` parameter, and the parameter's `cfg`s.
     TypeOf(Ident, Vec<Attribute>),
     /// Text of the template.
@@ -109,8 +111,17 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     };
     let generics = kept_generics(&spec, func, &params);
     let (template, key) = match &spec.key {
-        Some(literal) => given_key(literal, &spec, func, &params, &generics, errors)?,
-        None => default_key(&spec, func, &params, generics),
+        Some(literal) => {
+            let mut key = given_key(literal, &spec.skip, func, &params, &generics, errors)?;
+            if !spec.skip.iter().any(|name| name == "Self") {
+                key.push(Step::Owner);
+            }
+            (Template::Given(literal.value()), key)
+        }
+        None => {
+            let (shown, key) = default_key(vec![Step::Function], &spec.skip, func, &params, generics);
+            (Template::Path(shown), key)
+        }
     };
     let returns = returns?;
     let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns, batch.as_ref()));
@@ -187,19 +198,16 @@ pub(crate) fn meant(name: &Ident, params: &[Param]) -> String {
     nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
-/// The template and the steps that write the key.
-type Key = (Template, Vec<Step>);
-
-fn given_key(
+/// Makes the steps that write a template and what it leaves out.
+pub(crate) fn given_key(
     literal: &syn::LitStr,
-    spec: &Spec,
+    skip: &[Ident],
     func: &Func,
     params: &[Param],
     kept: &[Generic],
     errors: &mut Errors,
-) -> Option<Key> {
-    let text = literal.value();
-    let pieces = template::parse(&text).map_err(|mistake| errors.push(literal, mistake)).ok()?;
+) -> Option<Vec<Step>> {
+    let pieces = template::parse(&literal.value()).map_err(|mistake| errors.push(literal, mistake)).ok()?;
     let generics = generics(func);
     let mut roots = Vec::new();
     let mut key = Vec::new();
@@ -236,7 +244,7 @@ fn given_key(
             unclear = true;
             errors.push(literal, unbound(source, &written, func, params));
         }
-        if spec.skip.contains(&written) {
+        if skip.contains(&written) {
             errors.push(literal, format!("`{written}` is both in the key and skipped; keep one"));
         }
         roots.push(written);
@@ -244,29 +252,27 @@ fn given_key(
     for (name, step) in kept.iter().filter(|(name, _)| !roots.contains(name)) {
         key.extend([Step::Literal(";".into()), step(name.clone())]);
     }
-    for step in anonymous(params, &spec.skip) {
+    for step in anonymous(params, skip) {
         key.extend([Step::Literal(";".into()), step]);
-    }
-    if !spec.skip.iter().any(|name| name == "Self") {
-        key.push(Step::Owner);
     }
     // The parameter that a wrong placeholder meant would be reported as missing.
     if !unclear {
-        check_complete(&roots, &spec.skip, func, params, errors);
+        check_complete(&roots, skip, func, params, errors);
     }
-    Some((Template::Given(text), key))
+    Some(key)
 }
 
 /// Says what is wrong with a placeholder that names no parameter.
 fn unbound(source: &str, written: &Ident, func: &Func, params: &[Param]) -> String {
     let function = &func.sig.ident;
-    if let Some(element) = params.iter().find(|param| param.is_element).and_then(|param| param.names.first())
+    if let Some(element) = params.iter().find(|param| param.role == Role::Element).and_then(|param| param.names.first())
         && func.params().any(|param| param.names.contains(written))
     {
         return format!("`<{source}>` stands for all elements; write `<{element}>` for one of them");
     }
     let meant = meant(written, params);
-    let list = params.iter().filter(|param| each::is_list(param)).find_map(|param| param.names.first());
+    let list =
+        params.iter().filter(|param| !param.is_certain() && each::is_list(param)).find_map(|param| param.names.first());
     let each =
         list.map_or_else(String::new, |list| format!(", or one element of `{list}`, by `each({written} in {list})`?"));
     match (&*meant, &*each) {
@@ -315,16 +321,17 @@ fn type_span(param: &Param) -> Span {
 /// Reports parameters that the body could read but that are neither in the key
 /// nor skipped.
 fn check_complete(roots: &[Ident], skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors) {
-    // A mutable reference is reported by `check_mutable_references`.
-    for param in params.iter().filter(|param| !is_mutable_reference(param.arg)) {
+    // Other mutable references are reported by `check_mutable_references`.
+    for param in params.iter().filter(|param| param.is_certain() || !is_mutable_reference(param.arg)) {
         for name in param.names.iter().filter(|name| !roots.contains(name) && !skip.contains(name)) {
-            if param.is_element || is_observable(name, func) {
+            if param.is_certain() || is_observable(name, func) {
                 let add = if name == "self" { "<self.field>".to_owned() } else { format!("<{name}>") };
-                let or = if param.is_element { String::new() } else { format!(" or `skip({name})`") };
-                let message = format!(
-                    "`{name}` is not part of the key, so calls that differ in it would share one value; \
-                     add `{add}` to the key{or}"
-                );
+                let or = if param.is_certain() { String::new() } else { format!(" or `skip({name})`") };
+                let would = match param.role {
+                    Role::Body | Role::Element => "calls that differ in it would share one value",
+                    Role::Group => "groups that differ in it would be one",
+                };
+                let message = format!("`{name}` is not part of the key, so {would}; add `{add}` to the key{or}");
                 errors.push(name, message);
             }
         }
@@ -374,21 +381,26 @@ fn is_mutable(ty: &Type) -> bool {
     }
 }
 
-/// Makes the key of a function without `key`: its path, then every parameter
-/// that the body could read.
-fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -> Key {
+/// Makes the key of a function without `key`: what begins it, then every parameter
+/// that the body could read. Also shows them as a template does.
+pub(crate) fn default_key(
+    mut key: Vec<Step>,
+    skip: &[Ident],
+    func: &Func,
+    params: &[Param],
+    kept: Vec<Generic>,
+) -> (String, Vec<Step>) {
     let mut shown = String::new();
-    let mut key = vec![Step::Function];
     for (name, step) in kept {
         shown.push_str(&format!(";<{name}>"));
         key.extend([Step::Literal(";".into()), step(name)]);
     }
-    for step in anonymous(params, &spec.skip) {
+    for step in anonymous(params, skip) {
         key.extend([Step::Literal(";".into()), step]);
     }
     for param in params {
-        let is_read = |name: &Ident| param.is_element || is_observable(name, func);
-        for name in param.names.iter().filter(|name| !spec.skip.contains(name) && is_read(name)) {
+        let is_read = |name: &Ident| param.is_certain() || is_observable(name, func);
+        for name in param.names.iter().filter(|name| !skip.contains(name) && is_read(name)) {
             shown.push_str(&format!(":<{name}>"));
             let cfgs = func::cfgs(param.attrs()).cloned().collect();
             let expr = syn::parse_quote!(#name);
@@ -396,7 +408,7 @@ fn default_key(spec: &Spec, func: &Func, params: &[Param], kept: Vec<Generic>) -
             key.extend([Step::Literal(":".into()), Step::Value(value)]);
         }
     }
-    (Template::Path(shown), key)
+    (shown, key)
 }
 
 /// Plans the companion; it takes `self` where the function does, and what the
@@ -457,7 +469,7 @@ fn reads(step: &Step, name: &Ident) -> bool {
 }
 
 /// A type or const parameter, and what makes the step that writes it.
-type Generic = (Ident, fn(Ident) -> Step);
+pub(crate) type Generic = (Ident, fn(Ident) -> Step);
 
 fn generics(func: &Func) -> Vec<Generic> {
     let params = func.sig.generics.params.iter();
@@ -492,7 +504,7 @@ fn kept_generics(spec: &Spec, func: &Func, params: &[Param]) -> Vec<Generic> {
 /// Makes the steps for the types of `impl Trait` parameters, which have no name.
 fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<Item = Step> {
     let anonymous = params.iter().filter(|param| match param.arg {
-        FnArg::Typed(typed) => !param.is_element && matches!(referred(&typed.ty), Type::ImplTrait(_)),
+        FnArg::Typed(typed) => !param.is_certain() && matches!(referred(&typed.ty), Type::ImplTrait(_)),
         FnArg::Receiver(_) => false,
     });
     anonymous.filter_map(|param| {

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::{Select, select};
 use quote::quote;
 
-use crate::any_text::{derived, holds};
-use crate::argument::Argument;
+use crate::any_text::{derived, grouped, holds};
+use crate::argument::{Argument, WriterArgument};
 
 const WORDS: &str = "a ¦ n ¦ T ¦ Self ¦ self ¦ _ ¦ _n ¦ r#n ¦ r#match ¦ é ¦ crate ¦ super ¦ forever ¦ auto
     ¦ lease ¦ local ¦ off ¦ bypass ¦ propagate ¦ json ¦ main ¦ memocached ¦ Pin ¦ Box ¦ Future ¦ Output ¦ BoxFuture ¦ fn ¦ async ¦ await ¦ const ¦ unsafe ¦ extern
@@ -58,6 +58,17 @@ fn values(argument: Argument) -> &'static str {
     }
 }
 
+/// What may stand behind the name of an argument of a function that changes data.
+fn values_of_writer(argument: WriterArgument) -> &'static str {
+    match argument {
+        WriterArgument::After => values(Argument::StoreIf),
+        WriterArgument::HoldOff => values(Argument::Near),
+        WriterArgument::Mark => "on ¦ off",
+        WriterArgument::OnError => "bypass ¦ refuse",
+        WriterArgument::Crate => values(Argument::Crate),
+    }
+}
+
 /// What may not stand behind some arguments, or behind any.
 const ODD_VALUES: &str = r##"-1 ¦ 0 ¦ 1.5 ¦ 1u8 ¦ 99999999999999999999999 ¦ "0s" ¦ "" ¦ "<m>" ¦ "<1 + 1>" ¦ b"x" ¦ 'x' ¦ jsn
     ¦ r#json ¦ self ¦ Self ¦ crate ¦ super ¦ _ ¦ |a, b| a ¦ || n ¦ static || n ¦ a::<T>::b ¦ break 'a n ¦ loop {} ¦ .. ¦ m! { n } ¦ [n; 2] ¦ (n,)
@@ -97,6 +108,8 @@ const ODD_RETURNS: &str =
     ¦ BoxFuture ¦ a::LocalBoxFuture<'a> ¦ dyn A ¦ Vec<&u8> ¦ unsafe extern \"C\" fn() ¦";
 
 const BOUNDS: &str = "¦ where T: Clone, ¦ where ¦ where for<'a> &'a T: A<B = u8>, Self: Sized ¦ where 'a: 'b";
+
+const GROUP_KEYS: &str = r#"¦ = "all" ¦ = "f:<n>" ¦ = "<_n>:<n.a()>" ¦ = "<self>" ¦ = "<T>/<n:bits>""#;
 
 const BODIES: &str = "{ n } ¦ {} ¦ { let n = n; _n } ¦ { \"{n}\" } ¦ { #![allow(unused)] a? } ¦ { return 1 } ¦ { _n }";
 const ODD_BODIES: &str = "{ 1 + ; } ¦ { n } n ¦ ; ¦ = n; ¦ { #![] } ¦ { #!a } ¦";
@@ -195,6 +208,39 @@ fn given(argument: Argument) -> impl Strategy<Value = String> {
     one_of(values(argument)).prop_map(move |value| format!("{argument}{joint}{value}"))
 }
 
+/// Most of these are right by themselves, if not for both attributes.
+fn arguments_of_writer() -> impl Strategy<Value = String> {
+    let targets = vec(mostly(values(Argument::When), ODD_VALUES), 0..3);
+    let given = |argument: &WriterArgument| {
+        let argument = *argument;
+        one_of(values_of_writer(argument)).prop_map(move |value| format!("{argument} = {value}"))
+    };
+    let given: Vec<_> = WriterArgument::ALL.iter().map(|argument| weighted(0.2, given(argument))).collect();
+    let name = prop_oneof![select(WriterArgument::names()), one_of(WORDS)];
+    let odd = (name, one_of("= ¦ = ¦ = ¦ () ¦ ¦ =="), one_of(ODD_VALUES));
+    let odd = odd.prop_map(|(name, joint, value)| format!("{name} {joint} {value}"));
+    (targets, given, weighted(0.2, odd), mostly(",", ",, ¦ ; ¦ ¦ =>")).prop_map(|(targets, given, odd, separator)| {
+        let all: Vec<String> =
+            targets.into_iter().map(str::to_owned).chain(given.into_iter().flatten()).chain(odd).collect();
+        all.join(separator)
+    })
+}
+
+/// Most of these are right.
+fn groups() -> impl Strategy<Value = String> {
+    let head =
+        (mostly(ATTRIBUTES, ODD_ATTRIBUTES), mostly("¦ pub ¦ pub(in a::b)", QUALIFIERS), mostly(NAMES, ODD_NAMES));
+    let parameters = vec(mostly(PARAMETERS, ODD_PARAMETERS), 0..3).prop_map(|parameters| parameters.join(", "));
+    let tail = (one_of(BOUNDS), mostly(GROUP_KEYS, ODD_VALUES), mostly(";", "¦ ;; ¦ , ¦ {}"));
+    let group = (head, mostly(GENERICS, ODD_GENERICS), parameters, tail).prop_map(
+        |((attribute, qualifiers, name), generics, parameters, (bounds, key, end))| {
+            format!("{attribute} {qualifiers} fn {name}{generics}({parameters}) {bounds} {key} {end}")
+        },
+    );
+    let place = mostly("¦ crate = a::b;", "crate = 1; ¦ crate ¦ crate = Self;");
+    (place, vec(group, 0..4)).prop_map(|(place, groups)| format!("{place} {}", groups.join(" ")))
+}
+
 fn type_definition() -> impl Strategy<Value = String> {
     let key = || mostly(KEYS, ODD_KEYS);
     (key(), one_of(TYPES), vec((key(), one_of(VARIANTS)), 3), vec((key(), one_of(FIELDS)), 6)).prop_map(
@@ -227,6 +273,23 @@ proptest! {
     fn any_arguments_may_stand_on_any_function(arguments in arguments(), function in function()) {
         holds(lexed(&arguments), lexed(&function));
         holds(fragments(&arguments), fragments(&function));
+    }
+
+    #[test]
+    fn any_arguments_may_stand_on_any_function_that_changes_data(
+        arguments in arguments_of_writer(),
+        function in function(),
+    ) {
+        holds(lexed(&arguments), lexed(&function));
+        holds(fragments(&arguments), fragments(&function));
+    }
+
+    #[test]
+    fn any_groups_may_be_defined(groups in groups(), tokens in tokens()) {
+        grouped(lexed(&groups));
+        grouped(fragments(&groups));
+        grouped(quote!(fn f(n: u8) = #tokens; fn g(#tokens);));
+        grouped(tokens);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Expansions of functions whose values are in groups.
+//! Expansions of groups, and of functions whose values are in groups.
 
 use expect_test::expect;
 use quote::quote;
 
-use super::assert_expands;
+use super::{assert_defines, assert_expands};
 
 #[test]
 fn a_value_in_one_group_and_a_companion_that_takes_what_names_it() {
@@ -223,6 +223,258 @@ fn mistakes_about_groups() {
             }
             fn f(n: u8) -> u8 {
                 n
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn functions_of_groups_by_their_keys() {
+    assert_defines(
+        quote! {
+            /// Everything of one team.
+            pub fn team(id: TeamId) = "team:<id>";
+            pub(crate) fn everything() = "all";
+            #[must_use = "names"]
+            fn region<'a, T: KeyPart>(user: &'a User, id: T, at: SystemTime) = "<user.region.name()>/<id>,<at:debug>";
+        },
+        expect![[r#"
+            /// Everything of one team.
+            #[must_use]
+            pub fn team(id: TeamId) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("team:");
+                        __memocached_key.part(&id);
+                    },
+                )
+            }
+            #[must_use]
+            pub(crate) fn everything() -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("all");
+                    },
+                )
+            }
+            #[must_use = "names"]
+            fn region<'a, T: KeyPart>(user: &'a User, id: T, at: SystemTime) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.until(47u8).part(&user.region.name());
+                        __memocached_key.literal("/");
+                        __memocached_key.until(44u8).part(&id);
+                        __memocached_key.literal(",");
+                        __memocached_key.debug(&at);
+                    },
+                )
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_group_without_a_key_has_its_path_and_every_parameter() {
+    assert_defines(
+        quote! {
+            crate = my::memocached;
+            fn of_path();
+            fn r#match<T>((a, _b): (u8, u8), #[cfg(any())] c: impl KeyPart, T(d): T) where T: KeyPart;
+        },
+        expect![[r##"
+            #[must_use]
+            fn of_path() -> my::memocached::Group {
+                my::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.part(::core::module_path!());
+                        __memocached_key.literal("::");
+                        __memocached_key.part("of_path");
+                    },
+                )
+            }
+            #[must_use]
+            fn r#match<T>(
+                (a, _b): (u8, u8),
+                #[cfg(any())]
+                c: impl KeyPart,
+                T(d): T,
+            ) -> my::memocached::Group
+            where
+                T: KeyPart,
+            {
+                my::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.part(::core::module_path!());
+                        __memocached_key.literal("::");
+                        __memocached_key.part("match");
+                        __memocached_key.literal(":");
+                        __memocached_key.part(&a);
+                        __memocached_key.literal(":");
+                        __memocached_key.part(&_b);
+                        __memocached_key.literal(":");
+                        #[cfg(any())] __memocached_key.part(&c);
+                        __memocached_key.literal(":");
+                        __memocached_key.part(&d);
+                    },
+                )
+            }
+        "##]],
+    );
+}
+
+#[test]
+fn mistakes_in_all_groups_are_told_at_once() {
+    assert_defines(
+        quote! {
+            pub fn wrong(teem: u64) = "team:<team>";
+            fn missing(_id: u64, ids: &mut [u64], all: &[u64]) = "all:<id>";
+            fn list(ids: &[u64]) = "all:<one>";
+            fn left_out(_id: u64, changed: &mut u64) = "all";
+            pub const async unsafe extern "C" fn qualified(&self, n: u8) -> Group = "<n> <n>";
+            fn no_text(n: u8) = 5;
+            fn nothing(n: u8) = ;
+            fn body(n: u8) { n }
+            struct S;
+            crate = late;
+            fn unclosed(n: u8) = "<n"
+            fn last(n: u8) = "<n>";
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "a group is a plain function; remove `const`"
+            }
+            ::core::compile_error! {
+                "a group is a plain function; remove `async`"
+            }
+            ::core::compile_error! {
+                "a group is a plain function; remove `unsafe`"
+            }
+            ::core::compile_error! {
+                "a group is a plain function; remove `extern \"C\"`"
+            }
+            ::core::compile_error! {
+                "what is returned is a `Group`; leave the type out"
+            }
+            ::core::compile_error! {
+                "a group is no method, so that all can name it; take what its key reads as parameters"
+            }
+            ::core::compile_error! {
+                "the key of a group is a string; write `= \"team:<id>\";`"
+            }
+            ::core::compile_error! {
+                "a key stands behind `=`; write `= \"team:<id>\";`"
+            }
+            ::core::compile_error! {
+                "a group has a key in place of a body; write `= \"team:<id>\";`"
+            }
+            ::core::compile_error! {
+                "expected a group, such as `fn team(id: u64) = \"team:<id>\";`"
+            }
+            ::core::compile_error! {
+                "`crate = …;` stands once, before the first group"
+            }
+            ::core::compile_error! {
+                "expected `;` behind a group"
+            }
+            ::core::compile_error! {
+                "`<team>` names no parameter of `wrong`; did you mean `teem`?"
+            }
+            ::core::compile_error! {
+                "`<id>` names no parameter of `missing`; did you mean `_id`?"
+            }
+            ::core::compile_error! {
+                "`<one>` names no parameter of `list`"
+            }
+            ::core::compile_error! {
+                "`_id` is not part of the key, so groups that differ in it would be one; add `<_id>` to the key"
+            }
+            ::core::compile_error! {
+                "`changed` is not part of the key, so groups that differ in it would be one; add `<changed>` to the key"
+            }
+            ::core::compile_error! {
+                "' ' cannot stand in a key; use printable ASCII without spaces"
+            }
+            ::core::compile_error! {
+                "`<n` has no closing `>`; write `<<` for a literal `<`"
+            }
+            #[must_use]
+            pub fn wrong(teem: u64) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("team:");
+                    },
+                )
+            }
+            #[must_use]
+            fn missing(_id: u64, ids: &mut [u64], all: &[u64]) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("all:");
+                    },
+                )
+            }
+            #[must_use]
+            fn list(ids: &[u64]) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("all:");
+                    },
+                )
+            }
+            #[must_use]
+            fn left_out(_id: u64, changed: &mut u64) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.literal("all");
+                    },
+                )
+            }
+            #[must_use]
+            pub fn qualified(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[must_use]
+            fn no_text(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[must_use]
+            fn nothing(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[must_use]
+            fn body(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[must_use]
+            fn unclosed(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[must_use]
+            fn last(n: u8) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.part(&n);
+                    },
+                )
+            }
+        "#]],
+    );
+    assert_defines(
+        quote! { crate = Self; fn f(n: u8) = "<n>" },
+        expect![[r#"
+            ::core::compile_error! {
+                "`crate` takes the path of memocached; write `crate = my_prelude::memocached`"
+            }
+            ::core::compile_error! {
+                "expected `;` behind a group"
+            }
+            #[must_use]
+            fn f(n: u8) -> ::memocached::Group {
+                ::memocached::Group::of(
+                    &mut |__memocached_key| {
+                        __memocached_key.part(&n);
+                    },
+                )
             }
         "#]],
     );

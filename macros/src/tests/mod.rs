@@ -33,6 +33,12 @@ fn assert_derives(source: TokenStream, expected: Expect) {
     expected.assert_eq(&pretty(crate::derive::derive(&input)));
 }
 
+/// What is inside `group!`, against the functions of the groups.
+#[track_caller]
+fn assert_defines(source: TokenStream, expected: Expect) {
+    expected.assert_eq(&pretty(crate::group::expand(source)));
+}
+
 fn expanded(source: TokenStream) -> String {
     let mut tokens = source.into_iter().skip(1);
     let Some(TokenTree::Group(attribute)) = tokens.next() else { panic!("an attribute comes first") };
