@@ -74,6 +74,8 @@ mod singleflight;
 
 mod cache;
 
+mod writing;
+
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]
 mod call;
 mod client;
@@ -95,6 +97,10 @@ pub use call::entry::AsyncEntry;
 pub use call::entry::{Entry, EntryInfo};
 pub use call::mode::{Mode, with_mode, with_mode_async};
 pub use call::site::{SiteInfo, sites};
+pub use call::targets::Invalidate;
+#[cfg(feature = "tokio")]
+pub use call::writing::AsyncWriting;
+pub use call::writing::{Writing, Written};
 #[cfg(feature = "tokio")]
 pub use client::AsyncClient;
 pub use client::Client;

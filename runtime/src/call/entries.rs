@@ -10,10 +10,13 @@ use std::sync::Arc;
 use crate::call::entry::AsyncEntry;
 use crate::call::entry::{Entry, First, Second, Third, Whereabouts};
 use crate::call::sibling::Sibling;
+use crate::call::targets::sealed::Sealed;
+use crate::call::targets::{Invalidate, Targets};
 use crate::error::Error;
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Verb, found};
 use crate::store::Store;
 use crate::value::envelope::{Refusal, Times};
+use crate::value::mark;
 use crate::value::record::{Found, Record};
 
 /// The cache entries of several calls, with one exchange per node.
@@ -192,8 +195,9 @@ macro_rules! handles {
             /// The items, of which none is won by being looked at.
             $($async)* fn look(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let keys: Vec<_> = asked.iter().map(|(_, asked)| Some(asked.as_ref().ok()?.key()?.to_owned())).collect();
+                let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
                 let items: Vec<_> =
-                    self.ask(verb, asked)$($await)*.into_iter().map(|(place, outcome)| (place, found(outcome))).collect();
+                    self.ask(verb, asked)$($await)*.into_iter().map(|(place, outcome)| (place, value(outcome))).collect();
                 let won = items.iter().zip(&keys).filter_map(|((place, item), key)| {
                     let item = item.as_ref().ok()?.as_ref().filter(|item| item.token == Token::Won)?;
                     let guard = Guard::Held(item.cas);
@@ -342,6 +346,14 @@ macro_rules! entries {
 
             fn deref(&self) -> &$entries<R, Third> {
                 &self.0
+            }
+        }
+
+        impl<R> Sealed for $entries<R> {}
+
+        impl<R> Invalidate for $entries<R> {
+            fn add_to(&self, targets: &mut Targets) {
+                self.handles().0.iter().for_each(|entry| entry.add_to(targets));
             }
         }
 

@@ -18,10 +18,17 @@ use crate::call::machine::Machine;
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
+#[cfg(feature = "tokio")]
+use crate::call::writing::AsyncWriting;
+use crate::call::targets::sealed::Sealed;
+use crate::call::targets::{Invalidate, Targets};
+use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
 use crate::value::envelope::{Refusal, Times};
+use crate::value::mark;
 use crate::value::record::{Form, Found, Record};
+use crate::writing::Update;
 
 /// The cache entry of one call, without making the call.
 ///
@@ -201,6 +208,14 @@ impl Whereabouts {
         Ok(machine.putting(record))
     }
 
+    fn update<V: 'static>(&self, value: &V) -> Result<Update, Error> {
+        let machine = self.machine()?;
+        let times = Times { cost: 0, grace: machine.grace() };
+        let record = self.form::<V>()?.pack(value, times)?;
+        let Request::Store { ttl, .. } = self.store(&record)? else { return Err(Error::encode("no request")) };
+        Ok(Update { record, ttl })
+    }
+
     pub(super) fn delete(&self) -> Result<Request<'_>, Error> {
         Ok(Request::Delete { key: self.key()?, guard: Guard::None })
     }
@@ -235,6 +250,13 @@ impl Whereabouts {
             size: item.value.len(),
             cost: Duration::from_nanos(found.cost()),
         })
+    }
+
+    /// Where nothing is cached, nothing is old.
+    pub(super) fn add_to(&self, targets: &mut Targets) {
+        if let Ok(Machine { cache, key, .. }) = self.machine() {
+            targets.add(cache, key.wire());
+        }
     }
 
     /// Makes this process notice what has been changed.
@@ -312,7 +334,7 @@ macro_rules! handle {
             }
 
             $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
-                let item = found(self.ask(Request::Peek { key })$($await)*)?;
+                let item = found(self.ask(Request::Peek { key })$($await)*)?.filter(|item| !mark::is_mark(item));
                 if let Some(item) = &item
                     && item.token == Token::Won
                 {
@@ -357,11 +379,17 @@ macro_rules! values {
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
             self.handle().put(value)$($await)*
         }
+
+        /// Packs the value that a writer puts in place of the old one.
+        #[doc(hidden)]
+        pub fn updating(&self, value: &$value) -> Result<Update, Error> {
+            self.handle().0.update(value)
+        }
     };
 }
 
 macro_rules! entry {
-    ($entry:ident, $handle:ident, $get_handle:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    ($entry:ident, $handle:ident, $writing:ident, $get_handle:ident, ($($async:tt)*), ($($await:tt)*)) => {
         impl<R> $entry<R> {
             #[doc(hidden)]
             #[must_use]
@@ -422,6 +450,16 @@ macro_rules! entry {
             pub $($async)* fn invalidate(&self) -> Result<bool, Error> {
                 self.handle().invalidate()$($await)*
             }
+
+            /// Marks the entry, before the data behind it is changed.
+            ///
+            /// # Errors
+            ///
+            /// If the mark could not be set, because a server cannot be reached or
+            /// refuses.
+            pub $($async)* fn writing(&self) -> Result<$writing, Error> {
+                $writing::begin(self)$($await)*
+            }
         }
 
         /// For functions that return `Result<Option<V>, E>`.
@@ -466,6 +504,14 @@ macro_rules! entry {
             }
         }
 
+        impl<R> Sealed for $entry<R> {}
+
+        impl<R> Invalidate for $entry<R> {
+            fn add_to(&self, targets: &mut Targets) {
+                self.handle().0.add_to(targets);
+            }
+        }
+
         /// A clone is another handle of the same entry.
         impl<R> Clone for $entry<R> {
             fn clone(&self) -> Self {
@@ -481,6 +527,6 @@ macro_rules! entry {
     };
 }
 
-entry!(Entry, Handle, handle, (), ());
+entry!(Entry, Handle, Writing, handle, (), ());
 #[cfg(feature = "tokio")]
-entry!(AsyncEntry, AsyncHandle, async_handle, (async), (.await));
+entry!(AsyncEntry, AsyncHandle, AsyncWriting, async_handle, (async), (.await));

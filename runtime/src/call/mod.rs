@@ -19,7 +19,10 @@ pub(crate) mod shape;
 pub mod shapes;
 pub(crate) mod sibling;
 pub(crate) mod site;
+pub(crate) mod targets;
 mod typed;
+pub(crate) mod writer;
+pub(crate) mod writing;
 
 use std::marker::PhantomData;
 #[cfg(feature = "tokio")]

@@ -19,6 +19,9 @@ pub trait Shape {
 
     /// Rebuilds the return value from a stored value.
     fn join(value: Self::Value) -> Self::Return;
+
+    /// The value in a return value, if there is one.
+    fn value(returned: &Self::Return) -> Option<&Self::Value>;
 }
 
 /// A return value, taken apart.
@@ -122,7 +125,7 @@ impl<V, E: From<Error>> Fails for FallibleOptional<V, E> {
 
 macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident<$($param:ident),*> = $return:ty => $value:ty:
-        |$r:ident| $split:expr, |$v:ident| $join:expr;)*) => {$(
+        |$r:ident| $split:expr, |$v:ident| $join:expr, |$b:ident| $borrow:expr;)*) => {$(
         $(#[$doc])*
         pub struct $name<$($param),*>(PhantomData<fn() -> ($($param,)*)>);
 
@@ -137,26 +140,30 @@ macro_rules! shapes {
             fn join($v: $value) -> $return {
                 $join
             }
+
+            fn value($b: &$return) -> Option<&$value> {
+                $borrow
+            }
         }
     )*};
 }
 
 shapes! {
     /// Stores the whole return value.
-    Plain<R> = R => R: |r| Split::Value(r), |v| v;
+    Plain<R> = R => R: |r| Split::Value(r), |v| v, |r| Some(r);
     /// Stores the value of `Some`.
     Optional<V> = Option<V> => V:
-        |r| match r { Some(v) => Split::Value(v), None => Split::Empty(None) }, |v| Some(v);
+        |r| match r { Some(v) => Split::Value(v), None => Split::Empty(None) }, |v| Some(v), |r| r.as_ref();
     /// Stores the value of `Ok`.
     Fallible<V, E> = Result<V, E> => V:
-        |r| match r { Ok(v) => Split::Value(v), Err(e) => Split::Failed(Err(e)) }, |v| Ok(v);
+        |r| match r { Ok(v) => Split::Value(v), Err(e) => Split::Failed(Err(e)) }, |v| Ok(v), |r| r.as_ref().ok();
     /// Stores the value of `Ok(Some)`.
     FallibleOptional<V, E> = Result<Option<V>, E> => V:
         |r| match r {
             Ok(Some(v)) => Split::Value(v),
             Ok(None) => Split::Empty(Ok(None)),
             Err(e) => Split::Failed(Err(e)),
-        }, |v| Ok(Some(v));
+        }, |v| Ok(Some(v)), |r| r.as_ref().ok().and_then(Option::as_ref);
 }
 
 #[cfg(test)]

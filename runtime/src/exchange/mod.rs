@@ -20,7 +20,7 @@ pub(crate) enum Request<'a> {
     /// Reads an item. On a miss, one caller wins a lease and may store. One caller
     /// also wins an item that is stale or expires in less than `refresh`.
     Lookup { key: &'a str, lease: Duration, refresh: Duration },
-    /// Reads an item, without winning anything.
+    /// Reads an item or which lease there is, without winning anything.
     Peek { key: &'a str },
     /// Reads an item for a client, which sees the server's own number.
     Get { key: &'a str },

@@ -39,11 +39,15 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Delete { key, guard: Guard::None } => say!(out, "delete ", key, "\r\n"),
+        // There is no delete under a number: an item that has ended takes its place.
+        Request::Delete { key, guard: Guard::Unchanged(cas) | Guard::Held(cas) } => {
+            say!(out, "cas ", key, " 0 -1 0 ", cas, "\r\n\r\n");
+        }
         // This protocol has no stale items: what is to be stale for a time is deleted.
         Request::Invalidate { key, guard: Guard::None, .. } | Request::Invalidate { key, ttl: Some(_), .. } => {
             say!(out, "delete ", key, "\r\n");
         }
-        Request::Renew { .. } | Request::Delete { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
+        Request::Renew { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
         Request::Count { key, by, direction: Direction::Down } => say!(out, "decr ", key, " ", by, "\r\n"),
         Request::Stats { group: "" } => say!(out, "stats\r\n"),
@@ -81,12 +85,12 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         (Expect::Lease | Expect::Item | Expect::OwnItem, b"END") => done(Reply::Missing(Grant::Free)),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
         (Expect::Lease | Expect::Item | Expect::OwnItem, line) => item(ticket, line, head, input),
-        (Expect::Written, b"STORED")
+        (Expect::Written | Expect::Deleted, b"STORED")
         | (Expect::Deleted, b"DELETED")
         | (Expect::Touched, b"TOUCHED")
         | (Expect::Okay, b"OK") => done(Reply::Done),
         (Expect::Written, b"NOT_STORED") => done(Reply::NotStored),
-        (Expect::Written, b"EXISTS") => done(Reply::Changed),
+        (Expect::Written | Expect::Deleted, b"EXISTS") => done(Reply::Changed),
         (Expect::Written | Expect::Deleted | Expect::Touched | Expect::Number, b"NOT_FOUND") => done(Reply::Absent),
         // Some servers pad a number that has become shorter.
         (Expect::Number, line) => match scan::number(line.trim_ascii_end()) {
@@ -140,7 +144,11 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
         None => Ok(Progress::More),
         // This is another client's lease, whose value is yet to be stored.
         Some((b"END", end)) if size == 0 && (flags == 0 || Note::of(flags).is_some()) => {
-            Ok(Progress::Done(Ok(Reply::Missing(Grant::Free)), read + end))
+            let grant = match ticket.expect {
+                Expect::Item => Grant::Lost { cas, note: Note::of(flags) },
+                _ => Grant::Free,
+            };
+            Ok(Progress::Done(Ok(Reply::Missing(grant)), read + end))
         }
         Some((b"END", end)) => {
             let item = Item { value: scan::owned(value), flags, cas, ..Item::default() };

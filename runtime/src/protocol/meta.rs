@@ -149,7 +149,8 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
         {
             let note = flags.note();
             Reply::Missing(match (expect, flags.token, flags.cas.ok_or(ALIEN)?) {
-                (Expect::Item | Expect::OwnItem, ..) => Grant::Free,
+                (Expect::OwnItem, ..) => Grant::Free,
+                (Expect::Item, _, cas) => Grant::Lost { cas, note },
                 // A renewed lease is short-lived, so a lookup with an early
                 // refresh seems to win it; only an invalidated one is really won.
                 (_, Token::Won, cas) if note.is_none() || flags.stale => Grant::Won(cas),

@@ -67,7 +67,8 @@ impl Embedded {
         request.check(self.limit)?;
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
-            Request::Peek { key } | Request::Get { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
+            Request::Peek { key } => self.peek(key),
+            Request::Get { key } => self.find(key).unwrap_or(Reply::Missing(Grant::Free)),
             Request::PeekMany { keys } => {
                 // As in the classic protocol, which has no stale items.
                 let found = |key| match self.found(Slot { stale: false, ..self.live(key)? }, Token::None)? {
@@ -150,6 +151,17 @@ impl Embedded {
             }));
         }
         self.found_as_is(slot)
+    }
+
+    /// Reads an item, or which lease there is.
+    fn peek(&self, key: &str) -> Reply {
+        match (self.find(key), self.live(key)) {
+            (Some(Reply::Found(item)), _) => Reply::Found(item),
+            (_, Some(Slot { value: None, flags, cas, .. })) => {
+                Reply::Missing(Grant::Lost { cas, note: Note::of(flags) })
+            }
+            _ => Reply::Missing(Grant::Free),
+        }
     }
 
     fn found_as_is(&self, slot: Slot) -> Option<Reply> {

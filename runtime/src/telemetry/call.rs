@@ -492,6 +492,11 @@ impl CallSpan {
         not_stored_on_purpose("another call stores");
     }
 
+    /// Reports that a writer is at work, so that what this call has read may be old.
+    pub(crate) fn left_to_a_writer(&self) {
+        not_stored_on_purpose("a writer is at work");
+    }
+
     /// Reports that `store_if` rejected the value.
     pub(crate) fn not_wanted(&self) {
         not_stored_on_purpose("store_if");

@@ -10,7 +10,7 @@ use super::names::{attributes, metrics};
 #[cfg(feature = "memcache")]
 use super::nodes;
 use super::stats::{CacheResult, MissReason, Stats};
-use super::{calls, instruments};
+use super::{calls, instruments, invalidations};
 
 /// Exposes this crate's metrics to the current global meter provider.
 ///
@@ -21,6 +21,7 @@ pub fn enable_metrics_views() {
     let meter = global::meter("memocached");
     calls::observe(&meter);
     observe_sites(&meter);
+    invalidations::observe(&meter);
     #[cfg(feature = "memcache")]
     nodes::observe(&meter);
     instruments::bind(&meter);

@@ -9,6 +9,7 @@ mod calls;
 mod callsite;
 pub(crate) mod exchange;
 mod instruments;
+pub(crate) mod invalidations;
 mod latency;
 pub(crate) mod metrics;
 pub mod names;

@@ -152,6 +152,8 @@ pub mod metrics {
     pub const COMPUTE_SAVED: &str = "memocached.compute.saved";
     /// Histogram in bytes.
     pub const ITEM_SIZE: &str = "memocached.item.size";
+    /// Counter.
+    pub const INVALIDATIONS: &str = "memocached.invalidations";
     /// Gauge.
     pub const RING_NODES: &str = "memocached.ring.nodes";
     /// Gauge, 1 or 0.

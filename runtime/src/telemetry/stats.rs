@@ -64,6 +64,8 @@ counted! {
         DecodeError "decode_error",
         /// There was a fresh value, but a new one was due or asked for.
         Refresh "refresh",
+        /// A writer was changing the data behind the value.
+        Changing "changing",
         /// The cache was unavailable.
         Unavailable "unavailable",
         /// The cache was bypassed.
@@ -79,7 +81,8 @@ impl MissReason {
             | MissReason::Expired
             | MissReason::Schema
             | MissReason::DecodeError
-            | MissReason::Refresh => CacheResult::Miss,
+            | MissReason::Refresh
+            | MissReason::Changing => CacheResult::Miss,
             MissReason::Unavailable => CacheResult::Error,
             MissReason::Bypass => CacheResult::Bypass,
         }

@@ -6,5 +6,6 @@ pub(crate) mod envelope;
 pub(crate) mod flags;
 pub(crate) mod item;
 pub(crate) mod likeness;
+pub(crate) mod mark;
 pub(crate) mod record;
 pub(crate) mod signature;

@@ -38,7 +38,7 @@ pub(crate) struct Wrapping<'a> {
 }
 
 /// A value as it is stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) bytes: Vec<u8>,
     /// The item flags that describe the bytes.

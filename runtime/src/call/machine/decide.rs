@@ -14,6 +14,7 @@ use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
 use crate::singleflight::{Lead, Role, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
+use crate::value::mark;
 
 impl Machine {
     /// Decides what follows from `event`; `open` opens an item that was found.
@@ -44,6 +45,7 @@ impl Machine {
         span: &CallSpan,
     ) -> Result<Decision, Error> {
         match self.answered(outcome, span)? {
+            Reply::Found(item) if mark::is_mark(&item) => Ok(self.marked(item.cas, span)),
             Reply::Found(item) => Ok(self.found(item, asked, open, span)),
             reply => Ok(self.missing(&reply, span)),
         }
@@ -93,6 +95,16 @@ impl Machine {
         }
     }
 
+    /// A writer is at work: this call computes and does not store. It does so together with
+    /// those that have found the mark under this number: each writer that ends gives it
+    /// another.
+    fn marked(&mut self, cas: u64, span: &CallSpan) -> Decision {
+        self.claim(Claim::Marked);
+        let id = self.flight_id(cas);
+        self.lead.iter().for_each(|lead| lead.runs_as(id));
+        self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
+    }
+
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Decision {
         let reason = if self.sibling.is_some() { MissReason::Schema } else { MissReason::Absent };
         match reply {
@@ -116,7 +128,7 @@ impl Machine {
                 self.effect = self.take_over(*cas);
                 Step::Wait
             }
-            Reply::Missing(Grant::Lost { cas, note }) => self.lost(*cas, LeaseSign::of(*note), reason, span),
+            Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers_items() => self.lost(*cas, LeaseSign::of(*note), reason, span),
             _ => {
                 self.claim(Claim::First);
                 self.compute_with_others(WantedFlight::Any, reason, span)

@@ -75,6 +75,8 @@ enum Claim {
     Nothing,
     /// To nothing: another call stores.
     Lost,
+    /// To nothing: a writer is at work, so that what this call reads may be old.
+    Marked,
     /// To store if no other caller has by then: the server knows no leases.
     First,
     /// To store under a lease.

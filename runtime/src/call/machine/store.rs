@@ -38,9 +38,11 @@ impl Machine {
         negative: Option<Ttl>,
         span: &CallSpan,
     ) -> Option<Packing> {
-        let may_store = !matches!(self.claim, Claim::Nothing | Claim::Lost);
-        if let Claim::Lost = self.claim {
-            span.left_to_another();
+        let may_store = !matches!(self.claim, Claim::Nothing | Claim::Lost | Claim::Marked);
+        match self.claim {
+            Claim::Lost => span.left_to_another(),
+            Claim::Marked => span.left_to_a_writer(),
+            _ => {}
         }
         if !may_store && !self.lead.as_ref().is_some_and(Lead::is_awaited) {
             return None;
@@ -252,7 +254,8 @@ impl Machine {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
         }
-        self.removes = self.mode == Mode::Refresh;
+        // What a writer has left there is no value.
+        self.removes = self.mode == Mode::Refresh && !matches!(self.claim, Claim::Marked);
     }
 }
 

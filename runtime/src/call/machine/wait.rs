@@ -31,6 +31,8 @@ use crate::telemetry::call::Wait;
 use crate::time::budget::Budget;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
+#[cfg(feature = "tokio")]
+use crate::value::mark;
 
 impl Machine {
     /// Waits for the next event, blocking.
@@ -224,7 +226,7 @@ impl Question {
 pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
     match outcome {
         Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
-        Ok(Reply::Found(item)) if item.token == Token::Won => match freshness.age(item, None) {
+        Ok(Reply::Found(item)) if item.token == Token::Won && !mark::is_mark(item) => match freshness.age(item, None) {
             Age::Fresh(_) => None,
             Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
         },

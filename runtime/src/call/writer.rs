@@ -1,0 +1,164 @@
+//! The calls of functions that change data: what the attributes `invalidates` and
+//! `updates` expand to.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::shape::{Fails, Shape};
+use super::shapes::Shaped;
+use super::targets::{Invalidate, Targets};
+use crate::error::Error;
+use crate::writing::{Manner, Update, Writer};
+
+/// A call of a function that changes data, before its body runs.
+#[derive(Debug)]
+pub struct WriterCall<S: Shape, F = Nothing> {
+    targets: Targets,
+    manner: Manner,
+    follow: F,
+    refuse: Option<fn(Error) -> S::Return>,
+    shape: PhantomData<S>,
+}
+
+/// What is done about the value that the body has returned.
+pub trait Follow<S: Shape> {
+    /// Looks at the value.
+    fn follow(self, value: &S::Value) -> Followed;
+}
+
+/// What follows from the value that the body has returned.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// What else is invalidated.
+    targets: Targets,
+    /// What takes the place of the entry.
+    update: Option<Update>,
+}
+
+/// Does nothing.
+#[derive(Debug)]
+pub struct Nothing;
+
+/// Invalidates what a closure names.
+#[derive(Debug)]
+pub struct After<F>(F);
+
+/// Replaces the entry by what a closure makes of the value.
+#[derive(Debug)]
+pub struct Updates<F>(F);
+
+impl<S: Shape> Follow<S> for Nothing {
+    fn follow(self, _: &S::Value) -> Followed {
+        Followed::default()
+    }
+}
+
+impl<S: Shape, F: FnOnce(&S::Value) -> T, T: Invalidate> Follow<S> for After<F> {
+    fn follow(self, value: &S::Value) -> Followed {
+        Followed { targets: Targets::of(&(self.0)(value)), update: None }
+    }
+}
+
+impl<S: Shape, F: FnOnce(&S::Value) -> Result<Update, Error>> Follow<S> for Updates<F> {
+    fn follow(self, value: &S::Value) -> Followed {
+        // What cannot be stored is removed.
+        Followed { targets: Targets::default(), update: (self.0)(value).ok() }
+    }
+}
+
+impl<S: Shape> WriterCall<S> {
+    /// Begins a call.
+    #[must_use]
+    pub fn of(_: Shaped<S>) -> Self {
+        let (targets, manner) = (Targets::default(), Manner::default());
+        WriterCall { targets, manner, follow: Nothing, refuse: None, shape: PhantomData }
+    }
+
+    /// Also invalidates what this closure names, which gets the value that the body has
+    /// returned.
+    #[must_use]
+    pub fn after<F: FnOnce(&S::Value) -> T, T: Invalidate>(self, after: F) -> WriterCall<S, After<F>> {
+        self.followed_by(After(after))
+    }
+
+    /// Replaces the entry by what this closure makes of the value that the body has
+    /// returned.
+    #[must_use]
+    pub fn updates<F>(self, entry: &impl Invalidate, update: F) -> WriterCall<S, Updates<F>>
+    where
+        F: FnOnce(&S::Value) -> Result<Update, Error>,
+    {
+        self.entry(entry).followed_by(Updates(update))
+    }
+
+    fn followed_by<F>(self, follow: F) -> WriterCall<S, F> {
+        let WriterCall { targets, manner, refuse, shape, .. } = self;
+        WriterCall { targets, manner, follow, refuse, shape }
+    }
+}
+
+impl<S: Shape, F> WriterCall<S, F> {
+    /// Invalidates this.
+    #[must_use]
+    pub fn entry(mut self, entry: &impl Invalidate) -> Self {
+        entry.add_to(&mut self.targets);
+        self
+    }
+
+    /// Keeps calls from storing for this long afterwards.
+    #[must_use]
+    pub fn hold_off(mut self, time: Duration) -> Self {
+        self.manner.hold_off = Some(time);
+        self
+    }
+
+    /// Leaves the entries unmarked.
+    #[must_use]
+    pub fn unmarked(mut self) -> Self {
+        self.manner.is_unmarked = true;
+        self
+    }
+
+    /// Gives the caller the error of a mark that cannot be set, and does not run the body.
+    #[must_use]
+    pub fn refusing(mut self) -> Self
+    where
+        S: Fails,
+    {
+        self.refuse = Some(S::fail);
+        self
+    }
+}
+
+macro_rules! run {
+    ($begin:ident, $finish:ident, $remove:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
+        let WriterCall { targets: Targets(locations), manner, follow, refuse, .. } = $self;
+        let (writer, marked) = Writer::$begin(locations, manner)$($await)*;
+        if let (Err(error), Some(refuse)) = (marked, refuse) {
+            let _ = writer.$finish(None)$($await)*;
+            return refuse(error);
+        }
+        let returned = $run;
+        let Followed { targets: Targets(others), update } =
+            S::value(&returned).map(|value| follow.follow(value)).unwrap_or_default();
+        // Nothing is lost if a node does not answer: it is asked again.
+        let _ = writer.$finish(update)$($await)*;
+        if !others.is_empty() {
+            let _ = Writer::$remove(others, manner)$($await)*;
+        }
+        returned
+    }};
+}
+
+impl<S: Shape, F: Follow<S>> WriterCall<S, F> {
+    /// Runs the body between marking and removing.
+    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
+        run!(begin, finish, remove, (), |self, body| body())
+    }
+
+    /// Does the same around a future.
+    #[cfg(feature = "tokio")]
+    pub async fn run_async<B: Future<Output = S::Return>>(self, body: B) -> S::Return {
+        run!(begin_async, finish_async, remove_async, (.await), |self, body| body.await)
+    }
+}

@@ -1,0 +1,68 @@
+//! Counts the entries that writers have removed or replaced, by how that went.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use tracing::Level;
+
+use super::names::{attributes, metrics, targets};
+
+/// How an entry was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalidation {
+    /// Before the writer went on.
+    Done,
+    /// Later, since its node did not answer.
+    Late,
+    /// Not at all: its node did not answer for too long, or too many others were late.
+    Lost,
+}
+
+impl Invalidation {
+    const ALL: [Invalidation; 3] = [Invalidation::Done, Invalidation::Late, Invalidation::Lost];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Invalidation::Done => "done",
+            Invalidation::Late => "late",
+            Invalidation::Lost => "lost",
+        }
+    }
+
+    fn count(self) -> &'static AtomicU64 {
+        static COUNTS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+        &COUNTS[self as usize]
+    }
+
+    /// Counts one more.
+    pub(crate) fn happened(self) {
+        self.count().fetch_add(1, Ordering::Relaxed);
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if self == Invalidation::Lost && !IS_TOLD.swap(true, Ordering::Relaxed) {
+            tracing::event!(
+                target: targets::MEMO,
+                Level::WARN,
+                "an entry could not be removed after its data was changed, and this is told once: its node has not \
+                 answered for too long, so callers may get the old value until its ttl is over"
+            );
+        }
+    }
+}
+
+/// Exposes the counts.
+pub(super) fn observe(meter: &Meter) {
+    meter
+        .u64_observable_counter(metrics::INVALIDATIONS)
+        .with_unit("{entry}")
+        .with_description("Entries that writers removed or replaced, by how that went")
+        .with_callback(|observer| {
+            for invalidation in Invalidation::ALL {
+                let count = invalidation.count().load(Ordering::Relaxed);
+                if count > 0 {
+                    observer.observe(count, &[KeyValue::new(attributes::RESULT, invalidation.as_str())]);
+                }
+            }
+        })
+        .build();
+}

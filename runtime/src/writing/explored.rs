@@ -1,0 +1,546 @@
+//! Explores all orders in which writers, readers and a server can act, within bounds.
+//!
+//! The writers are [`Marking`]s. A database has one row whose versions are counted; the
+//! server has one item. Two things must never happen: a call that hits a version older
+//! than one that was acknowledged before it began, and an old value that is left in the
+//! cache once everything is quiet.
+//!
+//! Requests are separate steps and can be overtaken. Writers can die, give up, and lose
+//! replies, the server can lose its item, reads can lag behind commits.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::marking::{Goal, Marking};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Grant, Guard, Item, Outcome, Reply, Request, Ttl, Write};
+use crate::value::mark::{self, Mark};
+use crate::value::record::Record;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What is explored.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    writers: usize,
+    readers: usize,
+    /// How many writers may die.
+    deaths: u8,
+    /// How many replies to writers may be lost.
+    losses: u8,
+    /// How often the server may lose its item.
+    evictions: u8,
+    /// How many bodies may fail.
+    failures: u8,
+    protocol: Protocol,
+    end: End,
+    /// Whether reads may lag behind commits.
+    lag: bool,
+    /// Whether readers replace what they cannot use.
+    replaces: bool,
+    /// Whether readers take marks for values of another program.
+    is_older_release: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Marks,
+    /// Deletes after the commit, without a mark.
+    Plain,
+    /// Marks blindly, and deletes blindly.
+    Blind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Delete,
+    Put,
+    Hold,
+}
+
+const SMALL: Bounds = Bounds {
+    writers: 2,
+    readers: 1,
+    deaths: 0,
+    losses: 0,
+    evictions: 0,
+    failures: 0,
+    protocol: Protocol::Marks,
+    end: End::Delete,
+    lag: false,
+    replaces: false,
+    is_older_release: false,
+};
+
+/// The server's item; without a value it is a lease.
+#[derive(Clone, Debug)]
+struct Slot {
+    value: Option<Vec<u8>>,
+    flags: u32,
+    number: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Server {
+    slot: Option<Slot>,
+    last: u64,
+}
+
+impl Server {
+    fn put(&mut self, value: Option<Vec<u8>>, flags: u32) -> u64 {
+        self.last += 1;
+        self.slot = Some(Slot { value, flags, number: self.last });
+        self.last
+    }
+
+    fn refuses(&self, guard: Guard) -> Option<Reply> {
+        match (guard, &self.slot) {
+            (Guard::None, _) => None,
+            (_, None) => Some(Reply::Absent),
+            (Guard::Held(number) | Guard::Unchanged(number), Some(slot)) => {
+                (number != slot.number).then_some(Reply::Changed)
+            }
+        }
+    }
+
+    fn ask(&mut self, request: &Request<'_>) -> Reply {
+        match *request {
+            Request::Lookup { .. } if self.slot.is_none() => Reply::Missing(Grant::Won(self.put(None, 0))),
+            Request::Peek { .. } | Request::Lookup { .. } => match &self.slot {
+                None => Reply::Missing(Grant::Free),
+                Some(Slot { value: None, number, .. }) => Reply::Missing(Grant::Lost { cas: *number, note: None }),
+                Some(Slot { value: Some(value), flags, number }) => {
+                    let (value, flags, cas) = (value.clone(), *flags, *number);
+                    Reply::Found(Item { value, flags, cas, seconds_left: Some(10), ..Item::default() })
+                }
+            },
+            Request::Store { how: Write::Add, .. } if self.slot.is_some() => Reply::NotStored,
+            Request::Store { value, flags, guard, .. } => self.refuses(guard).unwrap_or_else(|| {
+                self.put(Some(value.to_vec()), flags);
+                Reply::Done
+            }),
+            Request::Delete { guard, .. } => match self.refuses(guard) {
+                None if self.slot.take().is_some() => Reply::Done,
+                refused => refused.unwrap_or(Reply::Absent),
+            },
+            _ => unreachable!("nobody asks for that"),
+        }
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        let Slot { value, flags, number } = self.slot.clone()?;
+        Some(Mark::read(&Item { value: value?, flags, cas: number, ..Item::default() })?.0)
+    }
+
+    /// The version of the value that there is.
+    fn version(&self) -> Option<u8> {
+        let slot = self.slot.as_ref().filter(|slot| slot.flags != mark::FLAGS)?;
+        slot.value.as_ref().map(|value| value[0])
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Writing {
+    stage: Stage,
+    marking: Marking,
+    /// The replies to the requests of this round.
+    replies: Vec<Outcome>,
+    /// The version that it has committed.
+    version: Option<u8>,
+    /// Whether a reply of the end was lost, so that the writer has gone on.
+    is_late: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Marking,
+    Body,
+    Ending,
+    Over,
+    Dead,
+}
+
+#[derive(Clone, Debug)]
+struct Reading {
+    stage: Reader,
+    /// The oldest version that it may return.
+    floor: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Begins,
+    /// It has looked, and may store under this number.
+    Reads(Option<u64>),
+    Stores(u64, u8),
+    Over,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    server: Server,
+    committed: u8,
+    /// What the newest read may still return.
+    replica: u8,
+    acknowledged: u8,
+    writers: Vec<Writing>,
+    readers: Vec<Reading>,
+    deaths: u8,
+    losses: u8,
+    evictions: u8,
+    failures: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    /// The writer's next request, and whether its reply is lost.
+    Asks(usize, bool),
+    Commits(usize),
+    Fails(usize),
+    Dies(usize),
+    Reads(usize, bool),
+    Evict,
+    Expires,
+    CatchesUp,
+}
+
+impl State {
+    fn new(bounds: &Bounds) -> Self {
+        let writer = Writing {
+            stage: if bounds.protocol == Protocol::Plain { Stage::Body } else { Stage::Marking },
+            marking: Marking::begin(Duration::from_secs(10)),
+            replies: Vec::new(),
+            version: None,
+            is_late: false,
+        };
+        let writers = (0..bounds.writers).map(|_| Writing {
+            marking: Marking::begin(Duration::from_secs(10)),
+            ..writer.clone()
+        });
+        State {
+            server: Server::default(),
+            committed: 0,
+            replica: 0,
+            acknowledged: 0,
+            writers: writers.collect(),
+            readers: vec![Reading { stage: Reader::Begins, floor: 0 }; bounds.readers],
+            deaths: bounds.deaths,
+            losses: bounds.losses,
+            evictions: bounds.evictions,
+            failures: bounds.failures,
+        }
+    }
+
+    fn actions(&self, bounds: &Bounds) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (number, writer) in self.writers.iter().enumerate() {
+            match writer.stage {
+                Stage::Marking | Stage::Ending => {
+                    actions.push(Action::Asks(number, false));
+                    if self.losses > 0 {
+                        actions.push(Action::Asks(number, true));
+                    }
+                }
+                Stage::Body => {
+                    actions.push(Action::Commits(number));
+                    if self.failures > 0 {
+                        actions.push(Action::Fails(number));
+                    }
+                }
+                Stage::Over | Stage::Dead => continue,
+            }
+            if self.deaths > 0 {
+                actions.push(Action::Dies(number));
+            }
+        }
+        for (number, reader) in self.readers.iter().enumerate() {
+            match reader.stage {
+                Reader::Over => {}
+                Reader::Reads(_) if self.replica != self.committed => {
+                    actions.extend([Action::Reads(number, false), Action::Reads(number, true)]);
+                }
+                _ => actions.push(Action::Reads(number, false)),
+            }
+        }
+        if self.evictions > 0 && self.server.slot.is_some() {
+            actions.push(Action::Evict);
+        }
+        if bounds.lag && self.replica != self.committed {
+            actions.push(Action::CatchesUp);
+        }
+        // A mark ends unless a writer is at work who renews it, and not before reads have
+        // caught up: it stands for as long as they may lag, at least.
+        let is_at_work = |mark: &Mark| {
+            self.writers.iter().any(|writer| {
+                !matches!(writer.stage, Stage::Over | Stage::Dead) && writer.marking.is_in(mark)
+            })
+        };
+        if self.server.mark().is_some_and(|mark| !is_at_work(&mark)) && self.replica == self.committed {
+            actions.push(Action::Expires);
+        }
+        actions
+    }
+
+    fn act(&mut self, action: Action, bounds: &Bounds, now: Instant) -> Result<(), String> {
+        match action {
+            Action::Asks(number, is_lost) => self.asks(number, is_lost, bounds, now),
+            Action::Commits(number) => {
+                self.committed += 1;
+                if !bounds.lag {
+                    self.replica = self.committed;
+                }
+                self.writers[number].version = Some(self.committed);
+                self.ends(number, bounds);
+            }
+            Action::Fails(number) => {
+                self.failures -= 1;
+                self.ends(number, bounds);
+            }
+            Action::Dies(number) => {
+                self.deaths -= 1;
+                self.writers[number].stage = Stage::Dead;
+            }
+            Action::Reads(number, is_lagging) => return self.reads(number, is_lagging, bounds),
+            Action::Evict => {
+                self.evictions -= 1;
+                self.server.slot = None;
+            }
+            Action::Expires => self.server.slot = None,
+            Action::CatchesUp => self.replica = self.committed,
+        }
+        Ok(())
+    }
+
+    fn ends(&mut self, number: usize, bounds: &Bounds) {
+        let writer = &mut self.writers[number];
+        writer.stage = Stage::Ending;
+        writer.marking.turn_to(match (bounds.end, writer.version) {
+            (End::Put, Some(version)) => Goal::Put(Record { bytes: vec![version], flags: 0 }, Ttl::Forever),
+            (End::Hold, _) => Goal::Hold(Duration::from_secs(2)),
+            _ => Goal::End,
+        });
+    }
+
+    fn asks(&mut self, number: usize, is_lost: bool, bounds: &Bounds, now: Instant) {
+        let writer = &mut self.writers[number];
+        if bounds.protocol != Protocol::Marks {
+            let value = Mark::of(mark::Nonce::new()).bytes(mark::Nonce::new());
+            let (key, ttl, guard) = ("k", Ttl::Forever, Guard::None);
+            self.server.ask(&match writer.stage {
+                Stage::Marking => {
+                    Request::Store { key, value: &value, flags: mark::FLAGS, ttl, how: Write::Set, guard }
+                }
+                _ => Request::Delete { key, guard },
+            });
+            return self.goes_on(number);
+        }
+        if writer.replies.is_empty() {
+            // Others who are dead are taken for dead after a while.
+            writer.marking.decide(now);
+        }
+        let requests: Vec<_> = writer.marking.requests("k").collect();
+        let reply = self.server.ask(&requests[writer.replies.len()]);
+        let is_last = writer.replies.len() + 1 == requests.len();
+        writer.replies.push(Ok(reply));
+        if is_lost {
+            self.losses -= 1;
+            writer.replies = vec![Err(Error::new(ErrorKind::Timeout, "lost"))];
+        } else if !is_last {
+            return;
+        }
+        let replies = std::mem::take(&mut writer.replies);
+        let is_answered = writer.marking.answered(replies, now).is_ok();
+        match (is_answered, writer.stage) {
+            // The body runs all the same.
+            (false, Stage::Marking) => writer.stage = Stage::Body,
+            // Tried again later.
+            (false, _) => writer.is_late = true,
+            (true, _) if writer.marking.is_over() => self.goes_on(number),
+            (true, _) => {}
+        }
+    }
+
+    fn goes_on(&mut self, number: usize) {
+        let writer = &mut self.writers[number];
+        if writer.stage == Stage::Marking {
+            writer.stage = Stage::Body;
+            return;
+        }
+        writer.stage = Stage::Over;
+        if let (Some(version), false) = (writer.version, writer.is_late) {
+            self.acknowledged = self.acknowledged.max(version);
+        }
+    }
+
+    fn reads(&mut self, number: usize, is_lagging: bool, bounds: &Bounds) -> Result<(), String> {
+        let version = if is_lagging { self.replica } else { self.committed };
+        let reader = &mut self.readers[number];
+        match reader.stage {
+            Reader::Begins => {
+                reader.floor = self.acknowledged;
+                let lookup = Request::Lookup { key: "k", lease: HOUR, refresh: Duration::ZERO };
+                reader.stage = match self.server.ask(&lookup) {
+                    Reply::Missing(Grant::Won(cas)) => Reader::Reads(Some(cas)),
+                    Reply::Found(item) if item.flags == mark::FLAGS => {
+                        Reader::Reads(bounds.is_older_release.then_some(item.cas))
+                    }
+                    Reply::Found(item) if bounds.replaces => Reader::Reads(Some(item.cas)),
+                    Reply::Found(item) => {
+                        if item.value[0] < reader.floor {
+                            return Err(format!("a hit on {} after {} was acknowledged", item.value[0], reader.floor));
+                        }
+                        Reader::Over
+                    }
+                    _ => Reader::Reads(None),
+                };
+            }
+            Reader::Reads(number) => {
+                reader.stage = number.map_or(Reader::Over, |number| Reader::Stores(number, version));
+            }
+            Reader::Stores(number, version) => {
+                let (key, value, guard) = ("k", &[version][..], Guard::Held(number));
+                self.server.ask(&Request::Store { key, value, flags: 0, ttl: Ttl::Forever, how: Write::Set, guard });
+                reader.stage = Reader::Over;
+            }
+            Reader::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Checks what is left once everything is quiet.
+    fn quiet(&self) -> Result<(), String> {
+        match self.server.version() {
+            Some(version) if version != self.committed => Err(format!("{version} is left, not {}", self.committed)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The state with its numbers in the order in which they appear, since their values
+    /// do not matter.
+    fn canonical(&self, hash: &RandomState) -> u64 {
+        let text = format!("{self:?}");
+        let (mut names, mut short) = (HashMap::new(), String::new());
+        let mut name = |number: String, short: &mut String| {
+            let next = names.len();
+            short.push_str(&format!("#{} ", names.entry(number).or_insert(next)));
+        };
+        let mut rest = text.as_str();
+        while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, number) = rest.split_at(start);
+            short.push_str(before);
+            let list = number.split(']').next().unwrap_or_default();
+            let bytes: Vec<u8> = list.split(", ").map_while(|byte| byte.parse().ok()).collect();
+            if before.ends_with('[') && bytes.len() >= 8 {
+                // The bytes of a mark.
+                for bytes in bytes.chunks_exact(8) {
+                    name(u64::from_le_bytes(bytes.try_into().expect("eight bytes")).to_string(), &mut short);
+                }
+                rest = &number[list.len()..];
+                continue;
+            }
+            let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+            let (number, after) = number.split_at(end);
+            let is_random = ["Nonce(", "number: ", "cas: ", "Held(", "Stores("].iter().any(|name| before.ends_with(name));
+            match is_random || before.ends_with("Reads(Some(") {
+                true => name(number.to_owned(), &mut short),
+                false if before.ends_with("last: ") => {}
+                false => short.push_str(number),
+            }
+            rest = after;
+        }
+        short.push_str(rest);
+        hash.hash_one(short)
+    }
+}
+
+/// Explores everything; says how many states there are, or how a promise is broken.
+fn explore(bounds: Bounds) -> Result<usize, String> {
+    let (hash, now) = (RandomState::new(), Instant::now());
+    let mut seen = HashSet::new();
+    let mut left = vec![(State::new(&bounds), Vec::new())];
+    while let Some((state, trace)) = left.pop() {
+        assert!(seen.len() < 2_000_000, "too many states of {bounds:?}");
+        if !seen.insert(state.canonical(&hash)) {
+            continue;
+        }
+        let actions = state.actions(&bounds);
+        let failed = |why: String, trace: &[Action]| format!("{why}: {trace:?}");
+        if actions.is_empty() {
+            state.quiet().map_err(|why| failed(why, &trace))?;
+        }
+        for action in actions {
+            let (mut next, mut trace) = (state.clone(), trace.clone());
+            trace.push(action);
+            next.act(action, &bounds, now).map_err(|why| failed(why, &trace))?;
+            left.push((next, trace));
+        }
+    }
+    Ok(seen.len())
+}
+
+#[track_caller]
+fn holds(bounds: Bounds) {
+    let states = explore(bounds).unwrap_or_else(|broken| panic!("{bounds:?}: {broken}"));
+    println!("{states} states of {bounds:?}");
+    assert!(states > 100, "{states} states");
+}
+
+#[track_caller]
+fn breaks(bounds: Bounds, how: &str) {
+    let broken = explore(bounds).expect_err("it cannot hold");
+    assert!(broken.contains(how), "{broken}");
+}
+
+#[test]
+fn no_old_value_is_left_however_writers_and_readers_overlap() {
+    holds(SMALL);
+    holds(Bounds { writers: 1, readers: 2, ..SMALL });
+    holds(Bounds { failures: 1, ..SMALL });
+    holds(Bounds { replaces: true, ..SMALL });
+}
+
+#[test]
+fn no_old_value_is_left_by_writers_that_die() {
+    holds(Bounds { deaths: 1, ..SMALL });
+    holds(Bounds { deaths: 2, replaces: true, ..SMALL });
+    holds(Bounds { writers: 1, readers: 2, deaths: 1, ..SMALL });
+}
+
+#[test]
+fn no_old_value_is_left_when_replies_are_lost_or_items() {
+    holds(Bounds { losses: 1, ..SMALL });
+    holds(Bounds { evictions: 1, ..SMALL });
+    holds(Bounds { writers: 1, readers: 2, evictions: 2, ..SMALL });
+}
+
+#[test]
+fn an_update_is_put_only_if_no_other_writer_may_have_a_newer_one() {
+    holds(Bounds { end: End::Put, ..SMALL });
+    holds(Bounds { end: End::Put, deaths: 1, failures: 1, ..SMALL });
+    holds(Bounds { end: End::Put, evictions: 1, ..SMALL });
+}
+
+#[test]
+fn reads_that_lag_are_held_off() {
+    let lags = Bounds { writers: 1, readers: 2, lag: true, ..SMALL };
+    holds(Bounds { end: End::Hold, ..lags });
+    holds(Bounds { end: End::Hold, deaths: 1, ..lags });
+    holds(Bounds { end: End::Hold, writers: 2, readers: 1, ..lags });
+    breaks(lags, "is left");
+}
+
+#[test]
+fn without_marks_a_writer_that_dies_leaves_an_old_value() {
+    breaks(Bounds { protocol: Protocol::Plain, writers: 1, deaths: 1, ..SMALL }, "is left");
+}
+
+#[test]
+fn a_mark_that_is_removed_blindly_may_be_another_writers() {
+    breaks(Bounds { protocol: Protocol::Blind, deaths: 1, ..SMALL }, "is left");
+}
+
+#[test]
+fn a_reader_that_replaces_marks_leaves_an_old_value() {
+    breaks(Bounds { is_older_release: true, writers: 1, deaths: 1, ..SMALL }, "is left");
+}

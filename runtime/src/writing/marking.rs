@@ -1,0 +1,302 @@
+//! One item that a writer marks before it changes the data behind it, and what is done
+//! about it at the end.
+//!
+//! This decides and does no I/O: it says what to ask, and takes the replies. Whatever is
+//! changed is changed under the number that it was seen with, so that writers who overlap
+//! see each other. Each round is one write and one look behind it, in one packet.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Grant, Guard, Item, Outcome, Reply, Request, Ttl, Write};
+use crate::value::mark::{self, Mark, Nonce};
+use crate::value::record::Record;
+
+/// How often a change is tried under the number that the item was seen with. Then the
+/// item is overwritten by a mark that nobody removes, and that ends by itself.
+const TRIES: u8 = 4;
+
+/// Servers count whole seconds: how much is left of the last one is unknown.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An item and what a writer does about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Marking {
+    token: Nonce,
+    /// How long the mark stands unless it is renewed.
+    stands: Duration,
+    goal: Goal,
+    seen: Seen,
+    /// Until when other writers may be at work which are in the mark.
+    others: Option<Instant>,
+    /// Whether nothing but this writer has changed the mark since it was made.
+    is_alone: bool,
+    /// Whether this writer's mark has stood there.
+    has_stood: bool,
+    /// Whether it was missing later.
+    was_lost: bool,
+    /// How often the present goal was missed.
+    tries: u8,
+    /// What was sent last.
+    sent: Option<Sent>,
+}
+
+/// What a writer wants of an item.
+#[derive(Clone, Debug)]
+pub(crate) enum Goal {
+    /// That its mark stands there, and was written just now.
+    Mark,
+    /// That what is there goes, or other writers' marks stay.
+    End,
+    /// That a mark stays there for this long, and nobody removes it.
+    Hold(Duration),
+    /// That a new value is there, if no other writer may have a newer one, or else
+    /// nothing.
+    Put(Record, Ttl),
+    Nothing,
+}
+
+/// What is there, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Unknown,
+    /// It does not matter.
+    Whatever,
+    Nothing,
+    Mark { mark: Mark, number: u64 },
+    /// A value, or the lease of a caller that computes one.
+    Other { number: u64 },
+}
+
+impl Seen {
+    /// Whether this writer is the only one at work.
+    fn is_mark_of(&self, token: Nonce) -> bool {
+        matches!(self, Seen::Mark { mark, .. } if *mark == Mark::of(token))
+    }
+}
+
+/// A write, whose bytes outlast its request.
+#[derive(Clone, Debug)]
+struct Sent {
+    change: Nonce,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Mark { bytes: Vec<u8>, ttl: Duration, how: Write, guard: Guard },
+    Put { guard: Guard },
+    Delete { guard: Guard },
+}
+
+impl Marking {
+    /// Marks an item, for as long as this unless the mark is renewed.
+    pub(crate) fn begin(stands: Duration) -> Self {
+        Marking { goal: Goal::Mark, ..Self::ending(stands) }
+    }
+
+    /// Removes an item whatever it is, and marks of other writers with it.
+    pub(crate) fn unmarked() -> Self {
+        Marking { seen: Seen::Whatever, ..Self::ending(Duration::ZERO) }
+    }
+
+    /// Removes an item that has not been marked.
+    pub(crate) fn ending(stands: Duration) -> Self {
+        let (token, seen) = (Nonce::new(), Seen::Unknown);
+        let (is_alone, has_stood, was_lost) = (false, false, false);
+        Marking {
+            token,
+            stands,
+            goal: Goal::End,
+            seen,
+            others: None,
+            is_alone,
+            has_stood,
+            was_lost,
+            tries: 0,
+            sent: None,
+        }
+    }
+
+    /// Sets the next goal, now that the last one was reached or given up.
+    pub(crate) fn turn_to(&mut self, goal: Goal) {
+        (self.goal, self.tries) = (goal, 0);
+    }
+
+    /// Whether nothing is left to do: the goal was reached, or others were in the way for
+    /// too long.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.goal, Goal::Nothing) || self.tries > TRIES
+    }
+
+    /// Whether this writer's mark was there when it looked last.
+    pub(crate) fn is_marked(&self) -> bool {
+        matches!(&self.seen, Seen::Mark { mark, .. } if mark.has(self.token))
+    }
+
+    /// Whether this writer is among those of a mark.
+    #[cfg(test)]
+    pub(super) fn is_in(&self, mark: &Mark) -> bool {
+        mark.has(self.token)
+    }
+
+    /// Whether it was missing once after it had been there.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.was_lost
+    }
+
+    /// Decides what to write next, if anything, before the next look.
+    pub(crate) fn decide(&mut self, now: Instant) {
+        let change = Nonce::new();
+        self.sent = self.next(change, now).map(|what| Sent { change, what });
+    }
+
+    fn next(&self, change: Nonce, now: Instant) -> Option<What> {
+        if matches!(self.goal, Goal::Nothing) {
+            return None;
+        }
+        let mark = |mark: Mark, ttl, how, guard| Some(What::Mark { bytes: mark.bytes(change), ttl, how, guard });
+        if self.tries >= TRIES {
+            let holds = Mark::of(Nonce::new());
+            let holds = if let Goal::Mark = self.goal { holds.with(self.token) } else { holds };
+            return mark(holds, self.stands, Write::Set, Guard::None);
+        }
+        match (&self.goal, &self.seen) {
+            (Goal::Mark, Seen::Unknown | Seen::Nothing) => {
+                mark(Mark::of(self.token), self.stands, Write::Add, Guard::None)
+            }
+            (Goal::Mark, Seen::Mark { mark: seen, number }) => {
+                let others = if self.others(now).is_some() { seen.clone() } else { Mark::default() };
+                mark(others.with(self.token), self.stands, Write::Set, Guard::Held(*number))
+            }
+            (Goal::Mark, Seen::Other { number }) => {
+                mark(Mark::of(self.token), self.stands, Write::Set, Guard::Held(*number))
+            }
+            (Goal::Put(..), Seen::Mark { number, .. }) if self.is_alone => {
+                Some(What::Put { guard: Guard::Held(*number) })
+            }
+            (Goal::Hold(time), Seen::Nothing) => mark(Mark::of(Nonce::new()), *time, Write::Add, Guard::None),
+            (Goal::Hold(time), Seen::Other { number }) => {
+                mark(Mark::of(Nonce::new()), *time, Write::Set, Guard::Held(*number))
+            }
+            (Goal::Hold(time), Seen::Mark { mark: seen, number }) => {
+                let others = self.others(now).map_or(Mark::default(), |_| seen.clone().without(self.token));
+                let stands = self.others(now).unwrap_or_default().max(*time);
+                mark(others.with(Nonce::new()), stands, Write::Set, Guard::Held(*number))
+            }
+            (Goal::End | Goal::Put(..), Seen::Mark { mark: seen, number }) => {
+                let others = seen.clone().without(self.token);
+                match self.others(now).filter(|_| !others.is_empty()) {
+                    Some(left) => mark(others, left, Write::Set, Guard::Held(*number)),
+                    None => Some(What::Delete { guard: Guard::Held(*number) }),
+                }
+            }
+            (Goal::End | Goal::Put(..), Seen::Other { number }) => {
+                Some(What::Delete { guard: Guard::Held(*number) })
+            }
+            (_, Seen::Whatever) => Some(What::Delete { guard: Guard::None }),
+            (_, Seen::Unknown | Seen::Nothing) | (Goal::Nothing, _) => None,
+        }
+    }
+
+    /// How long other writers in the mark may still be at work.
+    fn others(&self, now: Instant) -> Option<Duration> {
+        self.others.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// The requests of a round: the write, if there is one, and the look.
+    pub(crate) fn requests<'a>(&'a self, key: &'a str) -> impl Iterator<Item = Request<'a>> {
+        let write = self.sent.as_ref().map(|sent| match &sent.what {
+            What::Mark { bytes, ttl, how, guard } => {
+                let ttl = Ttl::For(*ttl);
+                Request::Store { key, value: bytes, flags: mark::FLAGS, ttl, how: *how, guard: *guard }
+            }
+            What::Put { guard } => match &self.goal {
+                Goal::Put(record, ttl) => {
+                    let Record { bytes: value, flags } = record;
+                    Request::Store { key, value, flags: *flags, ttl: *ttl, how: Write::Set, guard: *guard }
+                }
+                _ => Request::Delete { key, guard: *guard },
+            },
+            What::Delete { guard } => Request::Delete { key, guard: *guard },
+        });
+        write.into_iter().chain([Request::Peek { key }])
+    }
+
+    /// Takes the replies to the requests, in their order. `at` is when they were sent.
+    ///
+    /// # Errors
+    ///
+    /// If there was no reply: nothing is known of the item then.
+    pub(crate) fn answered(&mut self, outcomes: impl IntoIterator<Item = Outcome>, at: Instant) -> Result<(), Error> {
+        let sent = self.sent.take();
+        let mut outcomes = outcomes.into_iter();
+        let mut next = || outcomes.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "a request has no outcome")));
+        let replies = match &sent {
+            Some(_) => next().and_then(|written| Ok((Some(written), next()?))),
+            None => next().map(|look| (None, look)),
+        };
+        match replies {
+            Ok((written, look)) => {
+                self.learn(sent, written, look, at);
+                Ok(())
+            }
+            Err(error) => {
+                (self.seen, self.is_alone) = (Seen::Unknown, false);
+                // It may be refused for its size, and another try would be late.
+                if let Goal::Put(..) = self.goal {
+                    self.goal = Goal::End;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn learn(&mut self, sent: Option<Sent>, written: Option<Reply>, look: Reply, at: Instant) {
+        let is_written = matches!(written, Some(Reply::Done));
+        let was_marked = self.is_marked();
+        let (change, what) = sent.map_or((None, None), |sent| (Some(sent.change), Some(sent.what)));
+        let mut is_own = false;
+        self.seen = match look {
+            Reply::Found(item) => match Mark::read(&item) {
+                Some((mark, changed)) => {
+                    is_own = is_written && change == Some(changed);
+                    if !is_own {
+                        self.others = Some(at + left(&item, self.stands));
+                    }
+                    Seen::Mark { mark, number: item.cas }
+                }
+                None => Seen::Other { number: item.cas },
+            },
+            Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => Seen::Other { number },
+            _ => Seen::Nothing,
+        };
+        let is_reached = match (&self.goal, &what) {
+            (Goal::Mark, _) => is_written && self.is_marked(),
+            (Goal::Hold(_), _) => is_written,
+            // Nothing was there that could have been removed, or it has gone by now.
+            (Goal::End | Goal::Put(..), Some(What::Delete { .. } | What::Mark { .. })) => {
+                is_written || matches!(written, Some(Reply::Absent))
+            }
+            (Goal::Put(..), Some(What::Put { .. })) => is_written,
+            (Goal::End | Goal::Put(..), None) => self.seen == Seen::Nothing,
+            (Goal::Nothing, _) | (Goal::End, Some(What::Put { .. })) => true,
+        };
+        if let Goal::Mark = self.goal {
+            let was_there = if is_written { !matches!(what, Some(What::Mark { how: Write::Add, .. })) } else { self.is_marked() };
+            self.was_lost |= self.has_stood && !was_there;
+            self.has_stood |= self.is_marked();
+        }
+        self.is_alone = is_own && (self.is_alone || !was_marked) && self.seen.is_mark_of(self.token);
+        if is_reached {
+            self.goal = Goal::Nothing;
+        } else if written.is_some() {
+            self.tries += 1;
+        }
+    }
+}
+
+/// How long a mark may still stand that was seen.
+fn left(item: &Item, stands: Duration) -> Duration {
+    item.seconds_left.map_or(stands, Duration::from_secs) + SECOND
+}

@@ -1,0 +1,407 @@
+//! Writers: what they do about the entries of the data that they change.
+//!
+//! Before a writer changes data, each entry is replaced by a *mark*: readers who find it
+//! compute and do not store. Afterwards what is there is removed, or replaced. A mark is
+//! renewed while its writer is at work and ends by itself if that dies, so a writer may
+//! die at any moment without leaving an old value behind.
+//!
+//! `marking` has the protocol for one item. Here many are carried through it at once.
+
+#[cfg(test)]
+mod explored;
+mod late;
+mod marking;
+mod turn;
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::exchange::{Outcome, Request, Ttl, Verb};
+use crate::singleflight::lease::Io;
+use crate::singleflight::renewal::{self, Home, Renewed};
+use crate::sync::lock;
+use crate::telemetry::exchange::quietly;
+use crate::telemetry::invalidations::Invalidation;
+use crate::value::record::Record;
+use marking::{Goal, Marking};
+use turn::Turns;
+
+/// How long a mark stands unless it is renewed.
+const STANDS: Duration = Duration::from_secs(10);
+
+/// How often marks are renewed within the time that they stand.
+const RENEWALS: u32 = 3;
+
+/// Where an entry is.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    pub(crate) cache: Cache,
+    pub(crate) key: String,
+}
+
+/// A new value for an entry, as it is stored.
+#[derive(Debug)]
+pub struct Update {
+    pub(crate) record: Record,
+    pub(crate) ttl: Ttl,
+}
+
+/// How a writer goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Leaves entries unmarked, and removes them afterwards.
+    pub(crate) is_unmarked: bool,
+    /// Keeps readers from storing for this long afterwards.
+    pub(crate) hold_off: Option<Duration>,
+}
+
+impl Manner {
+    fn stands(self) -> Duration {
+        STANDS.max(self.hold_off.unwrap_or_default().saturating_mul(RENEWALS))
+    }
+
+    fn end(self) -> Goal {
+        self.hold_off.map_or(Goal::End, Goal::Hold)
+    }
+}
+
+/// An entry that a writer is about to change.
+#[derive(Debug)]
+struct Affected {
+    location: Location,
+    marking: Marking,
+    error: Option<Error>,
+}
+
+impl Affected {
+    fn asks(&self) -> bool {
+        self.error.is_none() && !self.marking.is_over()
+    }
+
+    /// Makes this process notice that the data is being changed.
+    fn forget(&self) {
+        self.location.cache.backend().forget(&self.location.key);
+    }
+}
+
+/// The entries that a writer changes, all of one cache.
+#[derive(Debug)]
+struct Marks {
+    cache: Cache,
+    items: Vec<Affected>,
+}
+
+/// What one round asks: some of the items, and how many requests are for each.
+struct Round<'a> {
+    places: Vec<(usize, usize)>,
+    requests: Vec<Request<'a>>,
+    began: Instant,
+}
+
+impl Marks {
+    fn is_of(&self, cache: &Cache) -> bool {
+        Arc::ptr_eq(self.cache.store(), cache.store())
+    }
+
+    /// Decides what is asked next; `None` if nothing is.
+    fn round(&mut self) -> Option<Round<'_>> {
+        let began = Instant::now();
+        let asking = |item: &&mut Affected| item.asks();
+        self.items.iter_mut().filter(asking).for_each(|item| item.marking.decide(began));
+        let (mut places, mut requests) = (Vec::new(), Vec::new());
+        for (place, item) in self.items.iter().enumerate().filter(|(_, item)| item.asks()) {
+            let before = requests.len();
+            requests.extend(item.marking.requests(&item.location.key));
+            places.push((place, requests.len() - before));
+        }
+        (!places.is_empty()).then_some(Round { places, requests, began })
+    }
+
+    /// Takes the replies.
+    fn answered(&mut self, places: &[(usize, usize)], outcomes: Vec<Outcome>, began: Instant) {
+        let mut outcomes = outcomes.into_iter();
+        for (place, requests) in places {
+            let item = &mut self.items[*place];
+            item.error = item.marking.answered(outcomes.by_ref().take(*requests), began).err();
+        }
+    }
+
+    /// Gives each item this goal.
+    fn turn_to(&mut self, goal: impl Fn() -> Goal) {
+        for item in &mut self.items {
+            item.error = None;
+            item.marking.turn_to(goal());
+            item.forget();
+        }
+    }
+}
+
+macro_rules! carry {
+    ($(#[$attr:meta])* $name:ident, $ask_each:ident, ($($async:tt)*), ($($await:tt)*)) => {
+        $(#[$attr])*
+        $($async)* fn $name(&mut self, verb: Verb) {
+            let (cache, budget) = (self.cache.clone(), self.cache.budget());
+            while let Some(Round { places, requests, began }) = self.round() {
+                let outcomes = cache.store().$ask_each(verb, &requests, &budget)$($await)*;
+                drop(requests);
+                self.answered(&places, outcomes, began);
+            }
+            self.items.iter().for_each(Affected::forget);
+        }
+    };
+}
+
+impl Marks {
+    carry!(
+        /// Carries each item to its goal, as far as its node answers, with one exchange per node
+        /// and round.
+        carry, ask_each, (), ()
+    );
+    #[cfg(feature = "tokio")]
+    carry!(
+        /// Does the same, yielding.
+        carry_async, ask_each_async, (async), (.await)
+    );
+}
+
+/// A writer at work.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    marks: Vec<Arc<Marked>>,
+    manner: Manner,
+    io: Io,
+    /// The process that marks and ends. A forked child has only a copy.
+    process: u32,
+    is_over: bool,
+}
+
+/// Marks that are renewed while their writer is at work.
+#[derive(Debug)]
+struct Marked {
+    turns: Turns<Marks>,
+    home: Home,
+    stands: Duration,
+    standing: Mutex<Standing>,
+}
+
+/// Since when marks are known to stand.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// When the last change that was acknowledged was sent.
+    since: Option<Instant>,
+    /// When they are renewed next.
+    due: Instant,
+    /// Whether one of them was found to be missing.
+    was_lost: bool,
+}
+
+impl Marked {
+    fn new(marks: Marks, stands: Duration) -> Arc<Self> {
+        let store = marks.cache.store();
+        let node = marks.items.first().map_or(0, |item| store.placement().node_of(&item.location.key));
+        let home = (Arc::as_ptr(store).addr(), node);
+        let standing = Standing { since: None, due: Instant::now() + stands / RENEWALS, was_lost: false };
+        Arc::new(Marked { turns: Turns::new(marks), home, stands, standing: Mutex::new(standing) })
+    }
+
+    /// Notes how marking or renewing went that began then.
+    fn stand(&self, marks: &Marks, began: Instant) {
+        let mut standing = lock(&self.standing);
+        if marks.items.iter().all(|item| item.error.is_none() && item.marking.is_marked()) {
+            standing.since = Some(began);
+        }
+        standing.was_lost |= marks.items.iter().any(|item| item.marking.was_lost());
+        standing.due = began + self.stands / RENEWALS;
+    }
+
+    /// How long the marks are certain to stand.
+    fn stands_for(&self) -> Duration {
+        let since = lock(&self.standing).since;
+        // The server's seconds need not begin when this process's do.
+        let sure = self.stands.saturating_sub(Duration::from_secs(1));
+        since.map_or(Duration::ZERO, |since| (since + sure).saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Renewed for Marked {
+    fn home(&self) -> Home {
+        self.home
+    }
+
+    fn is_due(&self) -> bool {
+        lock(&self.standing).due <= Instant::now()
+    }
+
+    fn begin(&self) -> Option<Request<'_>> {
+        None
+    }
+
+    fn ask(&self, _: &[Request<'_>]) -> Vec<Outcome> {
+        Vec::new()
+    }
+
+    fn answered(&self, _: Option<Outcome>) {}
+
+    /// Renews all of them in one go.
+    fn renew(&self) {
+        let Some(mut marks) = self.turns.try_take() else { return };
+        let began = Instant::now();
+        marks.turn_to(|| Goal::Mark);
+        quietly(|| marks.carry(Verb::Touch));
+        self.stand(&marks, began);
+    }
+}
+
+impl Writer {
+    fn of(locations: Vec<Location>, manner: Manner, io: Io, marking: impl Fn() -> Marking) -> Self {
+        let mut all: Vec<Marks> = Vec::new();
+        for location in locations {
+            let index = all.iter().position(|marks| marks.is_of(&location.cache)).unwrap_or(all.len());
+            if index == all.len() {
+                all.push(Marks { cache: location.cache.clone(), items: Vec::new() });
+            }
+            let items = &mut all[index].items;
+            if !items.iter().any(|item| item.location.key == location.key) {
+                items.push(Affected { location, marking: marking(), error: None });
+            }
+        }
+        let marks = all.into_iter().map(|marks| Marked::new(marks, manner.stands())).collect();
+        Writer { marks, manner, io, process: std::process::id(), is_over: false }
+    }
+
+    /// Takes in how marking went.
+    fn marked(&self, marked: &Arc<Marked>, marks: &Marks, began: Instant) -> Result<(), Error> {
+        marked.stand(marks, began);
+        let renewed: Weak<dyn Renewed> = Arc::<Marked>::downgrade(marked);
+        renewal::renew(renewed);
+        marks.items.iter().find_map(|item| item.error.as_ref()).map_or(Ok(()), |error| Err(error.alike()))
+    }
+
+    /// How long all marks are certain to stand, unless their servers lose them.
+    pub(crate) fn stands_for(&self) -> Duration {
+        self.marks.iter().map(|marked| marked.stands_for()).min().unwrap_or(Duration::MAX)
+    }
+
+    /// Whether no mark was found to be missing, and each has stood once.
+    fn was_marked(&self) -> bool {
+        let stood = |marked: &Arc<Marked>| {
+            let standing = *lock(&marked.standing);
+            standing.since.is_some() && !standing.was_lost
+        };
+        !self.manner.is_unmarked && self.marks.iter().all(stood)
+    }
+
+    /// Sets what becomes of the items.
+    fn end(&self, marks: &mut Marks, update: Option<&mut Option<Update>>) {
+        marks.turn_to(|| self.manner.end());
+        let update = update.and_then(Option::take);
+        if let (Some(item), Some(Update { record, ttl })) = (marks.items.first_mut(), update) {
+            item.marking.turn_to(Goal::Put(record, ttl));
+        }
+    }
+}
+
+/// Leaves what has no reply to be done later, and counts.
+fn ended(marks: &mut Marks) -> Result<(), Error> {
+    let mut failed = None;
+    for item in std::mem::take(&mut marks.items) {
+        match &item.error {
+            None => Invalidation::Done.happened(),
+            Some(error) => {
+                failed.get_or_insert_with(|| error.alike());
+                late::leave(item);
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+macro_rules! work {
+    (
+        $begin:ident, $end:ident, $remove:ident, $take:ident, $carry:ident, $io:expr,
+        ($($async:tt)*), ($($await:tt)*)
+    ) => {
+        impl Writer {
+            /// Marks what a writer is about to change. Also gives the error, if a node has
+            /// not answered.
+            pub(crate) $($async)* fn $begin(locations: Vec<Location>, manner: Manner) -> (Self, Result<(), Error>) {
+                if manner.is_unmarked {
+                    return (Self::of(locations, manner, $io, Marking::unmarked), Ok(()));
+                }
+                let work = Self::of(locations, manner, $io, || Marking::begin(manner.stands()));
+                let mut result = Ok(());
+                for marked in &work.marks {
+                    let began = Instant::now();
+                    let mut marks = marked.turns.$take()$($await)*;
+                    marks.items.iter().for_each(Affected::forget);
+                    marks.$carry(Verb::Set)$($await)*;
+                    result = result.and(work.marked(marked, &marks, began));
+                }
+                (work, result)
+            }
+
+            /// Removes what was there, or replaces it. Says whether it was marked all the
+            /// time.
+            ///
+            /// # Errors
+            ///
+            /// If a node has not answered. It is asked again, for some time.
+            pub(crate) $($async)* fn $end(mut self, mut update: Option<Update>) -> Result<bool, Error> {
+                if self.process != std::process::id() {
+                    self.is_over = true;
+                    return Ok(false);
+                }
+                let mut result = Ok(());
+                for marked in &self.marks {
+                    let mut marks = marked.turns.$take()$($await)*;
+                    self.end(&mut marks, Some(&mut update));
+                    marks.$carry(Verb::Delete)$($await)*;
+                    result = result.and(ended(&mut marks));
+                }
+                self.is_over = true;
+                result.map(|()| self.was_marked())
+            }
+
+            /// Removes what is known only afterwards, and so was not marked.
+            ///
+            /// # Errors
+            ///
+            /// As for the end of a writer.
+            pub(crate) $($async)* fn $remove(locations: Vec<Location>, manner: Manner) -> Result<bool, Error> {
+                let marking = || match manner.is_unmarked {
+                    true => Marking::unmarked(),
+                    false => Marking::ending(manner.stands()),
+                };
+                Self::of(locations, manner, $io, marking).$end(None)$($await)*
+            }
+        }
+    };
+}
+
+work!(begin, finish, remove, take, carry, Io::Blocking, (), ());
+#[cfg(feature = "tokio")]
+work!(begin_async, finish_async, remove_async, take_async, carry_async, Io::Async, (async), (.await));
+
+/// Ends a writer that did not: it has panicked, or its future was dropped, which cannot
+/// wait.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.is_over || self.process != std::process::id() {
+            return;
+        }
+        for marked in &self.marks {
+            let mut marks = marked.turns.take();
+            self.end(&mut marks, None);
+            match self.io {
+                Io::Blocking => {
+                    marks.carry(Verb::Delete);
+                    let _ = ended(&mut marks);
+                }
+                #[cfg(feature = "tokio")]
+                Io::Async => std::mem::take(&mut marks.items).into_iter().for_each(late::leave),
+            }
+        }
+    }
+}

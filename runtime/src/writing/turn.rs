@@ -1,0 +1,96 @@
+//! Something that threads and tasks use in turn, and that is held while a holder waits
+//! for a server.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::PoisonError;
+#[cfg(feature = "tokio")]
+use std::task::Poll;
+use std::task::Waker;
+
+use crate::sync::{Condvar, Mutex, lock};
+
+#[derive(Debug)]
+pub(super) struct Turns<T> {
+    state: Mutex<State<T>>,
+    returned: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    /// Absent while somebody has it.
+    value: Option<T>,
+    /// Of tasks that wait for it.
+    wakers: Vec<Waker>,
+}
+
+/// Somebody's turn, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a, T> {
+    turns: &'a Turns<T>,
+    value: Option<T>,
+}
+
+impl<T> Turns<T> {
+    pub(super) fn new(value: T) -> Self {
+        Turns { state: Mutex::new(State { value: Some(value), wakers: Vec::new() }), returned: Condvar::new() }
+    }
+
+    fn turn(&self, state: &mut State<T>) -> Option<Turn<'_, T>> {
+        state.value.take().map(|value| Turn { turns: self, value: Some(value) })
+    }
+
+    /// Takes the turn, if nobody has it.
+    pub(super) fn try_take(&self) -> Option<Turn<'_, T>> {
+        self.turn(&mut lock(&self.state))
+    }
+
+    /// Waits for the turn, blocking.
+    pub(super) fn take(&self) -> Turn<'_, T> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(turn) = self.turn(&mut state) {
+                return turn;
+            }
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the turn, yielding.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn take_async(&self) -> Turn<'_, T> {
+        std::future::poll_fn(|context| {
+            let mut state = lock(&self.state);
+            if let Some(turn) = self.turn(&mut state) {
+                return Poll::Ready(turn);
+            }
+            state.wakers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.turns.state);
+        state.value = self.value.take();
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.turns.returned.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> Deref for Turn<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("a turn has its value until it ends")
+    }
+}
+
+impl<T> DerefMut for Turn<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("a turn has its value until it ends")
+    }
+}
