@@ -65,6 +65,7 @@ mod behaviour {
     mod waiting_for_others;
     mod walls;
     mod without_prelude;
+    mod writers;
 }
 
 #[path = "support/mod.rs"]

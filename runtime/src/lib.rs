@@ -86,7 +86,7 @@ pub mod tests;
 #[doc(hidden)]
 pub mod private;
 
-pub use attribute::{KeyPart, memcached};
+pub use attribute::{KeyPart, group, invalidates, memcached, updates};
 pub use cache::Cache;
 pub use cache::global::install;
 #[cfg(feature = "tokio")]

@@ -15,7 +15,7 @@ fn a_function_that_returns_nothing() {
         },
         expect![[r#"
             pub fn remove(id: UserId) {
-                let __memocached_write = ::memocached::private::Write::blocking({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<()>::NEW).__memocached_shape()
                     })
@@ -47,7 +47,7 @@ fn every_argument_on_an_async_method() {
         expect![[r#"
             #[tracing::instrument]
             async fn rename(&self, id: UserId, team: TeamId) -> Result<User, Error> {
-                let __memocached_write = my::memocached::private::Write::yielding({
+                let __memocached_write = my::memocached::private::WriterCall::of({
                         use my::memocached::private::shapes::*;
                         (&&&&&&my::memocached::private::Probe::<Result<User, Error>>::NEW)
                             .__memocached_shape()
@@ -80,7 +80,7 @@ fn what_is_said_by_expressions_and_without_marks() {
         },
         expect![[r#"
             fn f(&mut self, n: u8) -> &Row {
-                let __memocached_write = ::memocached::private::Write::blocking({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<&Row>::NEW).__memocached_shape()
                     })
@@ -98,7 +98,7 @@ fn what_is_said_by_expressions_and_without_marks() {
         },
         expect![[r#"
             unsafe extern "C" fn f(n: u8) -> Option<User> {
-                let __memocached_write = ::memocached::private::Write::blocking({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
                             .__memocached_shape()
@@ -123,7 +123,7 @@ fn functions_that_return_futures() {
         expect![[r#"
             fn rename(id: UserId) -> impl Future<Output = ()> + Send {
                 async move {
-                    let __memocached_write = ::memocached::private::Write::yielding({
+                    let __memocached_write = ::memocached::private::WriterCall::of({
                             use ::memocached::private::shapes::*;
                             (&&&&&&::memocached::private::Probe::<()>::NEW).__memocached_shape()
                         })
@@ -151,7 +151,7 @@ fn functions_that_return_futures() {
             ) -> Pin<Box<dyn Future<Output = Result<User, Error>> + Send + '_>> {
                 ::memocached::private::Box::pin(async move {
                     let __memocached_entry = user_entry(id);
-                    let __memocached_write = ::memocached::private::Write::yielding({
+                    let __memocached_write = ::memocached::private::WriterCall::of({
                             use ::memocached::private::shapes::*;
                             (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                                 .__memocached_shape()
@@ -181,7 +181,7 @@ fn an_entry_that_is_updated() {
         expect![[r#"
             fn rename(id: UserId, name: String) -> Result<User, Error> {
                 let __memocached_entry = user_entry(id);
-                let __memocached_write = ::memocached::private::Write::blocking({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                             .__memocached_shape()
@@ -200,7 +200,7 @@ fn an_entry_that_is_updated() {
         expect![[r#"
             async fn rename(&self, id: UserId) -> Option<User> {
                 let __memocached_entry = self.user_entry(id);
-                let __memocached_write = ::memocached::private::Write::yielding({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
                             .__memocached_shape()
@@ -234,7 +234,7 @@ fn the_first_of_several_attributes_leaves_the_others_as_they_are() {
             #[memocached::invalidates(everything())]
             fn rename(id: UserId, team: TeamId) -> User {
                 let __memocached_entry = user_entry(id);
-                let __memocached_write = ::memocached::private::Write::blocking({
+                let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<User>::NEW).__memocached_shape()
                     })

@@ -10,7 +10,6 @@ use super::plan::Plan;
 use crate::body::{Run, shape};
 use crate::expand::duration;
 use crate::func::Func;
-use crate::returns::Kind;
 use crate::span::{located, span_of};
 
 /// Writes the function.
@@ -34,8 +33,6 @@ fn begin(write: &Ident, plan: &Plan) -> TokenStream {
     let output = &plan.returns.output;
     let at = span_of(output);
     let krate = located(plan.krate.to_token_stream(), at);
-    let how = if plan.returns.kind == Kind::Blocking { "blocking" } else { "yielding" };
-    let how = Ident::new(how, at);
     let shape = shape(&plan.krate, output, at);
     let hold_off = plan.hold_off.as_ref().map(|period| {
         let period = duration(period, &plan.krate);
@@ -50,7 +47,7 @@ fn begin(write: &Ident, plan: &Plan) -> TokenStream {
     let refusing = plan.is_refusing.then(|| quote_spanned!(at=> .refusing()));
     quote_spanned! {at=>
         #updated
-        let #write = #krate::private::Write::#how(#shape) #hold_off #unmarked #changes #after #refusing;
+        let #write = #krate::private::WriterCall::of(#shape) #hold_off #unmarked #changes #after #refusing;
     }
 }
 

@@ -18,10 +18,10 @@ use crate::call::machine::Machine;
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
-#[cfg(feature = "tokio")]
-use crate::call::writing::AsyncWriting;
 use crate::call::targets::sealed::Sealed;
 use crate::call::targets::{Invalidate, Targets};
+#[cfg(feature = "tokio")]
+use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};

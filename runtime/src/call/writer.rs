@@ -40,12 +40,20 @@ pub struct Followed {
 pub struct Nothing;
 
 /// Invalidates what a closure names.
+///
+/// What it requires of the closure is required once, where one is given.
 #[derive(Debug)]
-pub struct After<F>(F);
+pub struct After<V, F> {
+    closure: F,
+    call: fn(F, &V) -> Targets,
+}
 
 /// Replaces the entry by what a closure makes of the value.
 #[derive(Debug)]
-pub struct Updates<F>(F);
+pub struct Updates<V, F> {
+    closure: F,
+    call: fn(F, &V) -> Result<Update, Error>,
+}
 
 impl<S: Shape> Follow<S> for Nothing {
     fn follow(self, _: &S::Value) -> Followed {
@@ -53,16 +61,16 @@ impl<S: Shape> Follow<S> for Nothing {
     }
 }
 
-impl<S: Shape, F: FnOnce(&S::Value) -> T, T: Invalidate> Follow<S> for After<F> {
+impl<S: Shape, F> Follow<S> for After<S::Value, F> {
     fn follow(self, value: &S::Value) -> Followed {
-        Followed { targets: Targets::of(&(self.0)(value)), update: None }
+        Followed { targets: (self.call)(self.closure, value), update: None }
     }
 }
 
-impl<S: Shape, F: FnOnce(&S::Value) -> Result<Update, Error>> Follow<S> for Updates<F> {
+impl<S: Shape, F> Follow<S> for Updates<S::Value, F> {
     fn follow(self, value: &S::Value) -> Followed {
         // What cannot be stored is removed.
-        Followed { targets: Targets::default(), update: (self.0)(value).ok() }
+        Followed { targets: Targets::default(), update: (self.call)(self.closure, value).ok() }
     }
 }
 
@@ -77,18 +85,18 @@ impl<S: Shape> WriterCall<S> {
     /// Also invalidates what this closure names, which gets the value that the body has
     /// returned.
     #[must_use]
-    pub fn after<F: FnOnce(&S::Value) -> T, T: Invalidate>(self, after: F) -> WriterCall<S, After<F>> {
-        self.followed_by(After(after))
+    pub fn after<F: FnOnce(&S::Value) -> T, T: Invalidate>(self, closure: F) -> WriterCall<S, After<S::Value, F>> {
+        self.followed_by(After { closure, call: |closure, value| Targets::of(&closure(value)) })
     }
 
     /// Replaces the entry by what this closure makes of the value that the body has
     /// returned.
     #[must_use]
-    pub fn updates<F>(self, entry: &impl Invalidate, update: F) -> WriterCall<S, Updates<F>>
+    pub fn updates<F>(self, entry: &impl Invalidate, closure: F) -> WriterCall<S, Updates<S::Value, F>>
     where
         F: FnOnce(&S::Value) -> Result<Update, Error>,
     {
-        self.entry(entry).followed_by(Updates(update))
+        self.entry(entry).followed_by(Updates { closure, call: |closure, value| closure(value) })
     }
 
     fn followed_by<F>(self, follow: F) -> WriterCall<S, F> {

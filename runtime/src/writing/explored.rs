@@ -214,10 +214,8 @@ impl State {
             version: None,
             is_late: false,
         };
-        let writers = (0..bounds.writers).map(|_| Writing {
-            marking: Marking::begin(Duration::from_secs(10)),
-            ..writer.clone()
-        });
+        let writers =
+            (0..bounds.writers).map(|_| Writing { marking: Marking::begin(Duration::from_secs(10)), ..writer.clone() });
         State {
             server: Server::default(),
             committed: 0,
@@ -272,9 +270,9 @@ impl State {
         // A mark ends unless a writer is at work who renews it, and not before reads have
         // caught up: it stands for as long as they may lag, at least.
         let is_at_work = |mark: &Mark| {
-            self.writers.iter().any(|writer| {
-                !matches!(writer.stage, Stage::Over | Stage::Dead) && writer.marking.is_in(mark)
-            })
+            self.writers
+                .iter()
+                .any(|writer| !matches!(writer.stage, Stage::Over | Stage::Dead) && writer.marking.is_in(mark))
         };
         if self.server.mark().is_some_and(|mark| !is_at_work(&mark)) && self.replica == self.committed {
             actions.push(Action::Expires);
@@ -441,7 +439,8 @@ impl State {
             }
             let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
             let (number, after) = number.split_at(end);
-            let is_random = ["Nonce(", "number: ", "cas: ", "Held(", "Stores("].iter().any(|name| before.ends_with(name));
+            let is_random =
+                ["Nonce(", "number: ", "cas: ", "Held(", "Stores("].iter().any(|name| before.ends_with(name));
             match is_random || before.ends_with("Reads(Some(") {
                 true => name(number.to_owned(), &mut short),
                 false if before.ends_with("last: ") => {}

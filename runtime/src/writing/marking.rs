@@ -63,9 +63,14 @@ enum Seen {
     /// It does not matter.
     Whatever,
     Nothing,
-    Mark { mark: Mark, number: u64 },
+    Mark {
+        mark: Mark,
+        number: u64,
+    },
     /// A value, or the lease of a caller that computes one.
-    Other { number: u64 },
+    Other {
+        number: u64,
+    },
 }
 
 impl Seen {
@@ -191,9 +196,7 @@ impl Marking {
                     None => Some(What::Delete { guard: Guard::Held(*number) }),
                 }
             }
-            (Goal::End | Goal::Put(..), Seen::Other { number }) => {
-                Some(What::Delete { guard: Guard::Held(*number) })
-            }
+            (Goal::End | Goal::Put(..), Seen::Other { number }) => Some(What::Delete { guard: Guard::Held(*number) }),
             (_, Seen::Whatever) => Some(What::Delete { guard: Guard::None }),
             (_, Seen::Unknown | Seen::Nothing) | (Goal::Nothing, _) => None,
         }
@@ -231,7 +234,8 @@ impl Marking {
     pub(crate) fn answered(&mut self, outcomes: impl IntoIterator<Item = Outcome>, at: Instant) -> Result<(), Error> {
         let sent = self.sent.take();
         let mut outcomes = outcomes.into_iter();
-        let mut next = || outcomes.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "a request has no outcome")));
+        let mut next =
+            || outcomes.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "a request has no outcome")));
         let replies = match &sent {
             Some(_) => next().and_then(|written| Ok((Some(written), next()?))),
             None => next().map(|look| (None, look)),
@@ -283,7 +287,8 @@ impl Marking {
             (Goal::Nothing, _) | (Goal::End, Some(What::Put { .. })) => true,
         };
         if let Goal::Mark = self.goal {
-            let was_there = if is_written { !matches!(what, Some(What::Mark { how: Write::Add, .. })) } else { self.is_marked() };
+            let was_there =
+                if is_written { !matches!(what, Some(What::Mark { how: Write::Add, .. })) } else { self.is_marked() };
             self.was_lost |= self.has_stood && !was_there;
             self.has_stood |= self.is_marked();
         }

@@ -128,7 +128,9 @@ impl Machine {
                 self.effect = self.take_over(*cas);
                 Step::Wait
             }
-            Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers_items() => self.lost(*cas, LeaseSign::of(*note), reason, span),
+            Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers_items() => {
+                self.lost(*cas, LeaseSign::of(*note), reason, span)
+            }
             _ => {
                 self.claim(Claim::First);
                 self.compute_with_others(WantedFlight::Any, reason, span)
