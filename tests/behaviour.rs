@@ -36,6 +36,7 @@ mod behaviour {
     mod faults;
     mod foreign_code;
     mod forms;
+    mod groups;
     mod integrity;
     mod interop;
     mod item_limit;

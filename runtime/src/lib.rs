@@ -95,6 +95,7 @@ pub use call::entries::Entries;
 #[cfg(feature = "tokio")]
 pub use call::entry::AsyncEntry;
 pub use call::entry::{Entry, EntryInfo};
+pub use call::group::Group;
 pub use call::mode::{Mode, with_mode, with_mode_async};
 pub use call::site::{SiteInfo, sites};
 pub use call::targets::Invalidate;

@@ -111,6 +111,12 @@ impl Backend {
         self.flights().detach(key);
     }
 
+    /// Forgets all that was found or computed before now.
+    pub(crate) fn forget_all(&self) {
+        self.near().forget_all();
+        self.flights().detach_all();
+    }
+
     /// Forgets what was found or computed before a request that changes it.
     pub(crate) fn take_note(&self, request: &Request<'_>) {
         match *request {
@@ -118,10 +124,7 @@ impl Backend {
             | Request::Delete { key, .. }
             | Request::Invalidate { key, .. }
             | Request::Count { key, .. } => self.forget(key),
-            Request::FlushAll { .. } => {
-                self.near().forget_all();
-                self.flights().detach_all();
-            }
+            Request::FlushAll { .. } => self.forget_all(),
             _ => {}
         }
     }

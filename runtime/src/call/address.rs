@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::freshness::{Ahead, Freshness, LONGEST_GRACE, SingleFlight};
+use super::group::Group;
 use super::machine::Machine;
+use super::machine::stamped::Groups;
 use super::mode::{self, Mode};
 use super::site::Site;
 use crate::cache::{Cache, global};
@@ -27,6 +29,8 @@ pub struct Address {
     /// Overrides the cache's ttl.
     ttl: Option<Ttl>,
     freshness: Freshness,
+    /// The groups of the value; `None` if one cannot be written.
+    groups: Option<Vec<Group>>,
     mode: Mode,
     purpose: Purpose,
 }
@@ -62,7 +66,8 @@ impl Address {
     #[inline]
     pub fn of(site: &'static Site) -> Self {
         let (ttl, freshness) = (site.ttl(), Freshness::of(Ttl::Forever));
-        Address { site, cache: None, ttl, freshness, mode: Mode::Normal, purpose: Purpose::Entry }
+        let groups = Some(Vec::new());
+        Address { site, cache: None, ttl, freshness, groups, mode: Mode::Normal, purpose: Purpose::Entry }
     }
 
     /// Bypasses the cache unless `wanted`.
@@ -132,6 +137,15 @@ impl Address {
         self
     }
 
+    /// Puts the value into this group.
+    #[must_use]
+    #[inline]
+    pub fn group(mut self, group: &Group) -> Self {
+        self.groups = self.groups.take().filter(|_| group.is_usable());
+        self.groups.iter_mut().for_each(|groups| groups.push(group.clone()));
+        self
+    }
+
     /// Chooses the cache and writes the key. Each site has a closure of its own
     /// for that; it comes as an object, so that this is compiled once.
     #[must_use]
@@ -174,6 +188,7 @@ impl Address {
         key.begin(cache.namespace());
         write(&mut key);
         if self.reads()
+            && self.is_ungrouped()
             && let Some(wire) = key.wire()
             && let Some(record) = cache.near().find_plain(wire)
         {
@@ -192,6 +207,10 @@ impl Address {
         Addressed::far(self.site, key.map(|key| self.target(cache, key)), near, span)
     }
 
+    fn is_ungrouped(&self) -> bool {
+        self.groups.as_ref().is_some_and(Vec::is_empty)
+    }
+
     fn reads(&self) -> bool {
         matches!(self.mode, Mode::Normal | Mode::ReadOnly)
     }
@@ -200,12 +219,13 @@ impl Address {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
         let mut freshness = Freshness { ttl, ..self.freshness };
         let narrowed = freshness.narrow();
-        Target { cache: cache.clone(), key, freshness, mode: self.mode, narrowed }
+        let groups = self.groups.iter().flatten().map(|group| group.stamp_key(cache)).collect();
+        Target { cache: cache.clone(), key, freshness, groups, mode: self.mode, narrowed }
     }
 
     #[inline]
     fn usable_cache<'a>(&'a self, room: &'a mut Option<Cache>) -> Option<&'a Cache> {
-        if self.mode == Mode::Bypass {
+        if self.mode == Mode::Bypass || self.groups.is_none() {
             return None;
         }
         let cache = match &self.cache {
@@ -233,6 +253,7 @@ pub(super) struct Target {
     pub(super) cache: Cache,
     pub(super) key: Key,
     freshness: Freshness,
+    groups: Vec<String>,
     mode: Mode,
     /// The window for a refresh, if it was too wide for the ttl.
     narrowed: Option<Duration>,
@@ -250,7 +271,12 @@ impl Target {
     }
 
     pub(super) fn machine(self, pace: &'static Pace) -> Machine {
-        Machine::new(self.cache, self.key, self.freshness, self.mode, pace)
+        Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace)
+    }
+
+    /// Whether the value is in groups.
+    pub(super) fn is_grouped(&self) -> bool {
+        !self.groups.is_empty()
     }
 }
 

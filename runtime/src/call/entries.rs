@@ -7,15 +7,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 #[cfg(feature = "tokio")]
-use crate::call::entry::AsyncEntry;
-use crate::call::entry::{Entry, First, Second, Third, Whereabouts};
+use crate::call::entry::{AsyncEntry, AsyncHandle};
+use crate::call::entry::{Entry, First, Handle, Second, Third, Whereabouts};
+use crate::call::machine::Machine;
 use crate::call::sibling::Sibling;
 use crate::call::targets::sealed::Sealed;
 use crate::call::targets::{Invalidate, Targets};
 use crate::error::Error;
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Verb, found};
 use crate::store::Store;
-use crate::value::envelope::{Refusal, Times};
+use crate::value::envelope::Refusal;
 use crate::value::mark;
 use crate::value::record::{Found, Record};
 
@@ -96,12 +97,19 @@ type Requests<'a> = Vec<(usize, Result<Request<'a>, Error>)>;
 
 /// A handle with the verbs of all entries, which wait for the store.
 macro_rules! handles {
-    ($handles:ident, $ask_each:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    ($handles:ident, $handle:ident, $ask_each:ident, ($($async:tt)*), ($($await:tt)*)) => {
         #[doc(hidden)]
         pub struct $handles(Vec<Arc<Whereabouts>>);
 
         impl $handles {
             $($async)* fn get_many<V: 'static>(&self) -> PerEntry<Option<V>> {
+                if self.are_grouped() {
+                    let mut all = Vec::with_capacity(self.0.len());
+                    for entry in &self.0 {
+                        all.push($handle(Arc::clone(entry)).get()$($await)*);
+                    }
+                    return all;
+                }
                 let mut found: Vec<Result<Option<(Item, Found<V>)>, Error>> = Vec::new();
                 let mut siblings = Vec::new();
                 for (place, item) in self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)* {
@@ -137,8 +145,15 @@ macro_rules! handles {
             }
 
             $($async)* fn put_many<'v, V: 'static>(&self, values: impl IntoIterator<Item = &'v V>) -> PerEntry<()> {
+                if self.are_grouped() {
+                    let mut all = Vec::with_capacity(self.0.len());
+                    for (entry, value) in self.0.iter().zip(values) {
+                        all.push($handle(Arc::clone(entry)).put(value)$($await)*);
+                    }
+                    return all;
+                }
                 let pack = |(entry, value): (&Arc<Whereabouts>, &V)| {
-                    let times = Times { cost: 0, grace: entry.machine()?.grace() };
+                    let times = entry.machine()?.times();
                     entry.form::<V>()?.pack(value, times)
                 };
                 let records: Vec<Result<Record, Error>> = self.0.iter().zip(values).map(pack).collect();
@@ -176,6 +191,11 @@ macro_rules! handles {
                     invalidated[place].1 = outcome;
                 }
                 invalidated.into_iter().map(|(_, outcome)| Ok(outcome? == Reply::Done)).collect()
+            }
+
+            /// Whether a value is in groups, whose stamps are asked for with each.
+            fn are_grouped(&self) -> bool {
+                self.0.iter().any(|entry| entry.machine().is_ok_and(Machine::is_grouped))
             }
 
             fn all<'a, T>(
@@ -240,9 +260,9 @@ macro_rules! handles {
     };
 }
 
-handles!(Handles, ask_each, (), ());
+handles!(Handles, Handle, ask_each, (), ());
 #[cfg(feature = "tokio")]
-handles!(AsyncHandles, ask_each_async, (async), (.await));
+handles!(AsyncHandles, AsyncHandle, ask_each_async, (async), (.await));
 
 impl Whereabouts {
     fn peek(&self) -> Result<Request<'_>, Error> {

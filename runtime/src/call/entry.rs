@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::call::Ready;
 use crate::call::freshness::Age;
 use crate::call::machine::Machine;
+use crate::call::machine::stamped::{self, Answer, Inquiry, Known};
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
@@ -25,7 +26,7 @@ use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
-use crate::value::envelope::{Refusal, Times};
+use crate::value::envelope::Refusal;
 use crate::value::mark;
 use crate::value::record::{Form, Found, Record};
 use crate::writing::Update;
@@ -210,7 +211,11 @@ impl Whereabouts {
 
     fn update<V: 'static>(&self, value: &V) -> Result<Update, Error> {
         let machine = self.machine()?;
-        let times = Times { cost: 0, grace: machine.grace() };
+        if machine.is_grouped() {
+            // The stamps of before the body are not known: the entry is removed.
+            return Err(changing());
+        }
+        let times = machine.times();
         let record = self.form::<V>()?.pack(value, times)?;
         let Request::Store { ttl, .. } = self.store(&record)? else { return Err(Error::encode("no request")) };
         Ok(Update { record, ttl })
@@ -267,6 +272,11 @@ impl Whereabouts {
     }
 }
 
+/// The error of a value that cannot be put now.
+fn changing() -> Error {
+    Error::new(ErrorKind::Rejected, "a writer is at work on a group of the value, so it cannot be put now")
+}
+
 /// A handle with the verbs of every entry, which wait for the store.
 macro_rules! handle {
     ($handle:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
@@ -275,7 +285,7 @@ macro_rules! handle {
         pub struct $handle(pub(super) Arc<Whereabouts>);
 
         impl $handle {
-            $($async)* fn get<V: 'static>(&self) -> Result<Option<V>, Error> {
+            pub(super) $($async)* fn get<V: 'static>(&self) -> Result<Option<V>, Error> {
                 let form = self.0.form::<V>()?;
                 match self.find(&|bytes, flags| form.unpack(bytes, flags))$($await)*? {
                     Some((item, found)) if self.0.is_fresh(&item, &found)? => Ok(Some(found.value)),
@@ -283,8 +293,14 @@ macro_rules! handle {
                 }
             }
 
-            $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
-                let times = Times { cost: 0, grace: self.0.machine()?.grace() };
+            pub(super) $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
+                let machine = self.0.machine()?;
+                let mut times = machine.times();
+                if machine.is_grouped() {
+                    let Answer { outcome, known } = self.inquire(self.0.key()?)$($await)*;
+                    outcome?;
+                    times.stamps = Some(known.stamps().ok_or_else(changing)?);
+                }
                 let record = self.0.form::<V>()?.pack(value, times)?;
                 let outcome = self.ask(self.0.store(&record)?)$($await)*;
                 self.0.forget();
@@ -307,7 +323,7 @@ macro_rules! handle {
                 if !self.0.has_grace()? {
                     return self.delete()$($await)*;
                 }
-                let item = self.look(self.0.key()?)$($await)*?;
+                let item = self.look(self.0.key()?)$($await)*?.map(|(item, _)| item);
                 let mut outcome = self.ask(self.0.invalidation(item.as_ref())?)$($await)*;
                 if let Ok(Reply::Changed) = outcome {
                     outcome = self.ask(self.0.delete()?)$($await)*;
@@ -317,24 +333,40 @@ macro_rules! handle {
             }
 
             /// This version's value and its item, which may be sibling.
-            $($async)* fn find<T>(
+            $($async)* fn find<V>(
                 &self,
-                read: &(impl Fn(&[u8], u32) -> Result<T, Refusal> + Sync),
-            ) -> Result<Option<(Item, T)>, Error> {
+                read: &(impl Fn(&[u8], u32) -> Result<Found<V>, Refusal> + Sync),
+            ) -> Result<Option<(Item, Found<V>)>, Error> {
                 let key = self.0.key()?;
-                let Some(item) = self.look(key)$($await)*? else { return Ok(None) };
+                let Some((item, known)) = self.look(key)$($await)*? else { return Ok(None) };
                 let sibling = match read(&item.value, item.flags) {
-                    Ok(found) => return Ok(Some((item, found))),
+                    Ok(found) => return Ok(known.are_of(&found).then_some((item, found))),
                     Err(Refusal::OtherVersion { mark }) => Sibling::of(key, mark, &item),
                     Err(_) => return Ok(None),
                 };
-                let item = self.look(sibling.key())$($await)*?;
-                let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
-                Ok(read(&item.value, item.flags).ok().map(|found| (item, found)))
+                let Some((item, known)) = self.look(sibling.key())$($await)*? else { return Ok(None) };
+                let Ok(item) = sibling.released(item) else { return Ok(None) };
+                let found = read(&item.value, item.flags).ok().filter(|found| known.are_of(found));
+                Ok(found.map(|found| (item, found)))
             }
 
-            $($async)* fn look(&self, key: &str) -> Result<Option<Item>, Error> {
-                let item = found(self.ask(Request::Peek { key })$($await)*)?.filter(|item| !mark::is_mark(item));
+            /// Reads an item, and the stamps of the value's groups on its node.
+            $($async)* fn inquire(&self, key: &str) -> Answer {
+                let machine = match self.0.machine() {
+                    Ok(machine) => machine,
+                    Err(error) => return Err(error).into(),
+                };
+                let (cache, asked) = (&machine.cache, [Inquiry::peek(machine, key)]);
+                let answers = stamped::$ask(cache.store(), &asked, &cache.budget())$($await)*;
+                answers.into_iter().next().unwrap_or_else(|| Err(changing()).into())
+            }
+
+            $($async)* fn look(&self, key: &str) -> Result<Option<(Item, Known)>, Error> {
+                let Answer { outcome, known } = match self.0.machine()?.is_grouped() {
+                    true => self.inquire(key)$($await)*,
+                    false => self.ask(Request::Peek { key })$($await)*.into(),
+                };
+                let item = found(outcome)?.filter(|item| !mark::is_mark(item));
                 if let Some(item) = &item
                     && item.token == Token::Won
                 {
@@ -343,7 +375,7 @@ macro_rules! handle {
                     let guard = Guard::Held(item.cas);
                     let _ = self.ask(Request::Invalidate { key, guard, ttl: None })$($await)*;
                 }
-                Ok(item)
+                Ok(item.map(|item| (item, known)))
             }
 
             $($async)* fn ask(&self, request: Request<'_>) -> Outcome {

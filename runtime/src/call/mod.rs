@@ -10,6 +10,7 @@ pub(crate) mod batch;
 pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod freshness;
+pub(crate) mod group;
 pub(crate) mod machine;
 pub(crate) mod mode;
 pub(crate) mod negative;
@@ -151,6 +152,7 @@ where
     let Far { target, near, span } = far;
     let typed = target.map(|target| {
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), site.version(), target.cache.wrapping());
+        let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
         Box::new(Typed { form, negatives, store_if, on_error: O::answer, machine: target.machine(site.pace()) })
     });

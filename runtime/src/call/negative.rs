@@ -49,8 +49,13 @@ impl<S: Shape> Negative<S> {
 
     /// Packs a return value for the key of `form`; `None` if it is of another kind,
     /// or if the form has no room for a tag.
-    pub(crate) fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>> {
-        self.kind.pack(form, returned, cost)
+    pub(crate) fn pack(
+        &self,
+        form: &Form<S::Value>,
+        returned: &S::Return,
+        times: Times,
+    ) -> Option<Result<Record, Error>> {
+        self.kind.pack(form, returned, times)
     }
 
     /// Unpacks a return value of this kind.
@@ -62,7 +67,7 @@ impl<S: Shape> Negative<S> {
 /// A [`Negative`] without the type that it stores.
 trait Kind<S: Shape>: Send + Sync {
     fn is(&self, returned: &S::Return) -> bool;
-    fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>>;
+    fn pack(&self, form: &Form<S::Value>, returned: &S::Return, times: Times) -> Option<Result<Record, Error>>;
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal>;
 }
 
@@ -79,8 +84,8 @@ impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
         (self.of)(returned).is_some()
     }
 
-    fn pack(&self, form: &Form<S::Value>, returned: &S::Return, cost: u64) -> Option<Result<Record, Error>> {
-        form.pack_beside(self.tag, &self.codec, (self.of)(returned)?, Times { cost, grace: 0 })
+    fn pack(&self, form: &Form<S::Value>, returned: &S::Return, times: Times) -> Option<Result<Record, Error>> {
+        form.pack_beside(self.tag, &self.codec, (self.of)(returned)?, times)
     }
 
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal> {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::writing::Location;
 
-/// What a writer can invalidate: an entry, or several of them.
+/// What a writer can invalidate: an entry, a group, or several of them.
 ///
-/// It is implemented for [`Entry`](crate::Entry), [`Entries`](crate::Entries) and their async kin; for references to
+/// It is implemented for [`Entry`](crate::Entry), [`Entries`](crate::Entries) and their async
+/// kin, and for [`Group`](crate::Group); for references to
 /// what implements it, for an `Option`, a `Vec`, an array, a slice, and tuples of up to
 /// six. No other crate implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that can be invalidated",
-    label = "not an entry of a memoized function",
+    label = "neither an entry nor a group",
     note = "name an entry by its companion, as in `user_entry(id)`; the attribute's `entry = user_entry` makes it"
 )]
 pub trait Invalidate: sealed::Sealed {
@@ -38,7 +39,7 @@ impl Targets {
     }
 
     pub(super) fn add(&mut self, cache: &Cache, key: &str) {
-        self.0.push(Location { cache: cache.clone(), key: key.to_owned() });
+        self.0.push(Location { cache: cache.clone(), key: key.to_owned(), node: None });
     }
 }
 

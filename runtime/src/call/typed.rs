@@ -124,7 +124,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
                 }
                 let packing = machine.pack(
                     &|| store_if.allows(&value),
-                    &|grace| form.pack(&value, Times { cost, grace }),
+                    &|times| form.pack(&value, Times { cost, ..times }),
                     None,
                     span,
                 );
@@ -169,7 +169,10 @@ fn pack_negative<S: Shape>(
     span: &CallSpan,
 ) -> Option<Packing> {
     let kind = negatives.iter().find(|kind| kind.is(returned))?;
-    let pack = |_| kind.pack(form, returned, cost).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
+    let pack = |times| {
+        let times = Times { cost, grace: 0, ..times };
+        kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)))
+    };
     machine.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock, RwLock, Weak};
 use crate::cluster::failover::journal::Journal;
 use crate::cluster::failover::watermark::Watermark;
 use crate::cluster::ring::Ring;
+use crate::exchange::EVERYWHERE;
 use crate::net::endpoint::Endpoint;
 use crate::node::Node;
 use crate::node::breaker::{Pauses, Turn};
@@ -127,6 +128,12 @@ impl Members {
     /// The number of the member that a key belongs to.
     pub(crate) fn home(&self, key: &str) -> usize {
         self.home.owner(self.name_of(key))
+    }
+
+    /// Whether a key belongs to the member with this number, as those of the items do that
+    /// each member has.
+    pub(crate) fn is_home(&self, key: &str, number: usize) -> bool {
+        self.home(key) == number || key.starts_with(EVERYWHERE)
     }
 
     /// What of a key counts for the ring.

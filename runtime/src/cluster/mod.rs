@@ -153,10 +153,10 @@ impl Cluster {
         let mut detour = None;
         if self.settings.failover == Failover::Next {
             for (request, key) in requests.iter().flat_map(|request| request.keys().map(move |key| (request, key))) {
-                let home = members.home(key);
-                if home == number {
+                if members.is_home(key, number) {
                     continue;
                 }
+                let home = members.home(key);
                 detour = detour.or_else(|| members.detour());
                 if let Some(home) = members.get(home).filter(|_| !request.only_reads()) {
                     home.journal.note(key);

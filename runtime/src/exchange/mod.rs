@@ -380,6 +380,10 @@ impl ItemLimit {
     }
 }
 
+/// What begins the key of an item that each node has: it belongs to no node in
+/// particular.
+pub(crate) const EVERYWHERE: &str = "memocached:group";
+
 /// Checks that memcached accepts the key.
 ///
 /// # Errors

@@ -115,6 +115,12 @@ impl Store {
         }
     }
 
+    /// The numbers and names of all nodes.
+    pub(crate) fn numbered(&self) -> Vec<(usize, String)> {
+        let named = |(name, batch): (String, NodeBatch<'_>)| (batch.node, name);
+        self.everyone(&Request::Version).into_iter().map(named).collect()
+    }
+
     /// The nodes' names, and whether each is up.
     pub(crate) fn nodes(&self) -> Vec<(String, bool)> {
         match self {
@@ -192,13 +198,18 @@ impl Store {
     /// Asks each of these, with one exchange per node. The outcomes are in the order
     /// of the requests.
     pub(crate) fn ask_each(&self, verb: Verb, requests: &[Request<'_>], budget: &Budget) -> Vec<Outcome> {
+        self.ask_at(verb, &At::home(requests), budget)
+    }
+
+    /// Asks these where they say, with one exchange per node.
+    pub(crate) fn ask_at(&self, verb: Verb, requests: &[At<'_>], budget: &Budget) -> Vec<Outcome> {
         match self {
             Store::Embedded(store, peer) => {
                 if requests.is_empty() {
                     return Vec::new();
                 }
                 let exchange = peer.begin_several(verb, requests.len());
-                let ask = || requests.iter().map(|request| store.ask(request)).collect();
+                let ask = || requests.iter().map(|at| store.ask(&at.request)).collect();
                 let outcomes: Vec<Outcome> = exchange.span.in_scope(ask);
                 budget.spend(exchange.end_all(outcomes.iter().find_map(|outcome| outcome.as_ref().err())));
                 outcomes
@@ -216,9 +227,15 @@ impl Store {
     /// Does the same for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_each_async(&self, verb: Verb, requests: &[Request<'_>], budget: &Budget) -> Vec<Outcome> {
+        self.ask_at_async(verb, &At::home(requests), budget).await
+    }
+
+    /// Asks them for an async caller.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_at_async(&self, verb: Verb, requests: &[At<'_>], budget: &Budget) -> Vec<Outcome> {
         match self {
             // Nothing to wait for.
-            Store::Embedded(..) => self.ask_each(verb, requests, budget),
+            Store::Embedded(..) => self.ask_at(verb, requests, budget),
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
                 let (spread, began) = (Spread::of(&self.placement(), requests), Instant::now());
@@ -245,6 +262,18 @@ impl Store {
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => cluster.members().all().for_each(|(_, member)| member.node.quit()),
         }
+    }
+}
+
+/// A request, and the number of the node to ask; without one, that of its key.
+pub(crate) struct At<'a> {
+    pub(crate) node: Option<usize>,
+    pub(crate) request: Request<'a>,
+}
+
+impl<'a> At<'a> {
+    fn home(requests: &[Request<'a>]) -> Vec<Self> {
+        requests.iter().map(|request| At { node: None, request: *request }).collect()
     }
 }
 
@@ -276,10 +305,11 @@ struct Spread<'a> {
 
 #[cfg(feature = "memcache")]
 impl<'a> Spread<'a> {
-    fn of(placement: &Placement, requests: &[Request<'a>]) -> Self {
+    fn of(placement: &Placement, requests: &[At<'a>]) -> Self {
         let mut spread = Spread { batches: Vec::new(), places: Vec::new(), len: requests.len() };
-        for (place, request) in requests.iter().enumerate() {
-            let node = request.key().map_or(0, |key| placement.node_of(key));
+        for (place, At { node, request }) in requests.iter().enumerate() {
+            let home = || request.key().map_or(0, |key| placement.node_of(key));
+            let node = node.unwrap_or_else(home);
             let index = spread.batches.iter().position(|batch| batch.node == node).unwrap_or_else(|| {
                 spread.batches.push(NodeBatch { node, requests: Vec::with_capacity(requests.len()) });
                 spread.places.push(Vec::with_capacity(requests.len()));

@@ -6,28 +6,34 @@
 //!
 //! ```text
 //!  0  2  magic           E7 6D
-//!  2  1  format version  2
+//!  2  1  format version  2, or 3 with stamps
 //!  3  1  codec
 //!  4  8  schema          fingerprint of the value's type and the site's version
 //! 12 16  key             fingerprint of the full key
 //! 28  8  cost            nanoseconds the value took to compute
 //! 36  4  grace           seconds the value is kept past its ttl
 //! 40  8  checksum        XXH3 of everything else
-//! 48  …  payload
+//! 48 16  stamps          of the value's groups; only in format 3
+//!     …  payload
 //! ```
 //!
 //! Numbers are little-endian.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
+use super::stamp::Stamps;
+
 /// The flags of an enveloped value, which keep other clients from reading it as text.
 pub(crate) const CLIENT_FLAGS: u32 = 0x6D63_0000;
 
 const MAGIC: [u8; 2] = [0xE7, 0x6D];
 const FORMAT: u8 = 2;
+/// The format of values that are in groups.
+const GROUPED: u8 = 3;
 const CODEC: usize = 3;
 const CHECKSUM: std::ops::Range<usize> = 40..48;
 const HEADER: usize = 48;
+const GROUPED_HEADER: usize = HEADER + 16;
 
 /// What a value was stored for. Every field must match before the value is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(crate) struct Identity {
     pub(crate) codecs: [Option<u8>; 2],
     pub(crate) schema: u64,
     pub(crate) key: u128,
+    /// Whether the value is in groups.
+    pub(crate) is_grouped: bool,
 }
 
 /// What an envelope tells of its value's time.
@@ -46,6 +54,8 @@ pub(crate) struct Times {
     /// How long the item is kept past the value's ttl, in seconds: programs with
     /// different choices may share it.
     pub(crate) grace: u32,
+    /// The stamps of the value's groups, if it is in any.
+    pub(crate) stamps: Option<Stamps>,
 }
 
 /// The contents of an envelope whose identity and integrity have been verified.
@@ -62,7 +72,7 @@ impl Identity {
     /// another version's.
     pub(crate) fn mark(&self) -> u64 {
         let [first, _] = self.codecs;
-        xxh3_64_with_seed(first.as_slice(), self.schema)
+        xxh3_64_with_seed(first.as_slice(), self.schema ^ u64::from(self.is_grouped))
     }
 }
 
@@ -80,14 +90,20 @@ pub(crate) enum Refusal {
 
 /// Begins an envelope. The caller appends the payload and then [`seal`]s it.
 pub(crate) fn begin(identity: Identity) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + 64);
+    let mut bytes = Vec::with_capacity(GROUPED_HEADER + 48);
+    let format = if identity.is_grouped { GROUPED } else { FORMAT };
     bytes.extend_from_slice(&MAGIC);
-    bytes.push(FORMAT);
+    bytes.push(format);
     bytes.push(0);
     bytes.extend_from_slice(&identity.schema.to_le_bytes());
     bytes.extend_from_slice(&identity.key.to_le_bytes());
-    bytes.resize(HEADER, 0);
+    bytes.resize(header(format), 0);
     bytes
+}
+
+/// The length of the header.
+fn header(format: u8) -> usize {
+    if format == GROUPED { GROUPED_HEADER } else { HEADER }
 }
 
 /// Completes an envelope from [`begin`] with its codec, times and checksum.
@@ -95,6 +111,11 @@ pub(crate) fn seal(bytes: &mut [u8], codec: u8, times: Times) {
     bytes[CODEC] = codec;
     bytes[28..36].copy_from_slice(&times.cost.to_le_bytes());
     bytes[36..40].copy_from_slice(&times.grace.to_le_bytes());
+    if bytes[2] == GROUPED {
+        let Stamps { hard, soft } = times.stamps.unwrap_or(Stamps { hard: 0, soft: 0 });
+        bytes[HEADER..HEADER + 8].copy_from_slice(&hard.to_le_bytes());
+        bytes[HEADER + 8..GROUPED_HEADER].copy_from_slice(&soft.to_le_bytes());
+    }
     let checksum = checksum(bytes);
     bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -106,7 +127,10 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
         return Err(Refusal::Foreign);
     }
     let other_version = Refusal::OtherVersion { mark: expected.mark() };
-    if bytes[2] != FORMAT {
+    // A version that knows of no groups must not serve what is in one, nor the other way
+    // round.
+    let format = if expected.is_grouped { GROUPED } else { FORMAT };
+    if bytes[2] != format || bytes.len() < header(format) {
         return Err(other_version);
     }
     if u64_at(bytes, CHECKSUM.start) != checksum(bytes) {
@@ -120,7 +144,7 @@ pub(crate) fn open(bytes: &[u8], expected: Identity) -> Result<Contents<'_>, Ref
     if schema != expected.schema || !expected.codecs.contains(&Some(codec)) {
         return Err(other_version);
     }
-    Ok(Contents { codec, payload: &bytes[HEADER..], times: times_of(bytes) })
+    Ok(Contents { codec, payload: &bytes[header(format)..], times: times_of(bytes) })
 }
 
 /// Reads codec, schema and cost of an envelope that this process has already
@@ -146,7 +170,9 @@ fn checksum(bytes: &[u8]) -> u64 {
 fn times_of(bytes: &[u8]) -> Times {
     let mut grace = [0; 4];
     grace.copy_from_slice(&bytes[36..40]);
-    Times { cost: u64_at(bytes, 28), grace: u32::from_le_bytes(grace) }
+    let stamps = || Stamps { hard: u64_at(bytes, HEADER), soft: u64_at(bytes, HEADER + 8) };
+    let stamps = (bytes[2] == GROUPED && bytes.len() >= GROUPED_HEADER).then(stamps);
+    Times { cost: u64_at(bytes, 28), grace: u32::from_le_bytes(grace), stamps }
 }
 
 fn u64_at(bytes: &[u8], start: usize) -> u64 {
@@ -156,7 +182,7 @@ fn u64_at(bytes: &[u8], start: usize) -> u64 {
 }
 
 #[cfg(any(test, fuzzing))]
-const MINE: Identity = Identity { codecs: [Some(1), Some(3)], schema: 7, key: 11 << 70 };
+const MINE: Identity = Identity { codecs: [Some(1), Some(3)], schema: 7, key: 11 << 70, is_grouped: false };
 
 #[cfg(any(test, fuzzing))]
 fn sealed(identity: Identity, payload: &[u8], times: Times) -> Vec<u8> {
@@ -200,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    const TIMES: Times = Times { cost: 42, grace: 60 };
+    const TIMES: Times = Times { cost: 42, grace: 60, stamps: None };
 
     #[test]
     fn a_sealed_envelope_opens_with_its_contents() {
@@ -223,9 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn a_value_in_groups_carries_their_stamps_and_is_another_version_to_one_that_knows_none() {
+        let grouped = Identity { is_grouped: true, ..MINE };
+        let times = Times { stamps: Some(Stamps { hard: 1, soft: 2 }), ..TIMES };
+        let bytes = sealed(grouped, b"value", times);
+        assert_eq!(open(&bytes, grouped), Ok(Contents { codec: 1, payload: b"value", times }));
+        assert_eq!(open(&bytes, MINE), Err(Refusal::OtherVersion { mark: MINE.mark() }));
+        let plain = sealed(MINE, b"value", TIMES);
+        assert_eq!(open(&plain, grouped), Err(Refusal::OtherVersion { mark: grouped.mark() }));
+        assert_ne!(grouped.mark(), MINE.mark());
+        assert_eq!(trusted(&bytes), None);
+        for index in HEADER..GROUPED_HEADER {
+            let mut other = bytes.clone();
+            other[index] ^= 1;
+            assert_eq!(open(&other, grouped), Err(Refusal::Corrupt));
+        }
+    }
+
+    #[test]
     fn a_later_format_is_refused() {
         let mut bytes = sealed(MINE, b"value", TIMES);
-        bytes[2] = FORMAT + 1;
+        bytes[2] = GROUPED + 1;
         assert_eq!(open(&bytes, MINE), Err(Refusal::OtherVersion { mark: MINE.mark() }));
     }
 

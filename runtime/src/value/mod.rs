@@ -9,3 +9,4 @@ pub(crate) mod likeness;
 pub(crate) mod mark;
 pub(crate) mod record;
 pub(crate) mod signature;
+pub(crate) mod stamp;

@@ -69,7 +69,7 @@ impl<V> Form<V> {
                 // Unsigned values and those of another secret count as other versions.
                 let signed = secret.map_or(0, Secret::number);
                 let schema = schema(codec.schema(), key.owner(), version) ^ signed;
-                Frame::Envelope(Identity { codecs: codec.ids(), schema, key: key.fingerprint() })
+                Frame::Envelope(Identity { codecs: codec.ids(), schema, key: key.fingerprint(), is_grouped: false })
             }
             Framing::Bare => Frame::Bare { flags: codec.flags() },
         };
@@ -80,6 +80,16 @@ impl<V> Form<V> {
     /// Also compares values with what is read back of them.
     pub(crate) fn compared(self, likeness: Option<Likeness<V>>) -> Self {
         Form { likeness, ..self }
+    }
+
+    /// Values are in groups, if `is_grouped`, and carry their stamps.
+    pub(crate) fn grouped(mut self, is_grouped: bool) -> Self {
+        match &mut self.frame {
+            Frame::Envelope(identity) => identity.is_grouped = is_grouped,
+            frame if is_grouped => *frame = Frame::Roomless,
+            Frame::Bare { .. } | Frame::Roomless => {}
+        }
+        self
     }
 
     /// Encodes, frames, compresses and signs a value.
@@ -198,6 +208,9 @@ enum Frame {
     Envelope(Identity),
     /// The payload alone, described only by its flags.
     Bare { flags: u32 },
+    /// The payload alone, which has no room for the stamps that it needs: nothing can be
+    /// stored.
+    Roomless,
 }
 
 /// What a frame surrounds.
@@ -229,6 +242,9 @@ impl Frame {
                 encode(&mut bytes)?;
                 Ok(Record { bytes, flags })
             }
+            Frame::Roomless => Err(Error::encode(
+                "bare bytes have no room for the stamps of a group: choose a codec whose values have an envelope",
+            )),
         }
     }
 
@@ -271,6 +287,7 @@ impl Frame {
                 let payload = flags::bare(bytes, flags, own, payload).map_err(|_| Refusal::Foreign)?;
                 Ok(Opened { codec: 0, payload, times: None })
             }
+            Frame::Roomless => Err(Refusal::Foreign),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, Guard, Item, Outcome, Reply, Request, Ttl, Write};
 use crate::value::mark::{self, Mark, Nonce};
 use crate::value::record::Record;
+use crate::value::stamp::{self, Stamp};
 
 /// How often a change is tried under the number that the item was seen with. Then the
 /// item is overwritten by a mark that nobody removes, and that ends by itself.
@@ -53,6 +54,8 @@ pub(crate) enum Goal {
     /// That a new value is there, if no other writer may have a newer one, or else
     /// nothing.
     Put(Record, Ttl),
+    /// That the values of the group whose stamp it is are stale.
+    Soften,
     Nothing,
 }
 
@@ -67,9 +70,10 @@ enum Seen {
         mark: Mark,
         number: u64,
     },
-    /// A value, or the lease of a caller that computes one.
+    /// A value, the lease of a caller that computes one, or the stamp of a group.
     Other {
         number: u64,
+        stamp: Option<Stamp>,
     },
 }
 
@@ -90,6 +94,7 @@ struct Sent {
 #[derive(Clone, Debug)]
 enum What {
     Mark { bytes: Vec<u8>, ttl: Duration, how: Write, guard: Guard },
+    Stamp { bytes: [u8; 16], guard: Guard },
     Put { guard: Guard },
     Delete { guard: Guard },
 }
@@ -174,14 +179,14 @@ impl Marking {
                 let others = if self.others(now).is_some() { seen.clone() } else { Mark::default() };
                 mark(others.with(self.token), self.stands, Write::Set, Guard::Held(*number))
             }
-            (Goal::Mark, Seen::Other { number }) => {
+            (Goal::Mark, Seen::Other { number, .. }) => {
                 mark(Mark::of(self.token), self.stands, Write::Set, Guard::Held(*number))
             }
             (Goal::Put(..), Seen::Mark { number, .. }) if self.is_alone => {
                 Some(What::Put { guard: Guard::Held(*number) })
             }
             (Goal::Hold(time), Seen::Nothing) => mark(Mark::of(Nonce::new()), *time, Write::Add, Guard::None),
-            (Goal::Hold(time), Seen::Other { number }) => {
+            (Goal::Hold(time), Seen::Other { number, .. }) => {
                 mark(Mark::of(Nonce::new()), *time, Write::Set, Guard::Held(*number))
             }
             (Goal::Hold(time), Seen::Mark { mark: seen, number }) => {
@@ -189,6 +194,11 @@ impl Marking {
                 let stands = self.others(now).unwrap_or_default().max(*time);
                 mark(others.with(Nonce::new()), stands, Write::Set, Guard::Held(*number))
             }
+            (Goal::Soften, Seen::Other { number, stamp: Some(stamp) }) => {
+                Some(What::Stamp { bytes: stamp.softened().bytes(), guard: Guard::Held(*number) })
+            }
+            // All of the group is being invalidated.
+            (Goal::Soften, Seen::Mark { .. }) => None,
             (Goal::End | Goal::Put(..), Seen::Mark { mark: seen, number }) => {
                 let others = seen.clone().without(self.token);
                 match self.others(now).filter(|_| !others.is_empty()) {
@@ -196,7 +206,9 @@ impl Marking {
                     None => Some(What::Delete { guard: Guard::Held(*number) }),
                 }
             }
-            (Goal::End | Goal::Put(..), Seen::Other { number }) => Some(What::Delete { guard: Guard::Held(*number) }),
+            (Goal::End | Goal::Put(..) | Goal::Soften, Seen::Other { number, .. }) => {
+                Some(What::Delete { guard: Guard::Held(*number) })
+            }
             (_, Seen::Whatever) => Some(What::Delete { guard: Guard::None }),
             (_, Seen::Unknown | Seen::Nothing) | (Goal::Nothing, _) => None,
         }
@@ -213,6 +225,10 @@ impl Marking {
             What::Mark { bytes, ttl, how, guard } => {
                 let ttl = Ttl::For(*ttl);
                 Request::Store { key, value: bytes, flags: mark::FLAGS, ttl, how: *how, guard: *guard }
+            }
+            What::Stamp { bytes, guard } => {
+                let (value, flags, ttl) = (&bytes[..], stamp::FLAGS, Ttl::Forever);
+                Request::Store { key, value, flags, ttl, how: Write::Set, guard: *guard }
             }
             What::Put { guard } => match &self.goal {
                 Goal::Put(record, ttl) => {
@@ -270,19 +286,21 @@ impl Marking {
                     }
                     Seen::Mark { mark, number: item.cas }
                 }
-                None => Seen::Other { number: item.cas },
+                None => Seen::Other { number: item.cas, stamp: Stamp::read(&item) },
             },
-            Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => Seen::Other { number },
+            Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => Seen::Other { number, stamp: None },
             _ => Seen::Nothing,
         };
         let is_reached = match (&self.goal, &what) {
             (Goal::Mark, _) => is_written && self.is_marked(),
             (Goal::Hold(_), _) => is_written,
             // Nothing was there that could have been removed, or it has gone by now.
-            (Goal::End | Goal::Put(..), Some(What::Delete { .. } | What::Mark { .. })) => {
+            (Goal::End | Goal::Put(..), Some(What::Delete { .. } | What::Mark { .. } | What::Stamp { .. })) => {
                 is_written || matches!(written, Some(Reply::Absent))
             }
             (Goal::Put(..), Some(What::Put { .. })) => is_written,
+            (Goal::Soften, Some(_)) => is_written || matches!(written, Some(Reply::Absent)),
+            (Goal::Soften, None) => matches!(self.seen, Seen::Nothing | Seen::Mark { .. }),
             (Goal::End | Goal::Put(..), None) => self.seen == Seen::Nothing,
             (Goal::Nothing, _) | (Goal::End, Some(What::Put { .. })) => true,
         };

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::exchange::{Outcome, Request, Ttl, Verb};
 use crate::singleflight::lease::Io;
 use crate::singleflight::renewal::{self, Home, Renewed};
+use crate::store::At;
 use crate::sync::lock;
 use crate::telemetry::exchange::quietly;
 use crate::telemetry::invalidations::Invalidation;
@@ -39,6 +40,15 @@ const RENEWALS: u32 = 3;
 pub(crate) struct Location {
     pub(crate) cache: Cache,
     pub(crate) key: String,
+    /// The number and the name of the node, if it is not that of the key: each node has the
+    /// stamp of a group.
+    pub(crate) node: Option<(usize, String)>,
+}
+
+impl Location {
+    fn is_same(&self, other: &Location) -> bool {
+        self.key == other.key && self.node == other.node
+    }
 }
 
 /// A new value for an entry, as it is stored.
@@ -55,6 +65,8 @@ pub(crate) struct Manner {
     pub(crate) is_unmarked: bool,
     /// Keeps readers from storing for this long afterwards.
     pub(crate) hold_off: Option<Duration>,
+    /// Lets the values of groups be served as stale.
+    pub(crate) is_soft: bool,
 }
 
 impl Manner {
@@ -63,7 +75,8 @@ impl Manner {
     }
 
     fn end(self) -> Goal {
-        self.hold_off.map_or(Goal::End, Goal::Hold)
+        let end = if self.is_soft { Goal::Soften } else { Goal::End };
+        self.hold_off.map_or(end, Goal::Hold)
     }
 }
 
@@ -82,7 +95,12 @@ impl Affected {
 
     /// Makes this process notice that the data is being changed.
     fn forget(&self) {
-        self.location.cache.backend().forget(&self.location.key);
+        let Location { cache, key, node } = &self.location;
+        match node {
+            None => cache.backend().forget(key),
+            // Which values are in a group is not known.
+            Some(_) => cache.backend().forget_all(),
+        }
     }
 }
 
@@ -96,7 +114,7 @@ struct Marks {
 /// What one round asks: some of the items, and how many requests are for each.
 struct Round<'a> {
     places: Vec<(usize, usize)>,
-    requests: Vec<Request<'a>>,
+    requests: Vec<At<'a>>,
     began: Instant,
 }
 
@@ -113,7 +131,8 @@ impl Marks {
         let (mut places, mut requests) = (Vec::new(), Vec::new());
         for (place, item) in self.items.iter().enumerate().filter(|(_, item)| item.asks()) {
             let before = requests.len();
-            requests.extend(item.marking.requests(&item.location.key));
+            let node = item.location.node.as_ref().map(|(number, _)| *number);
+            requests.extend(item.marking.requests(&item.location.key).map(|request| At { node, request }));
             places.push((place, requests.len() - before));
         }
         (!places.is_empty()).then_some(Round { places, requests, began })
@@ -139,12 +158,14 @@ impl Marks {
 }
 
 macro_rules! carry {
-    ($(#[$attr:meta])* $name:ident, $ask_each:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    ($(#[$attr:meta])* $name:ident, $ask_at:ident, ($($async:tt)*), ($($await:tt)*)) => {
         $(#[$attr])*
         $($async)* fn $name(&mut self, verb: Verb) {
-            let (cache, budget) = (self.cache.clone(), self.cache.budget());
+            let cache = self.cache.clone();
             while let Some(Round { places, requests, began }) = self.round() {
-                let outcomes = cache.store().$ask_each(verb, &requests, &budget)$($await)*;
+                // A node that does not answer must not take the time of the others.
+                let budget = cache.budget();
+                let outcomes = cache.store().$ask_at(verb, &requests, &budget)$($await)*;
                 drop(requests);
                 self.answered(&places, outcomes, began);
             }
@@ -157,12 +178,12 @@ impl Marks {
     carry!(
         /// Carries each item to its goal, as far as its node answers, with one exchange per node
         /// and round.
-        carry, ask_each, (), ()
+        carry, ask_at, (), ()
     );
     #[cfg(feature = "tokio")]
     carry!(
         /// Does the same, yielding.
-        carry_async, ask_each_async, (async), (.await)
+        carry_async, ask_at_async, (async), (.await)
     );
 }
 
@@ -263,7 +284,7 @@ impl Writer {
                 all.push(Marks { cache: location.cache.clone(), items: Vec::new() });
             }
             let items = &mut all[index].items;
-            if !items.iter().any(|item| item.location.key == location.key) {
+            if !items.iter().any(|item| item.location.is_same(&location)) {
                 items.push(Affected { location, marking: marking(), error: None });
             }
         }
@@ -305,17 +326,22 @@ impl Writer {
 
 /// Leaves what has no reply to be done later, and counts.
 fn ended(marks: &mut Marks) -> Result<(), Error> {
-    let mut failed = None;
+    let (mut failed, mut nodes) = (None, Vec::new());
     for item in std::mem::take(&mut marks.items) {
         match &item.error {
             None => Invalidation::Done.happened(),
             Some(error) => {
                 failed.get_or_insert_with(|| error.alike());
+                nodes.extend(item.location.node.as_ref().map(|(_, name)| name.clone()));
                 late::leave(item);
             }
         }
     }
-    failed.map_or(Ok(()), Err)
+    match failed {
+        None => Ok(()),
+        Some(error) if nodes.is_empty() => Err(error),
+        Some(error) => Err(Error::new(error.kind(), format!("not invalidated on {}: {error}", nodes.join(", ")))),
+    }
 }
 
 macro_rules! work {

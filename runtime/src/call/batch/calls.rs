@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::call::machine::stamped::Answer;
 use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::wait::pause;
 use crate::call::machine::{Event, Machine, Step};
@@ -16,7 +17,6 @@ use crate::call::policy::StoreIf;
 use crate::call::shape::Shape;
 use crate::call::typed::{Fallback, Packed, Typed};
 use crate::error::Error;
-use crate::exchange::Outcome;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Io, Lease};
@@ -180,8 +180,8 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
         self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
-        let outcomes = together::ask(&self.asking(), polls.as_ref().unwrap_or(budget));
-        self.answered(outcomes)
+        let answers = together::ask(&self.asking(), polls.as_ref().unwrap_or(budget));
+        self.answered(answers)
     }
 
     /// Looks as [`Calls::look`] does, yielding to the runtime.
@@ -219,8 +219,8 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
         self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
-        let outcomes = together::ask_async(&self.asking(), polls.as_ref().unwrap_or(budget)).await;
-        self.answered(outcomes)
+        let answers = together::ask_async(&self.asking(), polls.as_ref().unwrap_or(budget)).await;
+        self.answered(answers)
     }
 
     fn note_since(&mut self) {
@@ -270,14 +270,14 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
     }
 
     /// Takes in the answers to what was asked.
-    fn answered(&mut self, outcomes: Vec<Outcome>) -> Result<(), Error> {
+    fn answered(&mut self, answers: Vec<Answer>) -> Result<(), Error> {
         self.is_answered = true;
-        let (mut outcomes, mut done) = (outcomes.into_iter(), Ok(()));
+        let (mut answers, mut done) = (answers.into_iter(), Ok(()));
         for index in 0..self.all.len() {
             let Some(machine) = self.all[index].seeker().filter(|machine| machine.asks()) else { continue };
-            let Some(outcome) = outcomes.next() else { break };
+            let Some(answer) = answers.next() else { break };
             // After an error, too: what the others have won is given back.
-            if let Some(event) = machine.event(outcome) {
+            if let Some(event) = machine.event(answer) {
                 done = done.and(self.judge(index, event));
             }
         }

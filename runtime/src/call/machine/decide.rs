@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::super::freshness::SingleFlight;
 use super::super::mode::Mode;
-use super::found::Asked;
+use super::found::{Asked, won};
 use super::holder::{Course, Holder, LeaseSign};
+use super::stamped::Known;
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, Note, Outcome, Reply};
+use crate::exchange::{Grant, Note, Outcome, Reply, Token};
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
@@ -44,7 +45,11 @@ impl Machine {
         open: &mut Opener<'_>,
         span: &CallSpan,
     ) -> Result<Decision, Error> {
-        match self.answered(outcome, span)? {
+        let reply = self.answered(outcome, span)?;
+        if let Known::Marked(_) = self.groups.known {
+            return Ok(self.group_marked(reply, span));
+        }
+        match reply {
             Reply::Found(item) if mark::is_mark(&item) => Ok(self.marked(item.cas, span)),
             Reply::Found(item) => Ok(self.found(item, asked, open, span)),
             reply => Ok(self.missing(&reply, span)),
@@ -103,6 +108,17 @@ impl Machine {
         let id = self.flight_id(cas);
         self.lead.iter().for_each(|lead| lead.runs_as(id));
         self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
+    }
+
+    /// A writer is at work on all of a group: this call computes and does not store, and
+    /// gives back what it has won.
+    fn group_marked(&mut self, reply: Reply, span: &CallSpan) -> Decision {
+        match reply {
+            Reply::Missing(Grant::Won(cas)) => self.hold(Won { cas, on: On::Nothing, value: 0 }),
+            Reply::Found(item) if item.token == Token::Won && !mark::is_mark(&item) => self.hold(won(&item, On::Stale)),
+            _ => {}
+        }
+        self.marked(0, span)
     }
 
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Decision {

@@ -42,7 +42,11 @@ impl Machine {
             Err(refusal) => return self.refused(&item, refusal, span),
         };
         self.show(&item.value, item.flags, span);
-        let decision = match self.age(&item, &opened) {
+        let is_older = self.is_older_than_its_groups(&opened);
+        if is_older.is_some() && !item.stale && self.reopens(&item) {
+            return Step::Wait;
+        }
+        let decision = match is_older.unwrap_or_else(|| self.age(&item, &opened)) {
             Age::Fresh(left) => self.fresh(item, &opened, left, asked, span),
             Age::Stale => self.stale(item, &opened, span),
             Age::Dead => self.dead(&item, span),
@@ -119,6 +123,33 @@ impl Machine {
                 self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), MissReason::Expired, span)
             }
         }
+    }
+
+    /// Whether a group of the value was invalidated after it was computed, or before it was
+    /// found out.
+    fn is_older_than_its_groups(&self, opened: &Readable) -> Option<Age> {
+        if self.groups.is_empty() {
+            return None;
+        }
+        match (opened.stamps, self.groups.stamps()) {
+            (Some(then), Some(now)) if then == now => None,
+            (Some(then), Some(now)) if then.hard == now.hard && !self.freshness.grace.is_zero() && !opened.negative => {
+                Some(Age::Stale)
+            }
+            _ => Some(Age::Dead),
+        }
+    }
+
+    /// Sees to it that one caller is elected to replace a value of an invalidated group,
+    /// where the server can do that.
+    fn reopens(&mut self, item: &Item) -> bool {
+        let can = self.mode != Mode::ReadOnly && item.cas != 0 && self.cache.store().tells_time(self.stored_key());
+        if !can || self.has_reopened {
+            return false;
+        }
+        self.has_reopened = true;
+        self.effect = Effect::Reopen(item.cas);
+        true
     }
 
     /// Records what is stored in the span, where the operator wants that.
@@ -211,7 +242,7 @@ fn due(reason: MissReason, item: &Item, opened: &Readable) -> Decision {
     Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost })
 }
 
-fn won(item: &Item, on: On) -> Won {
+pub(super) fn won(item: &Item, on: On) -> Won {
     Won { cas: item.cas, on, value: fingerprint(&item.value) }
 }
 

@@ -7,6 +7,7 @@
 mod decide;
 mod found;
 mod holder;
+pub(crate) mod stamped;
 mod store;
 pub(crate) mod together;
 pub(crate) mod wait;
@@ -31,7 +32,9 @@ use crate::telemetry::call::{CallSpan, Due};
 use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
 use crate::value::record::{Found, Record};
+use crate::value::stamp::Stamps;
 use holder::Holder;
+use stamped::Groups;
 pub(crate) use store::Packing;
 
 /// One call at its cache and key.
@@ -39,6 +42,7 @@ pub(crate) struct Machine {
     pub(crate) cache: Cache,
     pub(crate) key: Key,
     pub(crate) freshness: Freshness,
+    groups: Groups,
     mode: Mode,
     pace: &'static Pace,
     /// When the call began, by the flights' clock.
@@ -67,6 +71,8 @@ pub(crate) struct Machine {
     trouble: WantedFlight,
     /// Whether this call is to remove what is stored, having nothing to put there.
     removes: bool,
+    /// Whether this call has held an election for a value whose group was invalidated.
+    has_reopened: bool,
 }
 
 /// What the lookup has entitled this call to.
@@ -137,6 +143,8 @@ pub(crate) struct Readable {
     pub(crate) cost: u64,
     /// How long the item is kept past its ttl, in seconds, if it says so.
     grace: Option<u32>,
+    /// The stamps of its groups, as they were before it was computed.
+    stamps: Option<Stamps>,
     /// A return value without a value has a time of its own.
     negative: bool,
 }
@@ -144,7 +152,8 @@ pub(crate) struct Readable {
 impl Readable {
     /// What the machine needs to know of a value that was found.
     pub(crate) fn of<V>(found: &Found<V>, negative: bool) -> Self {
-        Readable { cost: found.cost(), grace: found.times.map(|times| times.grace), negative }
+        let (grace, stamps) = (found.times.map(|times| times.grace), found.times.and_then(|times| times.stamps));
+        Readable { cost: found.cost(), grace, stamps, negative }
     }
 }
 
@@ -152,12 +161,20 @@ impl Readable {
 type Opener<'a> = dyn FnMut(&[u8], u32) -> Result<Readable, Refusal> + 'a;
 
 impl Machine {
-    pub(crate) fn new(cache: Cache, key: Key, freshness: Freshness, mode: Mode, pace: &'static Pace) -> Self {
+    pub(crate) fn new(
+        cache: Cache,
+        key: Key,
+        freshness: Freshness,
+        groups: Groups,
+        mode: Mode,
+        pace: &'static Pace,
+    ) -> Self {
         let (budget, begun) = (cache.budget(), cache.flights().now());
         Machine {
             cache,
             key,
             freshness,
+            groups,
             mode,
             pace,
             begun,
@@ -175,6 +192,7 @@ impl Machine {
             payment: None,
             trouble: WantedFlight::Any,
             removes: false,
+            has_reopened: false,
         }
     }
 
@@ -217,9 +235,14 @@ impl Machine {
         self.shared.map_or(Cow::Borrowed(flights), |computation| Cow::Owned(flights.of(computation)))
     }
 
+    /// Whether the value is in groups.
+    pub(crate) fn is_grouped(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// Identifies the flight under the lease with this number.
     fn flight_id(&self, cas: u64) -> FlightId {
-        FlightId::new(cas, self.sibling.as_ref().map_or(0, Sibling::anchor))
+        FlightId::new(cas, self.sibling.as_ref().map_or(0, Sibling::anchor) ^ self.groups.mix())
     }
 
     /// Whether callers in this process wait for one of them.

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Write};
 use crate::singleflight::Lead;
 use crate::telemetry::call::CallSpan;
+use crate::value::envelope::Times;
 use crate::value::record::Record;
 
 /// An encoded value, and what to do with it.
@@ -29,16 +30,17 @@ pub(crate) struct Packing {
 
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
-    /// it. `pack` is told how many seconds of grace the value has; `negative` is how long
+    /// it. `pack` is told what the envelope says of the value's time; `negative` is how long
     /// a return value without a value is kept.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
-        pack: &dyn Fn(u32) -> Result<Record, Error>,
+        pack: &dyn Fn(Times) -> Result<Record, Error>,
         negative: Option<Ttl>,
         span: &CallSpan,
     ) -> Option<Packing> {
-        let may_store = !matches!(self.claim, Claim::Nothing | Claim::Lost | Claim::Marked);
+        let may_store =
+            !matches!(self.claim, Claim::Nothing | Claim::Lost | Claim::Marked) && self.groups.allow_storing();
         match self.claim {
             Claim::Lost => span.left_to_another(),
             Claim::Marked => span.left_to_a_writer(),
@@ -59,7 +61,7 @@ impl Machine {
             span.not_stored("ttl is zero");
             return None;
         }
-        let record = match span.serialize_value(|| pack(self.grace())) {
+        let record = match span.serialize_value(|| pack(self.times())) {
             Ok(record) => record,
             Err(error) => {
                 span.unstorable(&error);
@@ -103,6 +105,11 @@ impl Machine {
     pub(crate) fn grace(&self) -> u32 {
         let grace = u32::try_from(self.freshness.grace.as_secs()).unwrap_or(u32::MAX);
         if grace > 0 && self.cache.store().tells_time(self.stored_key()) { grace } else { 0 }
+    }
+
+    /// What the envelope says of the time of a value that is stored now, but for its cost.
+    pub(crate) fn times(&self) -> Times {
+        Times { cost: 0, grace: self.grace(), stamps: self.groups.stamps() }
     }
 
     /// The request that stores a value which no call has computed.

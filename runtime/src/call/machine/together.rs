@@ -7,12 +7,11 @@ use std::borrow::Cow;
 #[cfg(feature = "tokio")]
 use std::sync::Arc;
 
-#[cfg(feature = "tokio")]
-use super::Freshness;
 use super::holder::Holder;
+use super::stamped::{self, Answer, Inquiry};
 use super::store::Packing;
 #[cfg(feature = "tokio")]
-use super::wait::{Question, unclaimed};
+use super::wait::unclaimed;
 use super::{Claim, Effect, Machine};
 use crate::cache::Cache;
 use crate::cache::near::Since;
@@ -84,10 +83,14 @@ impl Machine {
 }
 
 /// Asks what these calls need to know.
-pub(crate) fn ask(calls: &[&Machine], budget: &Budget) -> Vec<Outcome> {
+pub(crate) fn ask(calls: &[&Machine], budget: &Budget) -> Vec<Answer> {
     let Some(first) = calls.first() else { return Vec::new() };
+    if calls.iter().any(|call| !call.groups.is_empty()) {
+        let asked: Vec<_> = calls.iter().map(|call| Inquiry::by(call)).collect();
+        return stamped::ask(first.cache.store(), &asked, budget);
+    }
     let requests: Vec<_> = calls.iter().map(|call| call.question().about(call.stored_key())).collect();
-    first.cache.store().ask_each(Verb::GetMany, &requests, budget)
+    first.cache.store().ask_each(Verb::GetMany, &requests, budget).into_iter().map(Answer::from).collect()
 }
 
 /// A call that has ended, and what it stores.
@@ -249,7 +252,7 @@ impl Settlement {
 /// Asks what these calls need to know, yielding. What is won for a caller that has
 /// gone meanwhile is given back.
 #[cfg(feature = "tokio")]
-pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Outcome> {
+pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Answer> {
     let Some(first) = calls.first() else { return Vec::new() };
     if !first.cache.store().is_remote() {
         return ask(calls, budget);
@@ -257,38 +260,21 @@ pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Outcom
     let (cache, lent) = (first.cache.clone(), budget.lend());
     let asked: Vec<_> = calls.iter().map(|call| Inquiry::by(call)).collect();
     let work = Box::pin(async move {
-        let requests: Vec<_> = asked.iter().map(|asked| asked.question.about(&asked.key)).collect();
-        let outcomes = cache.store().ask_each_async(Verb::GetMany, &requests, &lent).await;
-        drop(requests);
-        Replies { outcomes, asked, cache, budget: lent }
+        let answers = stamped::ask_async(cache.store(), &asked, &lent).await;
+        Replies { answers, asked, cache, budget: lent }
     });
     let replies = Resolute::new(work, |work| {
         detached::run(telemetry::within_current(async { work.await.forsake().await }));
     });
-    let Replies { outcomes, budget: lent, .. } = replies.await;
+    let Replies { answers, budget: lent, .. } = replies.await;
     budget.become_of(&lent);
-    outcomes
-}
-
-/// What a call has asked, which may be gone by now.
-#[cfg(feature = "tokio")]
-struct Inquiry {
-    key: String,
-    question: Question,
-    freshness: Freshness,
-}
-
-#[cfg(feature = "tokio")]
-impl Inquiry {
-    fn by(call: &Machine) -> Self {
-        Inquiry { key: call.stored_key().to_owned(), question: call.question(), freshness: call.freshness }
-    }
+    answers
 }
 
 /// The store's answers to what several calls have asked.
 #[cfg(feature = "tokio")]
 struct Replies {
-    outcomes: Vec<Outcome>,
+    answers: Vec<Answer>,
     asked: Vec<Inquiry>,
     cache: Cache,
     budget: Budget,
@@ -298,10 +284,10 @@ struct Replies {
 impl Replies {
     /// Gives back the leases that were won, because the caller is gone.
     async fn forsake(self) {
-        let won = |(asked, outcome): (&Inquiry, &Outcome)| {
-            unclaimed(outcome, asked.freshness).map(|won| Forfeit::won(&asked.key, won))
+        let won = |(asked, answer): (&Inquiry, &Answer)| {
+            unclaimed(&answer.outcome, asked.freshness).map(|won| Forfeit::won(&asked.key, won))
         };
-        let forfeits: Vec<_> = self.asked.iter().zip(&self.outcomes).filter_map(won).collect();
+        let forfeits: Vec<_> = self.asked.iter().zip(&self.answers).filter_map(won).collect();
         let requests: Vec<_> = forfeits.iter().map(Forfeit::request).collect();
         let _ = self.cache.store().ask_each_async(Verb::DeleteMany, &requests, &self.cache.budget()).await;
     }

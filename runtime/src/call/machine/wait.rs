@@ -8,11 +8,13 @@ use std::time::Duration;
 #[cfg(feature = "tokio")]
 use super::super::freshness::{Age, Freshness};
 use super::super::mode::Mode;
-use super::{Effect, Event, Machine};
+use super::stamped::Answer;
+use super::{Effect, Event, Machine, together};
 #[cfg(feature = "tokio")]
 use crate::cache::Cache;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
+use crate::error::{Error, ErrorKind};
 #[cfg(feature = "tokio")]
 use crate::exchange::{Grant, Reply, Token};
 use crate::exchange::{Guard, Note, Outcome, Request};
@@ -48,11 +50,11 @@ impl Machine {
                 self.paused(pause);
             }
             self.note_since();
-            let outcome = {
+            let answer = {
                 let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
-                self.ask(self.question().about(self.stored_key()))
+                self.inquire()
             };
-            if let Some(event) = self.event(outcome) {
+            if let Some(event) = self.event(answer) {
                 return event;
             }
         }
@@ -63,6 +65,15 @@ impl Machine {
         if self.freshness.near.is_some() {
             self.since = self.cache.near().since(self.key.wire());
         }
+    }
+
+    fn inquire(&self) -> Answer {
+        if self.groups.is_empty() {
+            return self.ask(self.question().about(self.stored_key())).into();
+        }
+        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let answers = together::ask(&[self], polls.as_ref().unwrap_or(&self.budget));
+        answers.into_iter().next().unwrap_or_else(unanswered)
     }
 
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
@@ -92,11 +103,21 @@ impl Machine {
             }
             self.note_since();
             let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
-            let outcome = polls.within(self.look_up(self.question().about(self.stored_key()))).await;
-            if let Some(event) = self.event(outcome) {
+            let answer = polls.within(self.inquire_async()).await;
+            if let Some(event) = self.event(answer) {
                 return event;
             }
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn inquire_async(&self) -> Answer {
+        if self.groups.is_empty() {
+            return self.look_up(self.question().about(self.stored_key())).await.into();
+        }
+        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let answers = together::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
+        answers.into_iter().next().unwrap_or_else(unanswered)
     }
 
     /// Looks up. A lookup that is dropped must not leave a lease without a
@@ -177,7 +198,8 @@ impl Machine {
 
     /// The event that the store's answer to the question is; `None` if there is more
     /// to ask.
-    pub(crate) fn event(&mut self, outcome: Outcome) -> Option<Event> {
+    pub(crate) fn event(&mut self, Answer { outcome, known }: Answer) -> Option<Event> {
+        self.groups.known = known;
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Elect(_) => Some(Event::Election(outcome)),
             Effect::TakeOver(..) => Some(Event::TakenOver(outcome)),
@@ -185,6 +207,10 @@ impl Machine {
             Effect::Ask | Effect::Pause(_) | Effect::Join(_) => Some(Event::Reply(outcome)),
         }
     }
+}
+
+fn unanswered() -> Answer {
+    Err(Error::new(ErrorKind::Protocol, "a request has no outcome")).into()
 }
 
 /// Pauses, blocking. A worker of a runtime is handed over.

@@ -126,7 +126,7 @@ impl Route {
 
     /// Whether a key is the member's own.
     fn is_home(&self, key: &str) -> bool {
-        self.members.home(key) == self.number
+        self.members.is_home(key, self.number)
     }
 
     /// Whether a key's item with this number is of no use here.

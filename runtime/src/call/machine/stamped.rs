@@ -1,0 +1,254 @@
+//! Asks what calls need to know together with the stamps of their groups.
+//!
+//! Each stamp is asked for once per node, in front of the calls' own questions and in the
+//! same exchange. A stamp that is not there is made, and counts once it was read back.
+
+use std::sync::Arc;
+
+use super::super::freshness::Freshness;
+use super::Machine;
+use super::wait::Question;
+use crate::error::Error;
+use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Verb, Write};
+use crate::store::{At, Store};
+use crate::time::budget::Budget;
+use crate::value::mark;
+use crate::value::record::Found;
+use crate::value::stamp::{self, Stamp, Stamps};
+
+/// The groups of a call's value, and what is known of their stamps.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// The keys of their stamps.
+    pub(super) keys: Arc<[String]>,
+    pub(super) known: Known,
+}
+
+/// What is known of the stamps of a value's groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Nothing,
+    /// A writer is at work on all of a group, whose mark has this number.
+    Marked(u64),
+    Stamps(Stamps),
+}
+
+impl Groups {
+    pub(crate) fn new(keys: Vec<String>) -> Self {
+        Groups { keys: keys.into(), known: Known::Nothing }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The stamps that a value gets which is stored now.
+    pub(super) fn stamps(&self) -> Option<Stamps> {
+        self.known.stamps()
+    }
+
+    /// Whether a value may be stored: its groups' stamps are known, if it has any.
+    pub(super) fn allow_storing(&self) -> bool {
+        self.is_empty() || self.stamps().is_some()
+    }
+
+    /// Tells computations under different stamps apart.
+    pub(super) fn mix(&self) -> u64 {
+        match self.known {
+            Known::Nothing => 0,
+            Known::Marked(number) => number,
+            Known::Stamps(stamps) => stamps.hard,
+        }
+    }
+}
+
+impl Known {
+    pub(crate) fn stamps(self) -> Option<Stamps> {
+        if let Known::Stamps(stamps) = self { Some(stamps) } else { None }
+    }
+
+    /// Whether these are the stamps that a value was stored under. One in no groups has none.
+    pub(crate) fn are_of<V>(self, found: &Found<V>) -> bool {
+        found.times.and_then(|times| times.stamps) == self.stamps()
+    }
+}
+
+/// The answer to what a call has asked.
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) known: Known,
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        Answer { outcome, known: Known::Nothing }
+    }
+}
+
+/// What a call asks, which may be gone by the time that it is answered.
+pub(crate) struct Inquiry {
+    pub(super) key: String,
+    question: Question,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone may go"))]
+    pub(super) freshness: Freshness,
+    groups: Arc<[String]>,
+}
+
+impl Inquiry {
+    pub(super) fn by(call: &Machine) -> Self {
+        let (key, groups) = (call.stored_key().to_owned(), Arc::clone(&call.groups.keys));
+        Inquiry { key, question: call.question(), freshness: call.freshness, groups }
+    }
+
+    /// Reads an item under this key, and wins nothing.
+    pub(crate) fn peek(call: &Machine, key: &str) -> Self {
+        Inquiry { key: key.to_owned(), question: Question::Peek, ..Self::by(call) }
+    }
+}
+
+/// A stamp on a node, as far as it is known.
+struct Wanted<'a> {
+    node: usize,
+    key: &'a str,
+    state: StampState,
+}
+
+enum StampState {
+    /// Not known yet.
+    Unread,
+    Missing,
+    /// A writer's mark with this number stands there.
+    Marked(u64),
+    Read(Stamp),
+    Failed(Error),
+}
+
+impl StampState {
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Ok(Reply::Found(item)) if mark::is_mark(&item) => StampState::Marked(item.cas),
+            Ok(Reply::Found(item)) => Stamp::read(&item).map_or(StampState::Missing, StampState::Read),
+            Ok(_) => StampState::Missing,
+            Err(error) => StampState::Failed(error),
+        }
+    }
+}
+
+/// All stamps that some calls need.
+struct AllWanted<'a> {
+    stamps: Vec<Wanted<'a>>,
+    /// The nodes of the calls' own keys.
+    nodes: Vec<usize>,
+}
+
+impl<'a> AllWanted<'a> {
+    fn of(store: &Store, asked: &'a [Inquiry]) -> Self {
+        let placement = store.placement();
+        let nodes: Vec<usize> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
+        let mut all = AllWanted { stamps: Vec::new(), nodes };
+        for (index, asked) in asked.iter().enumerate() {
+            let node = all.nodes[index];
+            for key in asked.groups.iter() {
+                if all.find(node, key).is_none() {
+                    all.stamps.push(Wanted { node, key, state: StampState::Unread });
+                }
+            }
+        }
+        all
+    }
+
+    fn find(&self, node: usize, key: &str) -> Option<&Wanted<'a>> {
+        self.stamps.iter().find(|wanted| wanted.node == node && wanted.key == key)
+    }
+
+    fn requests(&self, asked: &'a [Inquiry]) -> Vec<At<'a>> {
+        let stamp = |wanted: &Wanted<'a>| At { node: Some(wanted.node), request: Request::Peek { key: wanted.key } };
+        let own =
+            |(asked, node): (&'a Inquiry, &usize)| At { node: Some(*node), request: asked.question.about(&asked.key) };
+        self.stamps.iter().map(stamp).chain(asked.iter().zip(&self.nodes).map(own)).collect()
+    }
+
+    /// Takes the outcomes about the stamps; the others are left.
+    fn learn(&mut self, outcomes: &mut impl Iterator<Item = Outcome>) {
+        for (wanted, outcome) in self.stamps.iter_mut().zip(outcomes) {
+            wanted.state = StampState::of(outcome);
+        }
+    }
+
+    /// New stamps for those that are missing.
+    fn draw(&self) -> Vec<(usize, [u8; 16])> {
+        let missing = self.stamps.iter().enumerate().filter(|(_, wanted)| matches!(wanted.state, StampState::Missing));
+        missing.map(|(index, _)| (index, Stamp::new().bytes())).collect()
+    }
+
+    fn making<'b>(&'b self, drawn: &'b [(usize, [u8; 16])]) -> Vec<At<'b>> {
+        let make = |(index, value): &'b (usize, [u8; 16])| {
+            let Wanted { node, key, .. } = self.stamps[*index];
+            let (flags, ttl, how, guard) = (stamp::FLAGS, Ttl::Forever, Write::Add, Guard::None);
+            let add = Request::Store { key, value, flags, ttl, how, guard };
+            [add, Request::Peek { key }].map(|request| At { node: Some(node), request })
+        };
+        drawn.iter().flat_map(make).collect()
+    }
+
+    /// Takes what was read back of those that were made.
+    fn made(&mut self, drawn: &[(usize, [u8; 16])], outcomes: Vec<Outcome>) {
+        let mut outcomes = outcomes.into_iter();
+        for (index, _) in drawn {
+            let (_added, read) = (outcomes.next(), outcomes.next());
+            self.stamps[*index].state = read.map_or(StampState::Missing, StampState::of);
+        }
+    }
+
+    fn answers(&self, asked: &[Inquiry], outcomes: impl Iterator<Item = Outcome>) -> Vec<Answer> {
+        let answer = |((asked, node), outcome): ((&Inquiry, &usize), Outcome)| match self.known(asked, *node) {
+            Ok(known) => Answer { outcome, known },
+            Err(error) => Answer { outcome: outcome.and(Err(error)), known: Known::Nothing },
+        };
+        asked.iter().zip(&self.nodes).zip(outcomes).map(answer).collect()
+    }
+
+    fn known(&self, asked: &Inquiry, node: usize) -> Result<Known, Error> {
+        let (mut stamps, mut marked) = (Vec::with_capacity(asked.groups.len()), None);
+        for key in asked.groups.iter() {
+            match self.find(node, key).map(|wanted| &wanted.state) {
+                Some(StampState::Read(stamp)) => stamps.push(*stamp),
+                Some(StampState::Marked(number)) => marked = Some(marked.unwrap_or(0) ^ number),
+                Some(StampState::Failed(error)) => return Err(error.alike()),
+                Some(StampState::Missing | StampState::Unread) | None => return Ok(Known::Nothing),
+            }
+        }
+        Ok(marked.map_or_else(|| Known::Stamps(Stamps::of(&stamps)), Known::Marked))
+    }
+}
+
+macro_rules! ask {
+    ($(#[$attr:meta])* $name:ident, $ask_at:ident, ($($async:tt)*), ($($await:tt)*)) => {
+        $(#[$attr])*
+        pub(crate) $($async)* fn $name(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answer> {
+            let mut wanted = AllWanted::of(store, asked);
+            let verb = if asked.len() == 1 { Verb::Get } else { Verb::GetMany };
+            let requests = wanted.requests(asked);
+            let outcomes = store.$ask_at(verb, &requests, budget)$($await)*;
+            drop(requests);
+            let mut outcomes = outcomes.into_iter();
+            wanted.learn(&mut outcomes);
+            let drawn = wanted.draw();
+            if !drawn.is_empty() {
+                let made = store.$ask_at(Verb::Add, &wanted.making(&drawn), budget)$($await)*;
+                wanted.made(&drawn, made);
+            }
+            wanted.answers(asked, outcomes)
+        }
+    };
+}
+
+ask!(
+    /// Asks, blocking.
+    ask, ask_at, (), ()
+);
+#[cfg(feature = "tokio")]
+ask!(
+    /// Asks, yielding.
+    ask_async, ask_at_async, (async), (.await)
+);
