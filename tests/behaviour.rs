@@ -66,6 +66,8 @@ mod behaviour {
     mod waiting_for_others;
     mod walls;
     mod without_prelude;
+    #[cfg(unix)]
+    mod writer_processes;
     mod writers;
 }
 

@@ -221,7 +221,7 @@ mod tests {
                     let cas = result.cas.expect("a number");
                     Reply::Missing(match request {
                         Request::Lookup { .. } if won => Grant::Won(cas),
-                        Request::Lookup { .. } => Grant::Lost { cas: 0, note: None },
+                        Request::Lookup { .. } | Request::Peek { .. } => Grant::Lost { cas: 0, note: None },
                         _ => Grant::Free,
                     })
                 }

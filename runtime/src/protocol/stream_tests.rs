@@ -316,17 +316,17 @@ mod tests {
         assert_eq!(meta(lookup, &renewed(" Z")), lost(Some(note)));
         assert_eq!(meta(lookup, &renewed("")), lost(Some(note)));
         assert_eq!(meta(lookup, &renewed(" X W")), lease(Grant::Won(5)));
-        for request in [peek, get_and_touch] {
-            assert_eq!(meta(request, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Grant::Free));
-            assert_eq!(meta(request, &renewed("")), lease(Grant::Free));
-        }
+        assert_eq!(meta(peek, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lost(None));
+        assert_eq!(meta(peek, &renewed("")), lost(Some(note)));
+        assert_eq!(meta(get_and_touch, "VA 0 O1 f0 c5 t9 Z\r\n\r\n"), lease(Grant::Free));
+        assert_eq!(meta(get_and_touch, &renewed("")), lease(Grant::Free));
         // An empty value that is not a lease.
         let empty = Item { cas: 5, seconds_left: Some(9), ..Item::default() };
         assert_eq!(meta(lookup, "VA 0 O1 f0 c5 t9\r\n\r\n"), [Ok(Ok(Reply::Found(empty)))]);
-        for flags in [0, note.flags()] {
+        for (flags, note) in [(0, None), (note.flags(), Some(note))] {
             let line = format!("VALUE key {flags} 0 5\r\n\r\nEND\r\n");
             let mut session = Session::alone(Dialect::Classic);
-            assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lease(Grant::Free));
+            assert_eq!(read(&mut session, &[peek], &[line.as_bytes()]), lost(note));
             assert!(session.is_drained());
         }
     }

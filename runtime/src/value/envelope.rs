@@ -111,8 +111,7 @@ pub(crate) fn seal(bytes: &mut [u8], codec: u8, times: Times) {
     bytes[CODEC] = codec;
     bytes[28..36].copy_from_slice(&times.cost.to_le_bytes());
     bytes[36..40].copy_from_slice(&times.grace.to_le_bytes());
-    if bytes[2] == GROUPED {
-        let Stamps { hard, soft } = times.stamps.unwrap_or(Stamps { hard: 0, soft: 0 });
+    if let (GROUPED, Some(Stamps { hard, soft })) = (bytes[2], times.stamps) {
         bytes[HEADER..HEADER + 8].copy_from_slice(&hard.to_le_bytes());
         bytes[HEADER + 8..GROUPED_HEADER].copy_from_slice(&soft.to_le_bytes());
     }
@@ -210,6 +209,7 @@ pub(crate) fn any_bytes(bytes: &[u8]) {
 
     let [first, second, payload @ ..] = bytes else { return };
     let choice = usize::from(u16::from_le_bytes([*first, *second]));
+    let times = Times { stamps: None, ..times };
     let whole = sealed(MINE, payload, times);
     assert_eq!(open(&whole, MINE), Ok(Contents { codec: 1, payload, times }));
     let mut flipped = whole.clone();
