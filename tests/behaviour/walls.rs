@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The folders of the runtime, from the lowest up; ARCHITECTURE.md has the same
 /// list. A file imports from its own folder and from the rows above its own.
-const FOLDERS: [&[&str]; 11] = [
+const FOLDERS: [&[&str]; 12] = [
     &["bounded", "detached", "error", "nearest", "server", "sync"],
     &["codec", "exchange", "time"],
     &["key", "protocol", "random"],
@@ -18,6 +18,7 @@ const FOLDERS: [&[&str]; 11] = [
     &["config", "store"],
     &["singleflight"],
     &["cache"],
+    &["writing"],
     &["call", "client"],
 ];
 

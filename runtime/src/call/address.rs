@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::freshness::{Ahead, Freshness, LONGEST_GRACE, SingleFlight};
 use super::group::Group;
 use super::machine::Machine;
-use super::machine::stamped::Groups;
+use super::machine::groups::Groups;
 use super::mode::{self, Mode};
 use super::site::Site;
 use crate::cache::{Cache, global};

@@ -15,7 +15,8 @@ use std::time::Duration;
 use crate::call::Ready;
 use crate::call::freshness::Age;
 use crate::call::machine::Machine;
-use crate::call::machine::stamped::{self, Answer, Inquiry, Known};
+use crate::call::machine::groups::{Answered, KnownStamps};
+use crate::call::machine::stamped::{self, Inquiry};
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
@@ -297,7 +298,7 @@ macro_rules! handle {
                 let machine = self.0.machine()?;
                 let mut times = machine.times();
                 if machine.is_grouped() {
-                    let Answer { outcome, known } = self.inquire(self.0.key()?)$($await)*;
+                    let Answered { outcome, known } = self.inquire(self.0.key()?)$($await)*;
                     outcome?;
                     times.stamps = Some(known.stamps().ok_or_else(changing)?);
                 }
@@ -351,7 +352,7 @@ macro_rules! handle {
             }
 
             /// Reads an item, and the stamps of the value's groups on its node.
-            $($async)* fn inquire(&self, key: &str) -> Answer {
+            $($async)* fn inquire(&self, key: &str) -> Answered {
                 let machine = match self.0.machine() {
                     Ok(machine) => machine,
                     Err(error) => return Err(error).into(),
@@ -361,8 +362,8 @@ macro_rules! handle {
                 answers.into_iter().next().unwrap_or_else(|| Err(changing()).into())
             }
 
-            $($async)* fn look(&self, key: &str) -> Result<Option<(Item, Known)>, Error> {
-                let Answer { outcome, known } = match self.0.machine()?.is_grouped() {
+            $($async)* fn look(&self, key: &str) -> Result<Option<(Item, KnownStamps)>, Error> {
+                let Answered { outcome, known } = match self.0.machine()?.is_grouped() {
                     true => self.inquire(key)$($await)*,
                     false => self.ask(Request::Peek { key })$($await)*.into(),
                 };

@@ -8,7 +8,7 @@ use crate::cache::{Cache, global};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::EVERYWHERE;
 use crate::key::{KeyBuilder, prefix};
-use crate::writing::{Location, Manner, Writer};
+use crate::writing::{Destination, Manner, Writer};
 
 /// A name under which many values can be invalidated at once, however many there are.
 ///
@@ -56,7 +56,7 @@ impl Group {
     }
 
     /// Where its stamps are: on every node.
-    fn locations(&self) -> Result<Vec<Location>, Error> {
+    fn destinations(&self) -> Result<Vec<Destination>, Error> {
         let mut room = None;
         let cache = match &self.cache {
             Some(cache) => Some(cache),
@@ -68,8 +68,9 @@ impl Group {
         })?;
         let key = self.stamp_key(cache);
         let nodes = cache.store().numbered().into_iter();
-        let location = |(node, name)| Location { cache: cache.clone(), key: key.clone(), node: Some((node, name)) };
-        Ok(nodes.map(location).collect())
+        let destination =
+            |(node, name)| Destination { cache: cache.clone(), key: key.clone(), node: Some((node, name)) };
+        Ok(nodes.map(destination).collect())
     }
 }
 
@@ -87,8 +88,8 @@ macro_rules! verbs {
         /// If a node cannot be reached or refuses, which the error names. It is asked again
         /// until it answers, for up to an hour; until then what it holds may be served.
         pub $($async)* fn $invalidate(&self) -> Result<(), Error> {
-            let locations = self.locations()?;
-            Writer::$remove(locations, Manner::default())$($await)*.map(drop)
+            let destinations = self.destinations()?;
+            Writer::$remove(destinations, Manner::default())$($await)*.map(drop)
         }
 
         /// Makes all values of the group stale, on every node: where a function has `grace`,
@@ -98,8 +99,8 @@ macro_rules! verbs {
         ///
         /// As for `invalidate`.
         pub $($async)* fn $softly(&self) -> Result<(), Error> {
-            let locations = self.locations()?;
-            Writer::$remove(locations, Manner { is_soft: true, ..Manner::default() })$($await)*.map(drop)
+            let destinations = self.destinations()?;
+            Writer::$remove(destinations, Manner { is_soft: true, ..Manner::default() })$($await)*.map(drop)
         }
     };
 }
@@ -114,7 +115,7 @@ impl Sealed for Group {}
 
 impl Invalidate for Group {
     fn add_to(&self, targets: &mut Targets) {
-        targets.0.extend(self.locations().unwrap_or_default());
+        targets.0.extend(self.destinations().unwrap_or_default());
     }
 }
 

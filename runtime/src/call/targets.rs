@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::writing::Location;
+use crate::writing::Destination;
 
 /// What a writer can invalidate: an entry, a group, or several of them.
 ///
@@ -29,7 +29,7 @@ pub(super) mod sealed {
 /// What a writer is about to change.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct Targets(pub(super) Vec<Location>);
+pub struct Targets(pub(super) Vec<Destination>);
 
 impl Targets {
     pub(super) fn of(targets: &impl Invalidate) -> Self {
@@ -39,7 +39,7 @@ impl Targets {
     }
 
     pub(super) fn add(&mut self, cache: &Cache, key: &str) {
-        self.0.push(Location { cache: cache.clone(), key: key.to_owned(), node: None });
+        self.0.push(Destination { cache: cache.clone(), key: key.to_owned(), node: None });
     }
 }
 

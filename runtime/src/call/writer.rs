@@ -12,7 +12,7 @@ use crate::writing::{Manner, Update, Writer};
 
 /// A call of a function that changes data, before its body runs.
 #[derive(Debug)]
-pub struct WriterCall<S: Shape, F = Nothing> {
+pub struct WriterCall<S: Shape, F = NoFollowUp> {
     targets: Targets,
     manner: Manner,
     follow: F,
@@ -21,14 +21,14 @@ pub struct WriterCall<S: Shape, F = Nothing> {
 }
 
 /// What is done about the value that the body has returned.
-pub trait Follow<S: Shape> {
+pub trait FollowUp<S: Shape> {
     /// Looks at the value.
-    fn follow(self, value: &S::Value) -> Followed;
+    fn follow(self, value: &S::Value) -> Aftermath;
 }
 
 /// What follows from the value that the body has returned.
 #[derive(Debug, Default)]
-pub struct Followed {
+pub struct Aftermath {
     /// What else is invalidated.
     targets: Targets,
     /// What takes the place of the entry.
@@ -37,7 +37,7 @@ pub struct Followed {
 
 /// Does nothing.
 #[derive(Debug)]
-pub struct Nothing;
+pub struct NoFollowUp;
 
 /// Invalidates what a closure names.
 ///
@@ -55,22 +55,22 @@ pub struct Updates<V, F> {
     call: fn(F, &V) -> Result<Update, Error>,
 }
 
-impl<S: Shape> Follow<S> for Nothing {
-    fn follow(self, _: &S::Value) -> Followed {
-        Followed::default()
+impl<S: Shape> FollowUp<S> for NoFollowUp {
+    fn follow(self, _: &S::Value) -> Aftermath {
+        Aftermath::default()
     }
 }
 
-impl<S: Shape, F> Follow<S> for After<S::Value, F> {
-    fn follow(self, value: &S::Value) -> Followed {
-        Followed { targets: (self.call)(self.closure, value), update: None }
+impl<S: Shape, F> FollowUp<S> for After<S::Value, F> {
+    fn follow(self, value: &S::Value) -> Aftermath {
+        Aftermath { targets: (self.call)(self.closure, value), update: None }
     }
 }
 
-impl<S: Shape, F> Follow<S> for Updates<S::Value, F> {
-    fn follow(self, value: &S::Value) -> Followed {
+impl<S: Shape, F> FollowUp<S> for Updates<S::Value, F> {
+    fn follow(self, value: &S::Value) -> Aftermath {
         // What cannot be stored is removed.
-        Followed { targets: Targets::default(), update: (self.call)(self.closure, value).ok() }
+        Aftermath { targets: Targets::default(), update: (self.call)(self.closure, value).ok() }
     }
 }
 
@@ -79,7 +79,7 @@ impl<S: Shape> WriterCall<S> {
     #[must_use]
     pub fn of(_: Shaped<S>) -> Self {
         let (targets, manner) = (Targets::default(), Manner::default());
-        WriterCall { targets, manner, follow: Nothing, refuse: None, shape: PhantomData }
+        WriterCall { targets, manner, follow: NoFollowUp, refuse: None, shape: PhantomData }
     }
 
     /// Also invalidates what this closure names, which gets the value that the body has
@@ -140,16 +140,16 @@ impl<S: Shape, F> WriterCall<S, F> {
 
 macro_rules! run {
     ($begin:ident, $finish:ident, $remove:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
-        let WriterCall { targets: Targets(locations), manner, follow, refuse, .. } = $self;
-        let (writer, marked) = Writer::$begin(locations, manner)$($await)*;
+        let WriterCall { targets: Targets(destinations), manner, follow, refuse, .. } = $self;
+        let (writer, marked) = Writer::$begin(destinations, manner)$($await)*;
         if let (Err(error), Some(refuse)) = (marked, refuse) {
             let _ = writer.$finish(None)$($await)*;
             return refuse(error);
         }
         let returned = $run;
-        let Followed { targets: Targets(others), update } =
+        let Aftermath { targets: Targets(others), update } =
             S::value(&returned).map(|value| follow.follow(value)).unwrap_or_default();
-        // Nothing is lost if a node does not answer: it is asked again.
+        // NoFollowUp is lost if a node does not answer: it is asked again.
         let _ = writer.$finish(update)$($await)*;
         if !others.is_empty() {
             let _ = Writer::$remove(others, manner)$($await)*;
@@ -158,7 +158,7 @@ macro_rules! run {
     }};
 }
 
-impl<S: Shape, F: Follow<S>> WriterCall<S, F> {
+impl<S: Shape, F: FollowUp<S>> WriterCall<S, F> {
     /// Runs the body between marking and removing.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
         run!(begin, finish, remove, (), |self, body| body())

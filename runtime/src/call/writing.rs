@@ -89,8 +89,8 @@ macro_rules! writing {
                 Self::mark(targets, manner)$($await)*
             }
 
-            $($async)* fn mark(Targets(locations): Targets, manner: Manner) -> Result<Self, Error> {
-                let (writer, marked) = Writer::$begin(locations, manner)$($await)*;
+            $($async)* fn mark(Targets(destinations): Targets, manner: Manner) -> Result<Self, Error> {
+                let (writer, marked) = Writer::$begin(destinations, manner)$($await)*;
                 match marked {
                     Ok(()) => Ok($writing(writer)),
                     Err(error) => {

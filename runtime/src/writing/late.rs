@@ -95,9 +95,10 @@ type Told = Vec<(Instant, Invalidation)>;
 fn by_cache(all: VecDeque<Late>) -> Vec<(Marks, Told)> {
     let mut by_cache: Vec<(Marks, Told)> = Vec::new();
     for Late { item, since, becomes } in all {
-        let index = by_cache.iter().position(|(marks, _)| marks.is_of(&item.location.cache)).unwrap_or(by_cache.len());
+        let index =
+            by_cache.iter().position(|(marks, _)| marks.is_of(&item.destination.cache)).unwrap_or(by_cache.len());
         if index == by_cache.len() {
-            by_cache.push((Marks { cache: item.location.cache.clone(), items: Vec::new() }, Vec::new()));
+            by_cache.push((Marks { cache: item.destination.cache.clone(), items: Vec::new() }, Vec::new()));
         }
         let (marks, told) = &mut by_cache[index];
         marks.items.push(item);

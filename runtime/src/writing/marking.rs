@@ -27,7 +27,7 @@ pub(crate) struct Marking {
     /// How long the mark stands unless it is renewed.
     stands: Duration,
     goal: Goal,
-    seen: Seen,
+    seen: LastSeen,
     /// Until when other writers may be at work which are in the mark.
     others: Option<Instant>,
     /// Whether nothing but this writer has changed the mark since it was made.
@@ -39,7 +39,7 @@ pub(crate) struct Marking {
     /// How often the present goal was missed.
     tries: u8,
     /// What was sent last.
-    sent: Option<Sent>,
+    sent: Option<WriteSent>,
 }
 
 /// What a writer wants of an item.
@@ -61,7 +61,7 @@ pub(crate) enum Goal {
 
 /// What is there, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+enum LastSeen {
     Unknown,
     /// It does not matter.
     Whatever,
@@ -77,16 +77,16 @@ enum Seen {
     },
 }
 
-impl Seen {
+impl LastSeen {
     /// Whether this writer is the only one at work.
     fn is_mark_of(&self, token: Nonce) -> bool {
-        matches!(self, Seen::Mark { mark, .. } if *mark == Mark::of(token))
+        matches!(self, LastSeen::Mark { mark, .. } if *mark == Mark::of(token))
     }
 }
 
 /// A write, whose bytes outlast its request.
 #[derive(Clone, Debug)]
-struct Sent {
+struct WriteSent {
     change: Nonce,
     what: What,
 }
@@ -107,12 +107,12 @@ impl Marking {
 
     /// Removes an item whatever it is, and marks of other writers with it.
     pub(crate) fn unmarked() -> Self {
-        Marking { seen: Seen::Whatever, ..Self::ending(Duration::ZERO) }
+        Marking { seen: LastSeen::Whatever, ..Self::ending(Duration::ZERO) }
     }
 
     /// Removes an item that has not been marked.
     pub(crate) fn ending(stands: Duration) -> Self {
-        let (token, seen) = (Nonce::new(), Seen::Unknown);
+        let (token, seen) = (Nonce::new(), LastSeen::Unknown);
         let (is_alone, has_stood, was_lost) = (false, false, false);
         Marking {
             token,
@@ -141,7 +141,7 @@ impl Marking {
 
     /// Whether this writer's mark was there when it looked last.
     pub(crate) fn is_marked(&self) -> bool {
-        matches!(&self.seen, Seen::Mark { mark, .. } if mark.has(self.token))
+        matches!(&self.seen, LastSeen::Mark { mark, .. } if mark.has(self.token))
     }
 
     /// Whether this writer is among those of a mark.
@@ -158,7 +158,7 @@ impl Marking {
     /// Decides what to write next, if anything, before the next look.
     pub(crate) fn decide(&mut self, now: Instant) {
         let change = Nonce::new();
-        self.sent = self.next(change, now).map(|what| Sent { change, what });
+        self.sent = self.next(change, now).map(|what| WriteSent { change, what });
     }
 
     fn next(&self, change: Nonce, now: Instant) -> Option<What> {
@@ -172,45 +172,45 @@ impl Marking {
             return mark(holds, self.stands, Write::Set, Guard::None);
         }
         match (&self.goal, &self.seen) {
-            (Goal::Mark, Seen::Unknown | Seen::Nothing) => {
+            (Goal::Mark, LastSeen::Unknown | LastSeen::Nothing) => {
                 mark(Mark::of(self.token), self.stands, Write::Add, Guard::None)
             }
-            (Goal::Mark, Seen::Mark { mark: seen, number }) => {
+            (Goal::Mark, LastSeen::Mark { mark: seen, number }) => {
                 let others = if self.others(now).is_some() { seen.clone() } else { Mark::default() };
                 mark(others.with(self.token), self.stands, Write::Set, Guard::Held(*number))
             }
-            (Goal::Mark, Seen::Other { number, .. }) => {
+            (Goal::Mark, LastSeen::Other { number, .. }) => {
                 mark(Mark::of(self.token), self.stands, Write::Set, Guard::Held(*number))
             }
-            (Goal::Put(..), Seen::Mark { number, .. }) if self.is_alone => {
+            (Goal::Put(..), LastSeen::Mark { number, .. }) if self.is_alone => {
                 Some(What::Put { guard: Guard::Held(*number) })
             }
-            (Goal::Hold(time), Seen::Nothing) => mark(Mark::of(Nonce::new()), *time, Write::Add, Guard::None),
-            (Goal::Hold(time), Seen::Other { number, .. }) => {
+            (Goal::Hold(time), LastSeen::Nothing) => mark(Mark::of(Nonce::new()), *time, Write::Add, Guard::None),
+            (Goal::Hold(time), LastSeen::Other { number, .. }) => {
                 mark(Mark::of(Nonce::new()), *time, Write::Set, Guard::Held(*number))
             }
-            (Goal::Hold(time), Seen::Mark { mark: seen, number }) => {
+            (Goal::Hold(time), LastSeen::Mark { mark: seen, number }) => {
                 let others = self.others(now).map_or(Mark::default(), |_| seen.clone().without(self.token));
                 let stands = self.others(now).unwrap_or_default().max(*time);
                 mark(others.with(Nonce::new()), stands, Write::Set, Guard::Held(*number))
             }
-            (Goal::Soften, Seen::Other { number, stamp: Some(stamp) }) => {
+            (Goal::Soften, LastSeen::Other { number, stamp: Some(stamp) }) => {
                 Some(What::Stamp { bytes: stamp.softened().bytes(), guard: Guard::Held(*number) })
             }
             // All of the group is being invalidated.
-            (Goal::Soften, Seen::Mark { .. }) => None,
-            (Goal::End | Goal::Put(..), Seen::Mark { mark: seen, number }) => {
+            (Goal::Soften, LastSeen::Mark { .. }) => None,
+            (Goal::End | Goal::Put(..), LastSeen::Mark { mark: seen, number }) => {
                 let others = seen.clone().without(self.token);
                 match self.others(now).filter(|_| !others.is_empty()) {
                     Some(left) => mark(others, left, Write::Set, Guard::Held(*number)),
                     None => Some(What::Delete { guard: Guard::Held(*number) }),
                 }
             }
-            (Goal::End | Goal::Put(..) | Goal::Soften, Seen::Other { number, .. }) => {
+            (Goal::End | Goal::Put(..) | Goal::Soften, LastSeen::Other { number, .. }) => {
                 Some(What::Delete { guard: Guard::Held(*number) })
             }
-            (_, Seen::Whatever) => Some(What::Delete { guard: Guard::None }),
-            (_, Seen::Unknown | Seen::Nothing) | (Goal::Nothing, _) => None,
+            (_, LastSeen::Whatever) => Some(What::Delete { guard: Guard::None }),
+            (_, LastSeen::Unknown | LastSeen::Nothing) | (Goal::Nothing, _) => None,
         }
     }
 
@@ -262,7 +262,7 @@ impl Marking {
                 Ok(())
             }
             Err(error) => {
-                (self.seen, self.is_alone) = (Seen::Unknown, false);
+                (self.seen, self.is_alone) = (LastSeen::Unknown, false);
                 // It may be refused for its size, and another try would be late.
                 if let Goal::Put(..) = self.goal {
                     self.goal = Goal::End;
@@ -272,7 +272,7 @@ impl Marking {
         }
     }
 
-    fn learn(&mut self, sent: Option<Sent>, written: Option<Reply>, look: Reply, at: Instant) {
+    fn learn(&mut self, sent: Option<WriteSent>, written: Option<Reply>, look: Reply, at: Instant) {
         let is_written = matches!(written, Some(Reply::Done));
         let was_marked = self.is_marked();
         let (change, what) = sent.map_or((None, None), |sent| (Some(sent.change), Some(sent.what)));
@@ -284,12 +284,14 @@ impl Marking {
                     if !is_own {
                         self.others = Some(at + left(&item, self.stands));
                     }
-                    Seen::Mark { mark, number: item.cas }
+                    LastSeen::Mark { mark, number: item.cas }
                 }
-                None => Seen::Other { number: item.cas, stamp: Stamp::read(&item) },
+                None => LastSeen::Other { number: item.cas, stamp: Stamp::read(&item) },
             },
-            Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => Seen::Other { number, stamp: None },
-            _ => Seen::Nothing,
+            Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => {
+                LastSeen::Other { number, stamp: None }
+            }
+            _ => LastSeen::Nothing,
         };
         let is_reached = match (&self.goal, &what) {
             (Goal::Mark, _) => is_written && self.is_marked(),
@@ -300,8 +302,8 @@ impl Marking {
             }
             (Goal::Put(..), Some(What::Put { .. })) => is_written,
             (Goal::Soften, Some(_)) => is_written || matches!(written, Some(Reply::Absent)),
-            (Goal::Soften, None) => matches!(self.seen, Seen::Nothing | Seen::Mark { .. }),
-            (Goal::End | Goal::Put(..), None) => self.seen == Seen::Nothing,
+            (Goal::Soften, None) => matches!(self.seen, LastSeen::Nothing | LastSeen::Mark { .. }),
+            (Goal::End | Goal::Put(..), None) => self.seen == LastSeen::Nothing,
             (Goal::Nothing, _) | (Goal::End, Some(What::Put { .. })) => true,
         };
         if let Goal::Mark = self.goal {

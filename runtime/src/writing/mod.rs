@@ -11,7 +11,7 @@
 mod explored;
 mod late;
 mod marking;
-mod turn;
+mod relay;
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use crate::telemetry::exchange::quietly;
 use crate::telemetry::invalidations::Invalidation;
 use crate::value::record::Record;
 use marking::{Goal, Marking};
-use turn::Turns;
+use relay::Relay;
 
 /// How long a mark stands unless it is renewed.
 const STANDS: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ const RENEWALS: u32 = 3;
 
 /// Where an entry is.
 #[derive(Clone, Debug)]
-pub(crate) struct Location {
+pub(crate) struct Destination {
     pub(crate) cache: Cache,
     pub(crate) key: String,
     /// The number and the name of the node, if it is not that of the key: each node has the
@@ -45,8 +45,8 @@ pub(crate) struct Location {
     pub(crate) node: Option<(usize, String)>,
 }
 
-impl Location {
-    fn is_same(&self, other: &Location) -> bool {
+impl Destination {
+    fn is_same(&self, other: &Destination) -> bool {
         self.key == other.key && self.node == other.node
     }
 }
@@ -83,7 +83,7 @@ impl Manner {
 /// An entry that a writer is about to change.
 #[derive(Debug)]
 struct Affected {
-    location: Location,
+    destination: Destination,
     marking: Marking,
     error: Option<Error>,
 }
@@ -95,7 +95,7 @@ impl Affected {
 
     /// Makes this process notice that the data is being changed.
     fn forget(&self) {
-        let Location { cache, key, node } = &self.location;
+        let Destination { cache, key, node } = &self.destination;
         match node {
             None => cache.backend().forget(key),
             // Which values are in a group is not known.
@@ -112,7 +112,7 @@ struct Marks {
 }
 
 /// What one round asks: some of the items, and how many requests are for each.
-struct Round<'a> {
+struct Asking<'a> {
     places: Vec<(usize, usize)>,
     requests: Vec<At<'a>>,
     began: Instant,
@@ -124,18 +124,18 @@ impl Marks {
     }
 
     /// Decides what is asked next; `None` if nothing is.
-    fn round(&mut self) -> Option<Round<'_>> {
+    fn round(&mut self) -> Option<Asking<'_>> {
         let began = Instant::now();
         let asking = |item: &&mut Affected| item.asks();
         self.items.iter_mut().filter(asking).for_each(|item| item.marking.decide(began));
         let (mut places, mut requests) = (Vec::new(), Vec::new());
         for (place, item) in self.items.iter().enumerate().filter(|(_, item)| item.asks()) {
             let before = requests.len();
-            let node = item.location.node.as_ref().map(|(number, _)| *number);
-            requests.extend(item.marking.requests(&item.location.key).map(|request| At { node, request }));
+            let node = item.destination.node.as_ref().map(|(number, _)| *number);
+            requests.extend(item.marking.requests(&item.destination.key).map(|request| At { node, request }));
             places.push((place, requests.len() - before));
         }
-        (!places.is_empty()).then_some(Round { places, requests, began })
+        (!places.is_empty()).then_some(Asking { places, requests, began })
     }
 
     /// Takes the replies.
@@ -162,7 +162,7 @@ macro_rules! carry {
         $(#[$attr])*
         $($async)* fn $name(&mut self, verb: Verb) {
             let cache = self.cache.clone();
-            while let Some(Round { places, requests, began }) = self.round() {
+            while let Some(Asking { places, requests, began }) = self.round() {
                 // A node that does not answer must not take the time of the others.
                 let budget = cache.budget();
                 let outcomes = cache.store().$ask_at(verb, &requests, &budget)$($await)*;
@@ -201,15 +201,15 @@ pub(crate) struct Writer {
 /// Marks that are renewed while their writer is at work.
 #[derive(Debug)]
 struct Marked {
-    turns: Turns<Marks>,
+    relay: Relay<Marks>,
     home: Home,
     stands: Duration,
-    standing: Mutex<Standing>,
+    standing: Mutex<MarksState>,
 }
 
 /// Since when marks are known to stand.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct MarksState {
     /// When the last change that was acknowledged was sent.
     since: Option<Instant>,
     /// When they are renewed next.
@@ -221,10 +221,10 @@ struct Standing {
 impl Marked {
     fn new(marks: Marks, stands: Duration) -> Arc<Self> {
         let store = marks.cache.store();
-        let node = marks.items.first().map_or(0, |item| store.placement().node_of(&item.location.key));
+        let node = marks.items.first().map_or(0, |item| store.placement().node_of(&item.destination.key));
         let home = (Arc::as_ptr(store).addr(), node);
-        let standing = Standing { since: None, due: Instant::now() + stands / RENEWALS, was_lost: false };
-        Arc::new(Marked { turns: Turns::new(marks), home, stands, standing: Mutex::new(standing) })
+        let standing = MarksState { since: None, due: Instant::now() + stands / RENEWALS, was_lost: false };
+        Arc::new(Marked { relay: Relay::new(marks), home, stands, standing: Mutex::new(standing) })
     }
 
     /// Notes how marking or renewing went that began then.
@@ -267,7 +267,7 @@ impl Renewed for Marked {
 
     /// Renews all of them in one go.
     fn renew(&self) {
-        let Some(mut marks) = self.turns.try_take() else { return };
+        let Some(mut marks) = self.relay.try_take() else { return };
         let began = Instant::now();
         marks.turn_to(|| Goal::Mark);
         quietly(|| marks.carry(Verb::Touch));
@@ -276,16 +276,16 @@ impl Renewed for Marked {
 }
 
 impl Writer {
-    fn of(locations: Vec<Location>, manner: Manner, io: Io, marking: impl Fn() -> Marking) -> Self {
+    fn of(destinations: Vec<Destination>, manner: Manner, io: Io, marking: impl Fn() -> Marking) -> Self {
         let mut all: Vec<Marks> = Vec::new();
-        for location in locations {
-            let index = all.iter().position(|marks| marks.is_of(&location.cache)).unwrap_or(all.len());
+        for destination in destinations {
+            let index = all.iter().position(|marks| marks.is_of(&destination.cache)).unwrap_or(all.len());
             if index == all.len() {
-                all.push(Marks { cache: location.cache.clone(), items: Vec::new() });
+                all.push(Marks { cache: destination.cache.clone(), items: Vec::new() });
             }
             let items = &mut all[index].items;
-            if !items.iter().any(|item| item.location.is_same(&location)) {
-                items.push(Affected { location, marking: marking(), error: None });
+            if !items.iter().any(|item| item.destination.is_same(&destination)) {
+                items.push(Affected { destination, marking: marking(), error: None });
             }
         }
         let marks = all.into_iter().map(|marks| Marked::new(marks, manner.stands())).collect();
@@ -332,7 +332,7 @@ fn ended(marks: &mut Marks) -> Result<(), Error> {
             None => Invalidation::Done.happened(),
             Some(error) => {
                 failed.get_or_insert_with(|| error.alike());
-                nodes.extend(item.location.node.as_ref().map(|(_, name)| name.clone()));
+                nodes.extend(item.destination.node.as_ref().map(|(_, name)| name.clone()));
                 late::leave(item);
             }
         }
@@ -352,15 +352,15 @@ macro_rules! work {
         impl Writer {
             /// Marks what a writer is about to change. Also gives the error, if a node has
             /// not answered.
-            pub(crate) $($async)* fn $begin(locations: Vec<Location>, manner: Manner) -> (Self, Result<(), Error>) {
+            pub(crate) $($async)* fn $begin(destinations: Vec<Destination>, manner: Manner) -> (Self, Result<(), Error>) {
                 if manner.is_unmarked {
-                    return (Self::of(locations, manner, $io, Marking::unmarked), Ok(()));
+                    return (Self::of(destinations, manner, $io, Marking::unmarked), Ok(()));
                 }
-                let work = Self::of(locations, manner, $io, || Marking::begin(manner.stands()));
+                let work = Self::of(destinations, manner, $io, || Marking::begin(manner.stands()));
                 let mut result = Ok(());
                 for marked in &work.marks {
                     let began = Instant::now();
-                    let mut marks = marked.turns.$take()$($await)*;
+                    let mut marks = marked.relay.$take()$($await)*;
                     marks.items.iter().for_each(Affected::forget);
                     marks.$carry(Verb::Set)$($await)*;
                     result = result.and(work.marked(marked, &marks, began));
@@ -381,7 +381,7 @@ macro_rules! work {
                 }
                 let mut result = Ok(());
                 for marked in &self.marks {
-                    let mut marks = marked.turns.$take()$($await)*;
+                    let mut marks = marked.relay.$take()$($await)*;
                     self.end(&mut marks, Some(&mut update));
                     marks.$carry(Verb::Delete)$($await)*;
                     result = result.and(ended(&mut marks));
@@ -395,12 +395,12 @@ macro_rules! work {
             /// # Errors
             ///
             /// As for the end of a writer.
-            pub(crate) $($async)* fn $remove(locations: Vec<Location>, manner: Manner) -> Result<bool, Error> {
+            pub(crate) $($async)* fn $remove(destinations: Vec<Destination>, manner: Manner) -> Result<bool, Error> {
                 let marking = || match manner.is_unmarked {
                     true => Marking::unmarked(),
                     false => Marking::ending(manner.stands()),
                 };
-                Self::of(locations, manner, $io, marking).$end(None)$($await)*
+                Self::of(destinations, manner, $io, marking).$end(None)$($await)*
             }
         }
     };
@@ -418,7 +418,7 @@ impl Drop for Writer {
             return;
         }
         for marked in &self.marks {
-            let mut marks = marked.turns.take();
+            let mut marks = marked.relay.take();
             self.end(&mut marks, None);
             match self.io {
                 Io::Blocking => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::call::machine::stamped::Answer;
+use crate::call::machine::groups::Answered;
 use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::wait::pause;
 use crate::call::machine::{Event, Machine, Step};
@@ -270,7 +270,7 @@ impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
     }
 
     /// Takes in the answers to what was asked.
-    fn answered(&mut self, answers: Vec<Answer>) -> Result<(), Error> {
+    fn answered(&mut self, answers: Vec<Answered>) -> Result<(), Error> {
         self.is_answered = true;
         let (mut answers, mut done) = (answers.into_iter(), Ok(()));
         for index in 0..self.all.len() {

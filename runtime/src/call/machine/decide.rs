@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::freshness::SingleFlight;
 use super::super::mode::Mode;
 use super::found::{Asked, won};
+use super::groups::KnownStamps;
 use super::holder::{Course, Holder, LeaseSign};
-use super::stamped::Known;
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, Note, Outcome, Reply, Token};
@@ -46,7 +46,7 @@ impl Machine {
         span: &CallSpan,
     ) -> Result<Decision, Error> {
         let reply = self.answered(outcome, span)?;
-        if let Known::Marked(_) = self.groups.known {
+        if let KnownStamps::Marked(_) = self.groups.known {
             return Ok(self.group_marked(reply, span));
         }
         match reply {

@@ -6,7 +6,9 @@
 
 mod decide;
 mod found;
+pub(crate) mod groups;
 mod holder;
+mod question;
 pub(crate) mod stamped;
 mod store;
 pub(crate) mod together;
@@ -33,8 +35,8 @@ use crate::time::budget::Budget;
 use crate::value::envelope::Refusal;
 use crate::value::record::{Found, Record};
 use crate::value::stamp::Stamps;
+use groups::Groups;
 use holder::Holder;
-use stamped::Groups;
 pub(crate) use store::Packing;
 
 /// One call at its cache and key.

@@ -7,83 +7,14 @@ use std::sync::Arc;
 
 use super::super::freshness::Freshness;
 use super::Machine;
-use super::wait::Question;
+use super::groups::{Answered, KnownStamps};
+use super::question::Question;
 use crate::error::Error;
 use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Verb, Write};
 use crate::store::{At, Store};
 use crate::time::budget::Budget;
 use crate::value::mark;
-use crate::value::record::Found;
 use crate::value::stamp::{self, Stamp, Stamps};
-
-/// The groups of a call's value, and what is known of their stamps.
-#[derive(Debug)]
-pub(crate) struct Groups {
-    /// The keys of their stamps.
-    pub(super) keys: Arc<[String]>,
-    pub(super) known: Known,
-}
-
-/// What is known of the stamps of a value's groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Nothing,
-    /// A writer is at work on all of a group, whose mark has this number.
-    Marked(u64),
-    Stamps(Stamps),
-}
-
-impl Groups {
-    pub(crate) fn new(keys: Vec<String>) -> Self {
-        Groups { keys: keys.into(), known: Known::Nothing }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// The stamps that a value gets which is stored now.
-    pub(super) fn stamps(&self) -> Option<Stamps> {
-        self.known.stamps()
-    }
-
-    /// Whether a value may be stored: its groups' stamps are known, if it has any.
-    pub(super) fn allow_storing(&self) -> bool {
-        self.is_empty() || self.stamps().is_some()
-    }
-
-    /// Tells computations under different stamps apart.
-    pub(super) fn mix(&self) -> u64 {
-        match self.known {
-            Known::Nothing => 0,
-            Known::Marked(number) => number,
-            Known::Stamps(stamps) => stamps.hard,
-        }
-    }
-}
-
-impl Known {
-    pub(crate) fn stamps(self) -> Option<Stamps> {
-        if let Known::Stamps(stamps) = self { Some(stamps) } else { None }
-    }
-
-    /// Whether these are the stamps that a value was stored under. One in no groups has none.
-    pub(crate) fn are_of<V>(self, found: &Found<V>) -> bool {
-        found.times.and_then(|times| times.stamps) == self.stamps()
-    }
-}
-
-/// The answer to what a call has asked.
-pub(crate) struct Answer {
-    pub(crate) outcome: Outcome,
-    pub(crate) known: Known,
-}
-
-impl From<Outcome> for Answer {
-    fn from(outcome: Outcome) -> Self {
-        Answer { outcome, known: Known::Nothing }
-    }
-}
 
 /// What a call asks, which may be gone by the time that it is answered.
 pub(crate) struct Inquiry {
@@ -107,7 +38,7 @@ impl Inquiry {
 }
 
 /// A stamp on a node, as far as it is known.
-struct Wanted<'a> {
+struct NeededStamp<'a> {
     node: usize,
     key: &'a str,
     state: StampState,
@@ -135,34 +66,35 @@ impl StampState {
 }
 
 /// All stamps that some calls need.
-struct AllWanted<'a> {
-    stamps: Vec<Wanted<'a>>,
+struct NeededStamps<'a> {
+    stamps: Vec<NeededStamp<'a>>,
     /// The nodes of the calls' own keys.
     nodes: Vec<usize>,
 }
 
-impl<'a> AllWanted<'a> {
+impl<'a> NeededStamps<'a> {
     fn of(store: &Store, asked: &'a [Inquiry]) -> Self {
         let placement = store.placement();
         let nodes: Vec<usize> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
-        let mut all = AllWanted { stamps: Vec::new(), nodes };
+        let mut all = NeededStamps { stamps: Vec::new(), nodes };
         for (index, asked) in asked.iter().enumerate() {
             let node = all.nodes[index];
             for key in asked.groups.iter() {
                 if all.find(node, key).is_none() {
-                    all.stamps.push(Wanted { node, key, state: StampState::Unread });
+                    all.stamps.push(NeededStamp { node, key, state: StampState::Unread });
                 }
             }
         }
         all
     }
 
-    fn find(&self, node: usize, key: &str) -> Option<&Wanted<'a>> {
-        self.stamps.iter().find(|wanted| wanted.node == node && wanted.key == key)
+    fn find(&self, node: usize, key: &str) -> Option<&NeededStamp<'a>> {
+        self.stamps.iter().find(|needed| needed.node == node && needed.key == key)
     }
 
     fn requests(&self, asked: &'a [Inquiry]) -> Vec<At<'a>> {
-        let stamp = |wanted: &Wanted<'a>| At { node: Some(wanted.node), request: Request::Peek { key: wanted.key } };
+        let stamp =
+            |needed: &NeededStamp<'a>| At { node: Some(needed.node), request: Request::Peek { key: needed.key } };
         let own =
             |(asked, node): (&'a Inquiry, &usize)| At { node: Some(*node), request: asked.question.about(&asked.key) };
         self.stamps.iter().map(stamp).chain(asked.iter().zip(&self.nodes).map(own)).collect()
@@ -170,20 +102,20 @@ impl<'a> AllWanted<'a> {
 
     /// Takes the outcomes about the stamps; the others are left.
     fn learn(&mut self, outcomes: &mut impl Iterator<Item = Outcome>) {
-        for (wanted, outcome) in self.stamps.iter_mut().zip(outcomes) {
-            wanted.state = StampState::of(outcome);
+        for (needed, outcome) in self.stamps.iter_mut().zip(outcomes) {
+            needed.state = StampState::of(outcome);
         }
     }
 
     /// New stamps for those that are missing.
     fn draw(&self) -> Vec<(usize, [u8; 16])> {
-        let missing = self.stamps.iter().enumerate().filter(|(_, wanted)| matches!(wanted.state, StampState::Missing));
+        let missing = self.stamps.iter().enumerate().filter(|(_, needed)| matches!(needed.state, StampState::Missing));
         missing.map(|(index, _)| (index, Stamp::new().bytes())).collect()
     }
 
     fn making<'b>(&'b self, drawn: &'b [(usize, [u8; 16])]) -> Vec<At<'b>> {
         let make = |(index, value): &'b (usize, [u8; 16])| {
-            let Wanted { node, key, .. } = self.stamps[*index];
+            let NeededStamp { node, key, .. } = self.stamps[*index];
             let (flags, ttl, how, guard) = (stamp::FLAGS, Ttl::Forever, Write::Add, Guard::None);
             let add = Request::Store { key, value, flags, ttl, how, guard };
             [add, Request::Peek { key }].map(|request| At { node: Some(node), request })
@@ -200,45 +132,45 @@ impl<'a> AllWanted<'a> {
         }
     }
 
-    fn answers(&self, asked: &[Inquiry], outcomes: impl Iterator<Item = Outcome>) -> Vec<Answer> {
+    fn answers(&self, asked: &[Inquiry], outcomes: impl Iterator<Item = Outcome>) -> Vec<Answered> {
         let answer = |((asked, node), outcome): ((&Inquiry, &usize), Outcome)| match self.known(asked, *node) {
-            Ok(known) => Answer { outcome, known },
-            Err(error) => Answer { outcome: outcome.and(Err(error)), known: Known::Nothing },
+            Ok(known) => Answered { outcome, known },
+            Err(error) => Answered { outcome: outcome.and(Err(error)), known: KnownStamps::Nothing },
         };
         asked.iter().zip(&self.nodes).zip(outcomes).map(answer).collect()
     }
 
-    fn known(&self, asked: &Inquiry, node: usize) -> Result<Known, Error> {
+    fn known(&self, asked: &Inquiry, node: usize) -> Result<KnownStamps, Error> {
         let (mut stamps, mut marked) = (Vec::with_capacity(asked.groups.len()), None);
         for key in asked.groups.iter() {
-            match self.find(node, key).map(|wanted| &wanted.state) {
+            match self.find(node, key).map(|needed| &needed.state) {
                 Some(StampState::Read(stamp)) => stamps.push(*stamp),
                 Some(StampState::Marked(number)) => marked = Some(marked.unwrap_or(0) ^ number),
                 Some(StampState::Failed(error)) => return Err(error.alike()),
-                Some(StampState::Missing | StampState::Unread) | None => return Ok(Known::Nothing),
+                Some(StampState::Missing | StampState::Unread) | None => return Ok(KnownStamps::Nothing),
             }
         }
-        Ok(marked.map_or_else(|| Known::Stamps(Stamps::of(&stamps)), Known::Marked))
+        Ok(marked.map_or_else(|| KnownStamps::Stamps(Stamps::of(&stamps)), KnownStamps::Marked))
     }
 }
 
 macro_rules! ask {
     ($(#[$attr:meta])* $name:ident, $ask_at:ident, ($($async:tt)*), ($($await:tt)*)) => {
         $(#[$attr])*
-        pub(crate) $($async)* fn $name(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answer> {
-            let mut wanted = AllWanted::of(store, asked);
+        pub(crate) $($async)* fn $name(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answered> {
+            let mut needed = NeededStamps::of(store, asked);
             let verb = if asked.len() == 1 { Verb::Get } else { Verb::GetMany };
-            let requests = wanted.requests(asked);
+            let requests = needed.requests(asked);
             let outcomes = store.$ask_at(verb, &requests, budget)$($await)*;
             drop(requests);
             let mut outcomes = outcomes.into_iter();
-            wanted.learn(&mut outcomes);
-            let drawn = wanted.draw();
+            needed.learn(&mut outcomes);
+            let drawn = needed.draw();
             if !drawn.is_empty() {
-                let made = store.$ask_at(Verb::Add, &wanted.making(&drawn), budget)$($await)*;
-                wanted.made(&drawn, made);
+                let made = store.$ask_at(Verb::Add, &needed.making(&drawn), budget)$($await)*;
+                needed.made(&drawn, made);
             }
-            wanted.answers(asked, outcomes)
+            needed.answers(asked, outcomes)
         }
     };
 }

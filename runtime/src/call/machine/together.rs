@@ -7,11 +7,12 @@ use std::borrow::Cow;
 #[cfg(feature = "tokio")]
 use std::sync::Arc;
 
+use super::groups::Answered;
 use super::holder::Holder;
-use super::stamped::{self, Answer, Inquiry};
-use super::store::Packing;
 #[cfg(feature = "tokio")]
-use super::wait::unclaimed;
+use super::question::unclaimed;
+use super::stamped::{self, Inquiry};
+use super::store::Packing;
 use super::{Claim, Effect, Machine};
 use crate::cache::Cache;
 use crate::cache::near::Since;
@@ -83,14 +84,14 @@ impl Machine {
 }
 
 /// Asks what these calls need to know.
-pub(crate) fn ask(calls: &[&Machine], budget: &Budget) -> Vec<Answer> {
+pub(crate) fn ask(calls: &[&Machine], budget: &Budget) -> Vec<Answered> {
     let Some(first) = calls.first() else { return Vec::new() };
     if calls.iter().any(|call| !call.groups.is_empty()) {
         let asked: Vec<_> = calls.iter().map(|call| Inquiry::by(call)).collect();
         return stamped::ask(first.cache.store(), &asked, budget);
     }
     let requests: Vec<_> = calls.iter().map(|call| call.question().about(call.stored_key())).collect();
-    first.cache.store().ask_each(Verb::GetMany, &requests, budget).into_iter().map(Answer::from).collect()
+    first.cache.store().ask_each(Verb::GetMany, &requests, budget).into_iter().map(Answered::from).collect()
 }
 
 /// A call that has ended, and what it stores.
@@ -252,7 +253,7 @@ impl Settlement {
 /// Asks what these calls need to know, yielding. What is won for a caller that has
 /// gone meanwhile is given back.
 #[cfg(feature = "tokio")]
-pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Answer> {
+pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Answered> {
     let Some(first) = calls.first() else { return Vec::new() };
     if !first.cache.store().is_remote() {
         return ask(calls, budget);
@@ -274,7 +275,7 @@ pub(crate) async fn ask_async(calls: &[&Machine], budget: &Budget) -> Vec<Answer
 /// The store's answers to what several calls have asked.
 #[cfg(feature = "tokio")]
 struct Replies {
-    answers: Vec<Answer>,
+    answers: Vec<Answered>,
     asked: Vec<Inquiry>,
     cache: Cache,
     budget: Budget,
@@ -284,7 +285,7 @@ struct Replies {
 impl Replies {
     /// Gives back the leases that were won, because the caller is gone.
     async fn forsake(self) {
-        let won = |(asked, answer): (&Inquiry, &Answer)| {
+        let won = |(asked, answer): (&Inquiry, &Answered)| {
             unclaimed(&answer.outcome, asked.freshness).map(|won| Forfeit::won(&asked.key, won))
         };
         let forfeits: Vec<_> = self.asked.iter().zip(&self.answers).filter_map(won).collect();

@@ -6,24 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "tokio")]
-use super::super::freshness::{Age, Freshness};
+use super::super::freshness::Freshness;
 use super::super::mode::Mode;
-use super::stamped::Answer;
+use super::groups::Answered;
+use super::question::Question;
+#[cfg(feature = "tokio")]
+use super::question::unclaimed;
 use super::{Effect, Event, Machine, together};
 #[cfg(feature = "tokio")]
 use crate::cache::Cache;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
 use crate::error::{Error, ErrorKind};
-#[cfg(feature = "tokio")]
-use crate::exchange::{Grant, Reply, Token};
-use crate::exchange::{Guard, Note, Outcome, Request};
+use crate::exchange::{Outcome, Request};
 use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
+use crate::singleflight::lease::Lease;
 #[cfg(feature = "tokio")]
-use crate::singleflight::lease::{Io, Job, On, Won, fingerprint};
-use crate::singleflight::lease::{LEASE, Lease};
+use crate::singleflight::lease::{Io, Job};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
@@ -33,8 +34,6 @@ use crate::telemetry::call::Wait;
 use crate::time::budget::Budget;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
-#[cfg(feature = "tokio")]
-use crate::value::mark;
 
 impl Machine {
     /// Waits for the next event, blocking.
@@ -67,7 +66,7 @@ impl Machine {
         }
     }
 
-    fn inquire(&self) -> Answer {
+    fn inquire(&self) -> Answered {
         if self.groups.is_empty() {
             return self.ask(self.question().about(self.stored_key())).into();
         }
@@ -111,7 +110,7 @@ impl Machine {
     }
 
     #[cfg(feature = "tokio")]
-    async fn inquire_async(&self) -> Answer {
+    async fn inquire_async(&self) -> Answered {
         if self.groups.is_empty() {
             return self.look_up(self.question().about(self.stored_key())).await.into();
         }
@@ -198,7 +197,7 @@ impl Machine {
 
     /// The event that the store's answer to the question is; `None` if there is more
     /// to ask.
-    pub(crate) fn event(&mut self, Answer { outcome, known }: Answer) -> Option<Event> {
+    pub(crate) fn event(&mut self, Answered { outcome, known }: Answered) -> Option<Event> {
         self.groups.known = known;
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Elect(_) => Some(Event::Election(outcome)),
@@ -209,7 +208,7 @@ impl Machine {
     }
 }
 
-fn unanswered() -> Answer {
+fn unanswered() -> Answered {
     Err(Error::new(ErrorKind::Protocol, "a request has no outcome")).into()
 }
 
@@ -220,44 +219,6 @@ pub(crate) fn pause(pause: Duration) {
     detached::hand_over(sleep);
     #[cfg(not(feature = "tokio"))]
     sleep();
-}
-
-/// What a call asks about its key.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Question {
-    Peek,
-    /// What the value is, or whether this call computes one.
-    Lookup {
-        refresh: Duration,
-    },
-    /// Whether this call takes the lease with this number over.
-    TakeOver(u64, Note),
-    /// To elect another caller for the stale item with this number.
-    Reopen(u64),
-}
-
-impl Question {
-    pub(super) fn about(self, key: &str) -> Request<'_> {
-        match self {
-            Question::Peek => Request::Peek { key },
-            Question::Lookup { refresh } => Request::Lookup { key, lease: LEASE, refresh },
-            Question::TakeOver(cas, note) => Request::Renew { key, cas, note, lease: LEASE },
-            Question::Reopen(cas) => Request::Invalidate { key, guard: Guard::Held(cas), ttl: None },
-        }
-    }
-}
-
-/// What a lookup has won for a caller which is gone by now.
-#[cfg(feature = "tokio")]
-pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
-    match outcome {
-        Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
-        Ok(Reply::Found(item)) if item.token == Token::Won && !mark::is_mark(item) => match freshness.age(item, None) {
-            Age::Fresh(_) => None,
-            Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),
-        },
-        _ => None,
-    }
 }
 
 /// A lookup that has ended.

@@ -10,7 +10,7 @@ use std::task::Waker;
 use crate::sync::{Condvar, Mutex, lock};
 
 #[derive(Debug)]
-pub(super) struct Turns<T> {
+pub(super) struct Relay<T> {
     state: Mutex<State<T>>,
     returned: Condvar,
 }
@@ -25,27 +25,27 @@ struct State<T> {
 
 /// Somebody's turn, which ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a, T> {
-    turns: &'a Turns<T>,
+pub(super) struct Baton<'a, T> {
+    relay: &'a Relay<T>,
     value: Option<T>,
 }
 
-impl<T> Turns<T> {
+impl<T> Relay<T> {
     pub(super) fn new(value: T) -> Self {
-        Turns { state: Mutex::new(State { value: Some(value), wakers: Vec::new() }), returned: Condvar::new() }
+        Relay { state: Mutex::new(State { value: Some(value), wakers: Vec::new() }), returned: Condvar::new() }
     }
 
-    fn turn(&self, state: &mut State<T>) -> Option<Turn<'_, T>> {
-        state.value.take().map(|value| Turn { turns: self, value: Some(value) })
+    fn turn(&self, state: &mut State<T>) -> Option<Baton<'_, T>> {
+        state.value.take().map(|value| Baton { relay: self, value: Some(value) })
     }
 
     /// Takes the turn, if nobody has it.
-    pub(super) fn try_take(&self) -> Option<Turn<'_, T>> {
+    pub(super) fn try_take(&self) -> Option<Baton<'_, T>> {
         self.turn(&mut lock(&self.state))
     }
 
     /// Waits for the turn, blocking.
-    pub(super) fn take(&self) -> Turn<'_, T> {
+    pub(super) fn take(&self) -> Baton<'_, T> {
         let mut state = lock(&self.state);
         loop {
             if let Some(turn) = self.turn(&mut state) {
@@ -57,7 +57,7 @@ impl<T> Turns<T> {
 
     /// Waits for the turn, yielding.
     #[cfg(feature = "tokio")]
-    pub(super) async fn take_async(&self) -> Turn<'_, T> {
+    pub(super) async fn take_async(&self) -> Baton<'_, T> {
         std::future::poll_fn(|context| {
             let mut state = lock(&self.state);
             if let Some(turn) = self.turn(&mut state) {
@@ -70,18 +70,18 @@ impl<T> Turns<T> {
     }
 }
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for Baton<'_, T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.turns.state);
+        let mut state = lock(&self.relay.state);
         state.value = self.value.take();
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        self.turns.returned.notify_all();
+        self.relay.returned.notify_all();
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-impl<T> Deref for Turn<'_, T> {
+impl<T> Deref for Baton<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -89,7 +89,7 @@ impl<T> Deref for Turn<'_, T> {
     }
 }
 
-impl<T> DerefMut for Turn<'_, T> {
+impl<T> DerefMut for Baton<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.value.as_mut().expect("a turn has its value until it ends")
     }

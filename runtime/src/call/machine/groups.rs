@@ -1,0 +1,79 @@
+//! The groups of a call's value.
+//!
+//! How their stamps are asked for is in `stamped`, what follows from them in `decide` and
+//! `found`.
+
+use std::sync::Arc;
+
+use crate::exchange::Outcome;
+use crate::value::record::Found;
+use crate::value::stamp::Stamps;
+
+/// The groups of a call's value, and what is known of their stamps.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// The keys of their stamps.
+    pub(super) keys: Arc<[String]>,
+    pub(super) known: KnownStamps,
+}
+
+/// What is known of the stamps of a value's groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KnownStamps {
+    Nothing,
+    /// A writer is at work on all of a group, whose mark has this number.
+    Marked(u64),
+    Stamps(Stamps),
+}
+
+impl Groups {
+    pub(crate) fn new(keys: Vec<String>) -> Self {
+        Groups { keys: keys.into(), known: KnownStamps::Nothing }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The stamps that a value gets which is stored now.
+    pub(super) fn stamps(&self) -> Option<Stamps> {
+        self.known.stamps()
+    }
+
+    /// Whether a value may be stored: its groups' stamps are known, if it has any.
+    pub(super) fn allow_storing(&self) -> bool {
+        self.is_empty() || self.stamps().is_some()
+    }
+
+    /// Tells computations under different stamps apart.
+    pub(super) fn mix(&self) -> u64 {
+        match self.known {
+            KnownStamps::Nothing => 0,
+            KnownStamps::Marked(number) => number,
+            KnownStamps::Stamps(stamps) => stamps.hard,
+        }
+    }
+}
+
+impl KnownStamps {
+    pub(crate) fn stamps(self) -> Option<Stamps> {
+        if let KnownStamps::Stamps(stamps) = self { Some(stamps) } else { None }
+    }
+
+    /// Whether these are the stamps that a value was stored under. One in no groups has none.
+    pub(crate) fn are_of<V>(self, found: &Found<V>) -> bool {
+        found.times.and_then(|times| times.stamps) == self.stamps()
+    }
+}
+
+/// The answer to what a call has asked.
+pub(crate) struct Answered {
+    pub(crate) outcome: Outcome,
+    pub(crate) known: KnownStamps,
+}
+
+impl From<Outcome> for Answered {
+    fn from(outcome: Outcome) -> Self {
+        Answered { outcome, known: KnownStamps::Nothing }
+    }
+}
