@@ -36,6 +36,8 @@ mod behaviour {
     mod faults;
     mod foreign_code;
     mod forms;
+    #[cfg(unix)]
+    mod group_processes;
     mod groups;
     mod integrity;
     mod interop;
