@@ -11,6 +11,8 @@
 mod blocking;
 #[path = "client/calls.rs"]
 mod calls;
+#[path = "client/changes.rs"]
+mod changes;
 #[path = "client/cores.rs"]
 mod cores;
 #[path = "client/functions.rs"]
@@ -55,6 +57,7 @@ fn compare(wanted: &[String]) {
     let mut rows = blocking::rows(&address, &keys);
     rows.extend(tasks::rows(&address, &keys));
     rows.extend(functions::rows(&server));
+    rows.extend(changes::rows(&server));
     rows.extend(near::rows());
     timing::print_head();
     for row in rows {

@@ -42,7 +42,7 @@ async fn texts_later(cache: &Cache, numbers: &[u64]) -> Vec<String> {
 }
 
 /// Repeats an async operation on one thread.
-fn repeated<F: Future>(mut operation: impl FnMut() -> F + 'static) -> Work {
+pub(crate) fn repeated<F: Future>(mut operation: impl FnMut() -> F + 'static) -> Work {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     Box::new(move |times| {
         runtime.block_on(async {
