@@ -7,7 +7,7 @@ use super::targets::{Invalidate, Targets, sealed::Sealed};
 use crate::cache::{Cache, global};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::EVERYWHERE;
-use crate::key::{KeyBuilder, prefix};
+use crate::key::{Key, KeyBuilder, prefix};
 use crate::writing::{Destination, Manner, Writer};
 
 /// A name under which many values can be invalidated at once, however many there are.
@@ -52,7 +52,7 @@ impl Group {
         let mut key = KeyBuilder::new(EVERYWHERE);
         prefix(cache.namespace()).iter().for_each(|text| key.literal(text));
         key.literal(self.name());
-        key.finish().map(|key| key.wire().to_owned()).unwrap_or_default()
+        key.finish().map(Key::into_wire).unwrap_or_default()
     }
 
     /// Where its stamps are: on every node.

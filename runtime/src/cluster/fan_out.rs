@@ -85,6 +85,9 @@ impl Cluster {
 
 /// Runs the batches: all are sent before the first is read.
 fn exchange(verb: Verb, telling: Telling, assigned: &[Assigned<'_, '_>], deadline: Deadline) -> Vec<Vec<Outcome>> {
+    if let [(batch, Ok(route))] = assigned {
+        return vec![exchange_with_one(verb, telling, batch, route, deadline)];
+    }
     let are_several = assigned.len() > 1;
     std::thread::scope(|scope| {
         let all = FanOut { scope, verb, telling, deadline, are_several };
@@ -92,6 +95,25 @@ fn exchange(verb: Verb, telling: Telling, assigned: &[Assigned<'_, '_>], deadlin
         let read: Vec<_> = begun.into_iter().map(|branch| all.read(branch)).collect();
         read.into_iter().map(|branch| branch.end(deadline)).collect()
     })
+}
+
+/// Runs the only batch on this thread.
+fn exchange_with_one(
+    verb: Verb,
+    telling: Telling,
+    batch: &NodeBatch<'_>,
+    route: &Route,
+    deadline: Deadline,
+) -> Vec<Outcome> {
+    if let Err(error) = route.prepare(&batch.requests, deadline) {
+        return failed(batch, &error);
+    }
+    let Member { node, peer, .. } = &*route.member;
+    let part = peer.take_part(verb, telling, batch.requests.len());
+    match send(part, batch, node, None, deadline) {
+        Ok(running) => running.end(deadline),
+        Err(outcomes) => outcomes,
+    }
 }
 
 /// Batches under way at once.

@@ -44,6 +44,11 @@ impl Key {
         &self.wire
     }
 
+    /// Returns the same, without the rest.
+    pub(crate) fn into_wire(self) -> String {
+        self.wire
+    }
+
     /// Returns the key as the template renders it, without the namespace.
     pub(crate) fn text(&self) -> &str {
         let (full, start) = self.full();

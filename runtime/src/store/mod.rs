@@ -322,7 +322,13 @@ impl<'a> Spread<'a> {
     }
 
     /// Puts the outcomes into the order of the requests.
-    fn gather(self, outcomes: Vec<Vec<Outcome>>) -> Vec<Outcome> {
+    fn gather(self, mut outcomes: Vec<Vec<Outcome>>) -> Vec<Outcome> {
+        // All are in their order already.
+        if let [only] = &mut outcomes[..]
+            && only.len() == self.len
+        {
+            return std::mem::take(only);
+        }
         let mut all: Vec<Option<Outcome>> = (0..self.len).map(|_| None).collect();
         for (place, outcome) in self.places.into_iter().flatten().zip(outcomes.into_iter().flatten()) {
             all[place] = Some(outcome);
