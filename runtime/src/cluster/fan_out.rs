@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Cluster, announce};
 use crate::cluster::failover::route::Route;
+use crate::cluster::leases::Leases;
 use crate::cluster::members::Member;
 use crate::error::Error;
 use crate::exchange::{NodeBatch, Outcome, Verb};
@@ -39,6 +40,10 @@ impl Cluster {
         for ((batch, route), outcomes) in assigned.iter().zip(&mut outcomes) {
             if let Ok(route) = route {
                 route.sift(&batch.requests, outcomes, deadline);
+                if let Some(leases) = Leases::of(&route.member.node, &batch.requests, outcomes) {
+                    let granted = route.member.node.ask_all(&leases.requests(), deadline);
+                    leases.grant(granted.unwrap_or_default(), outcomes);
+                }
                 announce_first(&route.member.node, batch);
             }
         }
@@ -66,6 +71,10 @@ impl Cluster {
                 route.prepare_async(&batch.requests, deadline).await?;
                 let mut outcomes = node.ask_all_async(&batch.requests, deadline).await?;
                 route.sift_async(&batch.requests, &mut outcomes, deadline).await;
+                if let Some(leases) = Leases::of(node, &batch.requests, &outcomes) {
+                    let granted = node.ask_all_async(&leases.requests(), deadline).await;
+                    leases.grant(granted.unwrap_or_default(), &mut outcomes);
+                }
                 Ok(outcomes)
             };
             let outcomes = part.within(exchange).await;

@@ -8,6 +8,7 @@
 pub(crate) mod discovery;
 pub(crate) mod failover;
 mod fan_out;
+mod leases;
 pub(crate) mod members;
 pub(crate) mod ring;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, RwLock, Weak};
 
 use crate::cluster::discovery::Discovered;
 use crate::cluster::failover::route::Route;
+use crate::cluster::leases::Leases;
 use crate::cluster::members::{Member, Members, Rules};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Outcome, Request, Verb};
@@ -182,7 +184,15 @@ impl Cluster {
         let route = self.route(request)?;
         let Member { node, peer, .. } = &*route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.span.in_scope(|| route.ask(request, budget.deadline_from(exchange.started)));
+        let deadline = budget.deadline_from(exchange.started);
+        let outcome = exchange.span.in_scope(|| {
+            let mut outcomes = [route.ask(request, deadline)];
+            if let Some(leases) = Leases::of(node, std::slice::from_ref(request), &outcomes) {
+                leases.grant(node.ask_all(&leases.requests(), deadline).unwrap_or_default(), &mut outcomes);
+            }
+            let [outcome] = outcomes;
+            outcome
+        });
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
         announce(node, request);
@@ -195,7 +205,17 @@ impl Cluster {
         let route = self.route(request)?;
         let Member { node, peer, .. } = &*route.member;
         let exchange = peer.begin(verb);
-        let outcome = exchange.within(route.ask_async(request, budget.deadline_from(exchange.started))).await;
+        let deadline = budget.deadline_from(exchange.started);
+        let asking = async {
+            let mut outcomes = [route.ask_async(request, deadline).await];
+            if let Some(leases) = Leases::of(node, std::slice::from_ref(request), &outcomes) {
+                let granted = node.ask_all_async(&leases.requests(), deadline).await;
+                leases.grant(granted.unwrap_or_default(), &mut outcomes);
+            }
+            let [outcome] = outcomes;
+            outcome
+        };
+        let outcome = exchange.within(asking).await;
         exchange.reached(|| node.endpoint.peer());
         budget.spend(exchange.end(&outcome));
         announce(node, request);

@@ -19,7 +19,6 @@ use crate::exchange::{Direction, Grant, Guard, Item, Items, Keys, Note, Reply, R
 /// Appends a request to `out`.
 pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Unspeakable> {
     match *request {
-        // This protocol has no leases.
         Request::Lookup { key, .. } | Request::Peek { key } | Request::Get { key } => say!(out, "gets ", key, "\r\n"),
         Request::PeekMany { keys } => {
             say!(out, "gets ", keys.as_str(), "\r\n");
@@ -47,7 +46,10 @@ pub(super) fn encode(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Uns
         Request::Invalidate { key, guard: Guard::None, .. } | Request::Invalidate { key, ttl: Some(_), .. } => {
             say!(out, "delete ", key, "\r\n");
         }
-        Request::Renew { .. } | Request::Invalidate { .. } => return Err(Unspeakable),
+        Request::Renew { key, cas, note, lease } => {
+            say!(out, "cas ", key, " ", note.flags(), " ", expiry(Ttl::For(lease)), " 0 ", cas, "\r\n\r\n");
+        }
+        Request::Invalidate { .. } => return Err(Unspeakable),
         Request::Count { key, by, direction: Direction::Up } => say!(out, "incr ", key, " ", by, "\r\n"),
         Request::Count { key, by, direction: Direction::Down } => say!(out, "decr ", key, " ", by, "\r\n"),
         Request::Stats { group: "" } => say!(out, "stats\r\n"),
@@ -85,13 +87,16 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         (Expect::Lease | Expect::Item | Expect::OwnItem, b"END") => done(Reply::Missing(Grant::Free)),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
         (Expect::Lease | Expect::Item | Expect::OwnItem, line) => item(ticket, line, head, input),
-        (Expect::Written | Expect::Deleted, b"STORED")
+        (Expect::Written | Expect::Deleted | Expect::Renewed, b"STORED")
         | (Expect::Deleted, b"DELETED")
         | (Expect::Touched, b"TOUCHED")
         | (Expect::Okay, b"OK") => done(Reply::Done),
         (Expect::Written, b"NOT_STORED") => done(Reply::NotStored),
-        (Expect::Written | Expect::Deleted, b"EXISTS") => done(Reply::Changed),
-        (Expect::Written | Expect::Deleted | Expect::Touched | Expect::Number, b"NOT_FOUND") => done(Reply::Absent),
+        (Expect::Written | Expect::Deleted | Expect::Renewed, b"EXISTS") => done(Reply::Changed),
+        (
+            Expect::Written | Expect::Deleted | Expect::Renewed | Expect::Touched | Expect::Number,
+            b"NOT_FOUND",
+        ) => done(Reply::Absent),
         // Some servers pad a number that has become shorter.
         (Expect::Number, line) => match scan::number(line.trim_ascii_end()) {
             Some(number) => done(Reply::Number(number)),
@@ -145,7 +150,7 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
         // This is another client's lease, whose value is yet to be stored.
         Some((b"END", end)) if size == 0 && (flags == 0 || Note::of(flags).is_some()) => {
             let grant = match ticket.expect {
-                Expect::Item => Grant::Lost { cas, note: Note::of(flags) },
+                Expect::Item | Expect::Lease => Grant::Lost { cas, note: Note::of(flags) },
                 _ => Grant::Free,
             };
             Ok(Progress::Done(Ok(Reply::Missing(grant)), read + end))

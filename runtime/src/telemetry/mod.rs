@@ -54,13 +54,13 @@ pub(crate) fn announce_strange_variable(what: &str) {
     }
 }
 
-/// Announces that callers on several machines are not coordinated.
+/// Announces that a server speaks the classic protocol only.
 pub(crate) fn announce_without_leases(server: &str) {
     tracing::event!(
         target: "memocached::client",
         Level::WARN,
         server.address = server,
-        "{server} does not speak the meta protocol: without leases, all callers that miss the same key compute and store"
+        "{server} does not speak the meta protocol: a miss takes an exchange more, and `grace` and `refresh_ahead` have no effect"
     );
 }
 

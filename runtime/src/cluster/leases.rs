@@ -1,0 +1,59 @@
+//! Leases in the classic protocol, which has none: a caller that finds nothing adds an
+//! empty item with a note of its own, as a holder leaves one that renews a lease.
+//!
+//! Whoever reads its own note back has the lease, under the number that it reads with it.
+
+use std::time::Duration;
+
+use crate::exchange::{Grant, Guard, Note, Outcome, Reply, Request, Ttl, Write};
+use crate::node::Node;
+use crate::protocol::Dialect;
+
+/// Leases that are asked for, because lookups have found nothing.
+pub(super) struct Leases<'a> {
+    /// The place of each lookup, its key, and the note to leave.
+    asked: Vec<(usize, &'a str, Duration, Note)>,
+}
+
+impl<'a> Leases<'a> {
+    /// The leases that these lookups are to get, if their node speaks the classic protocol.
+    pub(super) fn of(node: &Node, requests: &[Request<'a>], outcomes: &[Outcome]) -> Option<Self> {
+        if node.endpoint.dialect() != Some(Dialect::Classic) {
+            return None;
+        }
+        let lookups = requests.iter().zip(outcomes).enumerate().filter_map(|(place, pair)| match pair {
+            (Request::Lookup { key, lease, .. }, Ok(Reply::Missing(Grant::Free))) => {
+                Some((place, *key, *lease, Note::new(None)))
+            }
+            _ => None,
+        });
+        let asked: Vec<_> = lookups.collect();
+        (!asked.is_empty()).then_some(Leases { asked })
+    }
+
+    pub(super) fn requests(&self) -> Vec<Request<'a>> {
+        let ask = |(_, key, lease, note): &(usize, &'a str, Duration, Note)| {
+            let (key, flags, ttl, guard) = (*key, note.flags(), Ttl::For(*lease), Guard::None);
+            let add = Request::Store { key, value: &[], flags, ttl, how: Write::Add, guard };
+            [add, Request::Peek { key }]
+        };
+        self.asked.iter().flat_map(ask).collect()
+    }
+
+    /// Puts what was read back in place of the outcomes of the lookups. Without an answer,
+    /// those stay as they are.
+    pub(super) fn grant(&self, replies: Vec<Outcome>, outcomes: &mut [Outcome]) {
+        let mut replies = replies.into_iter();
+        for (place, _, _, note) in &self.asked {
+            let (_added, read) = (replies.next(), replies.next());
+            outcomes[*place] = match read {
+                // A server that numbers nothing has no leases either.
+                Some(Ok(Reply::Missing(Grant::Lost { cas: 0, .. } | Grant::Free)) | Err(_)) | None => continue,
+                Some(Ok(Reply::Missing(Grant::Lost { cas, note: Some(found) }))) if found == *note => {
+                    Ok(Reply::Missing(Grant::Won(cas)))
+                }
+                Some(read) => read,
+            };
+        }
+    }
+}
