@@ -139,21 +139,18 @@ impl<S: Shape, F> WriterCall<S, F> {
 }
 
 macro_rules! run {
-    ($begin:ident, $finish:ident, $remove:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
+    ($begin:ident, $finish:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
         let WriterCall { targets: Targets(destinations), manner, follow, refuse, .. } = $self;
         let (writer, marked) = Writer::$begin(destinations, manner)$($await)*;
         if let (Err(error), Some(refuse)) = (marked, refuse) {
-            let _ = writer.$finish(None)$($await)*;
+            let _ = writer.$finish(None, Vec::new())$($await)*;
             return refuse(error);
         }
         let returned = $run;
         let Aftermath { targets: Targets(others), update } =
             S::value(&returned).map(|value| follow.follow(value)).unwrap_or_default();
-        // NoFollowUp is lost if a node does not answer: it is asked again.
-        let _ = writer.$finish(update)$($await)*;
-        if !others.is_empty() {
-            let _ = Writer::$remove(others, manner)$($await)*;
-        }
+        // Nothing is lost if a node does not answer: it is asked again.
+        let _ = writer.$finish(update, others)$($await)*;
         returned
     }};
 }
@@ -161,12 +158,12 @@ macro_rules! run {
 impl<S: Shape, F: FollowUp<S>> WriterCall<S, F> {
     /// Runs the body between marking and removing.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
-        run!(begin, finish, remove, (), |self, body| body())
+        run!(begin, finish, (), |self, body| body())
     }
 
     /// Does the same around a future.
     #[cfg(feature = "tokio")]
     pub async fn run_async<B: Future<Output = S::Return>>(self, body: B) -> S::Return {
-        run!(begin_async, finish_async, remove_async, (.await), |self, body| body.await)
+        run!(begin_async, finish_async, (.await), |self, body| body.await)
     }
 }

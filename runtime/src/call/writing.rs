@@ -94,7 +94,7 @@ macro_rules! writing {
                 match marked {
                     Ok(()) => Ok($writing(writer)),
                     Err(error) => {
-                        let _ = writer.$finish(None)$($await)*;
+                        let _ = writer.$finish(None, Vec::new())$($await)*;
                         Err(error)
                     }
                 }
@@ -122,7 +122,7 @@ macro_rules! writing {
             /// If a server cannot be reached or refuses. It is asked again until it answers,
             /// for up to an hour.
             pub $($async)* fn done(self) -> Result<Written, Error> {
-                self.0.$finish(None)$($await)*.map(Written::of)
+                self.0.$finish(None, Vec::new())$($await)*.map(Written::of)
             }
         }
 

@@ -93,10 +93,9 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         | (Expect::Okay, b"OK") => done(Reply::Done),
         (Expect::Written, b"NOT_STORED") => done(Reply::NotStored),
         (Expect::Written | Expect::Deleted | Expect::Renewed, b"EXISTS") => done(Reply::Changed),
-        (
-            Expect::Written | Expect::Deleted | Expect::Renewed | Expect::Touched | Expect::Number,
-            b"NOT_FOUND",
-        ) => done(Reply::Absent),
+        (Expect::Written | Expect::Deleted | Expect::Renewed | Expect::Touched | Expect::Number, b"NOT_FOUND") => {
+            done(Reply::Absent)
+        }
         // Some servers pad a number that has become shorter.
         (Expect::Number, line) => match scan::number(line.trim_ascii_end()) {
             Some(number) => done(Reply::Number(number)),

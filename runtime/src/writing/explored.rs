@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::marking::{Goal, Marking};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, Guard, Item, Outcome, Reply, Request, Ttl, Write};
-use crate::value::mark::{self, Mark};
+use crate::value::mark::{self, Mark, Nonce, WriterToken};
 use crate::value::record::Record;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -33,6 +33,8 @@ struct Bounds {
     evictions: u8,
     /// How many bodies may fail.
     failures: u8,
+    /// How many marks may be renewed.
+    renewals: u8,
     protocol: Protocol,
     end: End,
     /// Whether reads may lag behind commits.
@@ -66,6 +68,7 @@ const SMALL: Bounds = Bounds {
     losses: 0,
     evictions: 0,
     failures: 0,
+    renewals: 0,
     protocol: Protocol::Marks,
     end: End::Delete,
     lag: false,
@@ -156,6 +159,10 @@ struct Writing {
 enum Stage {
     Marking,
     Body,
+    /// Within the body, after the commit.
+    Committed,
+    /// The mark is renewed; whether that is after the commit.
+    Renewing(bool),
     Ending,
     Over,
     Dead,
@@ -190,6 +197,7 @@ struct State {
     losses: u8,
     evictions: u8,
     failures: u8,
+    renewals: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +205,8 @@ enum Action {
     /// The writer's next request, and whether its reply is lost.
     Asks(usize, bool),
     Commits(usize),
+    Renews(usize),
+    Returns(usize),
     Fails(usize),
     Dies(usize),
     Reads(usize, bool),
@@ -227,6 +237,7 @@ impl State {
             losses: bounds.losses,
             evictions: bounds.evictions,
             failures: bounds.failures,
+            renewals: bounds.renewals,
         }
     }
 
@@ -234,7 +245,7 @@ impl State {
         let mut actions = Vec::new();
         for (number, writer) in self.writers.iter().enumerate() {
             match writer.stage {
-                Stage::Marking | Stage::Ending => {
+                Stage::Marking | Stage::Ending | Stage::Renewing(_) => {
                     actions.push(Action::Asks(number, false));
                     if self.losses > 0 {
                         actions.push(Action::Asks(number, true));
@@ -246,7 +257,11 @@ impl State {
                         actions.push(Action::Fails(number));
                     }
                 }
+                Stage::Committed => actions.push(Action::Returns(number)),
                 Stage::Over | Stage::Dead => continue,
+            }
+            if self.renewals > 0 && matches!(writer.stage, Stage::Body | Stage::Committed) {
+                actions.push(Action::Renews(number));
             }
             if self.deaths > 0 {
                 actions.push(Action::Dies(number));
@@ -289,7 +304,14 @@ impl State {
                     self.replica = self.committed;
                 }
                 self.writers[number].version = Some(self.committed);
-                self.ends(number, bounds);
+                self.writers[number].stage = Stage::Committed;
+            }
+            Action::Returns(number) => self.ends(number, bounds),
+            Action::Renews(number) => {
+                self.renewals -= 1;
+                let writer = &mut self.writers[number];
+                writer.stage = Stage::Renewing(writer.stage == Stage::Committed);
+                writer.marking.turn_to(Goal::Mark);
             }
             Action::Fails(number) => {
                 self.failures -= 1;
@@ -323,7 +345,7 @@ impl State {
     fn asks(&mut self, number: usize, is_lost: bool, bounds: &Bounds, now: Instant) {
         let writer = &mut self.writers[number];
         if bounds.protocol != Protocol::Marks {
-            let value = Mark::of(mark::Nonce::new()).bytes(mark::Nonce::new());
+            let value = Mark::of(WriterToken::new(HOUR)).bytes(Nonce::new());
             let (key, ttl, guard) = ("k", Ttl::Forever, Guard::None);
             self.server.ask(&match writer.stage {
                 Stage::Marking => {
@@ -352,6 +374,9 @@ impl State {
         match (is_answered, writer.stage) {
             // The body runs all the same.
             (false, Stage::Marking) => writer.stage = Stage::Body,
+            (false, Stage::Renewing(has_committed)) => {
+                writer.stage = if has_committed { Stage::Committed } else { Stage::Body };
+            }
             // Tried again later.
             (false, _) => writer.is_late = true,
             (true, _) if writer.marking.is_over() => self.goes_on(number),
@@ -361,9 +386,10 @@ impl State {
 
     fn goes_on(&mut self, number: usize) {
         let writer = &mut self.writers[number];
-        if writer.stage == Stage::Marking {
-            writer.stage = Stage::Body;
-            return;
+        match writer.stage {
+            Stage::Marking | Stage::Renewing(false) => return writer.stage = Stage::Body,
+            Stage::Renewing(true) => return writer.stage = Stage::Committed,
+            _ => {}
         }
         writer.stage = Stage::Over;
         if let (Some(version), false) = (writer.version, writer.is_late) {
@@ -439,8 +465,9 @@ impl State {
             }
             let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
             let (number, after) = number.split_at(end);
-            let is_random =
-                ["Nonce(", "number: ", "cas: ", "Held(", "Stores("].iter().any(|name| before.ends_with(name));
+            let is_random = ["Nonce(", "WriterToken(", "number: ", "cas: ", "Held(", "Stores("]
+                .iter()
+                .any(|name| before.ends_with(name));
             match is_random || before.ends_with("Reads(Some(") {
                 true => name(number.to_owned(), &mut short),
                 false if before.ends_with("last: ") => {}
@@ -518,6 +545,15 @@ fn an_update_is_put_only_if_no_other_writer_may_have_a_newer_one() {
     holds(Bounds { end: End::Put, ..SMALL });
     holds(Bounds { end: End::Put, deaths: 1, failures: 1, ..SMALL });
     holds(Bounds { end: End::Put, evictions: 1, ..SMALL });
+}
+
+/// What is left once all is quiet shows that without a reader.
+#[test]
+fn an_update_is_put_only_under_marks_that_stood_all_the_time() {
+    let renewed = Bounds { end: End::Put, renewals: 1, readers: 0, ..SMALL };
+    holds(renewed);
+    holds(Bounds { evictions: 1, ..renewed });
+    holds(Bounds { losses: 1, ..renewed });
 }
 
 #[test]

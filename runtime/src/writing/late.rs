@@ -6,10 +6,11 @@
 //! not answer for a long time.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Affected, Marks};
+use super::marking::Goal;
+use super::{Affected, Marked, Marks};
 use crate::exchange::Verb;
 use crate::sync::{Condvar, Mutex, lock};
 use crate::telemetry::exchange::quietly;
@@ -32,58 +33,114 @@ struct Late {
     becomes: Invalidation,
 }
 
-static LATE: Mutex<VecDeque<Late>> = Mutex::new(VecDeque::new());
+static LEFT: Mutex<Left> = Mutex::new(Left::none());
 static ADDED: Condvar = Condvar::new();
 static THREAD: Servant = Servant::new();
 
+/// The work of the thread.
+#[derive(Default)]
+struct Left {
+    late: VecDeque<Late>,
+    /// What writers have left that could not wait, and what they wanted of it.
+    unended: Vec<(Arc<Marked>, Goal)>,
+}
+
 /// Leaves an entry to the thread. Where no thread can be started, it is lost.
 pub(super) fn leave(item: Affected) {
-    let becomes = if item.error.is_some() { Invalidation::Late } else { Invalidation::Done };
-    let mut late = lock(&LATE);
+    let mut left = lock(&LEFT);
+    if ensure(&mut left) {
+        left.late.push_back(Late { item, since: Instant::now(), becomes: Invalidation::Late });
+        left.limit();
+        ADDED.notify_one();
+    } else {
+        Invalidation::Lost.happened();
+    }
+}
+
+/// Leaves to the thread all that a writer has marked. A renewal may be under way.
+#[cfg(feature = "tokio")]
+pub(super) fn leave_all(marked: Arc<Marked>, goal: Goal) {
+    let mut left = lock(&LEFT);
+    if ensure(&mut left) {
+        left.unended.push((marked, goal));
+        ADDED.notify_one();
+    }
+}
+
+/// Whether there is a thread.
+fn ensure(left: &mut Left) -> bool {
     match THREAD.ensure("memocached-late", run) {
         Service::Ongoing => {}
         // What is listed after a fork is the parent's.
-        Service::Begun => late.clear(),
-        Service::Denied => return Invalidation::Lost.happened(),
+        Service::Begun => *left = Left::default(),
+        Service::Denied => return false,
     }
-    late.push_back(Late { item, since: Instant::now(), becomes });
-    if late.len() > MOST {
-        late.pop_front();
-        Invalidation::Lost.happened();
+    true
+}
+
+impl Left {
+    const fn none() -> Self {
+        Left { late: VecDeque::new(), unended: Vec::new() }
     }
-    ADDED.notify_one();
+
+    /// Drops the oldest that are too many.
+    fn limit(&mut self) {
+        while self.late.len() > MOST {
+            self.late.pop_front();
+            Invalidation::Lost.happened();
+        }
+    }
 }
 
 fn run() {
     loop {
-        let mut late = lock(&LATE);
-        while late.is_empty() {
-            late = ADDED.wait(late).unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&LEFT);
+        while left.late.is_empty() && left.unended.is_empty() {
+            left = ADDED.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
-        let all = std::mem::take(&mut *late);
-        drop(late);
-        let left = survive(|| quietly(|| remove(all))).unwrap_or_default();
-        if !left.is_empty() {
-            lock(&LATE).extend(left);
+        let Left { late: all, unended } = std::mem::take(&mut *left);
+        drop(left);
+        let ended = unended.into_iter().flat_map(|(marked, goal)| end(&marked, goal));
+        let all: Vec<Late> = all.into_iter().chain(ended).collect();
+        for (marks, told) in by_cache(all) {
+            let again = survive(|| quietly(|| remove(marks, told))).unwrap_or_default();
+            let mut left = lock(&LEFT);
+            // They are older than what came meanwhile.
+            again.into_iter().rev().for_each(|late| left.late.push_front(late));
+            left.limit();
+        }
+        if !lock(&LEFT).late.is_empty() {
             std::thread::sleep(PAUSE);
         }
     }
 }
 
+/// What a writer has left, to be ended as it wanted.
+fn end(marked: &Marked, goal: Goal) -> Vec<Late> {
+    let mut marks = marked.relay.take();
+    marks.turn_to(|| goal.clone());
+    marks.forget();
+    let (since, becomes) = (Instant::now(), Invalidation::Done);
+    std::mem::take(&mut marks.items).into_iter().map(|item| Late { item, since, becomes }).collect()
+}
+
 /// Tries to remove these; returns those whose nodes have not answered.
-fn remove(all: VecDeque<Late>) -> Vec<Late> {
+fn remove(mut marks: Marks, told: Told) -> Vec<Late> {
     let mut left = Vec::new();
-    for (mut marks, told) in by_cache(all) {
-        marks.items.iter_mut().for_each(|item| item.error = None);
-        marks.carry(Verb::Delete);
-        for (item, (since, becomes)) in marks.items.into_iter().zip(told) {
-            match item.error {
-                None => becomes.happened(),
-                Some(_) if since.elapsed() < LONGEST => {
-                    left.push(Late { item, since, becomes: Invalidation::Late });
-                }
-                Some(_) => Invalidation::Lost.happened(),
+    marks.items.iter_mut().for_each(|item| item.error = None);
+    marks.carry(Verb::Delete);
+    marks.forget();
+    let nodes: Vec<_> = marks.cache.store().numbered();
+    for (item, (since, becomes)) in marks.items.into_iter().zip(told) {
+        // A node that is gone from the cluster serves nobody.
+        let is_gone = item.destination.node.as_ref().is_some_and(|node| !nodes.contains(node));
+        match item.error {
+            None => becomes.happened(),
+            Some(_) if is_gone => Invalidation::Late.happened(),
+            Some(_) if since.elapsed() < LONGEST => {
+                left.push(Late { item, since, becomes: Invalidation::Late });
             }
+            Some(_) => Invalidation::Lost.happened(),
         }
     }
     left
@@ -92,7 +149,7 @@ fn remove(all: VecDeque<Late>) -> Vec<Late> {
 /// Since when each of some entries has been late, and what becomes of it.
 type Told = Vec<(Instant, Invalidation)>;
 
-fn by_cache(all: VecDeque<Late>) -> Vec<(Marks, Told)> {
+fn by_cache(all: Vec<Late>) -> Vec<(Marks, Told)> {
     let mut by_cache: Vec<(Marks, Told)> = Vec::new();
     for Late { item, since, becomes } in all {
         let index =

@@ -7,9 +7,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::sightings;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, Guard, Item, Outcome, Reply, Request, Ttl, Write};
-use crate::value::mark::{self, Mark, Nonce};
+use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Ttl, Write};
+use crate::value::mark::{self, Mark, Nonce, WriterToken};
 use crate::value::record::Record;
 use crate::value::stamp::{self, Stamp};
 
@@ -23,15 +24,20 @@ const SECOND: Duration = Duration::from_secs(1);
 /// An item and what a writer does about it.
 #[derive(Clone, Debug)]
 pub(crate) struct Marking {
-    token: Nonce,
+    token: WriterToken,
+    /// The tokens that this writer had before, and that may still be in the mark.
+    former: Vec<WriterToken>,
     /// How long the mark stands unless it is renewed.
     stands: Duration,
     goal: Goal,
     seen: LastSeen,
-    /// Until when other writers may be at work which are in the mark.
-    others: Option<Instant>,
-    /// Whether nothing but this writer has changed the mark since it was made.
+    /// Until when the mark stood that another writer has left.
+    stood_until: Option<Instant>,
+    /// Whether nothing but this writer has changed the mark since before the data was
+    /// changed.
     is_alone: bool,
+    /// Whether the data has not been changed yet.
+    is_first: bool,
     /// Whether this writer's mark has stood there.
     has_stood: bool,
     /// Whether it was missing later.
@@ -79,7 +85,7 @@ enum LastSeen {
 
 impl LastSeen {
     /// Whether this writer is the only one at work.
-    fn is_mark_of(&self, token: Nonce) -> bool {
+    fn is_mark_of(&self, token: WriterToken) -> bool {
         matches!(self, LastSeen::Mark { mark, .. } if *mark == Mark::of(token))
     }
 }
@@ -112,17 +118,17 @@ impl Marking {
 
     /// Removes an item that has not been marked.
     pub(crate) fn ending(stands: Duration) -> Self {
-        let (token, seen) = (Nonce::new(), LastSeen::Unknown);
-        let (is_alone, has_stood, was_lost) = (false, false, false);
         Marking {
-            token,
+            token: WriterToken::new(stands),
+            former: Vec::new(),
             stands,
             goal: Goal::End,
-            seen,
-            others: None,
-            is_alone,
-            has_stood,
-            was_lost,
+            seen: LastSeen::Unknown,
+            stood_until: None,
+            is_alone: false,
+            is_first: true,
+            has_stood: false,
+            was_lost: false,
             tries: 0,
             sent: None,
         }
@@ -130,7 +136,7 @@ impl Marking {
 
     /// Sets the next goal, now that the last one was reached or given up.
     pub(crate) fn turn_to(&mut self, goal: Goal) {
-        (self.goal, self.tries) = (goal, 0);
+        (self.goal, self.tries, self.is_first) = (goal, 0, false);
     }
 
     /// Whether nothing is left to do: the goal was reached, or others were in the way for
@@ -141,13 +147,13 @@ impl Marking {
 
     /// Whether this writer's mark was there when it looked last.
     pub(crate) fn is_marked(&self) -> bool {
-        matches!(&self.seen, LastSeen::Mark { mark, .. } if mark.has(self.token))
+        matches!(&self.seen, LastSeen::Mark { mark, .. } if mark.tokens().any(|token| self.is_own(token)))
     }
 
     /// Whether this writer is among those of a mark.
     #[cfg(test)]
     pub(super) fn is_in(&self, mark: &Mark) -> bool {
-        mark.has(self.token)
+        mark.tokens().any(|token| self.is_own(token))
     }
 
     /// Whether it was missing once after it had been there.
@@ -157,6 +163,11 @@ impl Marking {
 
     /// Decides what to write next, if anything, before the next look.
     pub(crate) fn decide(&mut self, now: Instant) {
+        if matches!(self.goal, Goal::Mark) && self.has_stood {
+            // A token that stays the same for too long is a dead writer's.
+            self.former.push(self.token);
+            self.token = WriterToken::new(self.stands);
+        }
         let change = Nonce::new();
         self.sent = self.next(change, now).map(|what| WriteSent { change, what });
     }
@@ -166,33 +177,32 @@ impl Marking {
             return None;
         }
         let mark = |mark: Mark, ttl, how, guard| Some(What::Mark { bytes: mark.bytes(change), ttl, how, guard });
+        let own = || Mark::of(self.token);
         if self.tries >= TRIES {
-            let holds = Mark::of(Nonce::new());
-            let holds = if let Goal::Mark = self.goal { holds.with(self.token) } else { holds };
-            return mark(holds, self.stands, Write::Set, Guard::None);
+            let hold = if let Goal::Hold(time) = self.goal { time.max(self.stands) } else { self.stands };
+            let holds = if let Goal::Mark = self.goal { own() } else { Mark::default() };
+            return mark(holds.with(WriterToken::new(hold)), hold + SECOND, Write::Set, Guard::None);
         }
         match (&self.goal, &self.seen) {
-            (Goal::Mark, LastSeen::Unknown | LastSeen::Nothing) => {
-                mark(Mark::of(self.token), self.stands, Write::Add, Guard::None)
-            }
+            (Goal::Mark, LastSeen::Unknown | LastSeen::Nothing) => mark(own(), self.stands, Write::Add, Guard::None),
             (Goal::Mark, LastSeen::Mark { mark: seen, number }) => {
-                let others = if self.others(now).is_some() { seen.clone() } else { Mark::default() };
-                mark(others.with(self.token), self.stands, Write::Set, Guard::Held(*number))
+                let (others, left) = self.others(seen, now);
+                mark(others.with(self.token), left.max(self.stands), Write::Set, Guard::Held(*number))
             }
-            (Goal::Mark, LastSeen::Other { number, .. }) => {
-                mark(Mark::of(self.token), self.stands, Write::Set, Guard::Held(*number))
-            }
+            (Goal::Mark, LastSeen::Other { number, .. }) => mark(own(), self.stands, Write::Set, Guard::Held(*number)),
             (Goal::Put(..), LastSeen::Mark { number, .. }) if self.is_alone => {
                 Some(What::Put { guard: Guard::Held(*number) })
             }
-            (Goal::Hold(time), LastSeen::Nothing) => mark(Mark::of(Nonce::new()), *time, Write::Add, Guard::None),
+            (Goal::Hold(time), LastSeen::Nothing) => {
+                mark(Mark::of(WriterToken::new(*time)), *time + SECOND, Write::Add, Guard::None)
+            }
             (Goal::Hold(time), LastSeen::Other { number, .. }) => {
-                mark(Mark::of(Nonce::new()), *time, Write::Set, Guard::Held(*number))
+                mark(Mark::of(WriterToken::new(*time)), *time + SECOND, Write::Set, Guard::Held(*number))
             }
             (Goal::Hold(time), LastSeen::Mark { mark: seen, number }) => {
-                let others = self.others(now).map_or(Mark::default(), |_| seen.clone().without(self.token));
-                let stands = self.others(now).unwrap_or_default().max(*time);
-                mark(others.with(Nonce::new()), stands, Write::Set, Guard::Held(*number))
+                let (others, left) = self.others(seen, now);
+                let holds = others.with(WriterToken::new(*time));
+                mark(holds, left.max(*time + SECOND), Write::Set, Guard::Held(*number))
             }
             (Goal::Soften, LastSeen::Other { number, stamp: Some(stamp) }) => {
                 Some(What::Stamp { bytes: stamp.softened().bytes(), guard: Guard::Held(*number) })
@@ -200,10 +210,10 @@ impl Marking {
             // All of the group is being invalidated.
             (Goal::Soften, LastSeen::Mark { .. }) => None,
             (Goal::End | Goal::Put(..), LastSeen::Mark { mark: seen, number }) => {
-                let others = seen.clone().without(self.token);
-                match self.others(now).filter(|_| !others.is_empty()) {
-                    Some(left) => mark(others, left, Write::Set, Guard::Held(*number)),
-                    None => Some(What::Delete { guard: Guard::Held(*number) }),
+                let (others, left) = self.others(seen, now);
+                match others.is_empty() {
+                    true => Some(What::Delete { guard: Guard::Held(*number) }),
+                    false => mark(others, left, Write::Set, Guard::Held(*number)),
                 }
             }
             (Goal::End | Goal::Put(..) | Goal::Soften, LastSeen::Other { number, .. }) => {
@@ -214,9 +224,18 @@ impl Marking {
         }
     }
 
-    /// How long other writers in the mark may still be at work.
-    fn others(&self, now: Instant) -> Option<Duration> {
-        self.others.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
+    fn is_own(&self, token: WriterToken) -> bool {
+        self.token == token || self.former.contains(&token)
+    }
+
+    /// The other writers in the mark that may still be at work, and for how long the mark is
+    /// to stand for them: not longer than they asked for.
+    fn others(&self, seen: &Mark, now: Instant) -> (Mark, Duration) {
+        let others = seen.tokens().filter(|token| !self.is_own(*token));
+        let left: Vec<_> = others.filter_map(|token| Some((token, sightings::left(token, now)?))).collect();
+        let longest = left.iter().map(|(_, left)| *left).max().unwrap_or_default();
+        let stood = self.stood_until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+        (left.into_iter().map(|(token, _)| token).collect(), longest.min(stood))
     }
 
     /// The requests of a round: the write, if there is one, and the look.
@@ -274,7 +293,6 @@ impl Marking {
 
     fn learn(&mut self, sent: Option<WriteSent>, written: Option<Reply>, look: Reply, at: Instant) {
         let is_written = matches!(written, Some(Reply::Done));
-        let was_marked = self.is_marked();
         let (change, what) = sent.map_or((None, None), |sent| (Some(sent.change), Some(sent.what)));
         let mut is_own = false;
         self.seen = match look {
@@ -282,8 +300,12 @@ impl Marking {
                 Some((mark, changed)) => {
                     is_own = is_written && change == Some(changed);
                     if !is_own {
-                        self.others = Some(at + left(&item, self.stands));
+                        self.stood_until = item.seconds_left.map(|left| at + Duration::from_secs(left));
                     }
+                    if mark.has(self.token) {
+                        self.former.clear();
+                    }
+                    mark.tokens().for_each(|token| sightings::note(token, at));
                     LastSeen::Mark { mark, number: item.cas }
                 }
                 None => LastSeen::Other { number: item.cas, stamp: Stamp::read(&item) },
@@ -312,16 +334,11 @@ impl Marking {
             self.was_lost |= self.has_stood && !was_there;
             self.has_stood |= self.is_marked();
         }
-        self.is_alone = is_own && (self.is_alone || !was_marked) && self.seen.is_mark_of(self.token);
+        self.is_alone = is_own && (self.is_alone || self.is_first) && self.seen.is_mark_of(self.token);
         if is_reached {
             self.goal = Goal::Nothing;
         } else if written.is_some() {
             self.tries += 1;
         }
     }
-}
-
-/// How long a mark may still stand that was seen.
-fn left(item: &Item, stands: Duration) -> Duration {
-    item.seconds_left.map_or(stands, Duration::from_secs) + SECOND
 }

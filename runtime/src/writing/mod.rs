@@ -12,7 +12,9 @@ mod explored;
 mod late;
 mod marking;
 mod relay;
+mod sightings;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ use relay::Relay;
 
 /// How long a mark stands unless it is renewed.
 const STANDS: Duration = Duration::from_secs(10);
+
+/// How many entries are asked about at once: more would take longer than one request may.
+const PORTION: usize = 500;
 
 /// How often marks are renewed within the time that they stand.
 const RENEWALS: u32 = 3;
@@ -126,11 +131,12 @@ impl Marks {
     /// Decides what is asked next; `None` if nothing is.
     fn round(&mut self) -> Option<Asking<'_>> {
         let began = Instant::now();
-        let asking = |item: &&mut Affected| item.asks();
-        self.items.iter_mut().filter(asking).for_each(|item| item.marking.decide(began));
+        let asking = self.items.iter().enumerate().filter(|(_, item)| item.asks());
+        let asking: Vec<usize> = asking.map(|(place, _)| place).take(PORTION).collect();
+        asking.iter().for_each(|place| self.items[*place].marking.decide(began));
         let (mut places, mut requests) = (Vec::new(), Vec::new());
-        for (place, item) in self.items.iter().enumerate().filter(|(_, item)| item.asks()) {
-            let before = requests.len();
+        for place in asking {
+            let (item, before) = (&self.items[place], requests.len());
             let node = item.destination.node.as_ref().map(|(number, _)| *number);
             requests.extend(item.marking.requests(&item.destination.key).map(|request| At { node, request }));
             places.push((place, requests.len() - before));
@@ -152,8 +158,11 @@ impl Marks {
         for item in &mut self.items {
             item.error = None;
             item.marking.turn_to(goal());
-            item.forget();
         }
+    }
+
+    fn forget(&self) {
+        self.items.iter().for_each(Affected::forget);
     }
 }
 
@@ -169,7 +178,6 @@ macro_rules! carry {
                 drop(requests);
                 self.answered(&places, outcomes, began);
             }
-            self.items.iter().for_each(Affected::forget);
         }
     };
 }
@@ -191,6 +199,8 @@ impl Marks {
 #[derive(Debug)]
 pub(crate) struct Writer {
     marks: Vec<Arc<Marked>>,
+    /// What was known before the data was changed.
+    destinations: Vec<Destination>,
     manner: Manner,
     io: Io,
     /// The process that marks and ends. A forked child has only a copy.
@@ -202,7 +212,8 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct Marked {
     relay: Relay<Marks>,
-    home: Home,
+    /// Whether the entries were marked before the data was changed.
+    is_known_from_the_start: bool,
     stands: Duration,
     standing: Mutex<MarksState>,
 }
@@ -219,12 +230,9 @@ struct MarksState {
 }
 
 impl Marked {
-    fn new(marks: Marks, stands: Duration) -> Arc<Self> {
-        let store = marks.cache.store();
-        let node = marks.items.first().map_or(0, |item| store.placement().node_of(&item.destination.key));
-        let home = (Arc::as_ptr(store).addr(), node);
+    fn new(marks: Marks, stands: Duration) -> Self {
         let standing = MarksState { since: None, due: Instant::now() + stands / RENEWALS, was_lost: false };
-        Arc::new(Marked { relay: Relay::new(marks), home, stands, standing: Mutex::new(standing) })
+        Marked { relay: Relay::new(marks), is_known_from_the_start: true, stands, standing: Mutex::new(standing) }
     }
 
     /// Notes how marking or renewing went that began then.
@@ -247,8 +255,9 @@ impl Marked {
 }
 
 impl Renewed for Marked {
+    /// No other's: these are on several nodes.
     fn home(&self) -> Home {
-        self.home
+        (std::ptr::from_ref(self).addr(), usize::MAX)
     }
 
     fn is_due(&self) -> bool {
@@ -275,21 +284,45 @@ impl Renewed for Marked {
     }
 }
 
+/// Groups entries by their caches' stores. None is there twice.
+fn by_store(destinations: Vec<Destination>, marking: impl Fn() -> Marking) -> Vec<Marks> {
+    let (mut all, mut known) = (Vec::<Marks>::new(), HashSet::new());
+    for destination in destinations {
+        let index = all.iter().position(|marks| marks.is_of(&destination.cache)).unwrap_or(all.len());
+        if index == all.len() {
+            all.push(Marks { cache: destination.cache.clone(), items: Vec::new() });
+        }
+        if known.insert((index, destination.key.clone(), destination.node.clone())) {
+            all[index].items.push(Affected { destination, marking: marking(), error: None });
+        }
+    }
+    all
+}
+
 impl Writer {
     fn of(destinations: Vec<Destination>, manner: Manner, io: Io, marking: impl Fn() -> Marking) -> Self {
-        let mut all: Vec<Marks> = Vec::new();
-        for destination in destinations {
-            let index = all.iter().position(|marks| marks.is_of(&destination.cache)).unwrap_or(all.len());
-            if index == all.len() {
-                all.push(Marks { cache: destination.cache.clone(), items: Vec::new() });
-            }
-            let items = &mut all[index].items;
-            if !items.iter().any(|item| item.destination.is_same(&destination)) {
-                items.push(Affected { destination, marking: marking(), error: None });
-            }
+        let known = destinations.clone();
+        let marks = by_store(destinations, marking).into_iter();
+        let marks = marks.map(|marks| Arc::new(Marked::new(marks, manner.stands()))).collect();
+        Writer { marks, destinations: known, manner, io, process: std::process::id(), is_over: false }
+    }
+
+    /// Adds what is known only after the data was changed: other entries, and nodes that
+    /// have been added meanwhile.
+    fn grow(&mut self, mut others: Vec<Destination>) {
+        let items = &self.destinations;
+        let everywhere = items.iter().filter(|item| item.node.is_some());
+        let groups: HashSet<_> = everywhere.map(|item| (Arc::as_ptr(item.cache.store()), item.key.as_str())).collect();
+        for (store, key) in groups {
+            let Some(item) = items.iter().find(|item| Arc::as_ptr(item.cache.store()) == store) else { continue };
+            let nodes = item.cache.store().numbered().into_iter();
+            others.extend(nodes.map(|node| Destination { key: key.to_owned(), node: Some(node), ..item.clone() }));
         }
-        let marks = all.into_iter().map(|marks| Marked::new(marks, manner.stands())).collect();
-        Writer { marks, manner, io, process: std::process::id(), is_over: false }
+        others.retain(|other| !items.iter().any(|item| item.is_same(other)));
+        let (manner, stands) = (self.manner, self.manner.stands());
+        let marking = || if manner.is_unmarked { Marking::unmarked() } else { Marking::ending(stands) };
+        let added = by_store(others, marking).into_iter().map(|marks| Marked::new(marks, stands));
+        self.marks.extend(added.map(|marked| Arc::new(Marked { is_known_from_the_start: false, ..marked })));
     }
 
     /// Takes in how marking went.
@@ -311,7 +344,8 @@ impl Writer {
             let standing = *lock(&marked.standing);
             standing.since.is_some() && !standing.was_lost
         };
-        !self.manner.is_unmarked && self.marks.iter().all(stood)
+        let mut marked = self.marks.iter().filter(|marked| marked.is_known_from_the_start);
+        !self.manner.is_unmarked && marked.all(stood)
     }
 
     /// Sets what becomes of the items.
@@ -361,36 +395,45 @@ macro_rules! work {
                 for marked in &work.marks {
                     let began = Instant::now();
                     let mut marks = marked.relay.$take()$($await)*;
-                    marks.items.iter().for_each(Affected::forget);
+                    marks.forget();
                     marks.$carry(Verb::Set)$($await)*;
+                    marks.forget();
                     result = result.and(work.marked(marked, &marks, began));
                 }
                 (work, result)
             }
 
-            /// Removes what was there, or replaces it. Says whether it was marked all the
-            /// time.
+            /// Removes what was there, or replaces it, and the others. Says whether it was
+            /// marked all the time.
             ///
             /// # Errors
             ///
             /// If a node has not answered. It is asked again, for some time.
-            pub(crate) $($async)* fn $end(mut self, mut update: Option<Update>) -> Result<bool, Error> {
+            pub(crate) $($async)* fn $end(
+                mut self,
+                mut update: Option<Update>,
+                others: Vec<Destination>,
+            ) -> Result<bool, Error> {
                 if self.process != std::process::id() {
                     self.is_over = true;
                     return Ok(false);
                 }
+                // From now on they are ended even if nobody waits for that.
+                self.grow(others);
                 let mut result = Ok(());
                 for marked in &self.marks {
                     let mut marks = marked.relay.$take()$($await)*;
                     self.end(&mut marks, Some(&mut update));
+                    marks.forget();
                     marks.$carry(Verb::Delete)$($await)*;
+                    marks.forget();
                     result = result.and(ended(&mut marks));
                 }
                 self.is_over = true;
                 result.map(|()| self.was_marked())
             }
 
-            /// Removes what is known only afterwards, and so was not marked.
+            /// Removes what was not marked.
             ///
             /// # Errors
             ///
@@ -400,7 +443,7 @@ macro_rules! work {
                     true => Marking::unmarked(),
                     false => Marking::ending(manner.stands()),
                 };
-                Self::of(destinations, manner, $io, marking).$end(None)$($await)*
+                Self::of(destinations, manner, $io, marking).$end(None, Vec::new())$($await)*
             }
         }
     };
@@ -418,15 +461,16 @@ impl Drop for Writer {
             return;
         }
         for marked in &self.marks {
-            let mut marks = marked.relay.take();
-            self.end(&mut marks, None);
             match self.io {
                 Io::Blocking => {
+                    let mut marks = marked.relay.take();
+                    self.end(&mut marks, None);
+                    marks.forget();
                     marks.carry(Verb::Delete);
                     let _ = ended(&mut marks);
                 }
                 #[cfg(feature = "tokio")]
-                Io::Async => std::mem::take(&mut marks.items).into_iter().for_each(late::leave),
+                Io::Async => late::leave_all(Arc::clone(marked), self.manner.end()),
             }
         }
     }

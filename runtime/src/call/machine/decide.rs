@@ -9,7 +9,7 @@ use super::groups::KnownStamps;
 use super::holder::{Course, Holder, LeaseSign};
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, Note, Outcome, Reply, Token};
+use crate::exchange::{Grant, Item, Note, Outcome, Reply, Token};
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
@@ -110,15 +110,27 @@ impl Machine {
         self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
     }
 
-    /// A writer is at work on all of a group: this call computes and does not store, and
-    /// gives back what it has won.
+    /// A writer is at work on all of a group: this call computes and does not store. It
+    /// gives back what it has won when it ends.
     fn group_marked(&mut self, reply: Reply, span: &CallSpan) -> Decision {
         match reply {
-            Reply::Missing(Grant::Won(cas)) => self.hold(Won { cas, on: On::Nothing, value: 0 }),
-            Reply::Found(item) if item.token == Token::Won && !mark::is_mark(&item) => self.hold(won(&item, On::Stale)),
-            _ => {}
+            Reply::Missing(Grant::Won(cas)) if cas != 0 => {
+                self.won(Won { cas, on: On::Nothing, value: 0 }, span);
+                self.compute(MissReason::Changing, span)
+            }
+            Reply::Found(item) if item.token == Token::Won && !mark::is_mark(&item) => {
+                self.won(won(&item, On::Stale), span);
+                self.compute(MissReason::Changing, span)
+            }
+            Reply::Found(Item { cas, .. }) | Reply::Missing(Grant::Lost { cas, .. }) if cas != 0 => {
+                self.marked(cas, span)
+            }
+            // Nothing tells this computation from one that began before.
+            _ => {
+                self.claim(Claim::Marked);
+                self.compute(MissReason::Changing, span)
+            }
         }
-        self.marked(0, span)
     }
 
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Decision {
@@ -149,7 +161,9 @@ impl Machine {
             }
             _ => {
                 self.claim(Claim::First);
-                self.compute_with_others(WantedFlight::Any, reason, span)
+                // Stamps tell a computation from one that began before a change.
+                let wanted = if self.is_grouped() { WantedFlight::Id(self.flight_id(0)) } else { WantedFlight::Any };
+                self.compute_with_others(wanted, reason, span)
             }
         }
     }

@@ -92,7 +92,7 @@ impl Machine {
                 due(MissReason::Expired, &item, opened)
             }
             Token::Lost if self.cache.liveness().is_dead(self.stored_key(), item.cas, LEASE) => {
-                self.effect = Effect::Reopen(item.cas);
+                self.effect = Effect::Reopen(item.cas, None);
                 Step::Wait
             }
             Token::None | Token::Lost => {
@@ -143,12 +143,18 @@ impl Machine {
     /// Sees to it that one caller is elected to replace a value of an invalidated group,
     /// where the server can do that.
     fn reopens(&mut self, item: &Item) -> bool {
-        let can = self.mode != Mode::ReadOnly && item.cas != 0 && self.cache.store().tells_time(self.stored_key());
+        let can = self.mode != Mode::ReadOnly
+            && item.cas != 0
+            && self.groups.allow_storing()
+            && self.cache.store().tells_time(self.stored_key());
         if !can || self.has_reopened {
             return false;
         }
         self.has_reopened = true;
-        self.effect = Effect::Reopen(item.cas);
+        // It is served for no longer than grace from now on.
+        let grace = self.freshness.grace;
+        let is_longer = item.seconds_left.is_none_or(|left| Duration::from_secs(left) > grace);
+        self.effect = Effect::Reopen(item.cas, (!grace.is_zero() && is_longer).then_some(grace));
         true
     }
 
@@ -223,7 +229,7 @@ impl Machine {
     /// show, so the election is held again.
     fn supersede(&mut self, item: &Item, span: &CallSpan) -> Decision {
         if item.token == Token::Lost && !matches!(self.freshness.age(item, None), Age::Fresh(_)) {
-            self.effect = Effect::Reopen(item.cas);
+            self.effect = Effect::Reopen(item.cas, None);
             return Step::Wait;
         }
         self.replace(item, span);

@@ -21,7 +21,7 @@ pub(crate) struct Groups {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownStamps {
     Nothing,
-    /// A writer is at work on all of a group, whose mark has this number.
+    /// A writer is at work on all of a group: the hash of what all groups show.
     Marked(u64),
     Stamps(Stamps),
 }

@@ -104,8 +104,9 @@ enum Effect {
     /// Takes the lease with this number over from a holder that takes too long or
     /// died, and leaves this note.
     TakeOver(u64, Note),
-    /// Reopens the election for the stale item with this number, then asks.
-    Reopen(u64),
+    /// Reopens the election for the item with this number, which is kept for so long, then
+    /// asks.
+    Reopen(u64, Option<Duration>),
     /// Waits for a flight of this process.
     Join(Waiter<Lease>),
 }

@@ -24,7 +24,7 @@ pub(super) enum Question {
     /// Whether this call takes the lease with this number over.
     TakeOver(u64, Note),
     /// To elect another caller for the stale item with this number.
-    Reopen(u64),
+    Reopen(u64, Option<Duration>),
 }
 
 impl Question {
@@ -33,7 +33,7 @@ impl Question {
             Question::Peek => Request::Peek { key },
             Question::Lookup { refresh } => Request::Lookup { key, lease: LEASE, refresh },
             Question::TakeOver(cas, note) => Request::Renew { key, cas, note, lease: LEASE },
-            Question::Reopen(cas) => Request::Invalidate { key, guard: Guard::Held(cas), ttl: None },
+            Question::Reopen(cas, ttl) => Request::Invalidate { key, guard: Guard::Held(cas), ttl },
         }
     }
 }

@@ -3,7 +3,11 @@
 //! Each stamp is asked for once per node, in front of the calls' own questions and in the
 //! same exchange. A stamp that is not there is made, and counts once it was read back.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::freshness::Freshness;
 use super::Machine;
@@ -68,6 +72,8 @@ impl StampState {
 /// All stamps that some calls need.
 struct NeededStamps<'a> {
     stamps: Vec<NeededStamp<'a>>,
+    /// Their places among those, by node and key.
+    places: HashMap<(usize, &'a str), usize>,
     /// The nodes of the calls' own keys.
     nodes: Vec<usize>,
 }
@@ -76,11 +82,12 @@ impl<'a> NeededStamps<'a> {
     fn of(store: &Store, asked: &'a [Inquiry]) -> Self {
         let placement = store.placement();
         let nodes: Vec<usize> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
-        let mut all = NeededStamps { stamps: Vec::new(), nodes };
+        let mut all = NeededStamps { stamps: Vec::new(), places: HashMap::new(), nodes };
         for (index, asked) in asked.iter().enumerate() {
             let node = all.nodes[index];
             for key in asked.groups.iter() {
-                if all.find(node, key).is_none() {
+                if let Entry::Vacant(vacant) = all.places.entry((node, key.as_str())) {
+                    vacant.insert(all.stamps.len());
                     all.stamps.push(NeededStamp { node, key, state: StampState::Unread });
                 }
             }
@@ -89,7 +96,7 @@ impl<'a> NeededStamps<'a> {
     }
 
     fn find(&self, node: usize, key: &str) -> Option<&NeededStamp<'a>> {
-        self.stamps.iter().find(|needed| needed.node == node && needed.key == key)
+        self.places.get(&(node, key)).and_then(|place| self.stamps.get(*place))
     }
 
     fn requests(&self, asked: &'a [Inquiry]) -> Vec<At<'a>> {
@@ -135,22 +142,33 @@ impl<'a> NeededStamps<'a> {
     fn answers(&self, asked: &[Inquiry], outcomes: impl Iterator<Item = Outcome>) -> Vec<Answered> {
         let answer = |((asked, node), outcome): ((&Inquiry, &usize), Outcome)| match self.known(asked, *node) {
             Ok(known) => Answered { outcome, known },
-            Err(error) => Answered { outcome: outcome.and(Err(error)), known: KnownStamps::Nothing },
+            // What it has won is given back by a call that computes and does not store.
+            Err(_) if matches!(outcome, Ok(Reply::Missing(_))) => outcome.into(),
+            Err(error) => outcome.and(Err(error)).into(),
         };
         asked.iter().zip(&self.nodes).zip(outcomes).map(answer).collect()
     }
 
     fn known(&self, asked: &Inquiry, node: usize) -> Result<KnownStamps, Error> {
-        let (mut stamps, mut marked) = (Vec::with_capacity(asked.groups.len()), None);
+        let (mut stamps, mut shown, mut is_marked) = (Vec::new(), Vec::new(), false);
         for key in asked.groups.iter() {
             match self.find(node, key).map(|needed| &needed.state) {
-                Some(StampState::Read(stamp)) => stamps.push(*stamp),
-                Some(StampState::Marked(number)) => marked = Some(marked.unwrap_or(0) ^ number),
+                Some(StampState::Read(stamp)) => {
+                    stamps.push(*stamp);
+                    shown.extend(stamp.bytes());
+                }
+                Some(StampState::Marked(number)) => {
+                    is_marked = true;
+                    shown.extend(number.to_le_bytes());
+                }
                 Some(StampState::Failed(error)) => return Err(error.alike()),
                 Some(StampState::Missing | StampState::Unread) | None => return Ok(KnownStamps::Nothing),
             }
         }
-        Ok(marked.map_or_else(|| KnownStamps::Stamps(Stamps::of(&stamps)), KnownStamps::Marked))
+        Ok(match is_marked {
+            true => KnownStamps::Marked(xxh3_64(&shown)),
+            false => KnownStamps::Stamps(Stamps::of(&stamps)),
+        })
     }
 }
 

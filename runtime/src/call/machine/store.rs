@@ -42,6 +42,7 @@ impl Machine {
         let may_store =
             !matches!(self.claim, Claim::Nothing | Claim::Lost | Claim::Marked) && self.groups.allow_storing();
         match self.claim {
+            _ if !self.groups.allow_storing() => span.left_to_a_writer(),
             Claim::Lost => span.left_to_another(),
             Claim::Marked => span.left_to_a_writer(),
             _ => {}

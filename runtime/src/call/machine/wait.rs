@@ -156,7 +156,7 @@ impl Machine {
     pub(super) fn question(&self) -> Question {
         match self.effect {
             Effect::TakeOver(cas, note) => Question::TakeOver(cas, note),
-            Effect::Reopen(cas) => Question::Reopen(cas),
+            Effect::Reopen(cas, ttl) => Question::Reopen(cas, ttl),
             // The lease on a value that is fresh for this long.
             Effect::Elect(left) => {
                 let refresh = self.freshness.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
@@ -202,7 +202,7 @@ impl Machine {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Elect(_) => Some(Event::Election(outcome)),
             Effect::TakeOver(..) => Some(Event::TakenOver(outcome)),
-            Effect::Reopen(_) => None,
+            Effect::Reopen(..) => None,
             Effect::Ask | Effect::Pause(_) | Effect::Join(_) => Some(Event::Reply(outcome)),
         }
     }
