@@ -25,6 +25,14 @@ impl Errors {
         result.map_err(|error| self.push_error(error)).ok()
     }
 
+    /// Returns the value of a step that found no mistake, or adds all that it found.
+    pub(crate) fn ok_of<T>(&mut self, step: impl FnOnce(&mut Errors) -> Option<T>) -> Option<T> {
+        let mut found = Errors::default();
+        let value = step(&mut found).filter(|_| found.0.is_empty());
+        self.0.append(&mut found.0);
+        value
+    }
+
     /// Returns the value if there was no mistake, otherwise all mistakes.
     pub(crate) fn finish<T>(self, value: T) -> Result<T, Errors> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }

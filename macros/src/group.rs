@@ -20,7 +20,7 @@ use crate::spec;
 struct Item {
     /// Its body is empty.
     func: Func,
-    /// Missing if it could not be read.
+    /// Missing if it could not be read, or may read `self`.
     key: Option<Key>,
 }
 
@@ -81,13 +81,14 @@ fn place(input: ParseStream, is_first: bool) -> syn::Result<Path> {
 /// be skipped.
 fn item(input: ParseStream, items: &mut Vec<Item>, errors: &mut Errors) -> Option<()> {
     let mut func = errors.ok(head(input))?;
-    check_signature(&mut func.sig, errors);
+    let is_method = check_signature(&mut func.sig, errors);
     let key = errors.ok(key(input));
     if key.is_some() && input.parse::<Option<Token![;]>>().is_ok_and(|end| end.is_none()) {
         errors.push_error(syn::Error::new(input.span(), "expected `;` behind a group"));
     }
     let is_read = key.as_ref().map(|_| ());
-    items.push(Item { func, key });
+    // What reads `self` is no mistake of its own.
+    items.push(Item { func, key: key.filter(|_| !is_method) });
     is_read
 }
 
@@ -134,8 +135,9 @@ fn skip_item(input: ParseStream) -> syn::Result<()> {
     Ok(())
 }
 
-/// Reports what the function of a group cannot be, and takes it from the signature.
-fn check_signature(sig: &mut Signature, errors: &mut Errors) {
+/// Reports what the function of a group cannot be, and takes it from the signature;
+/// says whether `self` was in it.
+fn check_signature(sig: &mut Signature, errors: &mut Errors) -> bool {
     let safety = match std::mem::replace(&mut sig.safety, syn::Safety::Default) {
         syn::Safety::Default => None,
         safety => Some(safety.into_token_stream()),
@@ -151,8 +153,10 @@ fn check_signature(sig: &mut Signature, errors: &mut Errors) {
     if let ReturnType::Type(_, output) = std::mem::replace(&mut sig.output, ReturnType::Default) {
         errors.push(output, "what is returned is a `Group`; leave the type out");
     }
-    let inputs = std::mem::take(&mut sig.inputs).into_iter();
-    sig.inputs = inputs.filter(|arg| !is_receiver(arg, errors)).collect();
+    let inputs = std::mem::take(&mut sig.inputs);
+    let count = inputs.len();
+    sig.inputs = inputs.into_iter().filter(|arg| !is_receiver(arg, errors)).collect();
+    sig.inputs.len() < count
 }
 
 /// Reports `self`.
@@ -166,13 +170,13 @@ fn is_receiver(arg: &FnArg, errors: &mut Errors) -> bool {
 fn function(item: &Item, krate: &Path, errors: &mut Errors) -> TokenStream {
     let Item { func, key } = item;
     let Func { attrs, vis, sig, .. } = func;
-    let body = match key.as_ref().and_then(|key| steps(func, key, errors)) {
+    let (unused, body) = match key.as_ref().and_then(|key| errors.ok_of(|errors| steps(func, key, errors))) {
         Some(steps) => {
             let key = hidden("__memocached_key");
             let steps = steps.iter().map(|step| write_step(step, &key, func));
-            quote!(#krate::Group::of(&mut |#key| { #(#steps)* }))
+            (None, quote!(#krate::Group::of(&mut |#key| { #(#steps)* })))
         }
-        None => quote!(#krate::private::never()),
+        None => (Some(quote!(#[allow(unused_variables)])), quote!(#krate::private::never())),
     };
     let is_marked = attrs.iter().any(|attr| attr.path().is_ident("must_use"));
     let must_use = (!is_marked).then(|| quote!(#[must_use]));
@@ -180,6 +184,7 @@ fn function(item: &Item, krate: &Path, errors: &mut Errors) -> TokenStream {
     sig.output = syn::parse_quote!(-> #krate::Group);
     quote! {
         #(#attrs)*
+        #unused
         #must_use
         #vis #sig {
             #body

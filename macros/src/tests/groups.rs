@@ -330,7 +330,8 @@ fn mistakes_in_all_groups_are_told_at_once() {
             fn missing(_id: u64, ids: &mut [u64], all: &[u64]) = "all:<id>";
             fn list(ids: &[u64]) = "all:<one>";
             fn left_out(_id: u64, changed: &mut u64) = "all";
-            pub const async unsafe extern "C" fn qualified(&self, n: u8) -> Group = "<n> <n>";
+            pub const async unsafe extern "C" fn qualified(&self, n: u8) -> Group = "<self.id>,<n>";
+            fn space(n: u8) = "<n> <n>";
             fn no_text(n: u8) = 5;
             fn nothing(n: u8) = ;
             fn body(n: u8) { n }
@@ -397,54 +398,52 @@ fn mistakes_in_all_groups_are_told_at_once() {
             ::core::compile_error! {
                 "`<n` has no closing `>`; write `<<` for a literal `<`"
             }
+            #[allow(unused_variables)]
             #[must_use]
             pub fn wrong(teem: u64) -> ::memocached::Group {
-                ::memocached::Group::of(
-                    &mut |__memocached_key| {
-                        __memocached_key.literal("team:");
-                    },
-                )
+                ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn missing(_id: u64, ids: &mut [u64], all: &[u64]) -> ::memocached::Group {
-                ::memocached::Group::of(
-                    &mut |__memocached_key| {
-                        __memocached_key.literal("all:");
-                    },
-                )
+                ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn list(ids: &[u64]) -> ::memocached::Group {
-                ::memocached::Group::of(
-                    &mut |__memocached_key| {
-                        __memocached_key.literal("all:");
-                    },
-                )
+                ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn left_out(_id: u64, changed: &mut u64) -> ::memocached::Group {
-                ::memocached::Group::of(
-                    &mut |__memocached_key| {
-                        __memocached_key.literal("all");
-                    },
-                )
+                ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             pub fn qualified(n: u8) -> ::memocached::Group {
                 ::memocached::private::never()
             }
+            #[allow(unused_variables)]
+            #[must_use]
+            fn space(n: u8) -> ::memocached::Group {
+                ::memocached::private::never()
+            }
+            #[allow(unused_variables)]
             #[must_use]
             fn no_text(n: u8) -> ::memocached::Group {
                 ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn nothing(n: u8) -> ::memocached::Group {
                 ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn body(n: u8) -> ::memocached::Group {
                 ::memocached::private::never()
             }
+            #[allow(unused_variables)]
             #[must_use]
             fn unclosed(n: u8) -> ::memocached::Group {
                 ::memocached::private::never()
