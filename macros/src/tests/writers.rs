@@ -340,7 +340,7 @@ fn mistakes_in_the_arguments_are_told_at_once() {
         },
         expect![[r#"
             ::core::compile_error! {
-                "an entry or a group is named by an expression; write `user_entry(id)`"
+                "a literal is neither an entry nor a group; write `user_entry(id)`"
             }
             ::core::compile_error! {
                 "a `hold_off` of zero has no effect; leave it out"
@@ -456,6 +456,41 @@ fn nothing_that_changes() {
             }
             fn f(n: u8) -> u8 {
                 n
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn what_needs_a_mark_and_has_none() {
+    assert_expands(
+        quote! {
+            #[invalidates(a(n), on_error = refuse, mark = off, hold_off = 2)]
+            fn f(n: u8) -> Result<u8, Error> { Ok(n) }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "without a mark nothing stays that could be held off; leave `hold_off` or `mark = off` out"
+            }
+            ::core::compile_error! {
+                "without a mark nothing can fail before the body; leave `on_error = refuse` or `mark = off` out"
+            }
+            fn f(n: u8) -> Result<u8, Error> {
+                Ok(n)
+            }
+        "#]],
+    );
+    assert_expands(
+        quote! {
+            #[updates(a(n), on_error = refuse, mark = off)]
+            fn f(n: u8) -> Result<u8, Error> { Ok(n) }
+        },
+        expect![[r#"
+            ::core::compile_error! {
+                "an update is always marked; leave `mark` out"
+            }
+            fn f(n: u8) -> Result<u8, Error> {
+                Ok(n)
             }
         "#]],
     );

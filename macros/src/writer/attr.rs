@@ -8,7 +8,7 @@
 //! on_error = bypass | refuse      crate = path
 //! ```
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Expr, Ident, Path, Token};
@@ -30,7 +30,8 @@ pub(super) struct Spec {
     pub(super) after: Option<Expr>,
     pub(super) hold_off: Option<Period>,
     pub(super) mark: Option<Mark>,
-    pub(super) on_error: Option<OnError>,
+    /// With where it is written.
+    pub(super) on_error: Option<(OnError, Span)>,
     pub(super) krate: Option<Path>,
 }
 
@@ -93,7 +94,7 @@ fn is_named(input: ParseStream) -> bool {
 fn target(input: ParseStream) -> syn::Result<Expr> {
     match plain(input.parse()?) {
         Expr::Lit(literal) => {
-            let message = "an entry or a group is named by an expression; write `user_entry(id)`";
+            let message = "a literal is neither an entry nor a group; write `user_entry(id)`";
             Err(syn::Error::new_spanned(literal, message))
         }
         expr => Ok(expr),
@@ -122,7 +123,10 @@ fn named(input: ParseStream, spec: &mut Spec, seen: &mut Vec<WriterArgument>, er
         WriterArgument::After => spec.after = Some(closure(input, &name, argument.example())?),
         WriterArgument::HoldOff => spec.hold_off = Some(period(input, &name)?),
         WriterArgument::Mark => spec.mark = Some(choice(input, &name, MARKS)?),
-        WriterArgument::OnError => spec.on_error = Some(choice(input, &name, ON_ERRORS)?),
+        WriterArgument::OnError => {
+            let at = input.span();
+            spec.on_error = Some((choice(input, &name, ON_ERRORS)?, at));
+        }
         WriterArgument::Crate => spec.krate = Some(krate(input)?),
     }
     Ok(())

@@ -36,17 +36,14 @@ pub(super) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Plan {
     }
     check_targets(&spec, errors);
     check_value(&spec, func, &returns, errors);
-    if let Some(hold_off) = spec.hold_off.as_ref().filter(|_| spec.mark == Some(Mark::Off)) {
-        let message = "without a mark nothing stays that could be held off; leave `hold_off` or `mark = off` out";
-        errors.push(hold_off.written(), message);
-    }
+    check_mark(&spec, errors);
     Plan {
         change: spec.change,
         targets: spec.targets,
         after: spec.after,
         hold_off: spec.hold_off,
         is_marked: spec.mark != Some(Mark::Off),
-        is_refusing: spec.on_error == Some(OnError::Refuse),
+        is_refusing: matches!(spec.on_error, Some((OnError::Refuse, _))),
         krate: spec::krate(spec.krate),
         returns,
     }
@@ -89,6 +86,22 @@ fn check_targets(spec: &Spec, errors: &mut Errors) {
             }
         }
         Change::Invalidate => {}
+    }
+}
+
+/// Reports what needs a mark, where there is none.
+fn check_mark(spec: &Spec, errors: &mut Errors) {
+    // An update's mark is not for the user to choose.
+    if spec.mark != Some(Mark::Off) || spec.change == Change::Update {
+        return;
+    }
+    if let Some(hold_off) = &spec.hold_off {
+        let message = "without a mark nothing stays that could be held off; leave `hold_off` or `mark = off` out";
+        errors.push(hold_off.written(), message);
+    }
+    if let Some((OnError::Refuse, at)) = spec.on_error {
+        let message = "without a mark nothing can fail before the body; leave `on_error = refuse` or `mark = off` out";
+        errors.push_error(syn::Error::new(at, message));
     }
 }
 
