@@ -106,17 +106,24 @@ macro_rules! holds_err {
 holds_err!(Fallible => V, FallibleOptional => Option<V>);
 
 /// A shape that can carry a cache error.
+#[diagnostic::on_unimplemented(
+    message = "`on_error = refuse` needs a `Result` whose error is made from `memocached::Error`",
+    label = "cannot carry a `memocached::Error`",
+    note = "return a `Result`, and implement `From<memocached::Error>` for its error type"
+)]
 pub trait Fails: Shape {
     /// Builds the return value that carries a cache error.
     fn fail(error: Error) -> Self::Return;
 }
 
+#[diagnostic::do_not_recommend]
 impl<V, E: From<Error>> Fails for Fallible<V, E> {
     fn fail(error: Error) -> Result<V, E> {
         Err(error.into())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<V, E: From<Error>> Fails for FallibleOptional<V, E> {
     fn fail(error: Error) -> Result<Option<V>, E> {
         Err(error.into())
