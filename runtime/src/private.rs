@@ -14,6 +14,7 @@ pub use crate::call::period::duration;
 pub use crate::call::policy::{Chosen, Configured};
 pub use crate::call::shapes::{self, Probe};
 pub use crate::call::site::{Description, Site, SiteTtl};
+pub use crate::call::targets::updatable;
 pub use crate::call::writer::WriterCall;
 pub use crate::call::{Memo, Ready, ready};
 pub use crate::key::format::{bits, debug, display, hash};

@@ -205,6 +205,27 @@ fn an_update_takes_the_place_of_the_old_value() {
 }
 
 #[test]
+fn an_update_may_point_to_its_entry_and_return_what_points_to_the_value() {
+    #[updates(&plain_entry(cache, row))]
+    #[updates(Arc::new(plain_entry(cache, 9)))]
+    fn borrowed<'a>(cache: &Cache, database: &Database, row: usize, value: &'a u64) -> &'a u64 {
+        database.write(row, *value);
+        value
+    }
+    #[updates(Box::new(plain_entry(cache, row)), on_error = refuse)]
+    fn shared(cache: &Cache, database: &Database, row: usize, value: u64) -> Result<Option<Arc<u64>>, Error> {
+        database.write(row, value);
+        Ok(Some(Arc::new(value)))
+    }
+    let (cache, database) = (Cache::embedded(), Database::new());
+    let cached = |row| plain_entry(&cache, row).get().unwrap();
+    borrowed(&cache, &database, 1, &3);
+    assert_eq!([cached(1), cached(9)], [Some(3); 2]);
+    shared(&cache, &database, 1, 4).unwrap();
+    assert_eq!(cached(1), Some(4));
+}
+
+#[test]
 fn an_update_gives_way_to_another_writer() {
     everywhere(|here, there| {
         let database = Database::new();

@@ -151,12 +151,13 @@ fn functions_that_return_futures() {
             ) -> Pin<Box<dyn Future<Output = Result<User, Error>> + Send + '_>> {
                 ::memocached::private::Box::pin(async move {
                     let __memocached_entry = user_entry(id);
+                    let __memocached_entry = ::memocached::private::updatable(&__memocached_entry);
                     let __memocached_write = ::memocached::private::WriterCall::of({
                             use ::memocached::private::shapes::*;
                             (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                                 .__memocached_shape()
                         })
-                        .updates(&__memocached_entry, |value| __memocached_entry.updating(value));
+                        .updates(__memocached_entry, |value| __memocached_entry.updating(value));
                     __memocached_write
                         .run_async(async move {
                             (move || -> Pin<
@@ -181,12 +182,13 @@ fn an_entry_that_is_updated() {
         expect![[r#"
             fn rename(id: UserId, name: String) -> Result<User, Error> {
                 let __memocached_entry = user_entry(id);
+                let __memocached_entry = ::memocached::private::updatable(&__memocached_entry);
                 let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                             .__memocached_shape()
                     })
-                    .updates(&__memocached_entry, |value| __memocached_entry.updating(value))
+                    .updates(__memocached_entry, |value| __memocached_entry.updating(value))
                     .refusing();
                 __memocached_write.run(move || -> Result<User, Error> { store(id, name) })
             }
@@ -200,12 +202,13 @@ fn an_entry_that_is_updated() {
         expect![[r#"
             async fn rename(&self, id: UserId) -> Option<User> {
                 let __memocached_entry = self.user_entry(id);
+                let __memocached_entry = ::memocached::private::updatable(&__memocached_entry);
                 let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
                             .__memocached_shape()
                     })
-                    .updates(&__memocached_entry, |value| __memocached_entry.updating(value));
+                    .updates(__memocached_entry, |value| __memocached_entry.updating(value));
                 __memocached_write
                     .run_async(async move {
                         #[allow(unreachable_code)]
@@ -234,11 +237,12 @@ fn the_first_of_several_attributes_leaves_the_others_as_they_are() {
             #[memocached::invalidates(everything())]
             fn rename(id: UserId, team: TeamId) -> User {
                 let __memocached_entry = user_entry(id);
+                let __memocached_entry = ::memocached::private::updatable(&__memocached_entry);
                 let __memocached_write = ::memocached::private::WriterCall::of({
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<User>::NEW).__memocached_shape()
                     })
-                    .updates(&__memocached_entry, |value| __memocached_entry.updating(value));
+                    .updates(__memocached_entry, |value| __memocached_entry.updating(value));
                 __memocached_write.run(move || -> User { store(id, team) })
             }
         "#]],

@@ -41,9 +41,11 @@ fn begin(write: &Ident, plan: &Plan) -> TokenStream {
     let unmarked = (!plan.is_marked).then(|| quote!(.unmarked()));
     let (updated, changes) = match plan.change {
         Change::Invalidate => (TokenStream::new(), plan.targets.iter().map(invalidated).collect()),
-        Change::Update => plan.targets.iter().map(updated).unzip::<_, _, TokenStream, TokenStream>(),
+        Change::Update => {
+            plan.targets.iter().map(|target| updated(target, plan)).unzip::<_, _, TokenStream, TokenStream>()
+        }
     };
-    let after = plan.after.as_ref().map(|after| quote_spanned!(span_of(after)=> .after(#after)));
+    let after = plan.after.as_ref().map(after);
     let refusing = plan.is_refusing.then(|| quote_spanned!(at=> .refusing()));
     quote_spanned! {at=>
         #updated
@@ -56,10 +58,24 @@ fn invalidated(target: &Expr) -> TokenStream {
     quote_spanned!(span_of(target)=> .entry(&(#target)))
 }
 
+/// Writes what else is invalidated afterwards.
+fn after(after: &Expr) -> TokenStream {
+    // What it gives may be nothing that can be invalidated.
+    let at = match after {
+        Expr::Closure(closure) => span_of(&closure.body),
+        other => span_of(other),
+    };
+    quote_spanned!(at=> .after(#after))
+}
+
 /// Writes the entry that is updated, and that it is.
-fn updated(target: &Expr) -> (TokenStream, TokenStream) {
+fn updated(target: &Expr, plan: &Plan) -> (TokenStream, TokenStream) {
     let at = span_of(target);
+    let krate = located(plan.krate.to_token_stream(), at);
     let entry = Ident::new("__memocached_entry", at);
-    let kept = quote_spanned!(at=> let #entry = #target;);
-    (kept, quote_spanned!(at=> .updates(&#entry, |value| #entry.updating(value))))
+    let kept = quote_spanned! {at=>
+        let #entry = #target;
+        let #entry = #krate::private::updatable(&#entry);
+    };
+    (kept, quote_spanned!(at=> .updates(#entry, |value| #entry.updating(value))))
 }

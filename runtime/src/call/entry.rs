@@ -21,7 +21,7 @@ use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::call::targets::sealed::Sealed;
-use crate::call::targets::{Invalidate, Targets};
+use crate::call::targets::{Invalidate, Replaces, Targets, Updatable};
 #[cfg(feature = "tokio")]
 use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
@@ -415,8 +415,8 @@ macro_rules! values {
 
         /// Packs the value that a writer puts in place of the old one.
         #[doc(hidden)]
-        pub fn updating(&self, value: &$value) -> Result<Update, Error> {
-            self.handle().0.update(value)
+        pub fn updating(&self, value: &impl Replaces<$value>) -> Result<Update, Error> {
+            self.handle().0.update(value.replacement())
         }
     };
 }
@@ -542,6 +542,13 @@ macro_rules! entry {
         impl<R> Invalidate for $entry<R> {
             fn add_to(&self, targets: &mut Targets) {
                 self.handle().0.add_to(targets);
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<R> Updatable<Self> for $entry<R> {
+            fn entry(&self) -> &Self {
+                self
             }
         }
 

@@ -15,11 +15,51 @@ use crate::writing::Destination;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that can be invalidated",
     label = "neither an entry nor a group",
-    note = "name an entry by its companion, as in `user_entry(id)`; the attribute's `entry = user_entry` makes it"
+    note = "name an entry by its companion, as in `user_entry(id)`; the attribute's `entry = user_entry` makes it",
+    note = "name a group by its function, as in `team(id)`; `memocached::group!` makes it"
 )]
 pub trait Invalidate: sealed::Sealed {
     #[doc(hidden)]
     fn add_to(&self, targets: &mut Targets);
+}
+
+/// What a writer can update: an entry, or what points to one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that can be updated",
+    label = "not an entry",
+    note = "name an entry by its companion, as in `user_entry(id)`; the attribute's `entry = user_entry` makes it",
+    note = "groups and lists of entries can only be invalidated: write `#[memocached::invalidates(…)]`"
+)]
+pub trait Updatable<Entry> {
+    /// The entry.
+    fn entry(&self) -> &Entry;
+}
+
+/// Returns the entry that a writer updates.
+///
+/// Its type is a parameter: an associated type would be missed a second time in what
+/// is no entry.
+pub fn updatable<Entry>(target: &impl Updatable<Entry>) -> &Entry {
+    target.entry()
+}
+
+/// A value that can take the place of one of type `Held`: one of that type, or what
+/// points to it.
+#[diagnostic::on_unimplemented(
+    message = "the entry holds `{Held}`, and `{Self}` cannot take its place",
+    label = "an entry that holds `{Held}`",
+    note = "return the value that the entry holds, or invalidate it: write `#[memocached::invalidates(…)]`"
+)]
+pub trait Replaces<Held> {
+    /// What is put in place of the old value.
+    fn replacement(&self) -> &Held;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> Replaces<T> for T {
+    fn replacement(&self) -> &T {
+        self
+    }
 }
 
 pub(super) mod sealed {
@@ -75,6 +115,20 @@ macro_rules! pointers {
         impl<T: Invalidate + ?Sized> Invalidate for $pointer {
             fn add_to(&self, targets: &mut Targets) {
                 (**self).add_to(targets);
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<E, T: Updatable<E> + ?Sized> Updatable<E> for $pointer {
+            fn entry(&self) -> &E {
+                (**self).entry()
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<T> Replaces<T> for $pointer {
+            fn replacement(&self) -> &T {
+                self
             }
         }
     )*};

@@ -1,0 +1,15 @@
+use memocached::{invalidates, memcached};
+
+#[memcached(key = "f:<n>", entry = f_entry)]
+fn f(n: u64) -> u64 {
+    n
+}
+
+#[invalidates(after = |name: &String| f_entry(name.len() as u64))]
+fn change() -> Option<u64> {
+    Some(1)
+}
+
+fn main() {
+    change();
+}

@@ -1,0 +1,13 @@
+use memocached::{memcached, updates};
+
+#[memcached(key = "f:<n>", entry = f_entry)]
+fn f(n: u64) -> u64 {
+    n
+}
+
+#[updates((n > 0).then(|| f_entry(n)))]
+fn change(n: u64) -> u64 {
+    n
+}
+
+fn main() {}
