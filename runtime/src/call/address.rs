@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::freshness::{Ahead, Freshness, LONGEST_GRACE, SingleFlight};
-use super::group::Group;
+use super::group::{Group, IsGroup};
 use super::machine::Machine;
 use super::machine::groups::Groups;
 use super::mode::{self, Mode};
@@ -140,7 +140,8 @@ impl Address {
     /// Puts the value into this group.
     #[must_use]
     #[inline]
-    pub fn group(mut self, group: &Group) -> Self {
+    pub fn group(mut self, group: &impl IsGroup) -> Self {
+        let group = group.group();
         self.groups = self.groups.take().filter(|_| group.is_usable());
         self.groups.iter_mut().for_each(|groups| groups.push(group.clone()));
         self

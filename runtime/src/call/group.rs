@@ -22,6 +22,40 @@ pub struct Group {
     cache: Option<Cache>,
 }
 
+/// A group, or what points to one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no group",
+    label = "not a group",
+    note = "name a group by its function, as in `group = team(id)`; `memocached::group!` makes it",
+    note = "several groups stand in an array, as in `group = [team(id), everything()]`"
+)]
+pub trait IsGroup {
+    /// The group.
+    fn group(&self) -> &Group;
+}
+
+#[diagnostic::do_not_recommend]
+impl IsGroup for Group {
+    #[inline]
+    fn group(&self) -> &Group {
+        self
+    }
+}
+
+macro_rules! pointers {
+    ($($pointer:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<T: IsGroup + ?Sized> IsGroup for $pointer {
+            #[inline]
+            fn group(&self) -> &Group {
+                (**self).group()
+            }
+        }
+    )*};
+}
+
+pointers!(&T, Box<T>, Arc<T>);
+
 impl Group {
     #[doc(hidden)]
     #[must_use]

@@ -1,0 +1,14 @@
+use memocached::{group, memcached};
+
+group! {
+    fn team(id: u64) = "team:<id>";
+}
+
+#[memcached(key = "f:<n>", group = vec![team(n), team(n + 1)])]
+fn f(n: u64) -> u64 {
+    n
+}
+
+fn main() {
+    f(1);
+}

@@ -1,0 +1,10 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>", group = n)]
+fn f(n: u64) -> u64 {
+    n
+}
+
+fn main() {
+    f(1);
+}
