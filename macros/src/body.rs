@@ -7,7 +7,7 @@ use syn::{Path, ReturnType, Type};
 
 use crate::func::Func;
 use crate::returns::{Kind, Returns};
-use crate::span::located;
+use crate::span::{located, span_of};
 
 /// What runs a body.
 pub(crate) struct Run<'a> {
@@ -38,7 +38,7 @@ impl Run<'_> {
                 quote_spanned!(*at=> #begin #runner.run(#closure))
             }
             Kind::Async => {
-                let block = braced(inferred(own, krate, output), body);
+                let block = braced(inferred(krate, output), body);
                 let future = quote_spanned!(own=> async move #block);
                 quote_spanned!(*at=> #begin #runner.#run_async(#future).await)
             }
@@ -78,7 +78,9 @@ pub(crate) fn shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStre
 
 /// Tells the compiler the type of every `return` and `?` in an async body, as the
 /// signature does for a function.
-pub(crate) fn inferred(at: Span, krate: &Path, output: &Type) -> TokenStream {
+pub(crate) fn inferred(krate: &Path, output: &Type) -> TokenStream {
+    let at = span_of(output);
+    let krate = located(krate.to_token_stream(), at);
     quote_spanned! {at=>
         #[allow(unreachable_code)]
         if false {

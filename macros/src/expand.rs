@@ -234,7 +234,7 @@ fn run_batch(batch: &Batch, plan: &Plan, func: &Func) -> TokenStream {
             return turns(&begin, &next, &given, &compute, plan);
         }
         Kind::Async => {
-            let block = braced(inferred(own, krate, output), body);
+            let block = braced(inferred(krate, output), body);
             quote_spanned!(own=> async #block)
         }
         Kind::Future | Kind::BoxedFuture => {
