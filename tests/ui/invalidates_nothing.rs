@@ -1,0 +1,8 @@
+use memocached::invalidates;
+
+#[invalidates]
+fn change() {}
+
+fn main() {
+    change();
+}
