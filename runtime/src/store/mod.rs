@@ -267,6 +267,7 @@ impl Store {
 
 /// A request, and the number of the node to ask; without one, that of its key.
 pub(crate) struct At<'a> {
+    #[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "the embedded store is one node"))]
     pub(crate) node: Option<usize>,
     pub(crate) request: Request<'a>,
 }
