@@ -59,8 +59,8 @@ pub enum Protocol {
     /// The meta protocol, which memcached has from 1.6.10 on.
     Meta,
     /// The classic text protocol, for older and managed servers and for
-    /// proxies such as twemproxy and mcrouter. It has no leases: when several
-    /// processes miss a key at once, each of them computes.
+    /// proxies such as twemproxy and mcrouter. A miss takes an exchange more, and
+    /// `grace` has no effect.
     Ascii,
 }
 

@@ -460,3 +460,142 @@ async fn async_writers_do_the_same() {
     assert!(writing.done().await.unwrap().was_marked);
     assert_eq!(async_entry(there, 1).get().await.unwrap(), None);
 }
+
+/// Else a row that is often written would never be cached again.
+#[test]
+fn the_mark_of_a_dead_writer_ends_however_many_others_follow() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let database = Database::new();
+    #[invalidates(plain_entry(cache, row), hold_off = 1)]
+    fn hold(cache: &Cache, database: &Database, row: usize) {
+        database.write(row, 5);
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        hold(&cache, &database, 1);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Eight bytes for each that may still be held off, and for the last change.
+    let mark = server.stored("row:1").expect("a mark");
+    assert!(mark.len() < 8 * 40, "{} bytes", mark.len());
+    until("the mark to end", || {
+        plain(&cache, &database, 1);
+        plain_entry(&cache, 1).get().unwrap()
+    });
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_a_cancelled_writer_would_have_named_is_removed() {
+    #[invalidates(async_entry(cache.clone(), 1), after = |moved: &usize| async_entry(other, *moved))]
+    async fn change(cache: Cache, other: Cache, database: Database) -> usize {
+        database.write(2, 7);
+        2
+    }
+    let server = Memcached::start();
+    let cache = server.cache();
+    let database = Database::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    for polls in 1..12 {
+        database.write(2, 0);
+        plain_entry(&cache, 2).delete().unwrap();
+        plain(&cache, &database, 2);
+        let mut call = Box::pin(change(cache.clone(), cache.clone(), database.clone()));
+        for _ in 0..polls {
+            if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(call);
+        // The body has run in one poll, or not at all.
+        if database.0.0.lock().unwrap()[2] == 7 {
+            until("the entry to go", || (plain(&cache, &database, 2) == 7).then_some(()));
+        }
+    }
+}
+
+#[test]
+fn a_writer_may_name_more_than_one_request_can_carry() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    let database = Database::new();
+    let all = || (0..20_000).map(|row| plain_entry(&cache, row)).collect::<Entries<u64>>();
+    assert!(all().put_many(&[1; 20_000]).iter().all(Result::is_ok));
+    let writing = Writing::begin(&all()).unwrap();
+    assert!(writing.is_marked());
+    assert_eq!(plain(&cache, &database, 5), 0);
+    assert!(all().get_many().into_iter().all(|found| found.unwrap().is_none()));
+    assert!(writing.done().unwrap().was_marked);
+    assert_eq!(server.items(), 0);
+}
+
+#[test]
+fn an_update_that_was_unmarked_for_a_while_is_removed() {
+    let server = Memcached::start();
+    let (here, there) = (server.cache(), server.cache());
+    let database = Database::new();
+    #[updates(plain_entry(cache, 1))]
+    fn slow(cache: &Cache, database: &Database, meanwhile: impl Fn()) -> u64 {
+        database.write(1, 1);
+        meanwhile();
+        1
+    }
+    slow(&here, &database, || {
+        plain_entry(&there, 1).delete().unwrap();
+        database.write(1, 2);
+        Writing::begin(&plain_entry(&there, 1)).unwrap().done().unwrap();
+        // A renewal puts the mark back.
+        until("the mark", || (server.stored("row:1").map(|mark| mark.len()) == Some(16)).then_some(()));
+    });
+    assert_eq!(plain(&there, &database, 1), 2);
+}
+
+#[memcached(key = "row:<row>", ttl = 600, cache = cache, skip(cache, body))]
+fn read(cache: &Cache, row: usize, body: impl FnOnce() -> u64) -> u64 {
+    body()
+}
+
+/// The trace A9: callers share a computation only as long as the mark is the same.
+#[test]
+fn a_caller_after_the_end_does_not_join_one_from_before() {
+    everywhere(|here, there| {
+        let database = Database::new();
+        let writing = Writing::begin(&plain_entry(there, 1)).unwrap();
+        let old = read(here, 1, || {
+            let old = database.read(1);
+            database.write(1, 7);
+            writing.done().unwrap();
+            assert_eq!(read(here, 1, || database.read(1)), 7);
+            old
+        });
+        assert_eq!((old, plain(here, &database, 1)), (0, 7));
+    });
+}
+
+#[test]
+fn a_caller_under_the_mark_of_a_group_joins_none_from_before_a_change() {
+    memocached::group! {
+        fn all() = "all-rows";
+    }
+    #[memcached(key = "grouped:<row>", group = all(), ttl = 600, entry = grouped_entry, cache = cache, skip(cache, body))]
+    fn grouped(cache: &Cache, row: usize, body: impl FnOnce() -> u64) -> u64 {
+        body()
+    }
+    everywhere(|here, there| {
+        let database = Database::new();
+        let writing = Writing::begin(&all().of_cache(there)).unwrap();
+        let old = grouped(here, 1, || {
+            let old = database.read(1);
+            database.write(1, 7);
+            grouped_entry(there, 1).delete().unwrap();
+            assert_eq!(grouped(here, 1, || database.read(1)), 7);
+            old
+        });
+        assert_eq!(old, 0);
+        writing.done().unwrap();
+        assert_eq!(grouped(there, 1, || database.read(1)), 7);
+    });
+}

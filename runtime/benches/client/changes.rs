@@ -15,7 +15,7 @@ fn square(cache: &Cache, n: u64) -> u64 {
 
 pub(crate) fn rows(server: &Memcached) -> Vec<Row> {
     let [blocking, yielding] = groups(server);
-    vec![blocking, yielding, writes(server)]
+    vec![blocking, yielding, writes(server), changes(server)]
 }
 
 group! {
@@ -94,6 +94,44 @@ fn marked(cache: &Cache, change: &mut dyn FnMut()) {
 #[invalidates(row_entry(cache, 7), mark = off)]
 fn unmarked(cache: &Cache, change: &mut dyn FnMut()) {
     change();
+}
+
+/// What changing an entry costs that is computed and stored again each time.
+fn changes(server: &Memcached) -> Row {
+    let [deleting, unmarking, marking] = [(); 3].map(|()| server.cache());
+    Row {
+        name: "miss after a change",
+        callers: 1,
+        contenders: vec![
+            (
+                "`delete()`",
+                Box::new(move |times| {
+                    (0..times).for_each(|_| {
+                        row(&deleting, 7);
+                        row_entry(&deleting, 7).delete().unwrap();
+                    });
+                }),
+            ),
+            (
+                "`mark = off`",
+                Box::new(move |times| {
+                    (0..times).for_each(|_| {
+                        row(&unmarking, 7);
+                        unmarked(&unmarking, &mut || ());
+                    });
+                }),
+            ),
+            (
+                "marks",
+                Box::new(move |times| {
+                    (0..times).for_each(|_| {
+                        row(&marking, 7);
+                        marked(&marking, &mut || ());
+                    });
+                }),
+            ),
+        ],
+    }
 }
 
 /// A row of a database in a file.

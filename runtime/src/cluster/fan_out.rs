@@ -42,7 +42,7 @@ impl Cluster {
                 route.sift(&batch.requests, outcomes, deadline);
                 if let Some(leases) = Leases::of(&route.member.node, &batch.requests, outcomes) {
                     let granted = route.member.node.ask_all(&leases.requests(), deadline);
-                    leases.grant(granted.unwrap_or_default(), outcomes);
+                    leases.grant(granted, outcomes);
                 }
                 announce_first(&route.member.node, batch);
             }
@@ -73,7 +73,7 @@ impl Cluster {
                 route.sift_async(&batch.requests, &mut outcomes, deadline).await;
                 if let Some(leases) = Leases::of(node, &batch.requests, &outcomes) {
                     let granted = node.ask_all_async(&leases.requests(), deadline).await;
-                    leases.grant(granted.unwrap_or_default(), &mut outcomes);
+                    leases.grant(granted, &mut outcomes);
                 }
                 Ok(outcomes)
             };

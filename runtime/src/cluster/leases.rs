@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::exchange::{Grant, Guard, Note, Outcome, Reply, Request, Ttl, Write};
 use crate::node::Node;
 use crate::protocol::Dialect;
@@ -40,15 +41,17 @@ impl<'a> Leases<'a> {
         self.asked.iter().flat_map(ask).collect()
     }
 
-    /// Puts what was read back in place of the outcomes of the lookups. Without an answer,
-    /// those stay as they are.
-    pub(super) fn grant(&self, replies: Vec<Outcome>, outcomes: &mut [Outcome]) {
-        let mut replies = replies.into_iter();
+    /// Puts what was read back in place of the outcomes of the lookups.
+    pub(super) fn grant(&self, replies: Result<Vec<Outcome>, Error>, outcomes: &mut [Outcome]) {
+        let mut replies = replies.map(Vec::into_iter);
         for (place, _, _, note) in &self.asked {
-            let (_added, read) = (replies.next(), replies.next());
+            let read = match &mut replies {
+                Ok(replies) => replies.nth(1),
+                Err(error) => Some(Err(error.alike())),
+            };
             outcomes[*place] = match read {
                 // A server that numbers nothing has no leases either.
-                Some(Ok(Reply::Missing(Grant::Lost { cas: 0, .. } | Grant::Free)) | Err(_)) | None => continue,
+                Some(Ok(Reply::Missing(Grant::Lost { cas: 0, .. } | Grant::Free))) | None => continue,
                 Some(Ok(Reply::Missing(Grant::Lost { cas, note: Some(found) }))) if found == *note => {
                     Ok(Reply::Missing(Grant::Won(cas)))
                 }

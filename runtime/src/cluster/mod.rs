@@ -188,7 +188,7 @@ impl Cluster {
         let outcome = exchange.span.in_scope(|| {
             let mut outcomes = [route.ask(request, deadline)];
             if let Some(leases) = Leases::of(node, std::slice::from_ref(request), &outcomes) {
-                leases.grant(node.ask_all(&leases.requests(), deadline).unwrap_or_default(), &mut outcomes);
+                leases.grant(node.ask_all(&leases.requests(), deadline), &mut outcomes);
             }
             let [outcome] = outcomes;
             outcome
@@ -210,7 +210,7 @@ impl Cluster {
             let mut outcomes = [route.ask_async(request, deadline).await];
             if let Some(leases) = Leases::of(node, std::slice::from_ref(request), &outcomes) {
                 let granted = node.ask_all_async(&leases.requests(), deadline).await;
-                leases.grant(granted.unwrap_or_default(), &mut outcomes);
+                leases.grant(granted, &mut outcomes);
             }
             let [outcome] = outcomes;
             outcome

@@ -33,13 +33,13 @@ struct Late {
     becomes: Invalidation,
 }
 
-static LEFT: Mutex<Left> = Mutex::new(Left::none());
+static BACKLOG: Mutex<Backlog> = Mutex::new(Backlog::none());
 static ADDED: Condvar = Condvar::new();
 static THREAD: Servant = Servant::new();
 
 /// The work of the thread.
 #[derive(Default)]
-struct Left {
+struct Backlog {
     late: VecDeque<Late>,
     /// What writers have left that could not wait, and what they wanted of it.
     unended: Vec<(Arc<Marked>, Goal)>,
@@ -47,7 +47,7 @@ struct Left {
 
 /// Leaves an entry to the thread. Where no thread can be started, it is lost.
 pub(super) fn leave(item: Affected) {
-    let mut left = lock(&LEFT);
+    let mut left = lock(&BACKLOG);
     if ensure(&mut left) {
         left.late.push_back(Late { item, since: Instant::now(), becomes: Invalidation::Late });
         left.limit();
@@ -60,7 +60,7 @@ pub(super) fn leave(item: Affected) {
 /// Leaves to the thread all that a writer has marked. A renewal may be under way.
 #[cfg(feature = "tokio")]
 pub(super) fn leave_all(marked: Arc<Marked>, goal: Goal) {
-    let mut left = lock(&LEFT);
+    let mut left = lock(&BACKLOG);
     if ensure(&mut left) {
         left.unended.push((marked, goal));
         ADDED.notify_one();
@@ -68,19 +68,19 @@ pub(super) fn leave_all(marked: Arc<Marked>, goal: Goal) {
 }
 
 /// Whether there is a thread.
-fn ensure(left: &mut Left) -> bool {
+fn ensure(left: &mut Backlog) -> bool {
     match THREAD.ensure("memocached-late", run) {
         Service::Ongoing => {}
         // What is listed after a fork is the parent's.
-        Service::Begun => *left = Left::default(),
+        Service::Begun => *left = Backlog::default(),
         Service::Denied => return false,
     }
     true
 }
 
-impl Left {
+impl Backlog {
     const fn none() -> Self {
-        Left { late: VecDeque::new(), unended: Vec::new() }
+        Backlog { late: VecDeque::new(), unended: Vec::new() }
     }
 
     /// Drops the oldest that are too many.
@@ -94,22 +94,22 @@ impl Left {
 
 fn run() {
     loop {
-        let mut left = lock(&LEFT);
+        let mut left = lock(&BACKLOG);
         while left.late.is_empty() && left.unended.is_empty() {
             left = ADDED.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
-        let Left { late: all, unended } = std::mem::take(&mut *left);
+        let Backlog { late: all, unended } = std::mem::take(&mut *left);
         drop(left);
         let ended = unended.into_iter().flat_map(|(marked, goal)| end(&marked, goal));
         let all: Vec<Late> = all.into_iter().chain(ended).collect();
         for (marks, told) in by_cache(all) {
             let again = survive(|| quietly(|| remove(marks, told))).unwrap_or_default();
-            let mut left = lock(&LEFT);
+            let mut left = lock(&BACKLOG);
             // They are older than what came meanwhile.
             again.into_iter().rev().for_each(|late| left.late.push_front(late));
             left.limit();
         }
-        if !lock(&LEFT).late.is_empty() {
+        if !lock(&BACKLOG).late.is_empty() {
             std::thread::sleep(PAUSE);
         }
     }

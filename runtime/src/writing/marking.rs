@@ -29,6 +29,8 @@ pub(crate) struct Marking {
     former: Vec<WriterToken>,
     /// How long the mark stands unless it is renewed.
     stands: Duration,
+    /// Whether the item is the stamp of a group.
+    is_stamp: bool,
     goal: Goal,
     seen: LastSeen,
     /// Until when the mark stood that another writer has left.
@@ -122,6 +124,7 @@ impl Marking {
             token: WriterToken::new(stands),
             former: Vec::new(),
             stands,
+            is_stamp: false,
             goal: Goal::End,
             seen: LastSeen::Unknown,
             stood_until: None,
@@ -132,6 +135,11 @@ impl Marking {
             tries: 0,
             sent: None,
         }
+    }
+
+    /// The item is the stamp of a group, if `is_stamp`: in its place another one is left.
+    pub(crate) fn of_stamp(self, is_stamp: bool) -> Self {
+        Marking { is_stamp, ..self }
     }
 
     /// Sets the next goal, now that the last one was reached or given up.
@@ -212,15 +220,23 @@ impl Marking {
             (Goal::End | Goal::Put(..), LastSeen::Mark { mark: seen, number }) => {
                 let (others, left) = self.others(seen, now);
                 match others.is_empty() {
-                    true => Some(What::Delete { guard: Guard::Held(*number) }),
+                    true => Some(self.removal(*number)),
                     false => mark(others, left, Write::Set, Guard::Held(*number)),
                 }
             }
-            (Goal::End | Goal::Put(..) | Goal::Soften, LastSeen::Other { number, .. }) => {
-                Some(What::Delete { guard: Guard::Held(*number) })
-            }
+            (Goal::End | Goal::Put(..) | Goal::Soften, LastSeen::Other { number, .. }) => Some(self.removal(*number)),
             (_, LastSeen::Whatever) => Some(What::Delete { guard: Guard::None }),
             (_, LastSeen::Unknown | LastSeen::Nothing) | (Goal::Nothing, _) => None,
+        }
+    }
+
+    /// Removes the item with this number. Of a stamp there is another one at once, so that
+    /// an old one which arrives late is refused.
+    fn removal(&self, number: u64) -> What {
+        let guard = Guard::Held(number);
+        match self.is_stamp {
+            true => What::Stamp { bytes: Stamp::new().bytes(), guard },
+            false => What::Delete { guard },
         }
     }
 

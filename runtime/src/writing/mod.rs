@@ -293,7 +293,8 @@ fn by_store(destinations: Vec<Destination>, marking: impl Fn() -> Marking) -> Ve
             all.push(Marks { cache: destination.cache.clone(), items: Vec::new() });
         }
         if known.insert((index, destination.key.clone(), destination.node.clone())) {
-            all[index].items.push(Affected { destination, marking: marking(), error: None });
+            let marking = marking().of_stamp(destination.node.is_some());
+            all[index].items.push(Affected { destination, marking, error: None });
         }
     }
     all

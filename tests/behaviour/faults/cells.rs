@@ -103,8 +103,10 @@ impl Case {
         // A function's first lookup on a connection asks for the server's life as well.
         let life = self.protocol == Protocol::Auto && matches!(self.asks, Asks::Function(_));
         let greeting = self.protocol == Protocol::Auto && is_new;
+        // In the classic protocol a miss adds a lease and reads it back.
+        let lease = if self.protocol == Protocol::Ascii { 2 } else { 0 };
         match self.asks {
-            Asks::Function(Moment::Store) => 1 + u64::from(greeting) + u64::from(life),
+            Asks::Function(Moment::Store) => 1 + lease + u64::from(greeting) + u64::from(life),
             _ if is_new => 0,
             _ => u64::from(life),
         }
@@ -123,7 +125,7 @@ impl Case {
             },
             Asks::Function(Moment::Hit) => true,
             // An empty one, which cannot be shorter still.
-            Asks::Function(Moment::Miss) => self.protocol == Protocol::Auto && !is_shorter,
+            Asks::Function(Moment::Miss) => !is_shorter,
             Asks::Function(Moment::Store) => false,
         }
     }
