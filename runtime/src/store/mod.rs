@@ -216,10 +216,17 @@ impl Store {
             }
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
-                let (spread, began) = (Spread::of(&self.placement(), requests), Instant::now());
-                let outcomes = cluster.ask_several(verb, Telling::Exchanges, &spread.batches, budget);
+                let began = Instant::now();
+                let outcomes = match At::only_batch(requests) {
+                    Some(batch) => cluster.ask_several(verb, Telling::Exchanges, &[batch], budget).pop(),
+                    None => {
+                        let spread = Spread::of(&self.placement(), requests);
+                        let outcomes = cluster.ask_several(verb, Telling::Exchanges, &spread.batches, budget);
+                        Some(spread.gather(outcomes))
+                    }
+                };
                 budget.spend(began.elapsed());
-                spread.gather(outcomes)
+                outcomes.unwrap_or_default()
             }
         }
     }
@@ -238,10 +245,18 @@ impl Store {
             Store::Embedded(..) => self.ask_at(verb, requests, budget),
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
-                let (spread, began) = (Spread::of(&self.placement(), requests), Instant::now());
-                let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, &spread.batches, budget).await;
+                let began = Instant::now();
+                let outcomes = match At::only_batch(requests) {
+                    Some(batch) => cluster.ask_several_async(verb, Telling::Exchanges, &[batch], budget).await.pop(),
+                    None => {
+                        let spread = Spread::of(&self.placement(), requests);
+                        let batches = &spread.batches;
+                        let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, batches, budget).await;
+                        Some(spread.gather(outcomes))
+                    }
+                };
                 budget.spend(began.elapsed());
-                spread.gather(outcomes)
+                outcomes.unwrap_or_default()
             }
         }
     }
@@ -275,6 +290,14 @@ pub(crate) struct At<'a> {
 impl<'a> At<'a> {
     fn home(requests: &[Request<'a>]) -> Vec<Self> {
         requests.iter().map(|request| At { node: None, request: *request }).collect()
+    }
+
+    /// All of them, if they are for one node that each of them names.
+    #[cfg(feature = "memcache")]
+    fn only_batch(requests: &[Self]) -> Option<NodeBatch<'a>> {
+        let node = requests.first()?.node?;
+        let is_only = requests.iter().all(|at| at.node == Some(node));
+        is_only.then(|| NodeBatch { node, requests: requests.iter().map(|at| at.request).collect() })
     }
 }
 
@@ -323,13 +346,7 @@ impl<'a> Spread<'a> {
     }
 
     /// Puts the outcomes into the order of the requests.
-    fn gather(self, mut outcomes: Vec<Vec<Outcome>>) -> Vec<Outcome> {
-        // All are in their order already.
-        if let [only] = &mut outcomes[..]
-            && only.len() == self.len
-        {
-            return std::mem::take(only);
-        }
+    fn gather(self, outcomes: Vec<Vec<Outcome>>) -> Vec<Outcome> {
         let mut all: Vec<Option<Outcome>> = (0..self.len).map(|_| None).collect();
         for (place, outcome) in self.places.into_iter().flatten().zip(outcomes.into_iter().flatten()) {
             all[place] = Some(outcome);

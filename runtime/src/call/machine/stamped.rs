@@ -4,7 +4,6 @@
 //! same exchange. A stamp that is not there is made, and counts once it was read back.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -69,10 +68,13 @@ impl StampState {
     }
 }
 
+/// So few calls find their stamps without a map.
+const FEW: usize = 4;
+
 /// All stamps that some calls need.
 struct NeededStamps<'a> {
     stamps: Vec<NeededStamp<'a>>,
-    /// Their places among those, by node and key.
+    /// Their places among those, by node and key, if there are many.
     places: HashMap<(usize, &'a str), usize>,
     /// The nodes of the calls' own keys.
     nodes: Vec<usize>,
@@ -86,8 +88,10 @@ impl<'a> NeededStamps<'a> {
         for (index, asked) in asked.iter().enumerate() {
             let node = all.nodes[index];
             for key in asked.groups.iter() {
-                if let Entry::Vacant(vacant) = all.places.entry((node, key.as_str())) {
-                    vacant.insert(all.stamps.len());
+                if all.find(node, key).is_none() {
+                    if all.nodes.len() > FEW {
+                        all.places.insert((node, key), all.stamps.len());
+                    }
                     all.stamps.push(NeededStamp { node, key, state: StampState::Unread });
                 }
             }
@@ -96,7 +100,10 @@ impl<'a> NeededStamps<'a> {
     }
 
     fn find(&self, node: usize, key: &str) -> Option<&NeededStamp<'a>> {
-        self.places.get(&(node, key)).and_then(|place| self.stamps.get(*place))
+        if self.nodes.len() > FEW {
+            return self.places.get(&(node, key)).and_then(|place| self.stamps.get(*place));
+        }
+        self.stamps.iter().find(|needed| needed.node == node && needed.key == key)
     }
 
     fn requests(&self, asked: &'a [Inquiry]) -> Vec<At<'a>> {
