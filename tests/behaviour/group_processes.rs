@@ -16,7 +16,7 @@ use memocached::{group, invalidates, memcached};
 
 use crate::support::folder::Folder;
 use crate::support::memcached::Memcached;
-use crate::support::process::{again, role};
+use crate::support::process::{again, gently, role};
 
 const PROCESSES: u64 = 8;
 const GROUPS: u64 = 16;
@@ -122,6 +122,7 @@ fn reads(world: &World, number: u64, ends: Instant) -> (u64, u64) {
             _ => each(world, &ids),
         };
         reads += read.len() as u64;
+        std::thread::sleep(Duration::from_micros(500));
         for (id, oldest) in ids.iter().zip(oldest) {
             if let Some(version) = read.get(id).filter(|version| **version < oldest) {
                 old += 1;
@@ -195,7 +196,7 @@ fn no_process_gets_what_is_older_than_an_acknowledged_invalidation() {
     let mut servers = [(); 3].map(|()| Memcached::start());
     let addresses = servers.each_ref().map(Memcached::address).join(",");
     let start = |number: u64| -> Child {
-        let mut process = again(TEST, &number.to_string());
+        let mut process = gently(&again(TEST, &number.to_string()));
         process.env("GROUP_VERSIONS", folder.path("versions")).env("GROUP_ACKNOWLEDGED", folder.path("acknowledged"));
         process.env("MEMCACHED_SERVERS", &addresses).env("MEMCACHED_TIMEOUT", "200ms");
         process.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()

@@ -483,7 +483,7 @@ fn the_mark_of_a_dead_writer_ends_however_many_others_follow() {
         plain(&cache, &database, 1);
         plain_entry(&cache, 1).get().unwrap()
     });
-    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -522,8 +522,8 @@ fn a_writer_may_name_more_than_one_request_can_carry() {
     let server = Memcached::start();
     let cache = server.cache();
     let database = Database::new();
-    let all = || (0..20_000).map(|row| plain_entry(&cache, row)).collect::<Entries<u64>>();
-    assert!(all().put_many(&[1; 20_000]).iter().all(Result::is_ok));
+    let all = || (0..5_000).map(|row| plain_entry(&cache, row)).collect::<Entries<u64>>();
+    assert!(all().put_many(&[1; 5_000]).iter().all(Result::is_ok));
     let writing = Writing::begin(&all()).unwrap();
     assert!(writing.is_marked());
     assert_eq!(plain(&cache, &database, 5), 0);

@@ -20,6 +20,19 @@ pub(crate) fn again(test: &str, role: &str) -> Command {
     command
 }
 
+/// The same process, but it leaves the machine to others: tests beside it tell the time.
+pub(crate) fn gently(command: &Command) -> Command {
+    let mut gentle = Command::new("nice");
+    gentle.args(["-n", "15"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => gentle.env(name, value),
+            None => gentle.env_remove(name),
+        };
+    }
+    gentle
+}
+
 /// Runs a test in a process of its own. It tells its module and its name.
 pub(crate) fn alone(module: &str, test: &str, run: impl FnOnce()) {
     let (_program, module) = module.split_once("::").expect("a path");
