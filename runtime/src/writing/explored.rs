@@ -529,22 +529,31 @@ fn no_old_value_is_left_however_writers_and_readers_overlap() {
 #[test]
 fn no_old_value_is_left_by_writers_that_die() {
     holds(Bounds { deaths: 1, ..SMALL });
-    holds(Bounds { deaths: 2, replaces: true, ..SMALL });
-    holds(Bounds { writers: 1, readers: 2, deaths: 1, ..SMALL });
+    holds(Bounds { writers: 1, readers: 2, deaths: 1, replaces: true, ..SMALL });
 }
 
 #[test]
 fn no_old_value_is_left_when_replies_are_lost_or_items() {
     holds(Bounds { losses: 1, ..SMALL });
-    holds(Bounds { evictions: 1, ..SMALL });
     holds(Bounds { writers: 1, readers: 2, evictions: 2, ..SMALL });
+}
+
+/// By hand: it takes minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn wider_bounds_hold_as_well() {
+    holds(Bounds { evictions: 1, ..SMALL });
+    holds(Bounds { deaths: 2, replaces: true, failures: 1, ..SMALL });
+    holds(Bounds { end: End::Put, evictions: 1, ..SMALL });
+    holds(Bounds { end: End::Put, deaths: 1, failures: 1, ..SMALL });
+    holds(Bounds { end: End::Hold, writers: 2, deaths: 1, lag: true, ..SMALL });
 }
 
 #[test]
 fn an_update_is_put_only_if_no_other_writer_may_have_a_newer_one() {
     holds(Bounds { end: End::Put, ..SMALL });
-    holds(Bounds { end: End::Put, deaths: 1, failures: 1, ..SMALL });
-    holds(Bounds { end: End::Put, evictions: 1, ..SMALL });
+    holds(Bounds { end: End::Put, failures: 1, ..SMALL });
+    holds(Bounds { end: End::Put, writers: 1, evictions: 1, ..SMALL });
 }
 
 /// What is left once all is quiet shows that without a reader.
@@ -561,7 +570,7 @@ fn reads_that_lag_are_held_off() {
     let lags = Bounds { writers: 1, readers: 2, lag: true, ..SMALL };
     holds(Bounds { end: End::Hold, ..lags });
     holds(Bounds { end: End::Hold, deaths: 1, ..lags });
-    holds(Bounds { end: End::Hold, writers: 2, readers: 1, ..lags });
+    holds(Bounds { end: End::Hold, writers: 2, readers: 1, lag: true, ..SMALL });
     breaks(lags, "is left");
 }
 
@@ -573,6 +582,12 @@ fn without_marks_a_writer_that_dies_leaves_an_old_value() {
 #[test]
 fn a_mark_that_is_removed_blindly_may_be_another_writers() {
     breaks(Bounds { protocol: Protocol::Blind, deaths: 1, ..SMALL }, "is left");
+}
+
+/// What LIMITATIONS.md says of a server that loses a mark.
+#[test]
+fn a_writer_that_dies_after_its_mark_was_lost_leaves_an_old_value() {
+    breaks(Bounds { writers: 1, deaths: 1, evictions: 1, ..SMALL }, "is left");
 }
 
 #[test]
