@@ -9,7 +9,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::exchange::Item;
 
@@ -64,8 +64,7 @@ impl Stamps {
     /// The stamps of the groups, in the order in which the function names them.
     pub(crate) fn of(stamps: &[Stamp]) -> Self {
         let hash = |number: fn(&Stamp) -> u64| {
-            let bytes: Vec<u8> = stamps.iter().flat_map(|stamp| number(stamp).to_le_bytes()).collect();
-            xxh3_64(&bytes)
+            stamps.iter().fold(0, |hash, stamp| xxh3_64_with_seed(&number(stamp).to_le_bytes(), hash))
         };
         Stamps { hard: hash(|stamp| stamp.hard), soft: hash(|stamp| stamp.soft) }
     }

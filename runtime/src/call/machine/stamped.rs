@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::super::freshness::Freshness;
 use super::Machine;
@@ -157,23 +157,26 @@ impl<'a> NeededStamps<'a> {
     }
 
     fn known(&self, asked: &Inquiry, node: usize) -> Result<KnownStamps, Error> {
-        let (mut stamps, mut shown, mut is_marked) = (Vec::new(), Vec::new(), false);
+        // Tells what all of them show, marks included.
+        let (mut shown, mut is_marked) = (0, false);
+        let mut stamps = Vec::with_capacity(asked.groups.len());
         for key in asked.groups.iter() {
-            match self.find(node, key).map(|needed| &needed.state) {
+            let number = match self.find(node, key).map(|needed| &needed.state) {
                 Some(StampState::Read(stamp)) => {
                     stamps.push(*stamp);
-                    shown.extend(stamp.bytes());
+                    Stamps::of(&[*stamp]).hard
                 }
                 Some(StampState::Marked(number)) => {
                     is_marked = true;
-                    shown.extend(number.to_le_bytes());
+                    *number
                 }
                 Some(StampState::Failed(error)) => return Err(error.alike()),
                 Some(StampState::Missing | StampState::Unread) | None => return Ok(KnownStamps::Nothing),
-            }
+            };
+            shown = xxh3_64_with_seed(&number.to_le_bytes(), shown);
         }
         Ok(match is_marked {
-            true => KnownStamps::Marked(xxh3_64(&shown)),
+            true => KnownStamps::Marked(shown),
             false => KnownStamps::Stamps(Stamps::of(&stamps)),
         })
     }
