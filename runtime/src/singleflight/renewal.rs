@@ -23,13 +23,17 @@ pub(crate) trait Renewed: Send + Sync + 'static {
 
     /// Begins to renew it, if it can be renewed together with others: the request for
     /// that. The answer is awaited from then on.
-    fn begin(&self) -> Option<Request<'_>>;
+    fn begin(&self) -> Option<Request<'_>> {
+        None
+    }
 
     /// Asks its node, within the time limits of a request.
-    fn ask(&self, requests: &[Request<'_>]) -> Vec<Outcome>;
+    fn ask(&self, _requests: &[Request<'_>]) -> Vec<Outcome> {
+        Vec::new()
+    }
 
     /// Takes in the answer, if there is one.
-    fn answered(&self, outcome: Option<Outcome>);
+    fn answered(&self, _outcome: Option<Outcome>) {}
 
     /// Renews it alone, within the time limits of a request.
     fn renew(&self);
@@ -157,16 +161,6 @@ mod tests {
         fn is_due(&self) -> bool {
             true
         }
-
-        fn begin(&self) -> Option<Request<'_>> {
-            None
-        }
-
-        fn ask(&self, _: &[Request<'_>]) -> Vec<Outcome> {
-            Vec::new()
-        }
-
-        fn answered(&self, _: Option<Outcome>) {}
 
         fn renew(&self) {
             let _ = lock(&self.renewed).send(self.home);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::exchange::{Outcome, Request, Ttl, Verb};
+use crate::exchange::{Outcome, Ttl, Verb};
 use crate::singleflight::lease::Io;
 use crate::singleflight::renewal::{self, Home, Renewed};
 use crate::store::At;
@@ -263,16 +263,6 @@ impl Renewed for Marked {
     fn is_due(&self) -> bool {
         lock(&self.standing).due <= Instant::now()
     }
-
-    fn begin(&self) -> Option<Request<'_>> {
-        None
-    }
-
-    fn ask(&self, _: &[Request<'_>]) -> Vec<Outcome> {
-        Vec::new()
-    }
-
-    fn answered(&self, _: Option<Outcome>) {}
 
     /// Renews all of them in one go.
     fn renew(&self) {
