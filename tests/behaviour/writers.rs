@@ -599,3 +599,18 @@ fn a_caller_under_the_mark_of_a_group_joins_none_from_before_a_change() {
         assert_eq!(grouped(there, 1, || database.read(1)), 7);
     });
 }
+
+#[test]
+fn an_entry_in_another_cache_is_another_one() {
+    let servers = [(); 2].map(|()| Memcached::start());
+    let [first, second] = servers.each_ref().map(Memcached::cache);
+    let database = Database::new();
+    #[invalidates(plain_entry(first, 1), after = |_: &u64| plain_entry(second, 1))]
+    fn change(first: &Cache, second: &Cache, database: &Database) -> u64 {
+        database.write(1, 7);
+        7
+    }
+    assert_eq!((plain(&first, &database, 1), plain(&second, &database, 1)), (0, 0));
+    change(&first, &second, &database);
+    assert_eq!((plain(&first, &database, 1), plain(&second, &database, 1)), (7, 7));
+}

@@ -52,7 +52,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     fn is_same(&self, other: &Destination) -> bool {
-        self.key == other.key && self.node == other.node
+        Arc::ptr_eq(self.cache.store(), other.cache.store()) && self.key == other.key && self.node == other.node
     }
 }
 
@@ -82,6 +82,11 @@ impl Manner {
     fn end(self) -> Goal {
         let end = if self.is_soft { Goal::Soften } else { Goal::End };
         self.hold_off.map_or(end, Goal::Hold)
+    }
+
+    /// Removes an entry that was not marked before the data was changed.
+    fn removal(self) -> Marking {
+        if self.is_unmarked { Marking::unmarked() } else { Marking::ending(self.stands()) }
     }
 }
 
@@ -310,9 +315,9 @@ impl Writer {
             others.extend(nodes.map(|node| Destination { key: key.to_owned(), node: Some(node), ..item.clone() }));
         }
         others.retain(|other| !items.iter().any(|item| item.is_same(other)));
-        let (manner, stands) = (self.manner, self.manner.stands());
-        let marking = || if manner.is_unmarked { Marking::unmarked() } else { Marking::ending(stands) };
-        let added = by_store(others, marking).into_iter().map(|marks| Marked::new(marks, stands));
+        let manner = self.manner;
+        let added = by_store(others, || manner.removal()).into_iter();
+        let added = added.map(|marks| Marked::new(marks, manner.stands()));
         self.marks.extend(added.map(|marked| Arc::new(Marked { is_known_from_the_start: false, ..marked })));
     }
 
@@ -430,11 +435,7 @@ macro_rules! work {
             ///
             /// As for the end of a writer.
             pub(crate) $($async)* fn $remove(destinations: Vec<Destination>, manner: Manner) -> Result<bool, Error> {
-                let marking = || match manner.is_unmarked {
-                    true => Marking::unmarked(),
-                    false => Marking::ending(manner.stands()),
-                };
-                Self::of(destinations, manner, $io, marking).$end(None, Vec::new())$($await)*
+                Self::of(destinations, manner, $io, || manner.removal()).$end(None, Vec::new())$($await)*
             }
         }
     };
