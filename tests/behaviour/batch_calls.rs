@@ -7,7 +7,7 @@ use memocached::{Cache, memcached};
 
 use crate::support::folder::Folder;
 use crate::support::memcached::{Memcached, until};
-use crate::support::process::{again, output, role};
+use crate::support::process::{again, output, role, under};
 use crate::support::proxy::Proxy;
 use crate::support::tap::Tap;
 use crate::support::tools::Tool;
@@ -38,13 +38,8 @@ fn system_calls(servers: &str) -> Vec<String> {
     let child = again("behaviour::batch_calls::a_batch_of_a_hundred_hits_is_one_write_and_one_read", "child");
     let mut strace = Command::new("strace");
     // A file for each thread.
-    strace.args(["-ff", "-o"]).arg(&trace).arg(child.get_program()).args(child.get_args());
-    for (name, value) in child.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
+    strace.args(["-ff", "-o"]).arg(&trace);
+    let mut strace = under(strace, &child);
     strace.env("MEMCACHED_TIMEOUT", "10s").env("MEMCACHED_CONNECT_TIMEOUT", "10s");
     output(strace.env("MEMCACHED_SERVERS", servers));
     let files = std::fs::read_dir(folder.path("")).unwrap();

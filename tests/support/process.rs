@@ -22,15 +22,21 @@ pub(crate) fn again(test: &str, role: &str) -> Command {
 
 /// The same process, but it leaves the machine to others: tests beside it tell the time.
 pub(crate) fn gently(command: &Command) -> Command {
-    let mut gentle = Command::new("nice");
-    gentle.args(["-n", "15"]).arg(command.get_program()).args(command.get_args());
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "15"]);
+    under(nice, command)
+}
+
+/// The same process, run by another program.
+pub(crate) fn under(mut program: Command, command: &Command) -> Command {
+    program.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => gentle.env(name, value),
-            None => gentle.env_remove(name),
+            Some(value) => program.env(name, value),
+            None => program.env_remove(name),
         };
     }
-    gentle
+    program
 }
 
 /// Runs a test in a process of its own. It tells its module and its name.

@@ -26,7 +26,7 @@ use crate::call::targets::{Invalidate, Replaces, Targets, Updatable};
 use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found, unanswered};
 use crate::value::envelope::Refusal;
 use crate::value::mark;
 use crate::value::record::{Form, Found, Record};
@@ -202,24 +202,27 @@ impl Whereabouts {
         Ok(self.machine()?.key.wire())
     }
 
-    pub(super) fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
+    /// The machine of an entry that stores something.
+    fn storing(&self) -> Result<&Machine, Error> {
         let machine = self.machine()?;
         if machine.freshness.ttl == Ttl::For(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Configuration, "the ttl is zero, so nothing is stored"));
         }
-        Ok(machine.putting(record))
+        Ok(machine)
+    }
+
+    pub(super) fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
+        Ok(self.storing()?.putting(record))
     }
 
     fn update<V: 'static>(&self, value: &V) -> Result<Update, Error> {
-        let machine = self.machine()?;
+        let machine = self.storing()?;
         if machine.is_grouped() {
             // The stamps of before the body are not known: the entry is removed.
             return Err(changing());
         }
-        let times = machine.times();
-        let record = self.form::<V>()?.pack(value, times)?;
-        let Request::Store { ttl, .. } = self.store(&record)? else { return Err(Error::encode("no request")) };
-        Ok(Update { record, ttl })
+        let record = self.form::<V>()?.pack(value, machine.times())?;
+        Ok(Update { record, ttl: machine.put_for() })
     }
 
     pub(super) fn delete(&self) -> Result<Request<'_>, Error> {
@@ -359,7 +362,7 @@ macro_rules! handle {
                 };
                 let (cache, asked) = (&machine.cache, [Inquiry::peek(machine, key)]);
                 let answers = stamped::$ask(cache.store(), &asked, &cache.budget())$($await)*;
-                answers.into_iter().next().unwrap_or_else(|| Err(changing()).into())
+                answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
             }
 
             $($async)* fn look(&self, key: &str) -> Result<Option<(Item, KnownStamps)>, Error> {

@@ -189,6 +189,11 @@ pub(crate) enum Token {
 /// A reply, or the reason why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
+/// The error of a request that has no outcome, as none should be.
+pub(crate) fn unanswered() -> Error {
+    Error::new(ErrorKind::Protocol, "a request has no outcome")
+}
+
 /// Extracts the item of a reply, if there is one.
 pub(crate) fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
     match outcome? {

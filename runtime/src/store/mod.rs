@@ -10,6 +10,8 @@ use std::time::Instant;
 
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "memcache")]
+use crate::exchange::unanswered;
 use crate::exchange::{NodeBatch, Outcome, Request, Verb};
 use crate::store::embedded::Embedded;
 use crate::telemetry::exchange::Exchange;
@@ -351,8 +353,7 @@ impl<'a> Spread<'a> {
         for (place, outcome) in self.places.into_iter().flatten().zip(outcomes.into_iter().flatten()) {
             all[place] = Some(outcome);
         }
-        let unanswered = || Err(Error::new(ErrorKind::Protocol, "a request has no outcome"));
-        all.into_iter().map(|outcome| outcome.unwrap_or_else(unanswered)).collect()
+        all.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(unanswered()))).collect()
     }
 }
 

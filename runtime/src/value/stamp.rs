@@ -42,6 +42,11 @@ impl Stamp {
         is_one.then(|| Stamp { hard: u64::from_le_bytes(*hard), soft: u64::from_le_bytes(*soft) })
     }
 
+    /// The number under which values are current.
+    pub(crate) fn hard(self) -> u64 {
+        self.hard
+    }
+
     /// The bytes of its item.
     pub(crate) fn bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];

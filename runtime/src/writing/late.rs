@@ -38,7 +38,6 @@ static ADDED: Condvar = Condvar::new();
 static THREAD: Servant = Servant::new();
 
 /// The work of the thread.
-#[derive(Default)]
 struct Backlog {
     late: VecDeque<Late>,
     /// What writers have left that could not wait, and what they wanted of it.
@@ -72,7 +71,7 @@ fn ensure(left: &mut Backlog) -> bool {
     match THREAD.ensure("memocached-late", run) {
         Service::Ongoing => {}
         // What is listed after a fork is the parent's.
-        Service::Begun => *left = Backlog::default(),
+        Service::Begun => *left = Backlog::none(),
         Service::Denied => return false,
     }
     true
@@ -98,7 +97,7 @@ fn run() {
         while left.late.is_empty() && left.unended.is_empty() {
             left = ADDED.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
-        let Backlog { late: all, unended } = std::mem::take(&mut *left);
+        let Backlog { late: all, unended } = std::mem::replace(&mut *left, Backlog::none());
         drop(left);
         let ended = unended.into_iter().flat_map(|(marked, goal)| end(&marked, goal));
         let all: Vec<Late> = all.into_iter().chain(ended).collect();

@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::sightings;
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Ttl, Write};
+use crate::error::Error;
+use crate::exchange::{Grant, Guard, Outcome, Reply, Request, Ttl, Write, unanswered};
 use crate::value::mark::{self, Mark, Nonce, WriterToken};
 use crate::value::record::Record;
 use crate::value::stamp::{self, Stamp};
@@ -155,11 +155,10 @@ impl Marking {
 
     /// Whether this writer's mark was there when it looked last.
     pub(crate) fn is_marked(&self) -> bool {
-        matches!(&self.seen, LastSeen::Mark { mark, .. } if mark.tokens().any(|token| self.is_own(token)))
+        matches!(&self.seen, LastSeen::Mark { mark, .. } if self.is_in(mark))
     }
 
     /// Whether this writer is among those of a mark.
-    #[cfg(test)]
     pub(super) fn is_in(&self, mark: &Mark) -> bool {
         mark.tokens().any(|token| self.is_own(token))
     }
@@ -285,8 +284,7 @@ impl Marking {
     pub(crate) fn answered(&mut self, outcomes: impl IntoIterator<Item = Outcome>, at: Instant) -> Result<(), Error> {
         let sent = self.sent.take();
         let mut outcomes = outcomes.into_iter();
-        let mut next =
-            || outcomes.next().unwrap_or_else(|| Err(Error::new(ErrorKind::Protocol, "a request has no outcome")));
+        let mut next = || outcomes.next().unwrap_or_else(|| Err(unanswered()));
         let replies = match &sent {
             Some(_) => next().and_then(|written| Ok((Some(written), next()?))),
             None => next().map(|look| (None, look)),

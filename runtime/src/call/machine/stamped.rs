@@ -164,7 +164,7 @@ impl<'a> NeededStamps<'a> {
             let number = match self.find(node, key).map(|needed| &needed.state) {
                 Some(StampState::Read(stamp)) => {
                     stamps.push(*stamp);
-                    Stamps::of(&[*stamp]).hard
+                    stamp.hard()
                 }
                 Some(StampState::Marked(number)) => {
                     is_marked = true;

@@ -115,9 +115,13 @@ impl Machine {
 
     /// The request that stores a value which no call has computed.
     pub(crate) fn putting<'a>(&'a self, record: &'a Record) -> Request<'a> {
-        let Record { bytes: value, flags } = record;
-        let ttl = self.kept(self.cache.random().draw(self.key.wire()));
+        let (Record { bytes: value, flags }, ttl) = (record, self.put_for());
         Request::Store { key: self.key.wire(), value, flags: *flags, ttl, how: Write::Set, guard: Guard::None }
+    }
+
+    /// How long such a value is kept.
+    pub(crate) fn put_for(&self) -> Ttl {
+        self.kept(self.cache.random().draw(self.key.wire()))
     }
 
     /// Ends the call and stores what there is to store, blocking.

@@ -17,8 +17,7 @@ use super::{Effect, Event, Machine, together};
 use crate::cache::Cache;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
-use crate::error::{Error, ErrorKind};
-use crate::exchange::{Outcome, Request};
+use crate::exchange::{Outcome, Request, unanswered};
 use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
@@ -72,7 +71,7 @@ impl Machine {
         }
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
         let answers = together::ask(&[self], polls.as_ref().unwrap_or(&self.budget));
-        answers.into_iter().next().unwrap_or_else(unanswered)
+        answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
     }
 
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
@@ -116,7 +115,7 @@ impl Machine {
         }
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
         let answers = together::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
-        answers.into_iter().next().unwrap_or_else(unanswered)
+        answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
     }
 
     /// Looks up. A lookup that is dropped must not leave a lease without a
@@ -206,10 +205,6 @@ impl Machine {
             Effect::Ask | Effect::Pause(_) | Effect::Join(_) => Some(Event::Reply(outcome)),
         }
     }
-}
-
-fn unanswered() -> Answered {
-    Err(Error::new(ErrorKind::Protocol, "a request has no outcome")).into()
 }
 
 /// Pauses, blocking. A worker of a runtime is handed over.
