@@ -87,15 +87,13 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         (Expect::Lease | Expect::Item | Expect::OwnItem, b"END") => done(Reply::Missing(Grant::Free)),
         (Expect::Counters, b"END" | b"RESET") => done(Reply::Counters(Vec::new())),
         (Expect::Lease | Expect::Item | Expect::OwnItem, line) => item(ticket, line, head, input),
-        (Expect::Written | Expect::Deleted | Expect::Renewed, b"STORED")
+        (Expect::Written, b"STORED")
         | (Expect::Deleted, b"DELETED")
         | (Expect::Touched, b"TOUCHED")
         | (Expect::Okay, b"OK") => done(Reply::Done),
         (Expect::Written, b"NOT_STORED") => done(Reply::NotStored),
-        (Expect::Written | Expect::Deleted | Expect::Renewed, b"EXISTS") => done(Reply::Changed),
-        (Expect::Written | Expect::Deleted | Expect::Renewed | Expect::Touched | Expect::Number, b"NOT_FOUND") => {
-            done(Reply::Absent)
-        }
+        (Expect::Written, b"EXISTS") => done(Reply::Changed),
+        (Expect::Written | Expect::Deleted | Expect::Touched | Expect::Number, b"NOT_FOUND") => done(Reply::Absent),
         // Some servers pad a number that has become shorter.
         (Expect::Number, line) => match scan::number(line.trim_ascii_end()) {
             Some(number) => done(Reply::Number(number)),

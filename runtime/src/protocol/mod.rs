@@ -260,7 +260,7 @@ pub(crate) fn encode(
         Dialect::Meta => meta::encode(request, life, number, out),
         Dialect::Classic => classic::encode(request, out)?,
     }
-    Ok(Ticket { expect: expectation(request), number, key })
+    Ok(Ticket { expect: expectation(dialect, request), number, key })
 }
 
 /// Sent before a connection is closed.

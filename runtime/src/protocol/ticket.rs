@@ -2,7 +2,7 @@
 //! Decoding that reply is up to the dialects.
 
 use crate::error::ErrorKind;
-use crate::exchange::{Reply, Request};
+use crate::exchange::{Guard, Reply, Request};
 
 /// The protocol spoken with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,14 @@ pub(super) enum Progress {
 pub(crate) struct Unspeakable;
 
 /// Returns the kind of reply that a request expects.
-pub(super) fn expectation(request: &Request<'_>) -> Expect {
+pub(super) fn expectation(dialect: Dialect, request: &Request<'_>) -> Expect {
     match request {
+        // The classic protocol writes (`cas`) where the other one has commands of their own.
+        Request::Renew { .. } | Request::Delete { guard: Guard::Unchanged(_) | Guard::Held(_), .. }
+            if dialect == Dialect::Classic =>
+        {
+            Expect::Written
+        }
         Request::Lookup { .. } => Expect::Lease,
         Request::Peek { .. } => Expect::Item,
         Request::Get { .. } | Request::GetAndTouch { .. } => Expect::OwnItem,
