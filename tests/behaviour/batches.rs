@@ -399,9 +399,13 @@ mod together {
         assert_eq!(orphans(&cache, &all, body), doubled(&all));
         lag.check("both bodies and the wait", begun.elapsed(), Duration::from_millis(50 * 2 + 50 * 3));
         assert_eq!(*runs.lock().unwrap(), [vec![0], (40..50).collect(), held]);
-        // All of it was taken over.
-        assert_eq!(orphans(&cache, &all, body), doubled(&all));
-        assert_eq!(runs.lock().unwrap().len(), 3);
+        // All of it was taken over: at once, unless the machine was too slow for that.
+        let computes_nothing = || {
+            let before = runs.lock().unwrap().len();
+            assert_eq!(orphans(&cache, &all, body), doubled(&all));
+            runs.lock().unwrap().len() == before
+        };
+        assert!((0..4).any(|_| computes_nothing()), "{:?}", runs.lock().unwrap());
     }
 
     /// Each batch's body asks for what the other computes.

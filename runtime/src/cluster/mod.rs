@@ -15,6 +15,7 @@ pub(crate) mod ring;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock, Weak};
+use std::time::Instant;
 
 use crate::cluster::discovery::Discovered;
 use crate::cluster::failover::route::Route;
@@ -132,6 +133,12 @@ impl Cluster {
         let members = self.members();
         let member = members.get(members.locate(key));
         member.is_none_or(|member| member.node.endpoint.dialect() != Some(Dialect::Classic))
+    }
+
+    /// Whether the node of a key has been left alone since then.
+    pub(crate) fn is_out_since(&self, key: &str, then: Instant) -> bool {
+        let members = self.members();
+        members.get(members.locate(key)).is_some_and(|member| member.node.is_out_since(then))
     }
 
     /// The way to the member to ask.

@@ -82,6 +82,11 @@ impl Node {
         !self.breaker.is_open()
     }
 
+    /// Whether the node has not been asked since then.
+    pub(crate) fn is_out_since(&self, then: Instant) -> bool {
+        self.breaker.is_open_since(then)
+    }
+
     /// What an answer comes to, or the fault in its stead.
     fn outcome(&self, verb: Verb, answer: Result<Answer, Fault>) -> Outcome {
         answer.and_then(|answer| answer.map_err(Fault::from)).map_err(|fault| self.worded(verb, fault))

@@ -5,7 +5,6 @@
 
 pub(crate) mod embedded;
 
-#[cfg(feature = "memcache")]
 use std::time::Instant;
 
 #[cfg(feature = "memcache")]
@@ -99,6 +98,15 @@ impl Store {
             Store::Embedded(..) => true,
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => cluster.tells_time(key),
+        }
+    }
+
+    /// Whether the node of a key has been left alone since then.
+    pub(crate) fn is_out_since(&self, key: &str, then: Instant) -> bool {
+        match self {
+            Store::Embedded(..) => false,
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.is_out_since(key, then),
         }
     }
 

@@ -37,6 +37,8 @@ use crate::call::mode::{Mode, with_mode_async};
 use crate::client::AsyncClient;
 use crate::config::Settings;
 use crate::config::jitter::Jitter;
+#[cfg(feature = "memcache")]
+use crate::node::breaker::Turn;
 use crate::store::Store;
 use crate::sync::lock;
 use crate::tests::network::Dice;
@@ -307,9 +309,17 @@ impl Process {
         }
     }
 
-    /// Whether this process asks the server. While it does not, it cannot know of changes.
-    fn asks(&self) -> bool {
-        self.cache.store().nodes().iter().all(|(_, is_up)| *is_up)
+    /// The times that this process has begun to ask the server; `None` while it does not and
+    /// cannot know of changes.
+    fn asks(&self) -> Option<u64> {
+        match &**self.cache.store() {
+            Store::Embedded(..) => Some(0),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => match cluster.members().get(0)?.node.breaker.turn() {
+                Turn::Up(outages) => Some(outages),
+                Turn::Out(_) => None,
+            },
+        }
     }
 
     async fn acts(self: Arc<Self>, row: usize) {
@@ -340,7 +350,7 @@ impl Process {
             if found.1 < next {
                 world.hits.fetch_add(1, Ordering::Relaxed);
             }
-            self.judge(function, oldest[&row], begun, found, asked && self.asks());
+            self.judge(function, oldest[&row], begun, found, asked.is_some() && self.asks() == asked);
         }
     }
 

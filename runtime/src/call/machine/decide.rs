@@ -72,8 +72,9 @@ impl Machine {
             span.unavailable(error);
             // A reply that was late or lost may have hidden a change by another
             // process, so what this process computes since before the call will
-            // not do. While the server is left alone there is nothing to hide.
-            let is_away = error.kind() == ErrorKind::CircuitOpen;
+            // not do. Where the server was left alone before there is nothing to hide.
+            let is_away = error.kind() == ErrorKind::CircuitOpen
+                && self.cache.store().is_out_since(self.stored_key(), self.begun);
             self.trouble = if is_away { WantedFlight::Any } else { WantedFlight::Since(self.begun) };
         })
     }

@@ -55,6 +55,7 @@ struct Circuit {
 /// A node is left alone.
 #[derive(Clone, Copy, Debug)]
 struct Outage {
+    since: Instant,
     probe_at: Instant,
     /// After the next probe that fails.
     pause: Duration,
@@ -135,7 +136,8 @@ impl Breaker {
         if opens {
             let pause = state.resumed.take().unwrap_or(self.pauses.first);
             state.outages += 1;
-            state.outage = Some(Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
+            state.outage =
+                Some(Outage { since: now, probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
         }
         opens
     }
@@ -156,7 +158,7 @@ impl Breaker {
         let Some(outage) = &mut state.outage else { return false };
         if !answered {
             let pause = outage.pause;
-            *outage = Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 };
+            *outage = Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0, ..*outage };
         } else if outage.good + 1 < CONVINCING {
             *outage = Outage { probe_at: now + SHORT_PAUSE, good: outage.good + 1, ..*outage };
         } else {
@@ -170,6 +172,11 @@ impl Breaker {
     /// Whether the node is left alone.
     pub(crate) fn is_open(&self) -> bool {
         lock(&self.state).outage.is_some()
+    }
+
+    /// Whether the node has been left alone since then.
+    pub(crate) fn is_open_since(&self, then: Instant) -> bool {
+        lock(&self.state).outage.is_some_and(|outage| outage.since <= then)
     }
 
     /// Whether the node is up or out, told apart from the times before.

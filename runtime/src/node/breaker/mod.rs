@@ -171,7 +171,7 @@ mod tests {
             let (breaker, mut now) = breaker();
             let mut under_way = Vec::new();
             // In a row: failures while it is closed, good probes while it is open.
-            let (mut failures, mut good, mut outages, mut turn) = (0, 0, 0, Turn::Up(0));
+            let (mut failures, mut good, mut outages, mut turn, mut opened) = (0, 0, 0, Turn::Up(0), now);
             for step in steps {
                 let was_open = !turn.is_up();
                 match step {
@@ -191,7 +191,7 @@ mod tests {
                         let opens = !was_open && (kind == ErrorKind::Connect || failures == 3);
                         prop_assert_eq!(breaker.failed(admission, kind, now), opens);
                         if opens {
-                            (good, outages) = (0, outages + 1);
+                            (good, outages, opened) = (0, outages + 1, now);
                             turn = Turn::Out(outages);
                         }
                     }
@@ -206,6 +206,8 @@ mod tests {
                 }
                 prop_assert_eq!(breaker.turn(), turn);
                 prop_assert_eq!(breaker.is_open(), !turn.is_up());
+                prop_assert_eq!(breaker.is_open_since(opened), breaker.is_open());
+                prop_assert!(!breaker.is_open_since(opened - Duration::from_nanos(1)));
                 // The next probe is not for ever away.
                 let longest = Pauses::default().longest * 9 / 8;
                 prop_assert_eq!(breaker.probe_at().is_some_and(|at| at <= now + longest), breaker.is_open());
