@@ -59,4 +59,6 @@ if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/nul
     python3 -m pip install --quiet --target target/python oteltap==1.0.0 pymemcache==4.0.0
 fi
 
-cargo test --workspace --all-features
+cargo test --workspace --all-features --lib --bins --examples --test ui --test soak
+cargo test --workspace --all-features --doc
+sh tests/behaviour.sh --workspace --all-features

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Runs the tests of the crate's behaviour, with what is said to `cargo test`. Most of them
+# compare times: what fails beside hundreds of others is tried once more, alone. What looks
+# for wrong values is not: it fails at once.
+#
+#     sh tests/behaviour.sh [--all-features] [-- FILTER...]
+set -eu
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# The status of a command whose output goes to a log as well.
+logged() {
+    { "$@" 2>&1 && : >"$log.ok" || rm -f "$log.ok"; } | tee "$log"
+    [ -e "$log.ok" ] && rm "$log.ok"
+}
+
+logged cargo test --test behaviour "$@" && exit
+failed=$(sed -n 's/^    \(behaviour::[a-z0-9_:]*\)$/\1/p' "$log" | sort -u)
+if [ -z "$failed" ] || echo "$failed" | grep -E '_processes::|::(integrity|versions|groups|writers|crowd)::'; then
+    exit 1
+fi
+echo "tried once more, alone:" $failed
+arguments=
+for argument in "$@"; do
+    [ "$argument" = -- ] && break
+    arguments="$arguments $argument"
+done
+# shellcheck disable=SC2086 # Words that need no quotes.
+cargo test --test behaviour $arguments -- --exact --test-threads 1 $failed
