@@ -220,7 +220,10 @@ impl Address {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
         let mut freshness = Freshness { ttl, ..self.freshness };
         let narrowed = freshness.narrow();
-        let groups = self.groups.iter().flatten().map(|group| group.stamp_key(cache)).collect();
+        let groups = match &self.groups {
+            Some(groups) if !groups.is_empty() => groups.iter().map(|group| group.stamp_key(cache)).collect(),
+            _ => Arc::default(),
+        };
         Target { cache: cache.clone(), key, freshness, groups, mode: self.mode, narrowed }
     }
 
@@ -254,7 +257,7 @@ pub(super) struct Target {
     pub(super) cache: Cache,
     pub(super) key: Key,
     freshness: Freshness,
-    groups: Vec<String>,
+    groups: Arc<[String]>,
     mode: Mode,
     /// The window for a refresh, if it was too wide for the ttl.
     narrowed: Option<Duration>,

@@ -25,6 +25,41 @@ const PROMPT: Duration = Duration::from_millis(4);
 type Assigned<'a, 'b> = (&'a NodeBatch<'b>, Result<Route, Error>);
 
 impl Cluster {
+    /// Asks one node several things at once.
+    pub(crate) fn ask_node(
+        &self,
+        verb: Verb,
+        telling: Telling,
+        batch: &NodeBatch<'_>,
+        budget: &Budget,
+    ) -> Vec<Outcome> {
+        let deadline = budget.deadline();
+        match self.route_to(self.members(), batch.node, &batch.requests) {
+            Ok(route) => {
+                let mut outcomes = exchange_with_one(verb, telling, batch, &route, deadline);
+                conclude(batch, &route, &mut outcomes, deadline);
+                outcomes
+            }
+            Err(error) => failed(batch, &error),
+        }
+    }
+
+    /// Does the same for an async caller.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_node_async(
+        &self,
+        verb: Verb,
+        telling: Telling,
+        batch: &NodeBatch<'_>,
+        budget: &Budget,
+    ) -> Vec<Outcome> {
+        let deadline = budget.deadline();
+        match self.route_to(self.members(), batch.node, &batch.requests) {
+            Ok(route) => exchange_with_one_async(verb, telling, batch, &route, deadline).await,
+            Err(error) => failed(batch, &error),
+        }
+    }
+
     /// Asks several nodes at once. The outcomes are in the order of the
     /// requests of each batch.
     pub(crate) fn ask_several(
@@ -39,12 +74,7 @@ impl Cluster {
         let mut outcomes = exchange(verb, telling, &assigned, deadline);
         for ((batch, route), outcomes) in assigned.iter().zip(&mut outcomes) {
             if let Ok(route) = route {
-                route.sift(&batch.requests, outcomes, deadline);
-                if let Some(leases) = Leases::of(&route.member.node, &batch.requests, outcomes) {
-                    let granted = route.member.node.ask_all(&leases.requests(), deadline);
-                    leases.grant(granted, outcomes);
-                }
-                announce_first(&route.member.node, batch);
+                conclude(batch, route, outcomes, deadline);
             }
         }
         outcomes
@@ -65,21 +95,7 @@ impl Cluster {
                 Ok(route) => route,
                 Err(error) => return failed(batch, &error),
             };
-            let Member { node, peer, .. } = &*route.member;
-            let part = peer.take_part(verb, telling, batch.requests.len());
-            let exchange = async {
-                route.prepare_async(&batch.requests, deadline).await?;
-                let mut outcomes = node.ask_all_async(&batch.requests, deadline).await?;
-                route.sift_async(&batch.requests, &mut outcomes, deadline).await;
-                if let Some(leases) = Leases::of(node, &batch.requests, &outcomes) {
-                    let granted = node.ask_all_async(&leases.requests(), deadline).await;
-                    leases.grant(granted, &mut outcomes);
-                }
-                Ok(outcomes)
-            };
-            let outcomes = part.within(exchange).await;
-            announce_first(node, batch);
-            end(part, batch, outcomes)
+            exchange_with_one_async(verb, telling, batch, &route, deadline).await
         };
         crate::detached::all(self.assign(batches).into_iter().map(run)).await
     }
@@ -119,10 +135,45 @@ fn exchange_with_one(
     }
     let Member { node, peer, .. } = &*route.member;
     let part = peer.take_part(verb, telling, batch.requests.len());
-    match send(part, batch, node, None, deadline) {
-        Ok(running) => running.end(deadline),
-        Err(outcomes) => outcomes,
+    let pending = part.span.in_scope(|| node.begin(None, &batch.requests, deadline));
+    end(part, batch, pending.map(|pending| pending.finish(deadline)))
+}
+
+/// Runs the only batch, for an async caller.
+#[cfg(feature = "tokio")]
+async fn exchange_with_one_async(
+    verb: Verb,
+    telling: Telling,
+    batch: &NodeBatch<'_>,
+    route: &Route,
+    deadline: Deadline,
+) -> Vec<Outcome> {
+    let Member { node, peer, .. } = &*route.member;
+    let part = peer.take_part(verb, telling, batch.requests.len());
+    let exchange = async {
+        route.prepare_async(&batch.requests, deadline).await?;
+        let mut outcomes = node.ask_all_async(&batch.requests, deadline).await?;
+        route.sift_async(&batch.requests, &mut outcomes, deadline).await;
+        if let Some(leases) = Leases::of(node, &batch.requests, &outcomes) {
+            let granted = node.ask_all_async(&leases.requests(), deadline).await;
+            leases.grant(granted, &mut outcomes);
+        }
+        Ok(outcomes)
+    };
+    let outcomes = part.within(exchange).await;
+    announce_first(node, batch);
+    end(part, batch, outcomes)
+}
+
+/// Does what follows from a node's outcomes.
+fn conclude(batch: &NodeBatch<'_>, route: &Route, outcomes: &mut [Outcome], deadline: Deadline) {
+    let node = &route.member.node;
+    route.sift(&batch.requests, outcomes, deadline);
+    if let Some(leases) = Leases::of(node, &batch.requests, outcomes) {
+        let granted = node.ask_all(&leases.requests(), deadline);
+        leases.grant(granted, outcomes);
     }
+    announce_first(node, batch);
 }
 
 /// Batches under way at once.

@@ -147,7 +147,9 @@ impl Node {
     ) -> Result<Pending<'a>, Error> {
         let admission = self.admit(deadline)?;
         match self.send(standby, requests, deadline) {
-            Ok(sent) => Ok(Pending { node: self, admission, sent, requests, outcomes: Vec::new() }),
+            Ok(sent) => {
+                Ok(Pending { node: self, admission, sent, requests, outcomes: Vec::with_capacity(requests.len()) })
+            }
             Err(fault) => self.settle(admission, verb_of(requests), Err(fault)),
         }
     }

@@ -9,9 +9,7 @@ use std::time::Instant;
 
 #[cfg(feature = "memcache")]
 use crate::error::{Error, ErrorKind};
-#[cfg(feature = "memcache")]
-use crate::exchange::unanswered;
-use crate::exchange::{NodeBatch, Outcome, Request, Verb};
+use crate::exchange::{NodeBatch, Outcome, Request, Verb, unanswered};
 use crate::store::embedded::Embedded;
 use crate::telemetry::exchange::Exchange;
 #[cfg(feature = "memcache")]
@@ -211,32 +209,79 @@ impl Store {
         self.ask_at(verb, &At::home(requests), budget)
     }
 
-    /// Asks these where they say, with one exchange per node.
-    pub(crate) fn ask_at(&self, verb: Verb, requests: &[At<'_>], budget: &Budget) -> Vec<Outcome> {
+    /// Asks one node several things, as one exchange.
+    pub(crate) fn ask_node(&self, verb: Verb, batch: &NodeBatch<'_>, budget: &Budget) -> Vec<Outcome> {
         match self {
             Store::Embedded(store, peer) => {
-                if requests.is_empty() {
-                    return Vec::new();
-                }
-                let exchange = peer.begin_several(verb, requests.len());
-                let ask = || requests.iter().map(|at| store.ask(&at.request)).collect();
-                let outcomes: Vec<Outcome> = exchange.span.in_scope(ask);
+                let exchange = peer.begin_several(verb, batch.requests.len());
+                let outcomes = exchange.span.in_scope(|| run(store, batch));
                 budget.spend(exchange.end_all(outcomes.iter().find_map(|outcome| outcome.as_ref().err())));
                 outcomes
             }
             #[cfg(feature = "memcache")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
-                let outcomes = match At::only_batch(requests) {
-                    Some(batch) => cluster.ask_several(verb, Telling::Exchanges, &[batch], budget).pop(),
-                    None => {
-                        let spread = Spread::of(&self.placement(), requests);
-                        let outcomes = cluster.ask_several(verb, Telling::Exchanges, &spread.batches, budget);
-                        Some(spread.gather(outcomes))
-                    }
-                };
+                let outcomes = cluster.ask_node(verb, Telling::Exchanges, batch, budget);
                 budget.spend(began.elapsed());
-                outcomes.unwrap_or_default()
+                outcomes
+            }
+        }
+    }
+
+    /// Does the same for an async caller.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_node_async(&self, verb: Verb, batch: &NodeBatch<'_>, budget: &Budget) -> Vec<Outcome> {
+        match self {
+            // Nothing to wait for.
+            Store::Embedded(..) => self.ask_node(verb, batch, budget),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let began = Instant::now();
+                let outcomes = cluster.ask_node_async(verb, Telling::Exchanges, batch, budget).await;
+                budget.spend(began.elapsed());
+                outcomes
+            }
+        }
+    }
+
+    /// Asks several nodes, each as an exchange of its own.
+    fn ask_nodes(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
+        match self {
+            Store::Embedded(..) => batches.iter().map(|batch| self.ask_node(verb, batch, budget)).collect(),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let began = Instant::now();
+                let outcomes = cluster.ask_several(verb, Telling::Exchanges, batches, budget);
+                budget.spend(began.elapsed());
+                outcomes
+            }
+        }
+    }
+
+    /// Does the same for an async caller.
+    #[cfg(feature = "tokio")]
+    async fn ask_nodes_async(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
+        match self {
+            // Nothing to wait for.
+            Store::Embedded(..) => self.ask_nodes(verb, batches, budget),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => {
+                let began = Instant::now();
+                let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, batches, budget).await;
+                budget.spend(began.elapsed());
+                outcomes
+            }
+        }
+    }
+
+    /// Asks these where they say, with one exchange per node.
+    pub(crate) fn ask_at(&self, verb: Verb, requests: &[At<'_>], budget: &Budget) -> Vec<Outcome> {
+        match At::only_batch(requests) {
+            Some(batch) => self.ask_node(verb, &batch, budget),
+            None => {
+                let spread = Spread::of(&self.placement(), requests);
+                let outcomes = self.ask_nodes(verb, &spread.batches, budget);
+                spread.gather(outcomes)
             }
         }
     }
@@ -250,23 +295,12 @@ impl Store {
     /// Asks them for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_at_async(&self, verb: Verb, requests: &[At<'_>], budget: &Budget) -> Vec<Outcome> {
-        match self {
-            // Nothing to wait for.
-            Store::Embedded(..) => self.ask_at(verb, requests, budget),
-            #[cfg(feature = "memcache")]
-            Store::Cluster(cluster) => {
-                let began = Instant::now();
-                let outcomes = match At::only_batch(requests) {
-                    Some(batch) => cluster.ask_several_async(verb, Telling::Exchanges, &[batch], budget).await.pop(),
-                    None => {
-                        let spread = Spread::of(&self.placement(), requests);
-                        let batches = &spread.batches;
-                        let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, batches, budget).await;
-                        Some(spread.gather(outcomes))
-                    }
-                };
-                budget.spend(began.elapsed());
-                outcomes.unwrap_or_default()
+        match At::only_batch(requests) {
+            Some(batch) => self.ask_node_async(verb, &batch, budget).await,
+            None => {
+                let spread = Spread::of(&self.placement(), requests);
+                let outcomes = self.ask_nodes_async(verb, &spread.batches, budget).await;
+                spread.gather(outcomes)
             }
         }
     }
@@ -292,7 +326,6 @@ impl Store {
 
 /// A request, and the number of the node to ask; without one, that of its key.
 pub(crate) struct At<'a> {
-    #[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "the embedded store is one node"))]
     pub(crate) node: Option<usize>,
     pub(crate) request: Request<'a>,
 }
@@ -303,7 +336,6 @@ impl<'a> At<'a> {
     }
 
     /// All of them, if they are for one node that each of them names.
-    #[cfg(feature = "memcache")]
     fn only_batch(requests: &[Self]) -> Option<NodeBatch<'a>> {
         let node = requests.first()?.node?;
         let is_only = requests.iter().all(|at| at.node == Some(node));
@@ -330,14 +362,12 @@ impl Placement {
 }
 
 /// Requests by node, with the place of each among all.
-#[cfg(feature = "memcache")]
 struct Spread<'a> {
     batches: Vec<NodeBatch<'a>>,
     places: Vec<Vec<usize>>,
     len: usize,
 }
 
-#[cfg(feature = "memcache")]
 impl<'a> Spread<'a> {
     fn of(placement: &Placement, requests: &[At<'a>]) -> Self {
         let mut spread = Spread { batches: Vec::new(), places: Vec::new(), len: requests.len() };

@@ -27,8 +27,8 @@ pub(crate) enum KnownStamps {
 }
 
 impl Groups {
-    pub(crate) fn new(keys: Vec<String>) -> Self {
-        Groups { keys: keys.into(), known: KnownStamps::Nothing }
+    pub(crate) fn new(keys: Arc<[String]>) -> Self {
+        Groups { keys, known: KnownStamps::Nothing }
     }
 
     pub(super) fn is_empty(&self) -> bool {

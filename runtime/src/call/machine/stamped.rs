@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::super::freshness::Freshness;
@@ -13,7 +14,7 @@ use super::Machine;
 use super::groups::{Answered, KnownStamps};
 use super::question::Question;
 use crate::error::Error;
-use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Verb, Write};
+use crate::exchange::{Guard, NodeBatch, Outcome, Reply, Request, Ttl, Verb, Write, unanswered};
 use crate::store::{At, Store};
 use crate::time::budget::Budget;
 use crate::value::mark;
@@ -73,18 +74,18 @@ const FEW: usize = 4;
 
 /// All stamps that some calls need.
 struct NeededStamps<'a> {
-    stamps: Vec<NeededStamp<'a>>,
+    stamps: SmallVec<[NeededStamp<'a>; 2]>,
     /// Their places among those, by node and key, if there are many.
     places: HashMap<(usize, &'a str), usize>,
     /// The nodes of the calls' own keys.
-    nodes: Vec<usize>,
+    nodes: SmallVec<[usize; 1]>,
 }
 
 impl<'a> NeededStamps<'a> {
     fn of(store: &Store, asked: &'a [Inquiry]) -> Self {
         let placement = store.placement();
-        let nodes: Vec<usize> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
-        let mut all = NeededStamps { stamps: Vec::new(), places: HashMap::new(), nodes };
+        let nodes: SmallVec<_> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
+        let mut all = NeededStamps { stamps: SmallVec::new(), places: HashMap::new(), nodes };
         for (index, asked) in asked.iter().enumerate() {
             let node = all.nodes[index];
             for key in asked.groups.iter() {
@@ -106,16 +107,16 @@ impl<'a> NeededStamps<'a> {
         self.stamps.iter().find(|needed| needed.node == node && needed.key == key)
     }
 
-    fn requests(&self, asked: &'a [Inquiry]) -> Vec<At<'a>> {
+    fn requests(&self, asked: &'a [Inquiry]) -> impl Iterator<Item = At<'a>> {
         let stamp =
             |needed: &NeededStamp<'a>| At { node: Some(needed.node), request: Request::Peek { key: needed.key } };
         let own =
             |(asked, node): (&'a Inquiry, &usize)| At { node: Some(*node), request: asked.question.about(&asked.key) };
-        self.stamps.iter().map(stamp).chain(asked.iter().zip(&self.nodes).map(own)).collect()
+        self.stamps.iter().map(stamp).chain(asked.iter().zip(&self.nodes).map(own))
     }
 
     /// Takes the outcomes about the stamps; the others are left.
-    fn learn(&mut self, outcomes: &mut impl Iterator<Item = Outcome>) {
+    fn take(&mut self, outcomes: &mut impl Iterator<Item = Outcome>) {
         for (needed, outcome) in self.stamps.iter_mut().zip(outcomes) {
             needed.state = StampState::of(outcome);
         }
@@ -138,7 +139,7 @@ impl<'a> NeededStamps<'a> {
     }
 
     /// Takes what was read back of those that were made.
-    fn made(&mut self, drawn: &[(usize, [u8; 16])], outcomes: Vec<Outcome>) {
+    fn take_made(&mut self, drawn: &[(usize, [u8; 16])], outcomes: Vec<Outcome>) {
         let mut outcomes = outcomes.into_iter();
         for (index, _) in drawn {
             let (_added, read) = (outcomes.next(), outcomes.next());
@@ -146,20 +147,20 @@ impl<'a> NeededStamps<'a> {
         }
     }
 
-    fn answers(&self, asked: &[Inquiry], outcomes: impl Iterator<Item = Outcome>) -> Vec<Answered> {
-        let answer = |((asked, node), outcome): ((&Inquiry, &usize), Outcome)| match self.known(asked, *node) {
+    fn answers(&self, asked: &'a [Inquiry], outcomes: impl Iterator<Item = Outcome>) -> impl Iterator<Item = Answered> {
+        let answer = move |((asked, node), outcome): ((&Inquiry, &usize), Outcome)| match self.known(asked, *node) {
             Ok(known) => Answered { outcome, known },
             // What it has won is given back by a call that computes and does not store.
             Err(_) if matches!(outcome, Ok(Reply::Missing(_))) => outcome.into(),
             Err(error) => outcome.and(Err(error)).into(),
         };
-        asked.iter().zip(&self.nodes).zip(outcomes).map(answer).collect()
+        asked.iter().zip(&self.nodes).zip(outcomes).map(answer)
     }
 
     fn known(&self, asked: &Inquiry, node: usize) -> Result<KnownStamps, Error> {
         // Tells what all of them show, marks included.
         let (mut shown, mut is_marked) = (0, false);
-        let mut stamps = Vec::with_capacity(asked.groups.len());
+        let mut stamps = SmallVec::<[Stamp; 2]>::new();
         for key in asked.groups.iter() {
             let number = match self.find(node, key).map(|needed| &needed.state) {
                 Some(StampState::Read(stamp)) => {
@@ -183,32 +184,55 @@ impl<'a> NeededStamps<'a> {
 }
 
 macro_rules! ask {
-    ($(#[$attr:meta])* $name:ident, $ask_at:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    ($(#[$attr:meta])* $ask:ident, $learn:ident, $ask_at:ident, $ask_node:ident, ($($async:tt)*), ($($await:tt)*)) => {
         $(#[$attr])*
-        pub(crate) $($async)* fn $name(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answered> {
+        pub(crate) $($async)* fn $ask(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answered> {
+            let (needed, outcomes) = $learn(store, asked, budget)$($await)*;
+            needed.answers(asked, outcomes).collect()
+        }
+
+        $(#[$attr])*
+        $($async)* fn $learn<'a>(
+            store: &Store,
+            asked: &'a [Inquiry],
+            budget: &Budget,
+        ) -> (NeededStamps<'a>, impl Iterator<Item = Outcome> + use<>) {
             let mut needed = NeededStamps::of(store, asked);
-            let verb = if asked.len() == 1 { Verb::Get } else { Verb::GetMany };
-            let requests = needed.requests(asked);
-            let outcomes = store.$ask_at(verb, &requests, budget)$($await)*;
-            drop(requests);
+            let outcomes = match needed.nodes[..] {
+                [node] => {
+                    let requests = needed.requests(asked).map(|at| at.request).collect();
+                    store.$ask_node(Verb::Get, &NodeBatch { node, requests }, budget)$($await)*
+                }
+                _ => {
+                    let requests: Vec<_> = needed.requests(asked).collect();
+                    store.$ask_at(Verb::GetMany, &requests, budget)$($await)*
+                }
+            };
             let mut outcomes = outcomes.into_iter();
-            needed.learn(&mut outcomes);
+            needed.take(&mut outcomes);
             let drawn = needed.draw();
             if !drawn.is_empty() {
                 let made = store.$ask_at(Verb::Add, &needed.making(&drawn), budget)$($await)*;
-                needed.made(&drawn, made);
+                needed.take_made(&drawn, made);
             }
-            needed.answers(asked, outcomes)
+            (needed, outcomes)
         }
     };
 }
 
 ask!(
     /// Asks, blocking.
-    ask, ask_at, (), ()
+    ask, learn, ask_at, ask_node, (), ()
 );
 #[cfg(feature = "tokio")]
 ask!(
     /// Asks, yielding.
-    ask_async, ask_at_async, (async), (.await)
+    ask_async, learn_async, ask_at_async, ask_node_async, (async), (.await)
 );
+
+/// Asks for one call, blocking.
+pub(crate) fn ask_one(store: &Store, asked: &Inquiry, budget: &Budget) -> Answered {
+    let asked = std::slice::from_ref(asked);
+    let (needed, outcomes) = learn(store, asked, budget);
+    needed.answers(asked, outcomes).next().unwrap_or_else(|| Err(unanswered()).into())
+}

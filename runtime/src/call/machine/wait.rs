@@ -12,12 +12,17 @@ use super::groups::Answered;
 use super::question::Question;
 #[cfg(feature = "tokio")]
 use super::question::unclaimed;
-use super::{Effect, Event, Machine, together};
+use super::stamped::{self, Inquiry};
+#[cfg(feature = "tokio")]
+use super::together;
+use super::{Effect, Event, Machine};
 #[cfg(feature = "tokio")]
 use crate::cache::Cache;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
-use crate::exchange::{Outcome, Request, unanswered};
+#[cfg(feature = "tokio")]
+use crate::exchange::unanswered;
+use crate::exchange::{Outcome, Request};
 use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
@@ -70,8 +75,7 @@ impl Machine {
             return self.ask(self.question().about(self.stored_key())).into();
         }
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
-        let answers = together::ask(&[self], polls.as_ref().unwrap_or(&self.budget));
-        answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
+        stamped::ask_one(self.cache.store(), &Inquiry::by(self), polls.as_ref().unwrap_or(&self.budget))
     }
 
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
