@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use memocached::{Cache, Error, Group, Mode, Protocol, group, invalidates, memcached, with_mode};
+use memocached::{Cache, Error, Group, Mode, Protocol, group, invalidates, memcached, updates, with_mode};
 
 use crate::support::memcached::{Memcached, until};
 use crate::support::tap::Tap;
+
+/// As long as no machine is slow.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A database of one number, and how often it has been read.
 #[derive(Clone, Default)]
@@ -49,7 +52,7 @@ fn graced(cache: &Cache, database: &Database, of: u64, id: u64) -> u64 {
     database.read()
 }
 
-#[memcached(key = "async:<id>", group = team(1), ttl = 600, cache = &cache, skip(cache, database))]
+#[memcached(key = "async:<id>", group = team(1), ttl = 600, entry = async_member_entry, cache = &cache, skip(cache, database))]
 async fn async_member(cache: Cache, database: Database, id: u64) -> u64 {
     database.read()
 }
@@ -73,11 +76,12 @@ fn everywhere(test: impl Fn(&Cache, &Cache)) {
     let server = Memcached::start();
     test(&server.cache(), &server.cache());
     let server = Memcached::start();
-    let classic = || Cache::builder().servers(server.address()).protocol(Protocol::Ascii).build().unwrap();
+    let classic =
+        || Cache::builder().servers(server.address()).protocol(Protocol::Ascii).timeout(PATIENCE).build().unwrap();
     test(&classic(), &classic());
     let servers = [(); 3].map(|()| Memcached::start());
     let addresses = servers.each_ref().map(Memcached::address).join(",");
-    let several = || Cache::builder().servers(&addresses).build().unwrap();
+    let several = || Cache::builder().servers(&addresses).timeout(PATIENCE).build().unwrap();
     test(&several(), &several());
     let embedded = Cache::embedded();
     test(&embedded, &embedded.clone());
@@ -280,6 +284,46 @@ fn nothing_of_a_group_is_stored_while_a_writer_changes_it() {
         assert_eq!((member(here, &database, 1, 1), member(there, &database, 2, 1)), (9, 9));
         assert_eq!(database.reads(), before);
     });
+}
+
+#[test]
+fn an_update_counts_unless_its_group_was_invalidated_meanwhile() {
+    #[updates(member_entry(cache, 1, 1))]
+    fn update(cache: &Cache, database: &Database, value: u64, meanwhile: impl Fn()) -> u64 {
+        database.write(value);
+        meanwhile();
+        value
+    }
+    everywhere(|here, there| {
+        let database = Database::default();
+        assert_eq!(member(there, &database, 1, 1), 0);
+        update(here, &database, 3, || ());
+        assert_eq!((member(there, &database, 1, 1), database.reads()), (3, 1));
+        update(here, &database, 4, || team(1).of_cache(there).invalidate().unwrap());
+        database.write(5);
+        assert_eq!(member(there, &database, 1, 1), 5);
+    });
+}
+
+#[tokio::test]
+async fn an_async_update_counts_in_its_groups() {
+    #[updates(async_member_entry(cache.clone(), 1))]
+    async fn update(cache: Cache, database: Database, meanwhile: bool) -> u64 {
+        database.write(3);
+        if meanwhile {
+            team(1).of_cache(&cache).invalidate_async().await.unwrap();
+            database.write(4);
+        }
+        3
+    }
+    let server = Memcached::start();
+    for cache in [Cache::embedded(), server.cache()] {
+        let database = Database::default();
+        update(cache.clone(), database.clone(), false).await;
+        assert_eq!((async_member(cache.clone(), database.clone(), 1).await, database.reads()), (3, 0));
+        update(cache.clone(), database.clone(), true).await;
+        assert_eq!(async_member(cache.clone(), database.clone(), 1).await, 4);
+    }
 }
 
 #[test]

@@ -157,7 +157,11 @@ fn functions_that_return_futures() {
                             (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                                 .__memocached_shape()
                         })
-                        .updates(__memocached_entry, |value| __memocached_entry.updating(value));
+                        .updates(
+                            __memocached_entry,
+                            __memocached_entry.updating_stamps(),
+                            |value, stamps| __memocached_entry.updating(value, stamps),
+                        );
                     __memocached_write
                         .run_async(async move {
                             (move || -> Pin<
@@ -188,7 +192,11 @@ fn an_entry_that_is_updated() {
                         (&&&&&&::memocached::private::Probe::<Result<User, Error>>::NEW)
                             .__memocached_shape()
                     })
-                    .updates(__memocached_entry, |value| __memocached_entry.updating(value))
+                    .updates(
+                        __memocached_entry,
+                        __memocached_entry.updating_stamps(),
+                        |value, stamps| __memocached_entry.updating(value, stamps),
+                    )
                     .refusing();
                 __memocached_write.run(move || -> Result<User, Error> { store(id, name) })
             }
@@ -208,7 +216,11 @@ fn an_entry_that_is_updated() {
                         (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
                             .__memocached_shape()
                     })
-                    .updates(__memocached_entry, |value| __memocached_entry.updating(value));
+                    .updates(
+                        __memocached_entry,
+                        __memocached_entry.updating_stamps(),
+                        |value, stamps| __memocached_entry.updating(value, stamps),
+                    );
                 __memocached_write
                     .run_async(async move {
                         #[allow(unreachable_code)]
@@ -242,7 +254,11 @@ fn the_first_of_several_attributes_leaves_the_others_as_they_are() {
                         use ::memocached::private::shapes::*;
                         (&&&&&&::memocached::private::Probe::<User>::NEW).__memocached_shape()
                     })
-                    .updates(__memocached_entry, |value| __memocached_entry.updating(value));
+                    .updates(
+                        __memocached_entry,
+                        __memocached_entry.updating_stamps(),
+                        |value, stamps| __memocached_entry.updating(value, stamps),
+                    );
                 __memocached_write.run(move || -> User { store(id, team) })
             }
         "#]],

@@ -77,5 +77,8 @@ fn updated(target: &Expr, plan: &Plan) -> (TokenStream, TokenStream) {
         let #entry = #target;
         let #entry = #krate::private::updatable(&#entry);
     };
-    (kept, quote_spanned!(at=> .updates(#entry, |value| #entry.updating(value))))
+    (
+        kept,
+        quote_spanned!(at=> .updates(#entry, #entry.updating_stamps(), |value, stamps| #entry.updating(value, stamps))),
+    )
 }

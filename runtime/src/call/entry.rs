@@ -16,7 +16,7 @@ use crate::call::Ready;
 use crate::call::freshness::Age;
 use crate::call::machine::Machine;
 use crate::call::machine::groups::{Answered, KnownStamps};
-use crate::call::machine::stamped::{self, Inquiry};
+use crate::call::machine::stamped::{self, Inquiry, StampsSource};
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
@@ -27,9 +27,10 @@ use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found, unanswered};
-use crate::value::envelope::Refusal;
+use crate::value::envelope::{Refusal, Times};
 use crate::value::mark;
 use crate::value::record::{Form, Found, Record};
+use crate::value::stamp::Stamps;
 use crate::writing::Update;
 
 /// The cache entry of one call, without making the call.
@@ -215,13 +216,11 @@ impl Whereabouts {
         Ok(self.storing()?.putting(record))
     }
 
-    fn update<V: 'static>(&self, value: &V) -> Result<Update, Error> {
+    /// Packs a value under the stamps that its groups had before it was made.
+    fn update<V: 'static>(&self, value: &V, known: KnownStamps) -> Result<Update, Error> {
         let machine = self.storing()?;
-        if machine.is_grouped() {
-            // The stamps of before the body are not known: the entry is removed.
-            return Err(changing());
-        }
-        let record = self.form::<V>()?.pack(value, machine.times())?;
+        let times = Times { stamps: stamps(machine, known)?, ..machine.times() };
+        let record = self.form::<V>()?.pack(value, times)?;
         Ok(Update { record, ttl: machine.put_for() })
     }
 
@@ -276,9 +275,15 @@ impl Whereabouts {
     }
 }
 
-/// The error of a value that cannot be put now.
-fn changing() -> Error {
-    Error::new(ErrorKind::Rejected, "a writer is at work on a group of the value, so it cannot be put now")
+/// The stamps that a value gets, if it is in groups.
+fn stamps(machine: &Machine, known: KnownStamps) -> Result<Option<Stamps>, Error> {
+    match known.stamps() {
+        None if machine.is_grouped() => {
+            let message = "a writer is at work on a group of the value, so it cannot be put now";
+            Err(Error::new(ErrorKind::Rejected, message))
+        }
+        stamps => Ok(stamps),
+    }
 }
 
 /// A handle with the verbs of every entry, which wait for the store.
@@ -303,7 +308,7 @@ macro_rules! handle {
                 if machine.is_grouped() {
                     let Answered { outcome, known } = self.inquire(self.0.key()?)$($await)*;
                     outcome?;
-                    times.stamps = Some(known.stamps().ok_or_else(changing)?);
+                    times.stamps = stamps(machine, known)?;
                 }
                 let record = self.0.form::<V>()?.pack(value, times)?;
                 let outcome = self.ask(self.0.store(&record)?)$($await)*;
@@ -418,8 +423,8 @@ macro_rules! values {
 
         /// Packs the value that a writer puts in place of the old one.
         #[doc(hidden)]
-        pub fn updating(&self, value: &impl Replaces<$value>) -> Result<Update, Error> {
-            self.handle().0.update(value.replacement())
+        pub fn updating(&self, value: &impl Replaces<$value>, known: KnownStamps) -> Result<Update, Error> {
+            self.handle().0.update(value.replacement(), known)
         }
     };
 }
@@ -452,6 +457,13 @@ macro_rules! entry {
             #[must_use]
             pub fn stored_key(&self) -> &str {
                 self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.wire())
+            }
+
+            /// Where the stamps are that a value gets which a writer puts in place of the old one.
+            #[doc(hidden)]
+            #[must_use]
+            pub fn updating_stamps(&self) -> Option<StampsSource> {
+                self.handle().0.machine().ok().and_then(StampsSource::of)
             }
 
             /// What is known of the value, if there is one.

@@ -4,6 +4,8 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use super::machine::groups::KnownStamps;
+use super::machine::stamped::StampsSource;
 use super::shape::{Fails, Shape};
 use super::shapes::Shaped;
 use super::targets::{Invalidate, Targets};
@@ -22,6 +24,15 @@ pub struct WriterCall<S: Shape, F = NoFollowUp> {
 
 /// What is done about the value that the body has returned.
 pub trait FollowUp<S: Shape> {
+    /// Learns what it needs to know of the time before the body runs.
+    fn prepare(&mut self) {}
+
+    /// Does the same, yielding.
+    #[cfg(feature = "tokio")]
+    fn prepare_async(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Looks at the value.
     fn follow(self, value: &S::Value) -> Aftermath;
 }
@@ -51,8 +62,10 @@ pub struct After<V, F> {
 /// Replaces the entry by what a closure makes of the value.
 #[derive(Debug)]
 pub struct Updates<V, F> {
+    groups: Option<StampsSource>,
+    known: KnownStamps,
     closure: F,
-    call: fn(F, &V) -> Result<Update, Error>,
+    call: fn(F, &V, KnownStamps) -> Result<Update, Error>,
 }
 
 impl<S: Shape> FollowUp<S> for NoFollowUp {
@@ -67,10 +80,23 @@ impl<S: Shape, F> FollowUp<S> for After<S::Value, F> {
     }
 }
 
-impl<S: Shape, F> FollowUp<S> for Updates<S::Value, F> {
+impl<S: Shape, F: Send> FollowUp<S> for Updates<S::Value, F> {
+    fn prepare(&mut self) {
+        if let Some(groups) = &self.groups {
+            self.known = groups.ask();
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn prepare_async(&mut self) {
+        if let Some(groups) = &self.groups {
+            self.known = groups.ask_async().await;
+        }
+    }
+
     fn follow(self, value: &S::Value) -> Aftermath {
         // What cannot be stored is removed.
-        Aftermath { targets: Targets::default(), update: (self.call)(self.closure, value).ok() }
+        Aftermath { targets: Targets::default(), update: (self.call)(self.closure, value, self.known).ok() }
     }
 }
 
@@ -92,11 +118,17 @@ impl<S: Shape> WriterCall<S> {
     /// Replaces the entry by what this closure makes of the value that the body has
     /// returned.
     #[must_use]
-    pub fn updates<F>(self, entry: &impl Invalidate, closure: F) -> WriterCall<S, Updates<S::Value, F>>
+    pub fn updates<F>(
+        self,
+        entry: &impl Invalidate,
+        groups: Option<StampsSource>,
+        closure: F,
+    ) -> WriterCall<S, Updates<S::Value, F>>
     where
-        F: FnOnce(&S::Value) -> Result<Update, Error>,
+        F: FnOnce(&S::Value, KnownStamps) -> Result<Update, Error>,
     {
-        self.entry(entry).followed_by(Updates { closure, call: |closure, value| closure(value) })
+        let call = |closure: F, value: &S::Value, known| closure(value, known);
+        self.entry(entry).followed_by(Updates { groups, known: KnownStamps::Nothing, closure, call })
     }
 
     fn followed_by<F>(self, follow: F) -> WriterCall<S, F> {
@@ -139,13 +171,14 @@ impl<S: Shape, F> WriterCall<S, F> {
 }
 
 macro_rules! run {
-    ($begin:ident, $finish:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
-        let WriterCall { targets: Targets(destinations), manner, follow, refuse, .. } = $self;
+    ($begin:ident, $prepare:ident, $finish:ident, ($($await:tt)*), |$self:ident, $body:ident| $run:expr) => {{
+        let WriterCall { targets: Targets(destinations), manner, mut follow, refuse, .. } = $self;
         let (writer, marked) = Writer::$begin(destinations, manner)$($await)*;
         if let (Err(error), Some(refuse)) = (marked, refuse) {
             let _ = writer.$finish(None, Vec::new())$($await)*;
             return refuse(error);
         }
+        follow.$prepare()$($await)*;
         let returned = $run;
         let Aftermath { targets: Targets(others), update } =
             S::value(&returned).map(|value| follow.follow(value)).unwrap_or_default();
@@ -158,12 +191,12 @@ macro_rules! run {
 impl<S: Shape, F: FollowUp<S>> WriterCall<S, F> {
     /// Runs the body between marking and removing.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
-        run!(begin, finish, (), |self, body| body())
+        run!(begin, prepare, finish, (), |self, body| body())
     }
 
     /// Does the same around a future.
     #[cfg(feature = "tokio")]
     pub async fn run_async<B: Future<Output = S::Return>>(self, body: B) -> S::Return {
-        run!(begin_async, finish_async, (.await), |self, body| body.await)
+        run!(begin_async, prepare_async, finish_async, (.await), |self, body| body.await)
     }
 }

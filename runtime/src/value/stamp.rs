@@ -58,7 +58,7 @@ impl Stamp {
 
 /// What the stamps of all groups of a value come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamps {
+pub struct Stamps {
     /// What was stored under another one is out of date.
     pub(crate) hard: u64,
     /// What was stored under another one is stale.

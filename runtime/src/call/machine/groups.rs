@@ -19,7 +19,7 @@ pub(crate) struct Groups {
 
 /// What is known of the stamps of a value's groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KnownStamps {
+pub enum KnownStamps {
     Nothing,
     /// A writer is at work on all of a group: the hash of what all groups show.
     Marked(u64),

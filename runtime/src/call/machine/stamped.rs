@@ -13,6 +13,7 @@ use super::super::freshness::Freshness;
 use super::Machine;
 use super::groups::{Answered, KnownStamps};
 use super::question::Question;
+use crate::cache::Cache;
 use crate::error::Error;
 use crate::exchange::{Guard, NodeBatch, Outcome, Reply, Request, Ttl, Verb, Write, unanswered};
 use crate::store::{At, Store};
@@ -21,6 +22,7 @@ use crate::value::mark;
 use crate::value::stamp::{self, Stamp, Stamps};
 
 /// What a call asks, which may be gone by the time that it is answered.
+#[derive(Debug)]
 pub(crate) struct Inquiry {
     pub(super) key: String,
     question: Question,
@@ -235,4 +237,29 @@ pub(crate) fn ask_one(store: &Store, asked: &Inquiry, budget: &Budget) -> Answer
     let asked = std::slice::from_ref(asked);
     let (needed, outcomes) = learn(store, asked, budget);
     needed.answers(asked, outcomes).next().unwrap_or_else(|| Err(unanswered()).into())
+}
+
+/// Where the stamps of a value's groups are asked for.
+#[derive(Debug)]
+pub struct StampsSource {
+    cache: Cache,
+    inquiry: Inquiry,
+}
+
+impl StampsSource {
+    /// The stamps of an entry's groups, if it is in any.
+    pub(crate) fn of(entry: &Machine) -> Option<Self> {
+        let inquiry = || Inquiry::peek(entry, entry.key.wire());
+        entry.is_grouped().then(|| StampsSource { cache: entry.cache.clone(), inquiry: inquiry() })
+    }
+
+    pub(crate) fn ask(&self) -> KnownStamps {
+        ask_one(self.cache.store(), &self.inquiry, &self.cache.budget()).known
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn ask_async(&self) -> KnownStamps {
+        let answers = ask_async(self.cache.store(), std::slice::from_ref(&self.inquiry), &self.cache.budget()).await;
+        answers.into_iter().next().map_or(KnownStamps::Nothing, |answered| answered.known)
+    }
 }
