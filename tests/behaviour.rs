@@ -40,6 +40,7 @@ mod behaviour {
     mod group_processes;
     mod groups;
     mod integrity;
+    mod interleavings;
     mod interop;
     mod item_limit;
     mod left_alone;

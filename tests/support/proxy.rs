@@ -1,12 +1,12 @@
 //! A proxy in front of a real server, which spoils replies as it is told to.
 //!
 //! It knows where requests and replies end, in both protocols, so that a fault
-//! hits a whole reply: the third, say, or every one.
+//! hits a whole reply: the third, say, or every one. It can also hold requests back.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -73,6 +73,7 @@ pub(crate) struct Proxy {
 struct State {
     server: u16,
     script: RwLock<Arc<Script>>,
+    gate: Mutex<Option<Arc<Gate>>>,
     replies: AtomicU64,
     accepted: AtomicUsize,
     last: Mutex<Vec<u8>>,
@@ -94,6 +95,7 @@ impl Proxy {
         let state = Arc::new(State {
             server,
             script: RwLock::new(Arc::new(|_| None)),
+            gate: Mutex::default(),
             replies: AtomicU64::new(0),
             accepted: AtomicUsize::new(0),
             last: Mutex::default(),
@@ -132,6 +134,19 @@ impl Proxy {
         self.follow(move |reply| (reply >= spared).then_some(fault));
     }
 
+    /// Holds back each request that this is true of: its first line.
+    pub(crate) fn hold(&self, is_held: impl Fn(&str) -> bool + Send + Sync + 'static) -> Held {
+        let gate = Gate { is_held: Box::new(is_held), state: Mutex::default(), changed: Condvar::new() };
+        let gate = Arc::new(gate);
+        *self.state.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&gate));
+        Held(gate)
+    }
+
+    /// Lets nothing through any more, as if the client had been killed.
+    pub(crate) fn cut(&self) {
+        drop(self.hold(|_| true));
+    }
+
     pub(crate) fn heal(&self) {
         self.follow(|_| None);
     }
@@ -139,6 +154,70 @@ impl Proxy {
     /// How many connections there have been.
     pub(crate) fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// What holds requests back.
+struct Gate {
+    is_held: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    held: u64,
+    /// Whether they go on to the server; if not, their connections end.
+    let_through: Option<bool>,
+}
+
+impl Gate {
+    /// Waits until the request may go on; whether it does.
+    fn passes(&self, request: &[u8]) -> bool {
+        let line = String::from_utf8_lossy(request);
+        if !(self.is_held)(line.lines().next().unwrap_or_default()) {
+            return true;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held += 1;
+        self.changed.notify_all();
+        loop {
+            match state.let_through {
+                Some(passes) => return passes,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn end(&self, passes: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.let_through.get_or_insert(passes);
+        self.changed.notify_all();
+    }
+}
+
+/// Requests that are held back. When this is dropped, they are lost, and so are later ones
+/// of their kind.
+pub(crate) struct Held(Arc<Gate>);
+
+impl Held {
+    /// Waits until a request is held.
+    pub(crate) fn caught(&self) {
+        until("a request to hold back", || {
+            let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.held > 0).then_some(())
+        });
+    }
+
+    /// Lets them go on to the server, and later ones of their kind as well.
+    pub(crate) fn release(self) {
+        self.0.end(true);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.end(false);
     }
 }
 
@@ -159,6 +238,10 @@ fn serve(client: &TcpStream, state: &State) -> io::Result<()> {
     let mut output = Vec::new();
     loop {
         let request = request(&mut requests)?;
+        let gate = state.gate.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if gate.is_some_and(|gate| !gate.passes(&request)) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         (&server).write_all(&request)?;
         let reply = reply(&mut replies)?;
         let fault = {
