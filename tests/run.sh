@@ -47,6 +47,7 @@ command -v memccp >/dev/null && command -v memccat >/dev/null ||
 command -v promtool >/dev/null && command -v prometheus >/dev/null ||
     install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
 command -v strace >/dev/null || install_if_possible strace
+command -v faketime >/dev/null || install_if_possible "$(named faketime libfaketime libfaketime libfaketime)"
 php -r 'new Memcached();' 2>/dev/null || {
     install_if_possible "$(named php-cli php-cli php83 php)"
     install_if_possible "$(named php-memcached php-pecl-memcached php83-pecl-memcached php-memcached)"

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use memocached::{group, invalidates, memcached};
 
 use crate::support::folder::Folder;
 use crate::support::memcached::Memcached;
-use crate::support::process::{again, gently, role};
+use crate::support::process::{again, gently, role, under};
+use crate::support::tools::Tool;
 
 const PROCESSES: u64 = 8;
 const GROUPS: u64 = 16;
@@ -187,6 +188,21 @@ fn spoil(servers: &mut [Memcached], ends: Instant) {
     }
 }
 
+/// Every other process has a clock that is an hour early or late.
+fn at_another_time(number: u64, process: Command) -> Command {
+    let hour = match number % 4 {
+        1 => "+3600s",
+        3 => "-3600s",
+        _ => return process,
+    };
+    if !Tool::Faketime.is_here() {
+        return process;
+    }
+    let mut faketime = Command::new("faketime");
+    faketime.args(["--exclude-monotonic", "-f", hour]);
+    under(faketime, &process)
+}
+
 #[test]
 fn no_process_gets_what_is_older_than_an_acknowledged_invalidation() {
     if let Some(role) = role() {
@@ -196,7 +212,7 @@ fn no_process_gets_what_is_older_than_an_acknowledged_invalidation() {
     let mut servers = [(); 3].map(|()| Memcached::start());
     let addresses = servers.each_ref().map(Memcached::address).join(",");
     let start = |number: u64| -> Child {
-        let mut process = gently(&again(TEST, &number.to_string()));
+        let mut process = gently(&at_another_time(number, again(TEST, &number.to_string())));
         process.env("GROUP_VERSIONS", folder.path("versions")).env("GROUP_ACKNOWLEDGED", folder.path("acknowledged"));
         process.env("MEMCACHED_SERVERS", &addresses).env("MEMCACHED_TIMEOUT", "200ms");
         process.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()

@@ -189,6 +189,35 @@ fn a_stamp_that_is_gone_makes_all_of_its_group_misses() {
 }
 
 #[test]
+fn a_stamp_that_a_server_evicts_brings_no_old_value_back() {
+    #[memcached(key = "large:<id>", group = team(1), ttl = 600, cache = cache, skip(cache, body))]
+    fn large(cache: &Cache, id: u64, body: impl Fn() -> u8) -> Vec<u8> {
+        vec![body(); 5_000]
+    }
+    let server = Memcached::start_with(&["-m", "2"]);
+    let cache = server.cache();
+    assert_eq!(large(&cache, 1, || 0)[0], 0);
+    let value = server.stored("large:1");
+    team(1).of_cache(&cache).invalidate().unwrap();
+    // Items of the stamp's size, until there is no room for it.
+    let fill = |from: usize| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        let fillers = (from..from + 5_000).map(|n| format!("ms memocached:filler:{n:08} 16 q\r\n0123456789abcdef\r\n"));
+        let requests = fillers.collect::<String>() + "quit\r\n";
+        std::io::Write::write_all(&mut stream, requests.as_bytes()).unwrap();
+        std::io::Read::read_to_end(&mut stream, &mut Vec::new()).unwrap();
+    };
+    let evicted = (0..100).any(|round| {
+        fill(round * 5_000);
+        // Reading it would keep it.
+        server.command("me memocached:group:team:1") == "EN"
+    });
+    assert!(evicted);
+    assert_eq!(server.stored("large:1").map(|value| value.len()), value.map(|value| value.len()));
+    assert_eq!(large(&cache, 1, || 1)[0], 1);
+}
+
+#[test]
 fn one_caller_computes_after_an_invalidation() {
     let server = Memcached::start();
     let database = Database::default();

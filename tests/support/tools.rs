@@ -13,6 +13,7 @@ pub(crate) const PYTHON_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ta
 /// What a test may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
+    Faketime,
     Memccp,
     Oteltap,
     Php,
@@ -43,6 +44,7 @@ impl Tool {
 
     fn runs(self) -> bool {
         match self {
+            Tool::Faketime => starts("faketime"),
             Tool::Memccp => starts("memccp") && starts("memccat"),
             Tool::Prometheus => starts("prometheus"),
             Tool::Promtool => starts("promtool"),
@@ -64,6 +66,7 @@ impl Tool {
 
     fn way_to_get_it(self) -> &'static str {
         match self {
+            Tool::Faketime => "run `sh tests/run.sh`, or install Debian's package `faketime`",
             Tool::Memccp => "run `sh tests/run.sh`, or install Debian's package `libmemcached-tools`",
             Tool::Prometheus | Tool::Promtool => "run `sh tests/run.sh`, or install Debian's package `prometheus`",
             Tool::Oteltap => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python oteltap`",
@@ -80,6 +83,7 @@ impl Tool {
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Tool::Faketime => "`faketime`",
             Tool::Memccp => "`memccp` with `memccat`",
             Tool::Oteltap => "the Python module `oteltap`",
             Tool::Prometheus => "`prometheus`",
