@@ -314,7 +314,8 @@ fn a_mark_stays_for_as_long_as_reads_may_lag() {
 fn without_marks_there_is_one_exchange() {
     let server = Memcached::start();
     let tap = Tap::before(server.port);
-    let cache = Cache::builder().servers(format!("127.0.0.1:{}", tap.port)).build().unwrap();
+    let patience = Duration::from_secs(2);
+    let cache = Cache::builder().servers(format!("127.0.0.1:{}", tap.port)).timeout(patience).build().unwrap();
     let database = Database::new();
     #[invalidates((0..20).map(|row| plain_entry(cache, row)).collect::<Entries<u64>>(), mark = off)]
     fn unmarked(cache: &Cache, database: &Database) {
