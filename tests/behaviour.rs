@@ -63,6 +63,7 @@ mod behaviour {
     mod sharing;
     mod spans;
     mod stampede;
+    mod terms;
     mod traces;
     mod versions;
     mod waiting;

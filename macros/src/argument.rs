@@ -61,6 +61,7 @@ arguments! {
     RefreshAhead "refresh_ahead" r#"refresh_ahead = "30s""#
     CacheNone "cache_none" "cache_none = 10"
     CacheErr "cache_err" "cache_err = 10"
+    StaleIf "stale_if" "stale_if = |error| error.is_timeout()"
     StoreIf "store_if" "store_if = |value| !value.is_empty()"
     When "when" "when = limit < 100"
     Near "near" r#"near = "1s""#

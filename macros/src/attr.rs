@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! key = "text:<placeholder>"      skip(a, self)          each(element in parameter)
-//! ttl = duration | forever
+//! ttl = duration | forever | |value| …
 //! grace = duration                refresh_ahead = duration | auto
-//! cache_none = duration           cache_err = duration   store_if = |value| …
+//! cache_none = duration           cache_err = duration | |error| …
+//! stale_if = |error| …            store_if = |value| …
 //! when = expression               near = duration        single_flight = lease | local | off
 //! on_error = bypass | propagate   codec = bincode | postcard | json | text | bare_json | json_serde | path
 //! version = 3                     name = "label"         entry = companion_name
@@ -28,7 +29,7 @@ use crate::argument::{Argument, elsewhere};
 use crate::duration::{self, Period};
 use crate::errors::Errors;
 use crate::nearest::{listed, quoted, unknown};
-use crate::spec::{Codec, Each, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
+use crate::spec::{Codec, Each, Lasting, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
 
 /// The runtime's codecs by the names that a user writes.
 const CODECS: &[(&str, Standard)] = &[
@@ -120,11 +121,12 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
             spec.each = Some(None);
             spec.each = Some(Some(each(input, name)?));
         }
-        Argument::Ttl => spec.freshness.ttl = Some(ttl(input)?),
+        Argument::Ttl => spec.freshness.ttl = Some(ttl(input, name)?),
         Argument::Grace => spec.freshness.grace = Some(period(input, name)?),
         Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
         Argument::CacheNone => spec.cache_none = Some(period(input, name)?),
-        Argument::CacheErr => spec.cache_err = Some(period(input, name)?),
+        Argument::CacheErr => spec.cache_err = Some(cache_err(input, name)?),
+        Argument::StaleIf => spec.stale_if = Some(closure(input, name, argument.example())?),
         Argument::StoreIf => spec.store_if = Some(closure(input, name, argument.example())?),
         Argument::When => spec.when = Some(input.parse()?),
         Argument::Near => spec.freshness.near = Some(period(input, name)?),
@@ -192,11 +194,20 @@ fn label(input: ParseStream) -> syn::Result<LitStr> {
     Ok(text)
 }
 
-fn ttl(input: ParseStream) -> syn::Result<Ttl> {
+fn ttl(input: ParseStream, name: &Ident) -> syn::Result<Ttl> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "forever" => Ok(Ttl::Forever),
+        _ if matches!(expr, Expr::Closure(_)) => over_value(expr, name, "value").map(Ttl::OfValue),
         _ => duration::read(expr, Argument::Ttl.name()).map(Ttl::For),
+    }
+}
+
+fn cache_err(input: ParseStream, name: &Ident) -> syn::Result<Lasting> {
+    let expr = plain(input.parse()?);
+    match expr {
+        Expr::Closure(_) => over_value(expr, name, "error").map(Lasting::OfError),
+        expr => duration::read(expr, Argument::CacheErr.name()).map(Lasting::For),
     }
 }
 
@@ -216,12 +227,20 @@ fn refresh_ahead(input: ParseStream) -> syn::Result<RefreshAhead> {
 pub(crate) fn closure(input: ParseStream, name: &Ident, example: &str) -> syn::Result<Expr> {
     match plain(input.parse()?) {
         Expr::Lit(literal) => {
-            let message = format!("`{name}` takes a closure over the value; write `{example}`");
+            let what = if name == "stale_if" { "error" } else { "value" };
+            let message = format!("`{name}` takes a closure over the {what}; write `{example}`");
             Err(syn::Error::new_spanned(literal, message))
         }
+        expr => over_value(expr, name, if name == "stale_if" { "error" } else { "value" }),
+    }
+}
+
+/// A closure has one parameter.
+fn over_value(expr: Expr, name: &Ident, what: &str) -> syn::Result<Expr> {
+    match expr {
         Expr::Closure(closure) if closure.inputs.len() != 1 => {
             let message =
-                format!("`{name}` takes a closure with one parameter, a reference to the value; write `|value| …`");
+                format!("`{name}` takes a closure with one parameter, a reference to the {what}; write `|{what}| …`");
             Err(syn::Error::new_spanned(closure, message))
         }
         expr => Ok(expr),

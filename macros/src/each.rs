@@ -54,6 +54,9 @@ pub(crate) fn batch(spec: &Spec, func: &Func, params: &[Param], errors: &mut Err
         let message = "a function with `each` that fails stores nothing; leave `cache_err` out";
         errors.push(cache_err.written(), message);
     }
+    if let Some(stale_if) = &spec.stale_if {
+        errors.push(stale_if, "a function with `each` that fails returns its error; leave `stale_if` out");
+    }
     let (FnArg::Typed(typed), Some(mutability)) = (param.arg, by_name(param.arg)) else {
         errors.push(name, format!("`{name}` is taken apart by a pattern; take it as a whole, as `{name}: &[T]`"));
         return None;

@@ -19,7 +19,7 @@ use crate::func::{self, Func};
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::{self, Kind};
 use crate::span::{hidden, located, span_of};
-use crate::spec::{Codec, Freshness, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
+use crate::spec::{Codec, Freshness, Lasting, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
 
 /// Writes the cached function, and the companion if there is one.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
@@ -121,17 +121,24 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         let period = duration(period, &plan.krate);
         quote_spanned!(at=> .cache_none(#period))
     });
-    let cache_err = plan.cache_err.as_ref().map(|period| {
+    let stale_if = plan.stale_if.as_ref().map(|stale_if| quote_spanned!(at=> .stale_if(#stale_if)));
+    let cache_err = plan.cache_err.as_ref().map(|lasting| {
         let error = span_of(returns::error(output).unwrap_or(output));
-        let (period, codec) = (duration(period, &plan.krate), located(choice(plan), error));
-        quote_spanned!(at=> .cache_err(#period, #codec))
+        let codec = located(choice(plan), error);
+        match lasting {
+            Lasting::For(period) => {
+                let period = duration(period, &plan.krate);
+                quote_spanned!(at=> .cache_err(#period, #codec))
+            }
+            Lasting::OfError(closure) => quote_spanned!(at=> .cache_err_for(#closure, #codec)),
+        }
     });
     let propagate = match plan.on_error {
         OnError::Propagate if plan.batch.is_none() => Some(quote_spanned!(at=> .propagate())),
         OnError::Propagate | OnError::Bypass => None,
     };
     let stored = stored(call, plan);
-    ready(&quote!(#stored #store_if #cache_none #cache_err #propagate), plan)
+    ready(&quote!(#stored #stale_if #store_if #cache_none #cache_err #propagate), plan)
 }
 
 /// Writes what settles a call.
@@ -152,7 +159,11 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
         let codec = codec_path(codec, plan);
         quote_spanned!(at=> .codec(#codec))
     });
-    quote_spanned!(at=> #call.shaped(#shape) #codec)
+    let lasting = match &plan.freshness.ttl {
+        Some(Ttl::OfValue(closure)) => Some(quote_spanned!(at=> .lasting(#closure))),
+        _ => None,
+    };
+    quote_spanned!(at=> #call.shaped(#shape) #codec #lasting)
 }
 
 /// Writes what the function returns, or for one of several elements would return.
@@ -307,7 +318,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
             quote!(Millis(#millis))
         }
         Some(Ttl::Forever) => quote!(Forever),
-        Some(Ttl::For(Period::Expr(_))) | None => quote!(Unset),
+        Some(Ttl::For(Period::Expr(_)) | Ttl::OfValue(_)) | None => quote!(Unset),
     };
     let version = plan.version;
     quote!({

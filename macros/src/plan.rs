@@ -17,7 +17,7 @@ use crate::func::{self, Func, Param, Role};
 use crate::generics::{self, Names};
 use crate::nearest::nearest;
 use crate::returns::{self, Returns};
-use crate::spec::{self, Codec, Freshness, OnError, SingleFlight, Spec};
+use crate::spec::{self, Codec, Freshness, Lasting, OnError, SingleFlight, Spec};
 use crate::template::{self, Format, Piece};
 
 /// What the expansion does, with nothing left to check.
@@ -29,7 +29,8 @@ pub(crate) struct Plan {
     pub(crate) key: Vec<Step>,
     pub(crate) freshness: Freshness,
     pub(crate) cache_none: Option<Period>,
-    pub(crate) cache_err: Option<Period>,
+    pub(crate) cache_err: Option<Lasting>,
+    pub(crate) stale_if: Option<Expr>,
     pub(crate) store_if: Option<Expr>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: SingleFlight,
@@ -134,6 +135,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         freshness: spec.freshness,
         cache_none: spec.cache_none,
         cache_err: spec.cache_err,
+        stale_if: spec.stale_if,
         store_if: spec.store_if,
         when: spec.when,
         single_flight: spec.single_flight.unwrap_or(SingleFlight::Lease),

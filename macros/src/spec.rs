@@ -4,6 +4,7 @@
 //! `plan`.
 
 use proc_macro2::Span;
+use quote::ToTokens;
 use syn::{Expr, Ident, LitStr, Path};
 
 use crate::duration::Period;
@@ -17,7 +18,8 @@ pub(crate) struct Spec {
     pub(crate) each: Option<Option<Each>>,
     pub(crate) freshness: Freshness,
     pub(crate) cache_none: Option<Period>,
-    pub(crate) cache_err: Option<Period>,
+    pub(crate) cache_err: Option<Lasting>,
+    pub(crate) stale_if: Option<Expr>,
     pub(crate) store_if: Option<Expr>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: Option<SingleFlight>,
@@ -55,8 +57,28 @@ pub(crate) struct Freshness {
 pub(crate) enum Ttl {
     /// For a limited time.
     For(Period),
+    /// For as long as a closure over the value says.
+    OfValue(Expr),
     /// Without an end.
     Forever,
+}
+
+/// How long an error is kept.
+pub(crate) enum Lasting {
+    /// All of them for this long.
+    For(Period),
+    /// For as long as a closure over the error says.
+    OfError(Expr),
+}
+
+impl Lasting {
+    /// The tokens that an error points at.
+    pub(crate) fn written(&self) -> &dyn ToTokens {
+        match self {
+            Lasting::For(period) => period.written(),
+            Lasting::OfError(closure) => closure,
+        }
+    }
 }
 
 /// When a value is refreshed before its ttl is over.

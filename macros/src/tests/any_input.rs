@@ -31,12 +31,13 @@ fn values(argument: Argument) -> &'static str {
         Argument::Skip => "() ¦ (self) ¦ (n, T) ¦ (Self, r#in,)",
         Argument::Each => "(id in ids) ¦ (n in n) ¦ (element in a) ¦ (x in self)",
         Argument::Ttl => {
-            r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} }"#
+            r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} } ¦ |v| v.n"#
         }
         Argument::Grace => r#"300 ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#,
         Argument::RefreshAhead => r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#,
         Argument::CacheNone => r#"1 ¦ "500ms" ¦ n"#,
-        Argument::CacheErr => r#"1 ¦ "500ms" ¦ A::B"#,
+        Argument::CacheErr => r#"1 ¦ "500ms" ¦ A::B ¦ |e: &E| e.a"#,
+        Argument::StaleIf => "|e| e.a ¦ |_: &u8| true ¦ a::b",
         Argument::StoreIf => {
             "|v| v > &0 ¦ move |v: &u8| -> bool { true } ¦ for<'a> |v: &'a u8| true ¦ a::b ¦ async |v| v"
         }

@@ -48,6 +48,91 @@ fn a_ttl_in_text() {
 }
 
 #[test]
+fn times_that_the_value_and_the_error_give() {
+    assert_expands(
+        quote! {
+            #[memcached(
+                key = "<n>", ttl = |value| value.time(), grace = 5, cache_err = |error| error.time(),
+                stale_if = |error| error.is_hidden(), entry = f_entry
+            )]
+            fn f(n: u8) -> Result<Value, Error> { n.into() }
+        },
+        expect![[r#"
+            fn f(n: u8) -> Result<Value, Error> {
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .grace(::core::time::Duration::from_millis(5000u64))
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&&&&::memocached::private::Probe::<Result<Value, Error>>::NEW)
+                                    .__memocached_shape()
+                            })
+                            .lasting(|value| value.time())
+                            .stale_if(|error| error.is_hidden())
+                            .cache_err_for(|error| error.time(), ::memocached::private::Configured),
+                    )
+                    .run(move || -> Result<Value, Error> { n.into() })
+            }
+            ///The cache entry of [`f`] called with these arguments.
+            #[allow(clippy::too_many_arguments, clippy::unused_self, unused_mut, unused_variables)]
+            #[must_use]
+            fn f_entry(n: u8) -> ::memocached::Entry<Result<Value, Error>> {
+                let __memocached_call = ::memocached::private::Address::of({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                            function: "f",
+                            path: ::core::concat!(::core::module_path!(), "::", "f"),
+                            name: ::core::concat!(::core::module_path!(), "::", "f"),
+                            template: "<n>",
+                            ttl: ::memocached::private::SiteTtl::Unset,
+                            version: 0u32,
+                            file: ::core::file!(),
+                            line: ::core::line!(),
+                        });
+                        &SITE
+                    })
+                    .grace(::core::time::Duration::from_millis(5000u64))
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
+                ::memocached::Entry::of(
+                    ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&&&&::memocached::private::Probe::<Result<Value, Error>>::NEW)
+                                    .__memocached_shape()
+                            })
+                            .lasting(|value| value.time()),
+                    ),
+                )
+            }
+        "#]],
+    );
+}
+
+#[test]
 fn a_ttl_without_an_end() {
     assert_expands(
         quote! {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::call::entry::{AsyncEntry, AsyncHandle};
 use crate::call::entry::{Entry, First, Handle, Second, Third, Whereabouts};
 use crate::call::machine::Machine;
+use crate::call::machine::groups::KnownStamps;
 use crate::call::sibling::Sibling;
 use crate::call::targets::sealed::Sealed;
 use crate::call::targets::{Invalidate, Targets};
@@ -18,7 +19,8 @@ use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Verb, found};
 use crate::store::Store;
 use crate::value::envelope::Refusal;
 use crate::value::mark;
-use crate::value::record::{Found, Record};
+use crate::value::record::Found;
+use crate::writing::Update;
 
 /// The cache entries of several calls, with one exchange per node.
 ///
@@ -152,13 +154,10 @@ macro_rules! handles {
                     }
                     return all;
                 }
-                let pack = |(entry, value): (&Arc<Whereabouts>, &V)| {
-                    let times = entry.machine()?.times();
-                    entry.form::<V>()?.pack(value, times)
-                };
-                let records: Vec<Result<Record, Error>> = self.0.iter().zip(values).map(pack).collect();
-                let entries = self.0.iter().zip(&records);
-                let store = entries.map(|(entry, record)| entry.store(record.as_ref().map_err(Error::alike)?));
+                let pack = |(entry, value): (&Arc<Whereabouts>, &V)| entry.pack(value, KnownStamps::Nothing);
+                let updates: Vec<Result<Update, Error>> = self.0.iter().zip(values).map(pack).collect();
+                let entries = self.0.iter().zip(&updates);
+                let store = entries.map(|(entry, update)| entry.store(update.as_ref().map_err(Error::alike)?));
                 let asked = store.enumerate().collect();
                 let stored = self.change(Verb::SetMany, asked)$($await)*;
                 stored.into_iter().map(|(_, outcome)| outcome.map(drop)).collect()

@@ -17,11 +17,13 @@ use crate::call::freshness::Age;
 use crate::call::machine::Machine;
 use crate::call::machine::groups::{Answered, KnownStamps};
 use crate::call::machine::stamped::{self, Inquiry, StampsSource};
+use crate::call::policy::Terms;
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::call::targets::sealed::Sealed;
 use crate::call::targets::{Invalidate, Replaces, Targets, Updatable};
+use crate::call::typed::kept_for;
 #[cfg(feature = "tokio")]
 use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
@@ -29,7 +31,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found, unanswered};
 use crate::value::envelope::{Refusal, Times};
 use crate::value::mark;
-use crate::value::record::{Form, Found, Record};
+use crate::value::record::{Form, Found};
 use crate::value::stamp::Stamps;
 use crate::writing::Update;
 
@@ -148,20 +150,29 @@ pub(super) struct Whereabouts {
 
 struct Stored {
     machine: Machine,
-    form: Box<dyn AnyForm>,
+    kind: Box<dyn AnyKept>,
 }
 
-/// A form without the type of its values.
-trait AnyForm: Send + Sync {
-    /// What is known of a stored value beside the value, if it is this form's.
+/// How values are stored, and for how long.
+pub(super) struct Kept<V> {
+    form: Form<V>,
+    own_ttl: OwnTtl<V>,
+}
+
+/// Tells how long a value is kept, if it says so itself.
+type OwnTtl<V> = Box<dyn Fn(&V) -> Option<Ttl> + Send + Sync>;
+
+/// The same without the type of the values.
+trait AnyKept: Send + Sync {
+    /// What is known of a stored value beside the value, if it is of this form.
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal>;
-    /// The form, to be asked for its type.
+    /// This, to be asked for its type.
     fn any(&self) -> &dyn Any;
 }
 
-impl<V: 'static> AnyForm for Form<V> {
+impl<V: 'static> AnyKept for Kept<V> {
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal> {
-        self.unpack(bytes, flags).map(|found| Found { value: (), times: found.times })
+        self.form.unpack(bytes, flags).map(|found| Found { value: (), times: found.times })
     }
 
     fn any(&self) -> &dyn Any {
@@ -173,9 +184,13 @@ impl Whereabouts {
     fn new<S: Shape, I>(ready: Ready<S, I>) -> Self
     where
         S::Value: 'static,
+        I: Terms<S> + Send + Sync + 'static,
     {
         let site = ready.site;
-        let stored = ready.settled().map(|(form, machine)| Stored { machine, form: Box::new(form) });
+        let stored = ready.settled().map(|(form, terms, machine)| {
+            let own_ttl = Box::new(move |value: &S::Value| terms.ttl(value).map(kept_for));
+            Stored { machine, kind: Box::new(Kept { form, own_ttl }) }
+        });
         Whereabouts { site, stored }
     }
 
@@ -193,7 +208,11 @@ impl Whereabouts {
     /// A function that is generic over what it returns stores all of that,
     /// also where this is an `Option` or a `Result`.
     pub(super) fn form<V: 'static>(&self) -> Result<&Form<V>, Error> {
-        self.stored()?.form.any().downcast_ref().ok_or_else(|| {
+        self.kept().map(|kept| &kept.form)
+    }
+
+    fn kept<V: 'static>(&self) -> Result<&Kept<V>, Error> {
+        self.stored()?.kind.any().downcast_ref().ok_or_else(|| {
             let message = format!("{} does not store values of type {}", self.site.name(), type_name::<V>());
             Error::new(ErrorKind::Configuration, message)
         })
@@ -212,16 +231,20 @@ impl Whereabouts {
         Ok(machine)
     }
 
-    pub(super) fn store<'a>(&'a self, record: &'a Record) -> Result<Request<'a>, Error> {
-        Ok(self.storing()?.putting(record))
+    /// Packs a value that no call has computed. Its groups had these stamps before it was
+    /// made.
+    pub(super) fn pack<V: 'static>(&self, value: &V, known: KnownStamps) -> Result<Update, Error> {
+        let (machine, kept) = (self.storing()?, self.kept::<V>()?);
+        let own = (kept.own_ttl)(value);
+        if own == Some(Ttl::For(Duration::ZERO)) {
+            return Err(Error::new(ErrorKind::Rejected, "the value's own ttl says that it is not to be kept"));
+        }
+        let times = Times { stamps: stamps(machine, known)?, ..machine.times() };
+        Ok(Update { record: kept.form.pack(value, times)?, ttl: machine.put_for(own) })
     }
 
-    /// Packs a value under the stamps that its groups had before it was made.
-    fn update<V: 'static>(&self, value: &V, known: KnownStamps) -> Result<Update, Error> {
-        let machine = self.storing()?;
-        let times = Times { stamps: stamps(machine, known)?, ..machine.times() };
-        let record = self.form::<V>()?.pack(value, times)?;
-        Ok(Update { record, ttl: machine.put_for() })
+    pub(super) fn store<'a>(&'a self, update: &'a Update) -> Result<Request<'a>, Error> {
+        Ok(self.machine()?.putting(&update.record, update.ttl))
     }
 
     pub(super) fn delete(&self) -> Result<Request<'_>, Error> {
@@ -303,21 +326,20 @@ macro_rules! handle {
             }
 
             pub(super) $($async)* fn put<V: 'static>(&self, value: &V) -> Result<(), Error> {
-                let machine = self.0.machine()?;
-                let mut times = machine.times();
-                if machine.is_grouped() {
+                let mut stamps = KnownStamps::Nothing;
+                if self.0.machine()?.is_grouped() {
                     let Answered { outcome, known } = self.inquire(self.0.key()?)$($await)*;
                     outcome?;
-                    times.stamps = stamps(machine, known)?;
+                    stamps = known;
                 }
-                let record = self.0.form::<V>()?.pack(value, times)?;
-                let outcome = self.ask(self.0.store(&record)?)$($await)*;
+                let update = self.0.pack(value, stamps)?;
+                let outcome = self.ask(self.0.store(&update)?)$($await)*;
                 self.0.forget();
                 outcome.map(drop)
             }
 
             $($async)* fn info(&self) -> Result<Option<EntryInfo>, Error> {
-                let form = &self.0.stored()?.form;
+                let form = &self.0.stored()?.kind;
                 let found = self.find(&|bytes, flags| form.read(bytes, flags))$($await)*?;
                 found.map(|(item, found)| self.0.info(&item, &found)).transpose()
             }
@@ -424,7 +446,7 @@ macro_rules! values {
         /// Packs the value that a writer puts in place of the old one.
         #[doc(hidden)]
         pub fn updating(&self, value: &impl Replaces<$value>, known: KnownStamps) -> Result<Update, Error> {
-            self.handle().0.update(value.replacement(), known)
+            self.handle().0.pack(value.replacement(), known)
         }
     };
 }
@@ -437,6 +459,7 @@ macro_rules! entry {
             pub fn of<S: Shape<Return = R>, I>(ready: Ready<S, I>) -> Self
             where
                 S::Value: 'static,
+                I: Terms<S> + Send + Sync + 'static,
             {
                 Self::at($handle(Arc::new(Whereabouts::new(ready))))
             }

@@ -49,7 +49,8 @@ use background::Refresh;
 use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
-use policy::{Always, Choose, Chosen, Compute, Configured, OnError, Propagate, StoreIf, Wanted};
+use period::Lifetime;
+use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
 use site::Site;
@@ -61,7 +62,7 @@ pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     shape: Shaped<S>,
     codec: C,
     negatives: Vec<Negative<S>>,
-    store_if: I,
+    terms: I,
     on_error: PhantomData<O>,
 }
 
@@ -69,8 +70,8 @@ impl Addressed {
     /// Says what part of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: Shaped<S>) -> Memo<S> {
-        let (codec, negatives, store_if) = (Configured, Vec::new(), Always);
-        Memo { address: self, shape, codec, negatives, store_if, on_error: PhantomData }
+        let (codec, negatives, terms) = (Configured, Vec::new(), Always);
+        Memo { address: self, shape, codec, negatives, terms, on_error: PhantomData }
     }
 }
 
@@ -78,22 +79,44 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     /// Stores with this codec instead of the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
-        let Memo { address, shape, negatives, store_if, on_error, .. } = self;
-        Memo { address, shape, codec: Chosen(codec), negatives, store_if, on_error }
+        let Memo { address, shape, negatives, terms, on_error, .. } = self;
+        Memo { address, shape, codec: Chosen(codec), negatives, terms, on_error }
     }
 
     /// Stores only the values that this allows.
     #[must_use]
-    pub fn store_if<F: Fn(&S::Value) -> bool>(self, closure: F) -> Memo<S, C, Wanted<S::Value, F>, O> {
-        let Memo { address, shape, codec, negatives, on_error, .. } = self;
-        Memo { address, shape, codec, negatives, store_if: Wanted::by(closure), on_error }
+    pub fn store_if<F: Fn(&S::Value) -> bool>(self, closure: F) -> Memo<S, C, Wanted<S::Value, F, I>, O> {
+        self.on_terms(|terms| Wanted::by(closure, terms))
+    }
+
+    /// Keeps each value for as long as this says.
+    #[must_use]
+    pub fn lasting<F, P: Lifetime>(self, closure: F) -> Memo<S, C, Lasting<S::Value, F, I>, O>
+    where
+        F: Fn(&S::Value) -> P,
+    {
+        self.on_terms(|terms| Lasting::by(closure, terms))
+    }
+
+    /// Serves an old value in place of the errors that this allows, and of no others.
+    #[must_use]
+    pub fn stale_if<E, F: Fn(&E) -> bool>(self, closure: F) -> Memo<S, C, Excusing<S, E, F, I>, O>
+    where
+        S: HoldsErr<Error = E>,
+    {
+        self.on_terms(|terms| Excusing::by(closure, terms))
+    }
+
+    fn on_terms<T>(self, terms: impl FnOnce(I) -> T) -> Memo<S, C, T, O> {
+        let Memo { address, shape, codec, negatives, terms: before, on_error } = self;
+        Memo { address, shape, codec, negatives, terms: terms(before), on_error }
     }
 
     /// Returns the cache's errors.
     #[must_use]
     pub fn propagate(self) -> Memo<S, C, I, Propagate> {
-        let Memo { address, shape, codec, negatives, store_if, .. } = self;
-        Memo { address, shape, codec, negatives, store_if, on_error: PhantomData }
+        let Memo { address, shape, codec, negatives, terms, .. } = self;
+        Memo { address, shape, codec, negatives, terms, on_error: PhantomData }
     }
 
     /// Stores for this long that there is no value.
@@ -109,12 +132,28 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
 
     /// Stores an error for this long.
     #[must_use]
-    pub fn cache_err<K: Choose<S::Error>>(mut self, ttl: Duration, codec: K) -> Self
+    pub fn cache_err<K: Choose<S::Error>>(self, ttl: Duration, codec: K) -> Self
     where
         S: HoldsErr + 'static,
         S::Return: 'static,
         S::Error: 'static,
     {
+        self.cache_err_for(move |_: &S::Error| ttl, codec)
+    }
+
+    /// Stores each error for as long as this says.
+    #[must_use]
+    pub fn cache_err_for<K: Choose<S::Error>, P: Lifetime>(
+        mut self,
+        ttl: impl Fn(&S::Error) -> P + Send + Sync + 'static,
+        codec: K,
+    ) -> Self
+    where
+        S: HoldsErr + 'static,
+        S::Return: 'static,
+        S::Error: 'static,
+    {
+        let ttl = Box::new(move |error: &S::Error| ttl(error).lifetime());
         if let Some(configured) = self.address.configured() {
             self.negatives.push(Negative::err(ttl, codec.choose(configured)));
         }
@@ -131,7 +170,7 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address: Addressed { site, tier }, shape, codec, negatives, store_if, .. } = memo;
+    let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, .. } = memo;
     let far = match tier {
         Tier::Near { record, configured, owner } => {
             let codec = codec.choose(&configured);
@@ -154,7 +193,7 @@ where
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), site.version(), target.cache.wrapping());
         let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        Box::new(Typed { form, negatives, store_if, on_error: O::answer, machine: target.machine(site.pace()) })
+        Box::new(Typed { form, negatives, terms, on_error: O::answer, machine: target.machine(site.pace()) })
     });
     Ready { site, start: Start::Call { near, span, typed } }
 }
@@ -187,12 +226,12 @@ type Started<S, I> = (CallSpan, Around<S, I>);
 type Around<S, I> = Option<Box<Typed<S, I>>>;
 
 impl<S: Shape, I> Ready<S, I> {
-    /// The machine of the call, with the form that values are stored in, where
-    /// something is cached.
-    pub(crate) fn settled(self) -> Option<(Form<S::Value>, Machine)> {
+    /// The machine of the call, with the form that values are stored in and the terms,
+    /// where something is cached.
+    pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
             Start::Near { .. } => None,
-            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.machine)),
+            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
         }
     }
 }
@@ -205,7 +244,7 @@ impl<S: Shape, I> Ready<S, I> {
     }
 }
 
-impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
+impl<S: Shape, I: Terms<S>> Ready<S, I> {
     /// What is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
     fn element(self) -> Result<Around<S, I>, (S::Return, u64)> {
@@ -322,7 +361,7 @@ fn carry<S, I, F>(
 ) -> Pin<Box<impl Future<Output = S::Return>>>
 where
     S: Shape,
-    I: StoreIf<S::Value>,
+    I: Terms<S>,
     F: Future<Output = S::Return>,
 {
     let body = Box::pin(body);
@@ -370,7 +409,7 @@ fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: Pin<Box<F>>, refresh: Refresh,
 where
     S: Shape + 'static,
     S::Value: Send,
-    I: StoreIf<S::Value> + Send + 'static,
+    I: Terms<S> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
     detached::run(async move {
@@ -389,7 +428,7 @@ async fn compute<S, I, F>(
 ) -> S::Return
 where
     S: Shape,
-    I: StoreIf<S::Value>,
+    I: Terms<S>,
     F: Future<Output = S::Return>,
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());

@@ -13,8 +13,6 @@ use crate::value::record::{Form, Found, Record};
 
 /// One kind of negative result: no value, or an error.
 pub(crate) struct Negative<S: Shape> {
-    /// How long results of this kind are kept.
-    pub(crate) ttl: Duration,
     kind: Box<dyn Kind<S>>,
 }
 
@@ -26,25 +24,28 @@ impl<S: Shape> Negative<S> {
         S::Return: 'static,
     {
         let of = |returned: &_| if S::is_none(returned) { Some(&()) } else { None };
-        Negative {
-            ttl,
-            kind: Box::new(Of { tag: 1, codec: Codecs::only(Box::new(Nothing)), of, into: |()| S::none() }),
-        }
+        let (codec, ttl) = (Codecs::only(Box::new(Nothing)), Box::new(move |(): &()| Some(ttl)));
+        Negative { kind: Box::new(Of { tag: 1, codec, of, into: |()| S::none(), ttl }) }
     }
 
-    /// Builds the kind for errors.
-    pub(crate) fn err(ttl: Duration, codec: Codecs<S::Error>) -> Self
+    /// Builds the kind for errors, each of which tells how long it is kept.
+    pub(crate) fn err(ttl: TtlOf<S::Error>, codec: Codecs<S::Error>) -> Self
     where
         S: HoldsErr + 'static,
         S::Return: 'static,
         S::Error: 'static,
     {
-        Negative { ttl, kind: Box::new(Of { tag: 2, codec, of: S::error, into: S::from_error }) }
+        Negative { kind: Box::new(Of { tag: 2, codec, of: S::error, into: S::from_error, ttl }) }
     }
 
     /// Whether a return value is of this kind.
     pub(crate) fn is(&self, returned: &S::Return) -> bool {
         self.kind.is(returned)
+    }
+
+    /// How long a return value of this kind is kept.
+    pub(crate) fn ttl(&self, returned: &S::Return) -> Option<Duration> {
+        self.kind.ttl(returned)
     }
 
     /// Packs a return value for the key of `form`; `None` if it is of another kind,
@@ -67,6 +68,7 @@ impl<S: Shape> Negative<S> {
 /// A [`Negative`] without the type that it stores.
 trait Kind<S: Shape>: Send + Sync {
     fn is(&self, returned: &S::Return) -> bool;
+    fn ttl(&self, returned: &S::Return) -> Option<Duration>;
     fn pack(&self, form: &Form<S::Value>, returned: &S::Return, times: Times) -> Option<Result<Record, Error>>;
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal>;
 }
@@ -77,11 +79,19 @@ struct Of<R, W> {
     codec: Codecs<W>,
     of: for<'a> fn(&'a R) -> Option<&'a W>,
     into: fn(W) -> R,
+    ttl: TtlOf<W>,
 }
+
+/// Tells how long a `W` is kept, if at all.
+pub(crate) type TtlOf<W> = Box<dyn Fn(&W) -> Option<Duration> + Send + Sync>;
 
 impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
     fn is(&self, returned: &S::Return) -> bool {
         (self.of)(returned).is_some()
+    }
+
+    fn ttl(&self, returned: &S::Return) -> Option<Duration> {
+        (self.ttl)((self.of)(returned)?)
     }
 
     fn pack(&self, form: &Form<S::Value>, returned: &S::Return, times: Times) -> Option<Result<Record, Error>> {

@@ -31,6 +31,35 @@ impl Period for u64 {
     }
 }
 
+/// How long a value is kept: a length of time or seconds, or `None` for not at all.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how long a value is kept",
+    label = "neither a `Duration`, nor a `u64`, nor an `Option` of one",
+    note = "return a `Duration`, or seconds as a `u64`; `None` keeps the value out of the cache"
+)]
+pub trait Lifetime {
+    /// Returns the length.
+    fn lifetime(self) -> Option<Duration>;
+}
+
+impl Lifetime for Duration {
+    fn lifetime(self) -> Option<Duration> {
+        Some(self)
+    }
+}
+
+impl Lifetime for u64 {
+    fn lifetime(self) -> Option<Duration> {
+        Some(Duration::from_secs(self))
+    }
+}
+
+impl<T: Lifetime> Lifetime for Option<T> {
+    fn lifetime(self) -> Option<Duration> {
+        self.and_then(Lifetime::lifetime)
+    }
+}
+
 /// Returns the length of time that an argument's expression gives.
 #[inline]
 pub fn duration(period: impl Period) -> Duration {

@@ -1,13 +1,16 @@
-//! The choices of a site: its codec, the values it stores, and its answer to a
-//! cache that is unavailable.
+//! The choices of a site: its codec, the values it stores and for how long, and its answer
+//! to a cache that is unavailable.
 //!
 //! Each choice is a type, so that the default costs nothing. When a choice applies
 //! is decided in `machine`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::shape::{Fails, Shape};
+use crate::call::period::Lifetime;
+use crate::call::shape::{Fails, HoldsErr, Shape};
 use crate::codec::{Codec, Codecs, Standard};
 use crate::error::Error;
 
@@ -48,41 +51,118 @@ impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
     }
 }
 
-/// Decides whether a value is worth storing.
-pub trait StoreIf<V> {
-    /// Returns whether to store this value.
-    fn allows(&self, value: &V) -> bool;
-}
+/// Decides by what a call has returned whether, and for how long, it is kept.
+pub trait Terms<S: Shape> {
+    /// Whether to store this value.
+    fn allows(&self, _: &S::Value) -> bool {
+        true
+    }
 
-/// Stores every value.
-#[derive(Debug)]
-pub struct Always;
+    /// How long to keep this value, if it says so: `Some(None)` is not at all.
+    fn ttl(&self, _: &S::Value) -> Option<Option<Duration>> {
+        None
+    }
 
-impl<V> StoreIf<V> for Always {
-    fn allows(&self, _: &V) -> bool {
+    /// Whether the old value may be served in place of this failure.
+    fn excuses(&self, _: &S::Return) -> bool {
         true
     }
 }
+
+/// Keeps every value for the site's time, and serves old ones in place of any failure.
+#[derive(Debug)]
+pub struct Always;
+
+impl<S: Shape> Terms<S> for Always {}
 
 /// Stores what a closure allows.
 ///
 /// What it requires of the closure is required once, where one is given: a
 /// closure of another type is then reported there and nowhere else.
 #[derive(Debug)]
-pub struct Wanted<V, F> {
+pub struct Wanted<V, F, T> {
     closure: F,
     call: fn(&F, &V) -> bool,
+    terms: T,
 }
 
-impl<V, F: Fn(&V) -> bool> Wanted<V, F> {
-    pub(crate) fn by(closure: F) -> Self {
-        Wanted { closure, call: |closure, value| closure(value) }
+impl<V, F: Fn(&V) -> bool, T> Wanted<V, F, T> {
+    pub(crate) fn by(closure: F, terms: T) -> Self {
+        Wanted { closure, call: |closure, value| closure(value), terms }
     }
 }
 
-impl<V, F> StoreIf<V> for Wanted<V, F> {
-    fn allows(&self, value: &V) -> bool {
-        (self.call)(&self.closure, value)
+impl<S: Shape, F, T: Terms<S>> Terms<S> for Wanted<S::Value, F, T> {
+    fn allows(&self, value: &S::Value) -> bool {
+        (self.call)(&self.closure, value) && self.terms.allows(value)
+    }
+
+    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
+        self.terms.ttl(value)
+    }
+
+    fn excuses(&self, failed: &S::Return) -> bool {
+        self.terms.excuses(failed)
+    }
+}
+
+/// Keeps values for as long as a closure says.
+#[derive(Debug)]
+pub struct Lasting<V, F, T> {
+    closure: F,
+    call: fn(&F, &V) -> Option<Duration>,
+    terms: T,
+}
+
+impl<V, F, T> Lasting<V, F, T> {
+    pub(crate) fn by<P: Lifetime>(closure: F, terms: T) -> Self
+    where
+        F: Fn(&V) -> P,
+    {
+        Lasting { closure, call: |closure, value| closure(value).lifetime(), terms }
+    }
+}
+
+impl<S: Shape, F, T: Terms<S>> Terms<S> for Lasting<S::Value, F, T> {
+    fn allows(&self, value: &S::Value) -> bool {
+        self.terms.allows(value)
+    }
+
+    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
+        Some((self.call)(&self.closure, value))
+    }
+
+    fn excuses(&self, failed: &S::Return) -> bool {
+        self.terms.excuses(failed)
+    }
+}
+
+/// Serves old values in place of the errors that a closure picks.
+#[derive(Debug)]
+pub struct Excusing<S: Shape, E, F, T> {
+    closure: F,
+    call: fn(&F, &E) -> bool,
+    error: fn(&S::Return) -> Option<&E>,
+    terms: T,
+}
+
+impl<S: HoldsErr, F: Fn(&S::Error) -> bool, T> Excusing<S, S::Error, F, T> {
+    pub(crate) fn by(closure: F, terms: T) -> Self {
+        Excusing { closure, call: |closure, error| closure(error), error: S::error, terms }
+    }
+}
+
+impl<S: Shape, E, F, T: Terms<S>> Terms<S> for Excusing<S, E, F, T> {
+    fn allows(&self, value: &S::Value) -> bool {
+        self.terms.allows(value)
+    }
+
+    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
+        self.terms.ttl(value)
+    }
+
+    fn excuses(&self, failed: &S::Return) -> bool {
+        (self.error)(failed).is_none_or(|error| (self.call)(&self.closure, error))
     }
 }
 

@@ -72,7 +72,7 @@ impl<V, E> HoldsNone for FallibleOptional<V, E> {
 
 /// A shape whose return value may be an error.
 #[diagnostic::on_unimplemented(
-    message = "`cache_err` needs a function that returns a `Result`",
+    message = "`cache_err` and `stale_if` need a function that returns a `Result`",
     label = "never returns an error"
 )]
 pub trait HoldsErr: Shape {

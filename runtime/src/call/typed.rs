@@ -3,10 +3,13 @@
 //! It knows the value's type and leaves every decision to the [`Machine`],
 //! which does not and so is compiled once.
 
+use std::time::Duration;
+
 use super::machine::{Event, Machine, Packing, Readable, Step};
 use super::negative::Negative;
-use super::policy::StoreIf;
+use super::policy::Terms;
 use super::shape::{Shape, Split};
+use crate::cache::near::Holds;
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::singleflight::lease::Io;
@@ -18,7 +21,7 @@ use crate::value::record::{Form, Record};
 pub(super) struct Typed<S: Shape, I> {
     pub(super) form: Form<S::Value>,
     pub(super) negatives: Vec<Negative<S>>,
-    pub(super) store_if: I,
+    pub(super) terms: I,
     pub(super) on_error: fn(Error) -> Option<S::Return>,
     pub(super) machine: Machine,
 }
@@ -43,7 +46,7 @@ pub(super) struct Packed<S: Shape> {
     pub(super) packing: Option<Packing>,
 }
 
-impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
+impl<S: Shape, I: Terms<S>> Typed<S, I> {
     /// Looks for the value, blocking, until it is clear what the call does.
     pub(super) fn look(&mut self, span: &CallSpan) -> Next<S> {
         self.machine.begin(Io::Blocking, span);
@@ -116,19 +119,28 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
         cost: u64,
         span: &CallSpan,
     ) -> Packed<S> {
-        let Typed { form, negatives, store_if, machine, .. } = self;
+        let Typed { form, negatives, terms, machine, .. } = self;
         match (S::split(returned), fallback) {
             (Split::Value(value), fallback) => {
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
                 let packing = machine.pack(
-                    &|| store_if.allows(&value),
+                    &|| terms.allows(&value),
+                    &|| terms.ttl(&value).map(kept_for),
                     &|times| form.pack(&value, Times { cost, ..times }),
-                    None,
+                    Holds::Value,
                     span,
                 );
                 Packed { returned: Ok(value), packing }
+            }
+            (Split::Failed(returned), fallback) if !matches!(fallback, Fallback::None) && !terms.excuses(&returned) => {
+                let packing = pack_negative(form, negatives, machine, &returned, cost, span);
+                // The old value is served no more.
+                if packing.is_none() {
+                    machine.renounce();
+                }
+                Packed { returned: Err(returned), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
                 span.stale_on_error();
@@ -173,7 +185,12 @@ fn pack_negative<S: Shape>(
         let times = Times { cost, grace: 0, ..times };
         kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)))
     };
-    machine.pack(&|| true, &pack, Some(Ttl::For(kind.ttl)), span)
+    machine.pack(&|| true, &|| Some(kept_for(kind.ttl(returned))), &pack, Holds::Nothing, span)
+}
+
+/// What is kept for no time is not kept.
+pub(super) fn kept_for(lifetime: Option<Duration>) -> Ttl {
+    Ttl::For(lifetime.unwrap_or_default())
 }
 
 const UNMARKED: &str = "bare bytes cannot say that there is no value";

@@ -497,9 +497,9 @@ impl CallSpan {
         not_stored_on_purpose("a writer is at work");
     }
 
-    /// Reports that `store_if` rejected the value.
-    pub(crate) fn not_wanted(&self) {
-        not_stored_on_purpose("store_if");
+    /// Reports that an argument, such as `store_if`, keeps the value out of the cache.
+    pub(crate) fn not_wanted(&self, argument: &'static str) {
+        not_stored_on_purpose(argument);
     }
 
     /// Records how many calls are made together.

@@ -18,3 +18,4 @@ mod settings;
 pub(crate) mod shuttle_locks;
 #[cfg(all(test, feature = "memcache", feature = "tokio"))]
 mod single_flight;
+mod terms;

@@ -13,7 +13,7 @@ use crate::call::machine::groups::Answered;
 use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::wait::pause;
 use crate::call::machine::{Event, Machine, Step};
-use crate::call::policy::StoreIf;
+use crate::call::policy::Terms;
 use crate::call::shape::Shape;
 use crate::call::typed::{Fallback, Packed, Typed};
 use crate::error::Error;
@@ -79,7 +79,7 @@ enum NextWait {
     Join(usize, Waiter<Lease>),
 }
 
-impl<S: Shape, I: StoreIf<S::Value>> Calls<S, I> {
+impl<S: Shape, I: Terms<S>> Calls<S, I> {
     pub(super) fn new(span: CallSpan, on_error: OnFailure) -> Self {
         Calls { all: Vec::new(), span, computation: Computation::new(), around: None, on_error, is_answered: false }
     }

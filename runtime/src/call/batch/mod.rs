@@ -17,7 +17,7 @@ use super::Ready;
 #[cfg(feature = "tokio")]
 use super::background::Refresh;
 use super::machine::together::Settlement;
-use super::policy::StoreIf;
+use super::policy::Terms;
 use super::shape::{Shape, Split};
 use super::site::Site;
 #[cfg(feature = "tokio")]
@@ -94,7 +94,7 @@ impl<T, O, C> ElementList<T, O, C> {
         T: Clone,
         R: Results<T, O, Returned = S::Return>,
         S: Shape,
-        I: StoreIf<S::Value>,
+        I: Terms<S>,
     {
         Batch::begin(self.as_slice(), calls, None, R::split, R::join)
     }
@@ -106,7 +106,7 @@ impl<T, O, C> ElementList<T, O, C> {
         T: Clone,
         R: Results<T, O, Returned = S::Return> + Carries,
         S: Shape,
-        I: StoreIf<S::Value>,
+        I: Terms<S>,
     {
         Batch::begin(self.as_slice(), calls, Some(R::carry), R::split, R::join)
     }
@@ -116,7 +116,7 @@ impl<'l, T, R, S, I> Batch<'l, T, R, S, I>
 where
     T: Clone,
     S: Shape,
-    I: StoreIf<S::Value>,
+    I: Terms<S>,
 {
     fn begin(
         given: &'l [T],

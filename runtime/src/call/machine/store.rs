@@ -30,13 +30,14 @@ pub(crate) struct Packing {
 
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
-    /// it. `pack` is told what the envelope says of the value's time; `negative` is how long
-    /// a return value without a value is kept.
+    /// it. `ttl` is how long it is kept, if it says so itself; `pack` is told what the
+    /// envelope says of its time.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
+        ttl: &dyn Fn() -> Option<Ttl>,
         pack: &dyn Fn(Times) -> Result<Record, Error>,
-        negative: Option<Ttl>,
+        holds: Holds,
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store =
@@ -51,15 +52,20 @@ impl Machine {
             return None;
         }
         if !wanted() {
-            span.not_wanted();
-            if self.mode == Mode::Refresh {
-                self.renounce();
-            }
+            span.not_wanted("store_if");
+            self.replaces_by_nothing();
             return None;
         }
-        let freshness = Freshness { ttl: negative.unwrap_or(self.freshness.ttl), ..self.freshness };
+        let own = ttl();
+        let freshness = Freshness { ttl: own.unwrap_or(self.freshness.ttl), ..self.freshness };
         if freshness.ttl == Ttl::For(Duration::ZERO) {
-            span.not_stored("ttl is zero");
+            match own {
+                Some(_) => {
+                    span.not_wanted("ttl");
+                    self.replaces_by_nothing();
+                }
+                None => span.not_stored("ttl is zero"),
+            }
             return None;
         }
         let record = match span.serialize_value(|| pack(self.times())) {
@@ -78,9 +84,16 @@ impl Machine {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
-        let near = near.map(|near| (if negative.is_some() { Holds::Nothing } else { Holds::Value }, near));
-        let ttl = if negative.is_some() { fresh } else { self.kept(chance) };
+        let near = near.map(|near| (holds, near));
+        let ttl = if holds == Holds::Nothing { fresh } else { self.kept(freshness.ttl, chance) };
         Some(Packing { record: Arc::new(record), ttl, near, stores })
+    }
+
+    /// What was computed is not to be stored: a refresh removes what was there before.
+    fn replaces_by_nothing(&mut self) {
+        if self.mode == Mode::Refresh {
+            self.renounce();
+        }
     }
 
     fn fits(&mut self, record: &Record, span: &CallSpan) -> bool {
@@ -98,8 +111,8 @@ impl Machine {
 
     /// How long a value is kept. It has no grace where the server could not tell
     /// when that begins.
-    fn kept(&self, chance: f64) -> Ttl {
-        self.freshness.kept(self.grace() > 0, self.cache.jitter(), chance)
+    fn kept(&self, ttl: Ttl, chance: f64) -> Ttl {
+        Freshness { ttl, ..self.freshness }.kept(self.grace() > 0, self.cache.jitter(), chance)
     }
 
     /// How many seconds of grace a value has that is stored now.
@@ -114,14 +127,14 @@ impl Machine {
     }
 
     /// The request that stores a value which no call has computed.
-    pub(crate) fn putting<'a>(&'a self, record: &'a Record) -> Request<'a> {
-        let (Record { bytes: value, flags }, ttl) = (record, self.put_for());
+    pub(crate) fn putting<'a>(&'a self, record: &'a Record, ttl: Ttl) -> Request<'a> {
+        let Record { bytes: value, flags } = record;
         Request::Store { key: self.key.wire(), value, flags: *flags, ttl, how: Write::Set, guard: Guard::None }
     }
 
-    /// How long such a value is kept.
-    pub(crate) fn put_for(&self) -> Ttl {
-        self.kept(self.cache.random().draw(self.key.wire()))
+    /// How long such a value is kept; `own` is what it says itself.
+    pub(crate) fn put_for(&self, own: Option<Ttl>) -> Ttl {
+        self.kept(own.unwrap_or(self.freshness.ttl), self.cache.random().draw(self.key.wire()))
     }
 
     /// Ends the call and stores what there is to store, blocking.
