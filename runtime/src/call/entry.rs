@@ -150,11 +150,11 @@ pub(super) struct Whereabouts {
 
 struct Stored {
     machine: Machine,
-    kind: Box<dyn AnyKept>,
+    kind: Box<dyn AnyStorage>,
 }
 
 /// How values are stored, and for how long.
-pub(super) struct Kept<V> {
+pub(super) struct Storage<V> {
     form: Form<V>,
     own_ttl: OwnTtl<V>,
 }
@@ -163,14 +163,14 @@ pub(super) struct Kept<V> {
 type OwnTtl<V> = Box<dyn Fn(&V) -> Option<Ttl> + Send + Sync>;
 
 /// The same without the type of the values.
-trait AnyKept: Send + Sync {
+trait AnyStorage: Send + Sync {
     /// What is known of a stored value beside the value, if it is of this form.
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal>;
     /// This, to be asked for its type.
     fn any(&self) -> &dyn Any;
 }
 
-impl<V: 'static> AnyKept for Kept<V> {
+impl<V: 'static> AnyStorage for Storage<V> {
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal> {
         self.form.unpack(bytes, flags).map(|found| Found { value: (), times: found.times })
     }
@@ -189,7 +189,7 @@ impl Whereabouts {
         let site = ready.site;
         let stored = ready.settled().map(|(form, terms, machine)| {
             let own_ttl = Box::new(move |value: &S::Value| terms.ttl(value).map(kept_for));
-            Stored { machine, kind: Box::new(Kept { form, own_ttl }) }
+            Stored { machine, kind: Box::new(Storage { form, own_ttl }) }
         });
         Whereabouts { site, stored }
     }
@@ -211,7 +211,7 @@ impl Whereabouts {
         self.kept().map(|kept| &kept.form)
     }
 
-    fn kept<V: 'static>(&self) -> Result<&Kept<V>, Error> {
+    fn kept<V: 'static>(&self) -> Result<&Storage<V>, Error> {
         self.stored()?.kind.any().downcast_ref().ok_or_else(|| {
             let message = format!("{} does not store values of type {}", self.site.name(), type_name::<V>());
             Error::new(ErrorKind::Configuration, message)
