@@ -7,12 +7,14 @@ use super::machine::{Event, Machine, Packing, Readable, Step};
 use super::negative::Negative;
 use super::policy::StoreIf;
 use super::shape::{Shape, Split};
+use super::sharing::Sharer;
+use crate::cache::near::NearCopy;
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::singleflight::lease::Io;
 use crate::telemetry::call::CallSpan;
 use crate::value::envelope::{Refusal, Times};
-use crate::value::record::{Form, Record};
+use crate::value::record::Form;
 
 /// A call that has a cache and a key: everything around its body.
 pub(super) struct Typed<S: Shape, I> {
@@ -21,6 +23,8 @@ pub(super) struct Typed<S: Shape, I> {
     pub(super) store_if: I,
     pub(super) on_error: fn(Error) -> Option<S::Return>,
     pub(super) machine: Machine,
+    /// How near hits share a value, if they do.
+    pub(super) sharer: Option<Sharer<S::Value>>,
 }
 
 /// What a call does next, with the values it does it with.
@@ -102,9 +106,19 @@ impl<S: Shape, I: StoreIf<S::Value>> Typed<S, I> {
     }
 
     /// The return value that this process keeps, with what it took to compute.
-    pub(super) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
-        let (opened, unpacked) = unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
-        Some((unpacked.map_or_else(|returned| returned, S::join), opened.cost))
+    pub(super) fn near(&self, copy: &NearCopy) -> Option<(S::Return, u64)> {
+        if let Some((value, cost)) = self.sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
+            return Some((S::join(value), cost));
+        }
+        let record = copy.record();
+        let (Readable { cost, .. }, unpacked) =
+            unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
+        let returned = match (unpacked, &self.sharer) {
+            (Ok(value), Some(sharer)) => S::join(sharer.keep(copy, value, cost)),
+            (Ok(value), None) => S::join(value),
+            (Err(returned), _) => returned,
+        };
+        Some((returned, cost))
     }
 
     /// Decides what to store of what the body has returned, and what to return:

@@ -78,7 +78,7 @@ impl Machine {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
-        let near = near.map(|near| (if negative.is_some() { Holds::Nothing } else { Holds::Value }, near));
+        let near = near.map(|near| (self.holds(negative.is_some()), near));
         let ttl = if negative.is_some() { fresh } else { self.kept(chance) };
         Some(Packing { record: Arc::new(record), ttl, near, stores })
     }
