@@ -46,6 +46,7 @@ mod behaviour {
     mod left_alone;
     mod logs;
     mod metrics;
+    mod near_arcs;
     mod nodes;
     mod one_computation;
     mod otlp;

@@ -76,6 +76,18 @@ pub(crate) fn shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStre
     }
 }
 
+/// Writes the expression that finds out whether near hits share a value of this return
+/// type.
+pub(crate) fn sharing(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStream {
+    let krate = located(krate.to_token_stream(), at);
+    quote_spanned! {at=>
+        {
+            use #krate::private::sharing::*;
+            (&&#krate::private::SharingProbe::<#output, fn(&()) -> #output>::NEW).__memocached_sharing()
+        }
+    }
+}
+
 /// Tells the compiler the type of every `return` and `?` in an async body, as the
 /// signature does for a function.
 pub(crate) fn inferred(krate: &Path, output: &Type) -> TokenStream {

@@ -10,12 +10,13 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path};
 
-use crate::body::{Run, braced, inferred, shape};
+use crate::body::{Run, braced, inferred, shape, sharing};
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
 use crate::fingerprint::fingerprint;
 use crate::freshness::Refresh;
 use crate::func::{self, Func};
+use crate::owned::names_no_lifetime;
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::{self, Kind};
 use crate::span::{hidden, located, span_of};
@@ -137,8 +138,13 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         OnError::Propagate if plan.batch.is_none() => Some(quote_spanned!(at=> .propagate())),
         OnError::Propagate | OnError::Bypass => None,
     };
+    let is_kept = plan.freshness.near.is_some() && names_no_lifetime(output.to_token_stream());
+    let sharing = is_kept.then(|| {
+        let sharing = sharing(&plan.krate, &returned(plan), at);
+        quote_spanned!(at=> .sharing(#sharing))
+    });
     let stored = stored(call, plan);
-    ready(&quote!(#stored #stale_if #store_if #cache_none #cache_err #propagate), plan)
+    ready(&quote!(#stored #sharing #stale_if #store_if #cache_none #cache_err #propagate), plan)
 }
 
 /// Writes what settles a call.

@@ -7,6 +7,7 @@
 //! type parameters of a surrounding `impl`; the compiler reports what those
 //! borrow.
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::punctuated::Punctuated;
 use syn::{FnArg, GenericArgument, Lifetime, PathArguments, ReturnType, Token, Type, TypeParamBound};
 
@@ -86,6 +87,24 @@ pub(crate) fn are_owned(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool 
     })
 }
 
+/// Says whether a type names no lifetime but `'static`, as far as it shows. It may still
+/// hide one, or have a type parameter.
+pub(crate) fn names_no_lifetime(ty: TokenStream) -> bool {
+    let mut after_quote = false;
+    ty.into_iter().all(|token| {
+        let is_lifetime =
+            std::mem::replace(&mut after_quote, matches!(&token, TokenTree::Punct(p) if p.as_char() == '\''));
+        match token {
+            TokenTree::Ident(ident) if is_lifetime => ident == "static",
+            TokenTree::Ident(ident) => ident != "Self",
+            // What a macro names does not show.
+            TokenTree::Punct(punct) => !matches!(punct.as_char(), '!' | '&'),
+            TokenTree::Group(group) => names_no_lifetime(group.stream()),
+            TokenTree::Literal(_) => true,
+        }
+    })
+}
+
 /// Says whether `Send` is among these bounds.
 pub(crate) fn sends(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
     bounds.iter().any(|bound| match bound {
@@ -98,7 +117,7 @@ pub(crate) fn sends(bounds: &Punctuated<TypeParamBound, Token![+]>) -> bool {
 mod tests {
     use syn::Type;
 
-    use super::{is_owned, owns_its_data};
+    use super::{is_owned, names_no_lifetime, owns_its_data};
     use crate::func::{Attr, Func};
 
     fn owns(function: &str) -> bool {
@@ -156,6 +175,16 @@ mod tests {
             "_",
         ] {
             assert!(!is_owned(&syn::parse_str(ty).expect(ty)), "{ty}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_names_a_lifetime_or_could_is_seen() {
+        for ty in ["Arc<User>", "Result<Option<Arc<[u8; 4]>>, Box<dyn Error>>", "Arc<Cow<'static, str>>"] {
+            assert!(names_no_lifetime(ty.parse().expect(ty)), "{ty}");
+        }
+        for ty in ["Arc<Cow<'a, str>>", "Vec<(u8, Row<'_>)>", "Arc<Self>", "Arc<Self::Id>", "Arc<name!()>", "&u8"] {
+            assert!(!names_no_lifetime(ty.parse().expect(ty)), "{ty}");
         }
     }
 

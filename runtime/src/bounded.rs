@@ -32,8 +32,12 @@ struct Size;
 
 impl<V: Weighed> Weighter<Box<str>, V> for Size {
     fn weight(&self, key: &Box<str>, value: &V) -> u64 {
-        (key.len() + value.weight() + ITEM_OVERHEAD) as u64
+        size(key, value)
     }
+}
+
+fn size<V: Weighed>(key: &str, value: &V) -> u64 {
+    (key.len() + value.weight() + ITEM_OVERHEAD) as u64
 }
 
 impl<V: Weighed> Bounded<V> {
@@ -59,6 +63,12 @@ impl<V: Weighed> Bounded<V> {
 
     pub(crate) fn insert(&self, key: &str, value: V) {
         self.items.insert(key.into(), value);
+    }
+
+    /// Whether an item is small enough to be inserted.
+    pub(crate) fn fits(&self, key: &str, value: &V) -> bool {
+        // A little less than the part of a shard that one item may fill.
+        size(key, value) <= self.items.shard_capacity() / 10 * 9
     }
 
     pub(crate) fn remove(&self, key: &str) {

@@ -1,7 +1,8 @@
 //! Values of the near cache, compared with a hand-written cache of encoded
-//! values.
+//! values, or of values in an `Arc`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use memocached::memcached;
 use serde::de::DeserializeOwned;
@@ -39,10 +40,26 @@ fn account(id: u64) -> Account {
     }
 }
 
+#[memcached(key = "bench:shared:<id>", ttl = 600, near = 600)]
+fn shared_account(id: u64) -> Arc<Account> {
+    Arc::new(account(id))
+}
+
+/// Formats a key and looks it up.
+fn shared_by_hand<T: 'static>(key: fn(u64) -> String, value: T) -> Work {
+    let cache = quick_cache::sync::Cache::<Box<str>, Arc<T>>::new(1_000);
+    cache.insert(key(12).into(), Arc::new(value));
+    Box::new(move |times| {
+        for _ in 0..times {
+            black_box(cache.get(key(black_box(12)).as_str()).unwrap());
+        }
+    })
+}
+
 /// Formats a key, looks it up and decodes the value.
 fn by_hand<T: Serialize + DeserializeOwned>(key: fn(u64) -> String, value: T) -> Work {
     let config = bincode::config::standard();
-    let cache = quick_cache::sync::Cache::<Box<str>, std::sync::Arc<[u8]>>::new(1_000);
+    let cache = quick_cache::sync::Cache::<Box<str>, Arc<[u8]>>::new(1_000);
     let bytes = bincode::serde::encode_to_vec(value, config).unwrap();
     cache.insert(key(12).into(), bytes.into());
     Box::new(move |times| {
@@ -78,6 +95,14 @@ pub(crate) fn rows() -> Vec<Row> {
             contenders: vec![
                 ("quick_cache and decode", by_hand(|n| format!("bench:account:{n}"), account(12))),
                 ("memoized", called(account)),
+            ],
+        },
+        Row {
+            name: "near, Arc of 7 fields",
+            callers: 1,
+            contenders: vec![
+                ("quick_cache", shared_by_hand(|n| format!("bench:shared:{n}"), account(12))),
+                ("memoized", called(shared_account)),
             ],
         },
     ]

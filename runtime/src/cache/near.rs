@@ -4,11 +4,16 @@
 //! It is bounded by bytes. A change made by this process shows at once, one made
 //! by another process after that time at the latest, counted from when the value was
 //! asked for: however late the reply is, no value is served for longer.
+//!
+//! It keeps bytes. Where all hits may share one value, that is kept beside the bytes
+//! once they have been decoded.
 
-use std::sync::{Arc, Mutex};
+use std::any::{Any, TypeId};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::bounded::{Bounded, Weighed};
+use crate::codec::Standard;
 use crate::exchange::ItemLimit;
 use crate::sync::{lock, share_of};
 use crate::time::clock::{Clock, Tick};
@@ -29,7 +34,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 #[derive(Clone)]
 struct NearItem {
-    record: Arc<Record>,
+    copy: NearCopy,
     holds: Holds,
     expires: Tick,
 }
@@ -38,13 +43,88 @@ struct NearItem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
     Value,
+    /// A value that all hits may share.
+    Shared,
     /// The absence of a value, or an error.
     Nothing,
 }
 
+/// A copy of what is stored under a key.
+#[derive(Clone)]
+pub(crate) enum NearCopy {
+    /// Each hit decodes it.
+    Bytes(Arc<Record>),
+    /// The first hit decodes it.
+    Shared(Arc<OnceDecoded>),
+}
+
+/// A record with the value that was decoded of it first.
+pub(crate) struct OnceDecoded {
+    record: Arc<Record>,
+    decoded: OnceLock<Decoded>,
+}
+
+/// A decoded value.
+pub(crate) struct Decoded {
+    pub(crate) by: Decoding,
+    /// What it took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+    pub(crate) value: Box<dyn Any + Send + Sync>,
+}
+
+/// All that decides which value is made of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decoding {
+    pub(crate) value: TypeId,
+    /// The site's choice of a codec.
+    pub(crate) codec: TypeId,
+    /// The cache's codec.
+    pub(crate) configured: Standard,
+    /// The key's owner.
+    pub(crate) owner: u64,
+    pub(crate) version: u32,
+    pub(crate) is_grouped: bool,
+}
+
+impl NearCopy {
+    fn of(record: Arc<Record>, holds: Holds) -> Self {
+        match holds {
+            Holds::Shared => NearCopy::Shared(Arc::new(OnceDecoded { record, decoded: OnceLock::new() })),
+            Holds::Value | Holds::Nothing => NearCopy::Bytes(record),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(&self) -> &Record {
+        match self {
+            NearCopy::Bytes(record) => record,
+            NearCopy::Shared(shared) => &shared.record,
+        }
+    }
+
+    /// Returns the value that was decoded in this way, if one is kept.
+    #[inline]
+    pub(crate) fn decoded(&self, by: &Decoding) -> Option<&Decoded> {
+        let NearCopy::Shared(shared) = self else { return None };
+        shared.decoded.get().filter(|decoded| decoded.by == *by)
+    }
+
+    /// Keeps a decoded value, unless one is kept, as long as the record is.
+    pub(crate) fn keep_decoded(&self, decoded: Decoded) {
+        if let NearCopy::Shared(shared) = self {
+            let _ = shared.decoded.set(decoded);
+        }
+    }
+}
+
 impl Weighed for NearItem {
+    /// A decoded value counts as much as its bytes, before it is there.
     fn weight(&self) -> usize {
-        self.record.bytes.len()
+        let bytes = self.copy.record().bytes.len();
+        match self.copy {
+            NearCopy::Bytes(_) => bytes,
+            NearCopy::Shared(_) => 2 * bytes + size_of::<OnceDecoded>(),
+        }
     }
 }
 
@@ -64,16 +144,16 @@ impl Near {
         Near { items: Bounded::new(limit.0, capacity), forgotten, clock }
     }
 
-    /// Returns the record under this key, unless its time is over.
-    pub(crate) fn find(&self, key: &str) -> Option<Arc<Record>> {
-        Some(self.current(key)?.record)
+    /// Returns the copy under this key, unless its time is over.
+    pub(crate) fn find(&self, key: &str) -> Option<NearCopy> {
+        Some(self.current(key)?.copy)
     }
 
-    /// Returns the record under this key if it is a [plain](Record::is_plain) value.
+    /// Returns the copy under this key if it is a [plain](Record::is_plain) value.
     #[inline]
-    pub(crate) fn find_plain(&self, key: &str) -> Option<Arc<Record>> {
-        let NearItem { record, holds, .. } = self.current(key)?;
-        (holds == Holds::Value && record.is_plain()).then_some(record)
+    pub(crate) fn find_plain(&self, key: &str) -> Option<NearCopy> {
+        let NearItem { copy, holds, .. } = self.current(key)?;
+        (holds != Holds::Nothing && copy.record().is_plain()).then_some(copy)
     }
 
     #[inline]
@@ -117,7 +197,13 @@ impl Near {
     fn insert(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
         let expires = since.current.saturating_add(time.min(LONGEST).into());
         if self.clock.tick() < expires {
-            self.items.insert(key, NearItem { record, holds, expires });
+            let item = |holds| NearItem { copy: NearCopy::of(Arc::clone(&record), holds), holds, expires };
+            let item = match item(holds) {
+                // Without room for its value beside its bytes, each hit decodes it.
+                large if holds == Holds::Shared && !self.items.fits(key, &large) => item(Holds::Value),
+                item => item,
+            };
+            self.items.insert(key, item);
         }
     }
 
@@ -145,6 +231,7 @@ impl Near {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::envelope::CLIENT_FLAGS;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -154,7 +241,7 @@ mod tests {
     }
 
     fn record(bytes: &[u8]) -> Arc<Record> {
-        Arc::new(Record { bytes: bytes.to_vec(), flags: 0 })
+        Arc::new(Record { bytes: bytes.to_vec(), flags: CLIENT_FLAGS })
     }
 
     #[test]
@@ -186,7 +273,7 @@ mod tests {
         let [asked, computing] = [(); 2].map(|()| near.since("k"));
         near.replace("k", Some((record(b"new"), Holds::Value, SECOND)), computing);
         near.keep("k", record(b"old"), Holds::Value, SECOND, asked);
-        assert_eq!(near.find("k").expect("it is kept").bytes, b"new");
+        assert_eq!(near.find("k").expect("it is kept").record().bytes, b"new");
         near.replace("k", Some((record(b"older"), Holds::Value, SECOND)), computing);
         assert!(near.find("k").is_none(), "which of the two is newer is unknown");
     }
@@ -213,5 +300,88 @@ mod tests {
         }
         assert!(near.items.weight() <= 2 << 20);
         assert!(near.items.len() > 1_000);
+    }
+
+    #[cfg(feature = "bincode")]
+    const DECODING: Decoding = Decoding {
+        value: TypeId::of::<Arc<u8>>(),
+        codec: TypeId::of::<u8>(),
+        configured: Standard::Bincode,
+        owner: 0,
+        version: 0,
+        is_grouped: false,
+    };
+
+    #[cfg(feature = "bincode")]
+    fn decoded(value: u8) -> Decoded {
+        Decoded { by: DECODING, cost: 1, value: Box::new(Arc::new(value)) }
+    }
+
+    #[test]
+    #[cfg(feature = "bincode")]
+    fn what_was_decoded_is_for_those_who_decode_in_the_same_way() {
+        let (near, _) = near();
+        near.keep("k", record(b"v"), Holds::Shared, SECOND, near.since("k"));
+        let copy = near.find("k").expect("it is kept");
+        assert!(copy.decoded(&DECODING).is_none());
+        copy.keep_decoded(decoded(1));
+        copy.keep_decoded(decoded(2));
+        let found = near.find("k").expect("it is kept");
+        let value = |by| found.decoded(&by).and_then(|decoded| decoded.value.downcast_ref::<Arc<u8>>().cloned());
+        assert_eq!(value(DECODING).as_deref(), Some(&1));
+        for other in [
+            Decoding { value: TypeId::of::<Arc<u16>>(), ..DECODING },
+            Decoding { codec: TypeId::of::<u16>(), ..DECODING },
+            Decoding { owner: 1, ..DECODING },
+            Decoding { version: 1, ..DECODING },
+            Decoding { is_grouped: true, ..DECODING },
+        ] {
+            assert_eq!(value(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "bincode")]
+    fn what_was_decoded_goes_with_its_record() {
+        let (near, clock) = near();
+        let keep = || {
+            near.keep("k", record(b"v"), Holds::Shared, SECOND, near.since("k"));
+            let copy = near.find("k").expect("it is kept");
+            assert!(copy.decoded(&DECODING).is_none(), "it is of an earlier record");
+            copy.keep_decoded(decoded(1));
+        };
+        keep();
+        near.keep("k", record(b"v"), Holds::Value, SECOND, near.since("k"));
+        assert!(near.find("k").expect("it is kept").decoded(&DECODING).is_none());
+        keep();
+        near.replace("k", Some((record(b"v"), Holds::Shared, SECOND)), near.since("k"));
+        keep();
+        near.forget("k");
+        assert!(near.find("k").is_none());
+        keep();
+        near.forget_all();
+        assert!(near.find("k").is_none());
+        keep();
+        clock.advance(SECOND);
+        assert!(near.find("k").is_none());
+        keep();
+    }
+
+    #[test]
+    fn a_shared_value_counts_as_much_as_its_bytes() {
+        let (near, _) = near();
+        let keep = |holds, bytes: usize| {
+            near.items.clear();
+            near.keep("k", record(&vec![0; bytes]), holds, SECOND, near.since("k"));
+            (near.items.weight(), near.find("k"))
+        };
+        let (once, _) = keep(Holds::Value, 10_000);
+        let (twice, copy) = keep(Holds::Shared, 10_000);
+        assert!((20_000..20_000 + once).contains(&twice) && matches!(copy, Some(NearCopy::Shared(_))));
+        // Its bytes alone have room, and are kept.
+        let (once, copy) = keep(Holds::Shared, 1_500_000);
+        assert!((1_500_000..1_600_000).contains(&once) && matches!(copy, Some(NearCopy::Bytes(_))));
+        let (_, copy) = keep(Holds::Nothing, 1_500_000);
+        assert!(matches!(copy, Some(NearCopy::Bytes(_))) && near.find_plain("k").is_none());
     }
 }

@@ -13,13 +13,13 @@ use super::machine::Machine;
 use super::machine::groups::Groups;
 use super::mode::{self, Mode};
 use super::site::Site;
+use crate::cache::near::NearCopy;
 use crate::cache::{Cache, global};
 use crate::codec::Standard;
 use crate::exchange::Ttl;
 use crate::key::{Key, KeyBuilder};
 use crate::singleflight::pace::Pace;
 use crate::telemetry::call::CallSpan;
-use crate::value::record::Record;
 
 /// What a call is about, before its key is known.
 #[derive(Debug)]
@@ -191,11 +191,11 @@ impl Address {
         if self.reads()
             && self.is_ungrouped()
             && let Some(wire) = key.wire()
-            && let Some(record) = cache.near().find_plain(wire)
+            && let Some(copy) = cache.near().find_plain(wire)
         {
             let owner = key.key_owner();
             let _ = KEY.try_with(|spare| spare.set(Some(key)));
-            return Addressed { site: self.site, tier: Tier::Near { record, configured: *cache.codec(), owner } };
+            return Addressed { site: self.site, tier: Tier::Near { copy, configured: *cache.codec(), owner } };
         }
         self.beside_near(cache, *key)
     }
@@ -274,8 +274,9 @@ impl Target {
         }
     }
 
-    pub(super) fn machine(self, pace: &'static Pace) -> Machine {
-        Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace)
+    /// The machine of the call; whether its near hits share the value is up to its type.
+    pub(super) fn machine(self, pace: &'static Pace, shares: bool) -> Machine {
+        Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace, shares)
     }
 
     /// Whether the value is in groups.
@@ -294,7 +295,7 @@ pub struct Addressed {
 pub(super) enum Tier {
     /// This process has it.
     Near {
-        record: Arc<Record>,
+        copy: NearCopy,
         /// The cache's codec.
         configured: Standard,
         /// The key's owner.
@@ -309,13 +310,13 @@ pub(super) struct Far {
     /// Absent where nothing is cached.
     pub(super) target: Option<Target>,
     /// What this process keeps under the key, if it is no plain value.
-    pub(super) near: Option<Arc<Record>>,
+    pub(super) near: Option<NearCopy>,
     /// Absent where no call is made, or has not begun.
     pub(super) span: Option<CallSpan>,
 }
 
 impl Addressed {
-    fn far(site: &'static Site, target: Option<Target>, near: Option<Arc<Record>>, mut span: Option<CallSpan>) -> Self {
+    fn far(site: &'static Site, target: Option<Target>, near: Option<NearCopy>, mut span: Option<CallSpan>) -> Self {
         if let Some(span) = &mut span {
             match &target {
                 Some(target) => target.describe(span),

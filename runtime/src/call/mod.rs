@@ -18,6 +18,7 @@ pub(crate) mod period;
 pub(crate) mod policy;
 pub(crate) mod shape;
 pub mod shapes;
+pub mod sharing;
 pub(crate) mod sibling;
 pub(crate) mod site;
 pub(crate) mod targets;
@@ -28,9 +29,9 @@ pub(crate) mod writing;
 use std::marker::PhantomData;
 #[cfg(feature = "tokio")]
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::near::{Decoding, NearCopy};
 use crate::codec::Codecs;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
@@ -41,7 +42,7 @@ use crate::singleflight::driving::Driven;
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::value::likeness::Likeness;
-use crate::value::record::{Form, Record, StoredAs};
+use crate::value::record::{Form, StoredAs};
 use address::{Addressed, Far, Tier};
 #[cfg(feature = "tokio")]
 use background::Refresh;
@@ -53,6 +54,7 @@ use period::Lifetime;
 use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
+use sharing::{Sharer, Sharing};
 use site::Site;
 use typed::{Fallback, Packed, Typed};
 
@@ -76,6 +78,13 @@ impl Addressed {
 }
 
 impl<S: Shape, C, I, O> Memo<S, C, I, O> {
+    /// Lets near hits share one value, if its type allows that.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Option<Sharing<S::Value>>) -> Self {
+        self.shape.sharing = sharing;
+        self
+    }
+
     /// Stores with this codec instead of the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
@@ -171,11 +180,20 @@ where
     O: OnError<S>,
 {
     let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, .. } = memo;
+    let (chosen, version) = (codec.id(), site.version());
+    let sharer = |configured, owner, is_grouped| {
+        let decoding = |value| Decoding { value, codec: chosen, configured, owner, version, is_grouped };
+        shape.sharing.map(|sharing| sharing.among(decoding))
+    };
     let far = match tier {
-        Tier::Near { record, configured, owner } => {
+        Tier::Near { copy, configured, owner } => {
+            let sharer = match sharer(configured, owner, false) {
+                Some(sharer) if sharer.finds(&copy) => return Ready { site, start: Start::Shared { copy, sharer } },
+                sharer => sharer,
+            };
             let codec = codec.choose(&configured);
-            let start = match record.stored_as(&codec, owner, site.version()) {
-                Some(stored) => Start::Near { record, codec, stored },
+            let start = match copy.record().stored_as(&codec, owner, version) {
+                Some(stored) => Start::Near { copy, codec, stored, sharer },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
                 None => {
@@ -190,10 +208,12 @@ where
     };
     let Far { target, near, span } = far;
     let typed = target.map(|target| {
-        let form = Form::of(&target.key, codec.choose(target.cache.codec()), site.version(), target.cache.wrapping());
+        let sharer = sharer(*target.cache.codec(), target.key.owner(), target.is_grouped());
+        let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
         let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        Box::new(Typed { form, negatives, terms, on_error: O::answer, machine: target.machine(site.pace()) })
+        let machine = target.machine(site.pace(), sharer.is_some());
+        Box::new(Typed { form, negatives, terms, on_error: O::answer, machine, sharer })
     });
     Ready { site, start: Start::Call { near, span, typed } }
 }
@@ -206,12 +226,14 @@ pub struct Ready<S: Shape, I> {
 
 /// How a call begins.
 enum Start<S: Shape, I> {
-    /// At its end: this process keeps its value.
-    Near { record: Arc<Record>, codec: Codecs<S::Value>, stored: StoredAs },
+    /// At its end: this process keeps its value, and shares it.
+    Shared { copy: NearCopy, sharer: Sharer<S::Value> },
+    /// At its end: this process keeps the bytes of its value.
+    Near { copy: NearCopy, codec: Codecs<S::Value>, stored: StoredAs, sharer: Option<Sharer<S::Value>> },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
-        near: Option<Arc<Record>>,
+        near: Option<NearCopy>,
         span: Option<CallSpan>,
         /// Absent where nothing is cached.
         typed: Option<Box<Typed<S, I>>>,
@@ -230,7 +252,7 @@ impl<S: Shape, I> Ready<S, I> {
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Near { .. } => None,
+            Start::Shared { .. } | Start::Near { .. } => None,
             Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
         }
     }
@@ -262,19 +284,27 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
             telemetry.near_hit(cost);
             Err(returned)
         };
-        match self.start {
-            Start::Near { record, codec, stored } => match record.decoded(&codec, stored.codec) {
-                Some(value) => hit(S::join(value), stored.cost),
-                // It was encoded or decoded here before.
-                None => Ok((telemetry.open(), None)),
-            },
+        let kept = match self.start {
+            Start::Shared { copy, sharer } => sharer.find(&copy),
+            Start::Near { copy, codec, stored, sharer } => {
+                let decoded = copy.record().decoded(&codec, stored.codec);
+                decoded.map(|value| match sharer {
+                    Some(sharer) => (sharer.keep(&copy, value, stored.cost), stored.cost),
+                    None => (value, stored.cost),
+                })
+            }
             Start::Call { near, span, typed } => {
                 let found = near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near));
-                match found {
+                return match found {
                     Some((returned, cost)) => hit(returned, cost),
                     None => Ok((span.unwrap_or_else(|| telemetry.open()), typed)),
-                }
+                };
             }
+        };
+        match kept {
+            Some((value, cost)) => hit(S::join(value), cost),
+            // It was encoded or decoded here before.
+            None => Ok((telemetry.open(), None)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Each choice is a type, so that the default costs nothing. When a choice applies
 //! is decided in `machine`.
 
+use std::any::TypeId;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -27,6 +28,9 @@ pub trait Choose<V> {
     /// Returns the codec, so that nothing else needs a bound on `V`. Codecs have
     /// no size, so their boxes do not allocate.
     fn choose(self, configured: &Standard) -> Codecs<V>;
+
+    /// Identifies the choice.
+    fn id(&self) -> TypeId;
 }
 
 /// Chooses the codec that the cache is configured with.
@@ -38,6 +42,10 @@ impl<V: Serialize + DeserializeOwned> Choose<V> for Configured {
     fn choose(self, configured: &Standard) -> Codecs<V> {
         configured.codecs()
     }
+
+    fn id(&self) -> TypeId {
+        TypeId::of::<Configured>()
+    }
 }
 
 /// Chooses a codec of the site's own.
@@ -48,6 +56,10 @@ pub struct Chosen<C>(pub C);
 impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
     fn choose(self, _: &Standard) -> Codecs<V> {
         Codecs::only(Box::new(self.0))
+    }
+
+    fn id(&self) -> TypeId {
+        TypeId::of::<C>()
     }
 }
 

@@ -8,6 +8,7 @@
 use std::marker::PhantomData;
 
 use super::shape::{Fallible, FallibleOptional, Optional, Plain, Shape};
+use super::sharing::Sharing;
 use crate::value::likeness::Equal;
 
 /// Finds the shape of `R`.
@@ -18,10 +19,11 @@ impl<R> Probe<R> {
     pub const NEW: Self = Probe(PhantomData);
 }
 
-/// A shape, and how its values are compared, if they can be.
+/// A shape, how its values are compared, and how near hits share one, if they can.
 #[derive(Debug)]
 pub struct Shaped<S: Shape> {
     pub(super) equal: Option<Equal<S::Value>>,
+    pub(super) sharing: Option<Sharing<S::Value>>,
 }
 
 macro_rules! probes {
@@ -38,7 +40,7 @@ macro_rules! probes {
         impl<$($param),*> $trait for $probe $(where $value: PartialEq)? {
             type Shape = $shape;
             fn __memocached_shape(&self) -> Shaped<$shape> {
-                Shaped { equal: $equal }
+                Shaped { equal: $equal, sharing: None }
             }
         }
     )*};

@@ -9,13 +9,14 @@ use super::machine::{Event, Machine, Packing, Readable, Step};
 use super::negative::Negative;
 use super::policy::Terms;
 use super::shape::{Shape, Split};
-use crate::cache::near::Holds;
+use super::sharing::Sharer;
+use crate::cache::near::NearCopy;
 use crate::error::Error;
 use crate::exchange::Ttl;
 use crate::singleflight::lease::Io;
 use crate::telemetry::call::CallSpan;
 use crate::value::envelope::{Refusal, Times};
-use crate::value::record::{Form, Record};
+use crate::value::record::Form;
 
 /// A call that has a cache and a key: everything around its body.
 pub(super) struct Typed<S: Shape, I> {
@@ -24,6 +25,8 @@ pub(super) struct Typed<S: Shape, I> {
     pub(super) terms: I,
     pub(super) on_error: fn(Error) -> Option<S::Return>,
     pub(super) machine: Machine,
+    /// How near hits share a value, if they do.
+    pub(super) sharer: Option<Sharer<S::Value>>,
 }
 
 /// What a call does next, with the values it does it with.
@@ -105,9 +108,19 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
     }
 
     /// The return value that this process keeps, with what it took to compute.
-    pub(super) fn near(&self, record: &Record) -> Option<(S::Return, u64)> {
-        let (opened, unpacked) = unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
-        Some((unpacked.map_or_else(|returned| returned, S::join), opened.cost))
+    pub(super) fn near(&self, copy: &NearCopy) -> Option<(S::Return, u64)> {
+        if let Some((value, cost)) = self.sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
+            return Some((S::join(value), cost));
+        }
+        let record = copy.record();
+        let (Readable { cost, .. }, unpacked) =
+            unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
+        let returned = match (unpacked, &self.sharer) {
+            (Ok(value), Some(sharer)) => S::join(sharer.keep(copy, value, cost)),
+            (Ok(value), None) => S::join(value),
+            (Err(returned), _) => returned,
+        };
+        Some((returned, cost))
     }
 
     /// Decides what to store of what the body has returned, and what to return:
@@ -129,7 +142,7 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                     &|| terms.allows(&value),
                     &|| terms.ttl(&value).map(kept_for),
                     &|times| form.pack(&value, Times { cost, ..times }),
-                    Holds::Value,
+                    false,
                     span,
                 );
                 Packed { returned: Ok(value), packing }
@@ -185,7 +198,7 @@ fn pack_negative<S: Shape>(
         let times = Times { cost, grace: 0, ..times };
         kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)))
     };
-    machine.pack(&|| true, &|| Some(kept_for(kind.ttl(returned))), &pack, Holds::Nothing, span)
+    machine.pack(&|| true, &|| Some(kept_for(kind.ttl(returned))), &pack, true, span)
 }
 
 /// What is kept for no time is not kept.

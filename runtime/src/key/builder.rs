@@ -117,16 +117,16 @@ impl KeyBuilder {
     /// several types implement it for one trait.
     ///
     /// `_here` is a closure in the method's body.
+    #[inline]
     pub fn owner<T>(&mut self, _here: &T) {
-        self.owner_of(std::any::type_name::<T>());
+        // Most functions leave here, as the compiler may know.
+        if has(std::any::type_name::<T>(), b'<') {
+            self.owner_of(std::any::type_name::<T>());
+        }
     }
 
     /// Does the same with the name of the closure's type.
     pub(super) fn owner_of(&mut self, closure: &str) {
-        // Most functions leave here, and the check is cheap.
-        if !has(closure, b'<') {
-            return;
-        }
         let owner = around(closure);
         // `module::Type<T>` and `<Type<T> as Trait>` go into the key. `<Type as
         // Trait>` does not, since each implementation may have its own template;
@@ -213,6 +213,7 @@ pub(super) fn around(mut closure: &str) -> &str {
 }
 
 /// Whether the text contains the byte; compares sixteen bytes at once.
+#[inline]
 pub(super) fn has(text: &str, byte: u8) -> bool {
     let is_in = |block: &[u8; 16]| block.iter().fold(false, |found, other| found | (*other == byte));
     let bytes = text.as_bytes();

@@ -9,7 +9,6 @@ use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::holder::LeaseSign;
 use super::{Claim, Decision, Effect, Machine, Opener, Readable, Step};
-use crate::cache::near::Holds;
 use crate::exchange::{Item, Token};
 use crate::singleflight::WantedFlight;
 use crate::singleflight::lease::{LEASE, On, Won, fingerprint};
@@ -211,7 +210,7 @@ impl Machine {
             None => self.cache.store().tells_time(self.stored_key()).then_some(Duration::MAX),
         };
         if let (Some(near), Some(left)) = (near, left) {
-            let holds = if opened.negative { Holds::Nothing } else { Holds::Value };
+            let holds = self.holds(opened.negative);
             self.cache.near().keep(self.key.wire(), Arc::clone(&record), holds, near.min(left), self.since);
         }
         self.land(Some(record));

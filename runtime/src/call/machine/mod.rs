@@ -22,7 +22,7 @@ use super::freshness::{Freshness, SingleFlight};
 use super::mode::Mode;
 use super::sibling::Sibling;
 use crate::cache::Cache;
-use crate::cache::near::Since;
+use crate::cache::near::{Holds, Since};
 use crate::exchange::{Note, Outcome};
 use crate::key::Key;
 #[cfg(feature = "tokio")]
@@ -75,6 +75,8 @@ pub(crate) struct Machine {
     removes: bool,
     /// Whether this call has held an election for a value whose group was invalidated.
     has_reopened: bool,
+    /// Whether near hits share one value.
+    shares: bool,
 }
 
 /// What the lookup has entitled this call to.
@@ -171,6 +173,7 @@ impl Machine {
         groups: Groups,
         mode: Mode,
         pace: &'static Pace,
+        shares: bool,
     ) -> Self {
         let (budget, begun) = (cache.budget(), cache.flights().now());
         Machine {
@@ -196,6 +199,7 @@ impl Machine {
             trouble: WantedFlight::Any,
             removes: false,
             has_reopened: false,
+            shares,
         }
     }
 
@@ -222,6 +226,15 @@ impl Machine {
     /// it, which may take longer than computing.
     fn pause_for_io(&self) {
         self.lead.iter().for_each(|lead| lead.pause(self.cache.limits().total));
+    }
+
+    /// The kind of what is kept near.
+    fn holds(&self, negative: bool) -> Holds {
+        match (negative, self.shares) {
+            (true, _) => Holds::Nothing,
+            (false, true) => Holds::Shared,
+            (false, false) => Holds::Value,
+        }
     }
 
     /// The key that the store is asked for.

@@ -31,13 +31,13 @@ pub(crate) struct Packing {
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
     /// it. `ttl` is how long it is kept, if it says so itself; `pack` is told what the
-    /// envelope says of its time.
+    /// envelope says of its time; `is_negative` is a return value without a value.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
         ttl: &dyn Fn() -> Option<Ttl>,
         pack: &dyn Fn(Times) -> Result<Record, Error>,
-        holds: Holds,
+        is_negative: bool,
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store =
@@ -84,8 +84,8 @@ impl Machine {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
-        let near = near.map(|near| (holds, near));
-        let ttl = if holds == Holds::Nothing { fresh } else { self.kept(freshness.ttl, chance) };
+        let near = near.map(|near| (self.holds(is_negative), near));
+        let ttl = if is_negative { fresh } else { self.kept(freshness.ttl, chance) };
         Some(Packing { record: Arc::new(record), ttl, near, stores })
     }
 

@@ -89,6 +89,7 @@ pub(super) fn refuse_weightless<T: DeserializeOwned>() -> Result<(), Error> {
     Err(Error::new(ErrorKind::Decode, "the type has a sequence whose elements take no bytes, such as `Vec<()>`"))
 }
 
+#[inline]
 fn known(of: &'static Type) -> &'static Known {
     // The address identifies the type without a `'static` bound. If two types
     // share an address, they share a name, and the compiler has found the code
@@ -101,14 +102,19 @@ fn known(of: &'static Type) -> &'static Known {
         {
             return known;
         }
-        // No lock is held while the type's own code runs.
-        let found = lock(&FOUND).get(&address).copied();
-        let known = found.unwrap_or_else(|| {
-            let known: &'static Known = Box::leak(Box::new(traced(of)));
-            lock(&FOUND).insert(address, known);
-            known
-        });
+        let known = found(of, address);
         slot.set((address, known));
+        known
+    })
+}
+
+#[cold]
+fn found(of: &'static Type, address: usize) -> &'static Known {
+    // No lock is held while the type's own code runs.
+    let found = lock(&FOUND).get(&address).copied();
+    found.unwrap_or_else(|| {
+        let known: &'static Known = Box::leak(Box::new(traced(of)));
+        lock(&FOUND).insert(address, known);
         known
     })
 }
