@@ -371,7 +371,6 @@ async fn the_elements_of_a_batch_are_shared() {
     let server = Memcached::start();
     let cache = server.cache();
     each(&cache, &[1, 2]);
-    let zero = each(&cache, &[1, 2]);
     let first = each(&cache, &[1, 2]);
     let second = each(&cache, &[2, 1, 3]);
     assert!(Arc::ptr_eq(&first[0], &second[1]) && Arc::ptr_eq(&first[1], &second[0]));

@@ -60,6 +60,14 @@ fn every_choice_about_time_as_a_literal() {
                                     .__memocached_shape()
                             })
                             .codec(::memocached::codec::Json)
+                            .sharing({
+                                use ::memocached::private::sharing::*;
+                                (&&::memocached::private::SharingProbe::<
+                                    Result<Option<u8>, Failure>,
+                                    fn(&()) -> Result<Option<u8>, Failure>,
+                                >::NEW)
+                                    .__memocached_sharing()
+                            })
                             .store_if(|value| *value > 0)
                             .cache_none(::core::time::Duration::from_millis(500u64))
                             .cache_err(
@@ -133,6 +141,14 @@ fn choices_that_read_parameters_and_their_companion() {
                                 use ::memocached::private::shapes::*;
                                 (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                     .__memocached_shape()
+                            })
+                            .sharing({
+                                use ::memocached::private::sharing::*;
+                                (&&::memocached::private::SharingProbe::<
+                                    Option<u8>,
+                                    fn(&()) -> Option<u8>,
+                                >::NEW)
+                                    .__memocached_sharing()
                             })
                             .cache_none(::memocached::private::duration(d)),
                     )
