@@ -54,7 +54,7 @@ use period::Lifetime;
 use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
-use sharing::{Sharer, Sharing};
+use sharing::{SharedHit, Sharer, Sharing};
 use site::Site;
 use typed::{Fallback, Packed, Typed};
 
@@ -181,15 +181,17 @@ where
 {
     let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, .. } = memo;
     let (chosen, version) = (codec.id(), site.version());
-    let sharer = |configured, owner, is_grouped| {
-        let decoding = |value| Decoding { value, codec: chosen, configured, owner, version, is_grouped };
-        shape.sharing.map(|sharing| sharing.among(decoding))
+    let sharer = |sharing: Sharing<_>, configured, owner, is_grouped| {
+        sharing.among(|value| Decoding { value, codec: chosen, configured, owner, version, is_grouped })
     };
     let far = match tier {
         Tier::Near { copy, configured, owner } => {
-            let sharer = match sharer(configured, owner, false) {
-                Some(sharer) if sharer.finds(&copy) => return Ready { site, start: Start::Shared { copy, sharer } },
-                sharer => sharer,
+            let (copy, sharer) = match shape.sharing.map(|sharing| sharer(sharing, configured, owner, false)) {
+                None => (copy, None),
+                Some(sharer) => match sharer.hit(copy) {
+                    Ok(hit) => return Ready { site, start: Start::Shared(hit) },
+                    Err(copy) => (copy, Some(Box::new(sharer))),
+                },
             };
             let codec = codec.choose(&configured);
             let start = match copy.record().stored_as(&codec, owner, version) {
@@ -208,7 +210,8 @@ where
     };
     let Far { target, near, span } = far;
     let typed = target.map(|target| {
-        let sharer = sharer(*target.cache.codec(), target.key.owner(), target.is_grouped());
+        let sharer = |sharing| sharer(sharing, *target.cache.codec(), target.key.owner(), target.is_grouped());
+        let sharer = shape.sharing.map(sharer);
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
         let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
@@ -227,9 +230,9 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end: this process keeps its value, and shares it.
-    Shared { copy: NearCopy, sharer: Sharer<S::Value> },
+    Shared(SharedHit<S::Value>),
     /// At its end: this process keeps the bytes of its value.
-    Near { copy: NearCopy, codec: Codecs<S::Value>, stored: StoredAs, sharer: Option<Sharer<S::Value>> },
+    Near { copy: NearCopy, codec: Codecs<S::Value>, stored: StoredAs, sharer: Option<Box<Sharer<S::Value>>> },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -252,7 +255,7 @@ impl<S: Shape, I> Ready<S, I> {
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Shared { .. } | Start::Near { .. } => None,
+            Start::Shared(_) | Start::Near { .. } => None,
             Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
         }
     }
@@ -285,7 +288,7 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
             Err(returned)
         };
         let kept = match self.start {
-            Start::Shared { copy, sharer } => sharer.find(&copy),
+            Start::Shared(shared) => shared.value(),
             Start::Near { copy, codec, stored, sharer } => {
                 let decoded = copy.record().decoded(&codec, stored.codec);
                 decoded.map(|value| match sharer {

@@ -25,12 +25,17 @@ pub trait Settled {}
 
 impl<R> Settled for fn(&()) -> R {}
 
-/// How a value is kept, and given out again.
-pub struct Sharing<V> {
+/// How a value is kept, and given out again. It is small, since calls hand it on.
+pub struct Sharing<V>(fn() -> Ways<V>);
+
+struct Ways<V> {
     value: TypeId,
     keep: fn(&V) -> Box<dyn Any + Send + Sync>,
-    give: fn(&(dyn Any + Send + Sync)) -> Option<V>,
+    give: Give<V>,
 }
+
+/// Gives out a value that is kept.
+type Give<V> = fn(&(dyn Any + Send + Sync)) -> Option<V>;
 
 impl<V> Clone for Sharing<V> {
     fn clone(&self) -> Self {
@@ -47,11 +52,11 @@ impl<V> fmt::Debug for Sharing<V> {
 }
 
 fn sharing<T: ?Sized + Send + Sync + 'static>() -> Option<Sharing<Arc<T>>> {
-    Some(Sharing {
+    Some(Sharing(|| Ways {
         value: TypeId::of::<Arc<T>>(),
         keep: |value| Box::new(Arc::clone(value)),
         give: |kept| kept.downcast_ref().cloned(),
-    })
+    }))
 }
 
 macro_rules! probes {
@@ -101,35 +106,55 @@ impl<R, F> SharesNothing for SharingProbe<R, F> {
 
 /// Shares the value of one call among its near hits.
 pub(super) struct Sharer<V> {
-    sharing: Sharing<V>,
+    ways: Ways<V>,
     decoding: Decoding,
+}
+
+/// A copy whose value has been decoded.
+pub(super) struct SharedHit<V> {
+    copy: NearCopy,
+    give: Give<V>,
 }
 
 impl<V> Sharing<V> {
     /// Shares values that are decoded in the way that `decoding` says of their type.
+    #[inline]
     pub(super) fn among(self, decoding: impl FnOnce(TypeId) -> Decoding) -> Sharer<V> {
-        Sharer { sharing: self, decoding: decoding(self.value) }
+        let ways = (self.0)();
+        let decoding = decoding(ways.value);
+        Sharer { ways, decoding }
+    }
+}
+
+impl<V> SharedHit<V> {
+    /// Returns the value, and what it took to compute.
+    #[inline]
+    pub(super) fn value(&self) -> Option<(V, u64)> {
+        let Decoded { value, cost, .. } = self.copy.any_decoded()?;
+        Some(((self.give)(&**value)?, *cost))
     }
 }
 
 impl<V> Sharer<V> {
-    /// Whether the value of this copy has been decoded.
+    /// Takes the copy if its value has been decoded, or else gives it back.
     #[inline]
-    pub(super) fn finds(&self, copy: &NearCopy) -> bool {
-        copy.decoded(&self.decoding).is_some()
+    pub(super) fn hit(&self, copy: NearCopy) -> Result<SharedHit<V>, NearCopy> {
+        match copy.decoded(&self.decoding) {
+            Some(_) => Ok(SharedHit { copy, give: self.ways.give }),
+            None => Err(copy),
+        }
     }
 
     /// Returns the value that was decoded of this copy, and what it took to compute.
-    #[inline]
     pub(super) fn find(&self, copy: &NearCopy) -> Option<(V, u64)> {
         let Decoded { value, cost, .. } = copy.decoded(&self.decoding)?;
-        Some(((self.sharing.give)(&**value)?, *cost))
+        Some(((self.ways.give)(&**value)?, *cost))
     }
 
     /// Keeps a value decoded of this copy. Returns the one that is kept: another hit
     /// may have been faster.
     pub(super) fn keep(&self, copy: &NearCopy, value: V, cost: u64) -> V {
-        copy.keep_decoded(Decoded { by: self.decoding, cost, value: (self.sharing.keep)(&value) });
+        copy.keep_decoded(Decoded { by: self.decoding, cost, value: (self.ways.keep)(&value) });
         self.find(copy).map_or(value, |(kept, _)| kept)
     }
 }

@@ -96,14 +96,18 @@ fn known(of: &'static Type) -> &'static Known {
     // that traces them to be the same.
     let address = std::ptr::from_ref(of).addr();
     KNOWN.with(|slots| {
-        let slot = &slots[address / size_of::<Type>() % REMEMBERED];
-        if let (remembered, known) = slot.get()
-            && remembered == address
-        {
-            return known;
+        // Each type has two slots, since two that take turns may share one.
+        let first = address / size_of::<Type>() % REMEMBERED;
+        let (first, second) = (&slots[first], &slots[first ^ 1]);
+        for slot in [first, second] {
+            if let (remembered, known) = slot.get()
+                && remembered == address
+            {
+                return known;
+            }
         }
         let known = found(of, address);
-        slot.set((address, known));
+        second.set(first.replace((address, known)));
         known
     })
 }
