@@ -40,6 +40,7 @@ use crate::singleflight::driving::Driven;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
+use crate::telemetry::observing::Observation;
 use crate::value::likeness::Likeness;
 use crate::value::record::{Form, Record, StoredAs};
 use address::{Addressed, Far, Tier};
@@ -133,14 +134,14 @@ where
 {
     let Memo { address: Addressed { site, tier }, shape, codec, negatives, store_if, .. } = memo;
     let far = match tier {
-        Tier::Near { record, configured, owner } => {
+        Tier::Near { record, configured, owner, observation } => {
             let codec = codec.choose(&configured);
             let start = match record.stored_as(&codec, owner, site.version()) {
-                Some(stored) => Start::Near { record, codec, stored },
+                Some(stored) => Start::Near { record, codec, stored, observation },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
                 None => {
-                    let span = site.telemetry().open();
+                    let span = site.telemetry().open_observed(observation);
                     span.bypassed();
                     Start::Call { near: None, span: Some(span), typed: None }
                 }
@@ -168,7 +169,7 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end: this process keeps its value.
-    Near { record: Arc<Record>, codec: Codecs<S::Value>, stored: StoredAs },
+    Near { record: Arc<Record>, codec: Codecs<S::Value>, stored: StoredAs, observation: Option<Observation> },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -219,21 +220,29 @@ impl<S: Shape, I: StoreIf<S::Value>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Started<S, I>, S::Return> {
         let telemetry = self.site.telemetry();
-        let hit = |returned, cost| {
-            telemetry.near_hit(cost);
+        let hit = |returned, cost, observation: Option<&Observation>| {
+            telemetry.near_hit(cost, observation);
             Err(returned)
         };
         match self.start {
-            Start::Near { record, codec, stored } => match record.decoded(&codec, stored.codec) {
-                Some(value) => hit(S::join(value), stored.cost),
+            Start::Near { record, codec, stored, observation } => match record.decoded(&codec, stored.codec) {
+                Some(value) => hit(S::join(value), stored.cost, observation.as_ref()),
                 // It was encoded or decoded here before.
-                None => Ok((telemetry.open(), None)),
+                None => Ok((telemetry.open_observed(observation), None)),
             },
             Start::Call { near, span, typed } => {
+                if let Some(span) = span {
+                    return Ok((span, typed));
+                }
+                let observation = telemetry.observe();
+                if let (Some(observation), Some(typed)) = (&observation, &typed) {
+                    let key = &typed.machine.key;
+                    observation.at(key.text(), key.wire());
+                }
                 let found = near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near));
                 match found {
-                    Some((returned, cost)) => hit(returned, cost),
-                    None => Ok((span.unwrap_or_else(|| telemetry.open()), typed)),
+                    Some((returned, cost)) => hit(returned, cost, observation.as_ref()),
+                    None => Ok((telemetry.open_observed(observation), typed)),
                 }
             }
         }

@@ -23,6 +23,8 @@ use crate::value::record::Record;
 pub(crate) struct Packing {
     pub(super) record: Arc<Record>,
     ttl: Ttl,
+    /// How long of that it is fresh.
+    fresh: Ttl,
     /// How long to keep it in this process, and as what.
     near: Option<(Holds, Duration)>,
     pub(super) stores: bool,
@@ -80,7 +82,7 @@ impl Machine {
         });
         let near = near.map(|near| (if negative.is_some() { Holds::Nothing } else { Holds::Value }, near));
         let ttl = if negative.is_some() { fresh } else { self.kept(chance) };
-        Some(Packing { record: Arc::new(record), ttl, near, stores })
+        Some(Packing { record: Arc::new(record), ttl, fresh, near, stores })
     }
 
     fn fits(&mut self, record: &Record, span: &CallSpan) -> bool {
@@ -222,7 +224,7 @@ impl Machine {
         let (near, since) = match outcome {
             Some(Ok(Reply::Done)) => {
                 self.refund();
-                span.stored(packing.record.bytes.len());
+                span.stored(packing.record.bytes.len(), packing.fresh);
                 (near, sent)
             }
             // Written, deleted or expired since the lookup: that one wins.
