@@ -47,6 +47,7 @@ mod behaviour {
     mod logs;
     mod metrics;
     mod nodes;
+    mod observed;
     mod one_computation;
     mod otlp;
     mod outage;
