@@ -158,7 +158,7 @@ fn each_miss_has_its_reason() {
     let cache = server.cache();
     assert_eq!(outcome(|| plain(&cache, 1)), "miss; absent");
     assert_eq!(outcome(|| with_mode(Mode::Refresh, || plain(&cache, 1))), "miss; refresh");
-    assert!(plain_entry(&cache, 1).invalidate().unwrap());
+    assert_eq!(server.command("md observed:plain:1 I"), "HD", "it becomes stale");
     assert_eq!(outcome(|| plain(&cache, 1)), "miss; expired");
     let mut damaged = server.stored("observed:plain:1").unwrap();
     damaged[40] ^= 1;

@@ -402,7 +402,7 @@ where
     F: Future<Output = S::Return>,
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());
-    let work = Driven::new(body, computation(typed.as_deref()), drive);
+    let work = Driven::new(body, computation(typed.as_deref()), drive, span.observation());
     let ((returned, driven), cost) = span.compute_async(None, work).await;
     let Some(mut typed) = typed else { return returned };
     typed.machine.computed(driven);

@@ -16,7 +16,7 @@ use tracing::{Level, Span};
 use super::callsite::{NamedSpan, Naming, fields};
 use super::names::{attributes, spans, targets};
 use super::observed::{BatchCounts, CallOutcome};
-use super::observing::{Entered, Observation};
+use super::observing::{Observation, RecordingIn};
 use super::outage;
 use super::series::{Kept, Series};
 pub(crate) use super::stats::MissReason;
@@ -288,11 +288,7 @@ impl CallSpan {
     #[cfg(feature = "tokio")]
     pub(crate) async fn compute_async<F: Future>(&self, values: Option<usize>, body: F) -> (F::Output, u64) {
         let (span, started) = (values.map_or_else(compute_span, compute_span_of), Instant::now());
-        let body = tracing::Instrument::instrument(body, span);
-        let returned = match &self.observation {
-            Some(observation) => observation.within(body).await,
-            None => body.await,
-        };
+        let returned = tracing::Instrument::instrument(body, span).await;
         (returned, self.computed(started))
     }
 
@@ -319,6 +315,12 @@ impl CallSpan {
         if let Some(observation) = &self.observation {
             note(observation);
         }
+    }
+
+    /// The call's record, if it is observed, which the calls of an async body go below.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn observation(&self) -> Option<Observation> {
+        self.observation.clone()
     }
 
     /// Tells who observes the call its key, and how the store has it.
@@ -686,7 +688,7 @@ pub(crate) struct Computing<'a> {
     started: Instant,
     span: EnteredSpan,
     /// Records the calls that the body makes, if the call is observed.
-    _calls: Option<Entered>,
+    _calls: Option<RecordingIn>,
 }
 
 impl Computing<'_> {

@@ -85,7 +85,12 @@ pub fn observed<R>(work: impl FnOnce() -> R) -> (R, Observed) {
 /// ```
 pub async fn observed_async<F: Future>(work: F) -> (F::Output, Observed) {
     let calls = CallList::within_current();
-    let value = CallList::polled(&calls, work).await;
+    let mut work = pin!(work);
+    let value = std::future::poll_fn(|context| {
+        let _entered = CallList::enter(&calls);
+        work.as_mut().poll(context)
+    })
+    .await;
     (value, calls.shown())
 }
 
@@ -121,18 +126,8 @@ impl CallList {
     }
 
     /// Records calls here, until the guard is dropped.
-    fn enter(list: &Arc<CallList>) -> Entered {
-        Entered { before: record_in(Some(Arc::clone(list))) }
-    }
-
-    /// Records calls here whenever `work` is polled.
-    async fn polled<F: Future>(list: &Arc<CallList>, work: F) -> F::Output {
-        let mut work = pin!(work);
-        std::future::poll_fn(|context| {
-            let _entered = CallList::enter(list);
-            work.as_mut().poll(context)
-        })
-        .await
+    fn enter(list: &Arc<CallList>) -> RecordingIn {
+        RecordingIn { before: record_in(Some(Arc::clone(list))) }
     }
 
     fn shown(&self) -> Observed {
@@ -148,11 +143,11 @@ impl CallList {
 
 /// Restores what was recorded in before, even by a panic.
 #[derive(Debug)]
-pub(super) struct Entered {
+pub(crate) struct RecordingIn {
     before: Option<Arc<CallList>>,
 }
 
-impl Drop for Entered {
+impl Drop for RecordingIn {
     fn drop(&mut self) {
         drop(record_in(self.before.take()));
     }
@@ -341,14 +336,8 @@ impl Observation {
 
     /// Records the calls that the body makes below this one, until the guard is
     /// dropped.
-    pub(super) fn enter(&self) -> Entered {
+    pub(crate) fn enter(&self) -> RecordingIn {
         CallList::enter(&self.0.nested)
-    }
-
-    /// Does so whenever the body is polled.
-    #[cfg(feature = "tokio")]
-    pub(super) async fn within<F: Future>(&self, body: F) -> F::Output {
-        CallList::polled(&self.0.nested, body).await
     }
 
     fn shown(&self) -> ObservedCall {
