@@ -54,7 +54,8 @@ fn with_a_server_two_runs_behave_the_same() {
 
 #[test]
 fn the_web_service_tells_in_a_header_what_the_cache_did() {
-    let service = Service::on(&[Memcached::start()]);
+    let servers = [Memcached::start()];
+    let service = Service::on(&servers);
     let told = |path: &str| header(service.port, path, "x-cache").unwrap();
     let told = ["/product/7", "/product/7", "/search/7", "/product/1000", "/product/1000", "/metrics"].map(told);
     let told = told.each_ref().map(Option::as_deref);
