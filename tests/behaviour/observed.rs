@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use memocached::{
-    Cache, CallOutcome, MissReason, Mode, Observed, ObservedCall, invalidates, memcached, observed, observed_async,
-    with_mode,
+    Cache, CallOutcome, Failover, MissReason, Mode, Observed, ObservedCall, invalidates, memcached, observed,
+    observed_async, with_mode,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -96,6 +96,19 @@ fn of_two_servers_the_one_that_was_asked_is_named() {
     }
     assert_eq!(named.len(), 2, "both have keys: {named:?}");
     assert_eq!(only(|| plain(&Cache::embedded(), 1)).node.as_deref(), Some("embedded"));
+}
+
+#[test]
+fn with_failover_the_server_that_was_asked_in_place_of_another_is_named() {
+    let mut servers = [Memcached::start(), Memcached::start()];
+    let list = servers.each_ref().map(Memcached::address);
+    let cache = Cache::builder().servers(list.join(",")).failover(Failover::Next).build().unwrap();
+    let theirs = (0..).find(|n| only(|| plain(&cache, *n)).node.as_ref() == Some(&list[0])).unwrap();
+    servers[0].kill();
+    let call = only(|| plain(&cache, theirs));
+    assert_eq!((call.outcome.to_string().as_str(), call.node.as_ref()), ("miss; unavailable", Some(&list[0])));
+    let call = only(|| plain(&cache, theirs));
+    assert_eq!((call.outcome.to_string().as_str(), call.node.as_ref()), ("miss; absent", Some(&list[1])));
 }
 
 #[test]
