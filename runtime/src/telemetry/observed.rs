@@ -59,9 +59,9 @@ pub struct ObservedCall {
     /// What the value took to compute, by this call or whoever computed it; of a
     /// function with `each`, what its bodies took. `None` if that is unknown.
     pub cost: Option<Duration>,
-    /// How long the value stays fresh, as the server said or as it was stored; at
-    /// most a second less. `None` for ever, if it was not stored, and where nobody
-    /// said, as for a near hit.
+    /// How long the value stays fresh: in whole seconds as the server said, or as the
+    /// call stored it. `None` for ever, if it is stale or was not stored, and where
+    /// that is unknown, as for a near hit.
     pub ttl_left: Option<Duration>,
     /// The calls that the body made, in the order in which they began.
     pub calls: Vec<ObservedCall>,
