@@ -228,28 +228,34 @@ fn slow(cache: &Cache, n: u64, body: impl FnOnce() -> u64) -> u64 {
     body() + n
 }
 
+/// What two callers of the same value see, of whom the second finds the first
+/// computing. On a busy machine it may compute beside the first, so they try again.
+fn leader_and_waiter(server: &Memcached) -> [ObservedCall; 2] {
+    let cache = server.cache();
+    let attempt = |n| {
+        let (began, before) = (AtomicBool::new(false), server.stat("cmd_get"));
+        let body = || {
+            began.store(true, Ordering::Release);
+            until("the other to ask", || (server.stat("cmd_get") >= before + 2).then_some(()));
+            7
+        };
+        let calls = std::thread::scope(|scope| {
+            let leader = scope.spawn(|| only(|| slow(&cache, n, body)));
+            until("a computation", || began.load(Ordering::Acquire).then_some(()));
+            let waiter = only(|| assert_eq!(slow(&cache, n, || 7), n + 7));
+            [leader.join().unwrap(), waiter]
+        });
+        (calls[1].outcome == CallOutcome::Coalesced).then_some(calls)
+    };
+    (0..20).find_map(attempt).expect("a caller that waited")
+}
+
 #[test]
 fn a_call_that_waits_for_another_thread_is_coalesced() {
     let server = Memcached::start();
-    let cache = server.cache();
-    let began = AtomicBool::new(false);
-    let [leader, waiter] = std::thread::scope(|scope| {
-        let leader = scope.spawn(|| {
-            only(|| {
-                slow(&cache, 1, || {
-                    began.store(true, Ordering::Release);
-                    until("the other to ask", || (server.stat("cmd_get") >= 2).then_some(()));
-                    7
-                })
-            })
-        });
-        until("a computation", || began.load(Ordering::Acquire).then_some(()));
-        let waiter = only(|| assert_eq!(slow(&cache, 1, || panic!("it waits")), 8));
-        [leader.join().unwrap(), waiter]
-    });
+    let [leader, waiter] = leader_and_waiter(&server);
     assert_eq!((leader.outcome, leader.cost.is_some()), (CallOutcome::Miss(MissReason::Absent), true));
-    assert_eq!((waiter.outcome, waiter.node), (CallOutcome::Coalesced, Some(server.address())));
-    assert_eq!(waiter.outcome.to_string(), "coalesced");
+    assert_eq!((waiter.outcome.to_string().as_str(), waiter.node), ("coalesced", Some(server.address())));
     assert_eq!(waiter.cost, leader.cost);
 }
 
@@ -287,8 +293,13 @@ fn tasks_see_their_own_calls_on_whichever_thread_they_are_polled() {
 #[tokio::test]
 async fn futures_of_one_task_that_wait_for_each_other_are_coalesced() {
     let cache = Cache::embedded();
-    let (_, seen) = observed_async(async { tokio::join!(task(&cache, 1), task(&cache, 1), task(&cache, 2)) }).await;
-    assert_eq!(outcomes(&seen), ["miss; absent", "coalesced", "miss; absent"]);
+    let mut seen = Vec::new();
+    // On a busy machine the second may compute beside the first.
+    for n in 0..20 {
+        let calls = async { tokio::join!(task(&cache, n), task(&cache, n), task(&cache, n + 100)) };
+        seen.push(outcomes(&observed_async(calls).await.1));
+    }
+    assert!(seen.contains(&["miss; absent", "coalesced", "miss; absent"].map(str::to_owned).to_vec()), "{seen:?}");
 }
 
 #[test]
