@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --example axum_service
-//! curl http://127.0.0.1:8080/product/7       # 20 ms the first time
+//! curl -i http://127.0.0.1:8080/product/7    # 20 ms the first time; see X-Cache
 //! curl http://127.0.0.1:8080/search/teapot
 //! curl http://127.0.0.1:8080/metrics
 //! ```
@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use memocached::memcached;
+use memocached::{memcached, observed_async};
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
@@ -77,6 +77,15 @@ async fn traced(path: MatchedPath, request: Request, next: Next) -> Response {
     next.run(request).instrument(info_span!("request", otel.name = name, otel.kind = "server")).await
 }
 
+/// Says in a header what the cache did: `X-Cache: hit`, or `X-Cache: miss; absent`.
+async fn told(request: Request, next: Next) -> Response {
+    let (mut response, seen) = observed_async(next.run(request)).await;
+    if let Some(outcome) = seen.call().and_then(|call| HeaderValue::try_from(call.outcome.to_string()).ok()) {
+        response.headers_mut().insert("x-cache", outcome);
+    }
+    response
+}
+
 // Not `#[tokio::main]`: the exporter starts and shuts down outside the runtime.
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
@@ -85,6 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/product/{id}", get(show_product))
         .route("/search/{words}", get(show_search))
+        .layer(from_fn(told))
         .layer(from_fn(traced))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(Catalogue { country: "se".into() }));

@@ -48,6 +48,7 @@ mod behaviour {
     mod metrics;
     mod near_arcs;
     mod nodes;
+    mod observed;
     mod one_computation;
     mod otlp;
     mod outage;

@@ -115,6 +115,8 @@ pub use key::{Bits, KeyPart, KeyWriter};
 pub use server::{Distribution, Failover, Protocol};
 pub use telemetry::metrics::enable_metrics_views;
 pub use telemetry::names;
+pub use telemetry::observed::{BatchCounts, CallOutcome, MissReason, Observed, ObservedCall};
+pub use telemetry::observing::{observed, observed_async};
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]
 pub use telemetry::views;

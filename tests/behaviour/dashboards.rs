@@ -14,14 +14,14 @@ use crate::support::tools::Tool;
 use crate::support::web::visit;
 
 /// The example `axum_service`, killed when dropped.
-struct Service {
+pub(super) struct Service {
     child: Child,
     printed: BufReader<std::process::ChildStdout>,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Service {
-    fn on(servers: &[Memcached]) -> Self {
+    pub(super) fn on(servers: &[Memcached]) -> Self {
         let servers: Vec<String> = servers.iter().map(Memcached::address).collect();
         let mut command = example("axum_service");
         command.arg("127.0.0.1:0").env("MEMCACHED_SERVERS", servers.join(","));

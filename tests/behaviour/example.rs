@@ -1,7 +1,9 @@
-//! The program of the README, run as a newcomer would.
+//! The program of the README, run as a newcomer would, and the web service.
 
+use super::dashboards::Service;
 use crate::support::memcached::Memcached;
 use crate::support::process::{example, output};
+use crate::support::web::header;
 
 const ANSWERS: &str =
     "Fibonacci 30 ==> 2178309\nFibonacci 30 ==> 2178309\nFibonacci 33 ==> 9227465\nFibonacci 33 ==> 9227465\n";
@@ -48,4 +50,15 @@ fn with_a_server_two_runs_behave_the_same() {
         assert!(server.stat("cmd_set") >= run * 2, "both arrived");
         assert_eq!(server.items(), 0, "and were deleted");
     }
+}
+
+#[test]
+fn the_web_service_tells_in_a_header_what_the_cache_did() {
+    let servers = [Memcached::start()];
+    let service = Service::on(&servers);
+    let told = |path: &str| header(service.port, path, "x-cache").unwrap();
+    let told = ["/product/7", "/product/7", "/search/7", "/product/1000", "/product/1000", "/metrics"].map(told);
+    let told = told.each_ref().map(Option::as_deref);
+    let [miss, hit] = [Some("miss; absent"), Some("hit")];
+    assert_eq!(told, [miss, hit, miss, miss, miss, None]);
 }

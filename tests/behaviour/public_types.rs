@@ -5,9 +5,9 @@ use std::fmt::Debug;
 
 use memocached::codec::{Bincode, Json, Postcard, Text};
 use memocached::{
-    AsyncClient, AsyncEntry, Builder, Cache, CasOutcome, Client, Distribution, Entry, EntryInfo, Error, ErrorKind,
-    Failover, Failures, Framing, FunctionReport, KeyWriter, Many, Mode, NodeInfo, PerNode, Protocol, RawItem, Report,
-    Shown, SiteInfo, Ttl, Versioned,
+    AsyncClient, AsyncEntry, BatchCounts, Builder, Cache, CallOutcome, CasOutcome, Client, Distribution, Entry,
+    EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, MissReason, Mode,
+    NodeInfo, Observed, ObservedCall, PerNode, Protocol, RawItem, Report, Shown, SiteInfo, Ttl, Versioned,
 };
 
 fn is_shared<T: Debug + Send + Sync + 'static>() {}
@@ -22,6 +22,7 @@ fn every_public_type_is_printed_cloned_and_shared() {
     is_cloned::<(Many<u8>, Versioned<u8>, Failures, PerNode<u8>, NodeInfo, CasOutcome)>();
     is_cloned::<(Error, ErrorKind, RawItem, Ttl, Mode, Framing, Report, FunctionReport)>();
     is_cloned::<(Distribution, Failover, Protocol, Shown)>();
+    is_cloned::<(Observed, ObservedCall, CallOutcome, MissReason, BatchCounts)>();
     is_cloned::<(Bincode, Postcard, Json, Text)>();
     // Made for one key, and not by users.
     is_shared::<KeyWriter>();

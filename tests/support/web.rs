@@ -5,13 +5,25 @@ use std::net::{TcpListener, TcpStream};
 
 /// Status and body of a page.
 pub(crate) fn visit(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+    let (head, body) = answer(port, path)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body))
+}
+
+/// A header of a page, if it has that; `name` is in lower case.
+pub(crate) fn header(port: u16, path: &str, name: &str) -> std::io::Result<Option<String>> {
+    let (head, _) = answer(port, path)?;
+    let value = head.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| *found == name));
+    Ok(value.map(|(_, value)| value.to_owned()))
+}
+
+fn answer(port: u16, path: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body.to_owned()))
+    Ok((head.to_owned(), body.to_owned()))
 }
 
 /// A text as part of an address.

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use memocached::memcached;
+use memocached::{memcached, observed};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,15 @@ fn called<T: 'static>(function: fn(u64) -> T) -> Work {
     })
 }
 
+/// Calls a function that somebody observes.
+fn seen<T: 'static>(function: fn(u64) -> T) -> Work {
+    Box::new(move |times| {
+        for _ in 0..times {
+            black_box(observed(|| function(black_box(12))));
+        }
+    })
+}
+
 pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row {
@@ -87,6 +96,7 @@ pub(crate) fn rows() -> Vec<Row> {
             contenders: vec![
                 ("quick_cache and decode", by_hand(|n| format!("bench:near:{n}"), 144_u64)),
                 ("memoized", called(square)),
+                ("observed", seen(square)),
             ],
         },
         Row {

@@ -20,6 +20,7 @@ use crate::exchange::Ttl;
 use crate::key::{Key, KeyBuilder};
 use crate::singleflight::pace::Pace;
 use crate::telemetry::call::CallSpan;
+use crate::telemetry::observing::{self, Observation};
 
 /// What a call is about, before its key is known.
 #[derive(Debug)]
@@ -194,10 +195,17 @@ impl Address {
             && let Some(copy) = cache.near().find_plain(wire)
         {
             let owner = key.key_owner();
+            let observation = if observing::is_on() { self.observe_near(key.text(), wire) } else { None };
             let _ = KEY.try_with(|spare| spare.set(Some(key)));
-            return Addressed { site: self.site, tier: Tier::Near { copy, configured: *cache.codec(), owner } };
+            let tier = Tier::Near { copy, configured: *cache.codec(), owner, observation };
+            return Addressed { site: self.site, tier };
         }
         self.beside_near(cache, *key)
+    }
+
+    #[cold]
+    fn observe_near(&self, key: &str, stored_key: &str) -> Option<Observation> {
+        self.site.telemetry().observe().inspect(|call| call.at(key, stored_key))
     }
 
     #[cold]
@@ -266,6 +274,7 @@ pub(super) struct Target {
 impl Target {
     fn describe(&self, span: &mut CallSpan) {
         span.ttl(self.freshness.ttl);
+        span.at(self.key.text(), self.key.wire());
         if let Some(window) = self.narrowed {
             span.too_wide(window, self.freshness.ttl);
         }
@@ -300,6 +309,8 @@ pub(super) enum Tier {
         configured: Standard,
         /// The key's owner.
         owner: u64,
+        /// The call's record, if it is observed.
+        observation: Option<Observation>,
     },
     /// The store is asked. In a box, because it is large and handed on often.
     Far(Box<Far>),

@@ -41,6 +41,7 @@ use crate::singleflight::driving::Driven;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
+use crate::telemetry::observing::Observation;
 use crate::value::likeness::Likeness;
 use crate::value::record::{Form, StoredAs};
 use address::{Addressed, Far, Tier};
@@ -185,21 +186,21 @@ where
         sharing.among(|value| Decoding { value, codec: chosen, configured, owner, version, is_grouped })
     };
     let far = match tier {
-        Tier::Near { copy, configured, owner } => {
+        Tier::Near { copy, configured, owner, observation } => {
             let (copy, sharer) = match shape.sharing.map(|sharing| sharer(sharing, configured, owner, false)) {
                 None => (copy, None),
                 Some(sharer) => match sharer.hit(copy) {
-                    Ok(hit) => return Ready { site, start: Start::Shared(hit) },
+                    Ok(hit) => return Ready { site, start: Start::Shared { hit, observation } },
                     Err(copy) => (copy, Some(Box::new(sharer))),
                 },
             };
             let codec = codec.choose(&configured);
             let start = match copy.record().stored_as(&codec, owner, version) {
-                Some(stored) => Start::Near { copy, codec, stored, sharer },
+                Some(stored) => Start::Near { copy, codec, stored, sharer, observation },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
                 None => {
-                    let span = site.telemetry().open();
+                    let span = site.telemetry().open_observed(observation);
                     span.bypassed();
                     Start::Call { near: None, span: Some(span), typed: None }
                 }
@@ -230,9 +231,15 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end: this process keeps its value, and shares it.
-    Shared(SharedHit<S::Value>),
+    Shared { hit: SharedHit<S::Value>, observation: Option<Observation> },
     /// At its end: this process keeps the bytes of its value.
-    Near { copy: NearCopy, codec: Codecs<S::Value>, stored: StoredAs, sharer: Option<Box<Sharer<S::Value>>> },
+    Near {
+        copy: NearCopy,
+        codec: Codecs<S::Value>,
+        stored: StoredAs,
+        sharer: Option<Box<Sharer<S::Value>>>,
+        observation: Option<Observation>,
+    },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -255,7 +262,7 @@ impl<S: Shape, I> Ready<S, I> {
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Shared(_) | Start::Near { .. } => None,
+            Start::Shared { .. } | Start::Near { .. } => None,
             Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
         }
     }
@@ -283,31 +290,40 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
     /// What the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Started<S, I>, S::Return> {
         let telemetry = self.site.telemetry();
-        let hit = |returned, cost| {
-            telemetry.near_hit(cost);
+        let hit = |returned, cost, observation: Option<&Observation>| {
+            telemetry.near_hit(cost, observation);
             Err(returned)
         };
-        let kept = match self.start {
-            Start::Shared(shared) => shared.value(),
-            Start::Near { copy, codec, stored, sharer } => {
+        let (kept, observation) = match self.start {
+            Start::Shared { hit, observation } => (hit.value(), observation),
+            Start::Near { copy, codec, stored, sharer, observation } => {
                 let decoded = copy.record().decoded(&codec, stored.codec);
-                decoded.map(|value| match sharer {
+                let kept = decoded.map(|value| match sharer {
                     Some(sharer) => (sharer.keep(&copy, value, stored.cost), stored.cost),
                     None => (value, stored.cost),
-                })
+                });
+                (kept, observation)
             }
             Start::Call { near, span, typed } => {
+                if let Some(span) = span {
+                    return Ok((span, typed));
+                }
+                let observation = telemetry.observe();
+                if let (Some(observation), Some(typed)) = (&observation, &typed) {
+                    let key = &typed.machine.key;
+                    observation.at(key.text(), key.wire());
+                }
                 let found = near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near));
                 return match found {
-                    Some((returned, cost)) => hit(returned, cost),
-                    None => Ok((span.unwrap_or_else(|| telemetry.open()), typed)),
+                    Some((returned, cost)) => hit(returned, cost, observation.as_ref()),
+                    None => Ok((telemetry.open_observed(observation), typed)),
                 };
             }
         };
         match kept {
-            Some((value, cost)) => hit(S::join(value), cost),
+            Some((value, cost)) => hit(S::join(value), cost, observation.as_ref()),
             // It was encoded or decoded here before.
-            None => Ok((telemetry.open(), None)),
+            None => Ok((telemetry.open_observed(observation), None)),
         }
     }
 
@@ -465,7 +481,7 @@ where
     F: Future<Output = S::Return>,
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());
-    let work = Driven::new(body, computation(typed.as_deref()), drive);
+    let work = Driven::new(body, computation(typed.as_deref()), drive, span.observation());
     let ((returned, driven), cost) = span.compute_async(None, work).await;
     let Some(mut typed) = typed else { return returned };
     typed.machine.computed(driven);

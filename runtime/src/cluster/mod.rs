@@ -141,6 +141,12 @@ impl Cluster {
         members.get(members.locate(key)).is_some_and(|member| member.node.is_out_since(then))
     }
 
+    /// The name of the node to ask about a key.
+    pub(crate) fn node_name(&self, key: &str) -> Option<String> {
+        let members = self.members();
+        members.get(members.locate(key)).map(|member| member.node.endpoint.server.to_string())
+    }
+
     /// The way to the member to ask.
     fn route(&self, request: &Request<'_>) -> Result<Route, Error> {
         let members = self.members();

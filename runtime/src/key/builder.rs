@@ -60,6 +60,11 @@ impl KeyBuilder {
         is_wire.then_some(text)
     }
 
+    /// Returns what has been written, without the namespace.
+    pub(crate) fn text(&self) -> &str {
+        &self.writer.text[self.start..]
+    }
+
     /// Returns the owner, see [`Key::owner`].
     pub(crate) fn key_owner(&self) -> u64 {
         self.owner

@@ -158,7 +158,7 @@ mod tests {
         });
         let context = &mut Context::from_waker(Waker::noop());
         {
-            let driven = driving::Driven::new(Box::pin(body), None, Some(Arc::clone(&drive)));
+            let driven = driving::Driven::new(Box::pin(body), None, Some(Arc::clone(&drive)), None);
             let mut driven = pin!(driven);
             assert!(driven.as_mut().poll(context).is_pending());
             // It waits for something: that is no standing still.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::deadlock::Computation;
 use super::drive::Drive;
 use crate::sync::lock;
+use crate::telemetry::observing::Observation;
 
 /// Notes when the computation is woken, and wakes its task.
 struct Watching {
@@ -48,17 +49,24 @@ pub(crate) struct Driven<F> {
     computation: Option<Computation>,
     watching: Option<(Arc<Watching>, Waker)>,
     started: Option<Instant>,
+    observation: Option<Observation>,
 }
 
 impl<F> Driven<F> {
-    /// Drives `work` within this computation. `drive` notes its polls.
-    pub(crate) fn new(work: Pin<Box<F>>, computation: Option<Computation>, drive: Option<Arc<Drive>>) -> Self {
+    /// Drives `work` within this computation. `drive` notes its polls, and its calls
+    /// are recorded below that of the observation.
+    pub(crate) fn new(
+        work: Pin<Box<F>>,
+        computation: Option<Computation>,
+        drive: Option<Arc<Drive>>,
+        observation: Option<Observation>,
+    ) -> Self {
         let watching = drive.map(|drive| {
             let watching = Arc::new(Watching { drive, task: Mutex::new(None) });
             let waker = Waker::from(Arc::clone(&watching));
             (watching, waker)
         });
-        Driven { work, computation, watching, started: None }
+        Driven { work, computation, watching, started: None, observation }
     }
 }
 
@@ -66,9 +74,10 @@ impl<F: Future> Future for Driven<F> {
     type Output = (F::Output, Duration);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Driven { work, computation, watching, started } = &mut *self;
+        let Driven { work, computation, watching, started, observation } = &mut *self;
         let started = *started.get_or_insert_with(Instant::now);
         let _entered = computation.map(Computation::enter);
+        let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {
             return work.as_mut().poll(context).map(|output| (output, started.elapsed()));
         };

@@ -143,6 +143,16 @@ impl Store {
         }
     }
 
+    /// The name of the node to ask about a key.
+    #[cfg_attr(not(feature = "memcache"), allow(clippy::unnecessary_wraps, reason = "the embedded store is one node"))]
+    pub(crate) fn node_name(&self, key: &str) -> Option<String> {
+        match self {
+            Store::Embedded(_, peer) => Some(peer.address.to_owned()),
+            #[cfg(feature = "memcache")]
+            Store::Cluster(cluster) => cluster.node_name(key),
+        }
+    }
+
     /// Adds a node; returns whether it was not there yet.
     #[cfg(feature = "memcache")]
     pub(crate) fn add_node(&self, server: &str) -> Result<bool, Error> {

@@ -15,10 +15,12 @@ use tracing::{Level, Span};
 
 use super::callsite::{NamedSpan, Naming, fields};
 use super::names::{attributes, spans, targets};
+use super::observed::{BatchCounts, CallOutcome};
+use super::observing::{Observation, RecordingIn};
 use super::outage;
 use super::series::{Kept, Series};
 pub(crate) use super::stats::MissReason;
-use super::stats::{CacheResult, Stats};
+use super::stats::{BYPASS, CacheResult, Stats};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
 
@@ -122,9 +124,21 @@ impl SiteTelemetry {
         );
     }
 
+    /// Begins the record of a call, if it is observed. It comes before the call's span,
+    /// or in its place.
+    #[inline]
+    pub(crate) fn observe(&self) -> Option<Observation> {
+        Observation::begin(self.stats.name, self.template, None)
+    }
+
     /// Opens the span of a call.
     pub(crate) fn open(&'static self) -> CallSpan {
-        self.begin(NamedSpan::open)
+        self.open_observed(self.observe())
+    }
+
+    /// Opens the span of a call whose record has begun, if it is observed.
+    pub(crate) fn open_observed(&'static self, observation: Option<Observation>) -> CallSpan {
+        CallSpan { observation, ..self.begin(NamedSpan::open) }
     }
 
     fn begin(&'static self, open: fn(&'static NamedSpan, &[Option<&dyn Value>]) -> Span) -> CallSpan {
@@ -132,12 +146,13 @@ impl SiteTelemetry {
         let fields =
             CallFields { name: Some(&self.stats.name), template: Some(&self.template), ..CallFields::default() };
         let span = open(self.span, &fields.values());
-        CallSpan { span, started, ttl: None, site: self, stats: self.stats, tally: None }
+        CallSpan { span, started, ttl: None, site: self, stats: self.stats, tally: None, observation: None }
     }
 
     /// Opens the span of several calls that are made together.
     pub(crate) fn open_for_several(&'static self) -> CallSpan {
-        CallSpan { tally: Some(Arc::default()), ..self.begin(NamedSpan::open) }
+        let observation = Observation::begin(self.stats.name, self.template, Some(BatchCounts::default()));
+        CallSpan { tally: Some(Arc::default()), observation, ..self.begin(NamedSpan::open) }
     }
 
     /// Records the size of a stored value.
@@ -150,9 +165,12 @@ impl SiteTelemetry {
 
     /// Counts a hit in the near tier, which opens no span. The value took `cost`
     /// nanoseconds to compute.
-    pub(crate) fn near_hit(&self, cost: u64) {
+    pub(crate) fn near_hit(&self, cost: u64, observation: Option<&Observation>) {
         self.stats.count(CacheResult::Hit);
         self.stats.save(cost);
+        if let Some(observation) = observation {
+            observation.found(CallOutcome::NearHit, cost, None);
+        }
     }
 }
 
@@ -163,6 +181,8 @@ pub(crate) struct Due {
     pub(crate) size: usize,
     /// The time the value took to compute, in nanoseconds.
     pub(crate) cost: u64,
+    /// How many seconds it stays fresh, if it is and that is known.
+    pub(crate) left: Option<u64>,
 }
 
 /// The span of one call.
@@ -176,6 +196,8 @@ pub(crate) struct CallSpan {
     stats: &'static Stats,
     /// How the calls ended, if the span is that of several.
     tally: Option<Arc<Tally>>,
+    /// The call's record, if it is observed.
+    observation: Option<Observation>,
 }
 
 /// How several calls ended that were made together.
@@ -195,7 +217,9 @@ impl CallSpan {
         let refresh = self.site.begin(NamedSpan::open_root);
         refresh.span.follows_from(self.span.id());
         refresh.span.record(attributes::RESULT, "refresh");
-        CallSpan { tally: self.tally.as_ref().map(|_| Arc::default()), ..refresh }
+        // Not the caller's affair.
+        let observation = self.observation.as_ref().map(Observation::unseen);
+        CallSpan { tally: self.tally.as_ref().map(|_| Arc::default()), observation, ..refresh }
     }
 
     /// Returns the id by which other spans can link to this one while it is open.
@@ -226,7 +250,15 @@ impl CallSpan {
     /// Reports that the cache is bypassed.
     pub(crate) fn bypassed(&self) {
         let _entered = self.span.enter();
-        self.miss(MissReason::Bypass);
+        self.observe(|call| call.computes(CallOutcome::Bypass));
+        self.finish(CacheResult::Bypass, None);
+        annotate!(
+            self,
+            "cache.miss",
+            "Cache miss",
+            attributes::MISS => true,
+            attributes::MISS_REASON => BYPASS
+        );
     }
 
     /// Makes this the current span whenever `call` is polled.
@@ -246,7 +278,8 @@ impl CallSpan {
     }
 
     fn computing_in(&self, span: Span) -> Computing<'_> {
-        Computing { call: self, started: Instant::now(), span: span.entered() }
+        let calls = self.observation.as_ref().map(Observation::enter);
+        Computing { call: self, started: Instant::now(), span: span.entered(), _calls: calls }
     }
 
     /// Runs an async body in its own span. Returns its result and its cost in
@@ -278,6 +311,33 @@ impl CallSpan {
         tracing::span!(target: TARGET, Level::DEBUG, spans::SERIALIZE_VALUE).in_scope(write)
     }
 
+    fn observe(&self, note: impl FnOnce(&Observation)) {
+        if let Some(observation) = &self.observation {
+            note(observation);
+        }
+    }
+
+    /// The call's record, if it is observed, which the calls of an async body go below.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn observation(&self) -> Option<Observation> {
+        self.observation.clone()
+    }
+
+    /// Tells who observes the call its key, and how the store has it.
+    pub(crate) fn at(&self, key: &str, stored_key: &str) {
+        self.observe(|call| call.at(key, stored_key));
+    }
+
+    /// Tells who observes the call that its value is stored under another key.
+    pub(crate) fn moved_to(&self, stored_key: &str) {
+        self.observe(|call| call.moved_to(stored_key));
+    }
+
+    /// Tells who observes the call which node is asked.
+    pub(crate) fn asks(&self, node: impl FnOnce() -> Option<String>) {
+        self.observe(|call| call.asks(node()));
+    }
+
     /// Records the concrete key, for operators who asked for it.
     pub(crate) fn key(&self, key: &str) {
         self.span.record(attributes::KEY, key);
@@ -295,8 +355,20 @@ impl CallSpan {
         self.ttl = Some(ttl);
     }
 
-    /// Reports a hit on a value that took `cost` nanoseconds to compute.
-    pub(crate) fn hit(&self, size: usize, cost: u64) {
+    /// Reports a hit on a value that took `cost` nanoseconds to compute, and stays fresh
+    /// for so many seconds.
+    pub(crate) fn hit(&self, size: usize, cost: u64, left: Option<u64>) {
+        self.observe(|call| call.found(CallOutcome::Hit, cost, left));
+        self.served(size, cost);
+    }
+
+    /// Reports a hit in the near tier by one of several calls.
+    pub(crate) fn near_hit(&self, cost: u64) {
+        self.observe(|call| call.found(CallOutcome::NearHit, cost, None));
+        self.served(0, cost);
+    }
+
+    fn served(&self, size: usize, cost: u64) {
         self.found(CacheResult::Hit, size);
         self.saved(cost);
         annotate!(self, "cache.hit", "Cache hit", attributes::HIT => true);
@@ -304,6 +376,7 @@ impl CallSpan {
 
     /// Reports that a value past its ttl is served.
     pub(crate) fn stale(&self, size: usize, cost: u64) {
+        self.observe(|call| call.found(CallOutcome::Stale, cost, None));
         self.found(CacheResult::Stale, size);
         self.saved(cost);
         annotate!(self, "cache.stale", "Cache stale", attributes::STALE => true);
@@ -313,7 +386,7 @@ impl CallSpan {
     #[cfg(feature = "tokio")]
     pub(crate) fn serves(&self, due: &Due) {
         match due.reason {
-            MissReason::Refresh => self.hit(due.size, due.cost),
+            MissReason::Refresh => self.hit(due.size, due.cost, due.left),
             _ => self.stale(due.size, due.cost),
         }
     }
@@ -321,16 +394,19 @@ impl CallSpan {
     /// Reports that this call refreshes the value it found. The outcome is reported
     /// by [`CallSpan::renewed`] or [`CallSpan::stale_on_error`].
     pub(crate) fn renews(&self, due: &Due) {
+        self.observe(|call| call.renews(due.reason, due.cost));
         self.missed(due.reason);
     }
 
     /// Reports that a refresh by this call has succeeded.
     pub(crate) fn renewed(&self) {
+        self.observe(Observation::renewed);
         self.finish(CacheResult::Miss, None);
     }
 
     /// Reports that computing failed and a stale value is served instead.
     pub(crate) fn stale_on_error(&self) {
+        self.observe(Observation::fell_back);
         self.finish(CacheResult::Stale, None);
         if self.tally.as_ref().is_some_and(|tally| tally.stale_on_error.swap(true, Ordering::Relaxed)) {
             return;
@@ -350,14 +426,17 @@ impl CallSpan {
         tracing::event!(name: "cache.refresh_failed", target: TARGET, Level::WARN, "Cache refresh failed");
     }
 
-    /// Reports a value that another caller computed in the meantime.
-    pub(crate) fn coalesced(&self, size: usize) {
+    /// Reports a value that another caller computed in the meantime, in `cost`
+    /// nanoseconds. It stays fresh for so many seconds, if that is known.
+    pub(crate) fn coalesced(&self, size: usize, cost: u64, left: Option<u64>) {
+        self.observe(|call| call.found(CallOutcome::Coalesced, cost, left));
         self.found(CacheResult::Coalesced, size);
         annotate!(self, "cache.coalesced", "Cache coalesced", attributes::COALESCED => true);
     }
 
     /// Reports a miss.
     pub(crate) fn miss(&self, reason: MissReason) {
+        self.observe(|call| call.computes(CallOutcome::Miss(reason)));
         self.finish(reason.result(), None);
         self.missed(reason);
     }
@@ -389,10 +468,14 @@ impl CallSpan {
     /// Reports that the caller gets the cache's error.
     pub(crate) fn propagated(&self) {
         self.miss(MissReason::Unavailable);
+        self.observe(Observation::propagated);
     }
 
     /// Reports that the cache is unavailable and the function computes.
     pub(crate) fn unavailable(&self, error: &Error) {
+        if error.kind() == ErrorKind::CircuitOpen {
+            self.asks(|| None);
+        }
         outage::failed(error);
         annotate!(self, "cache.unavailable", "Cache unavailable", attributes::ERROR_TYPE => error.kind().as_str());
     }
@@ -411,6 +494,7 @@ impl CallSpan {
     fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
+        self.observe(|call| call.computed(nanos));
         self.site.computations.with(
             |instruments| Series::of(&instruments.compute, named(self.stats.name)),
             |series| series.record(Duration::from_nanos(nanos).as_secs_f64()),
@@ -418,8 +502,9 @@ impl CallSpan {
         nanos
     }
 
-    /// Reports that a value of this size was stored.
-    pub(crate) fn stored(&self, size: usize) {
+    /// Reports that a value of this size was stored, which is fresh for this long.
+    pub(crate) fn stored(&self, size: usize, fresh: Ttl) {
+        self.observe(|call| call.stored(fresh));
         self.site.sized(size);
         if !self.span.is_disabled() && self.tally.is_none() {
             self.span.record(attributes::ITEM_SIZE, signed(size as u64));
@@ -504,11 +589,13 @@ impl CallSpan {
 
     /// Records how many calls are made together.
     pub(crate) fn several(&self, calls: usize) {
+        self.observe(|call| call.several(calls));
         self.span.record(attributes::KEYS, signed(calls as u64));
     }
 
     /// Records how several calls have ended.
     pub(crate) fn tallied(&self) {
+        self.observe(Observation::tallied);
         let Some(tally) = self.tally.as_ref().filter(|_| !self.span.is_disabled()) else { return };
         let (hits, misses) = (tally.hits.load(Ordering::Relaxed), tally.misses.load(Ordering::Relaxed));
         let (hit, result) = (misses == 0, if misses == 0 { CacheResult::Hit } else { CacheResult::Miss }.as_str());
@@ -600,6 +687,8 @@ pub(crate) struct Computing<'a> {
     call: &'a CallSpan,
     started: Instant,
     span: EnteredSpan,
+    /// Records the calls that the body makes, if the call is observed.
+    _calls: Option<RecordingIn>,
 }
 
 impl Computing<'_> {

@@ -9,7 +9,7 @@ use opentelemetry::{KeyValue, global};
 use super::names::{attributes, metrics};
 #[cfg(feature = "memcache")]
 use super::nodes;
-use super::stats::{CacheResult, MissReason, Stats};
+use super::stats::{CacheResult, Stats};
 use super::{calls, instruments, invalidations};
 
 /// Exposes this crate's metrics to the current global meter provider.
@@ -33,9 +33,7 @@ fn observe_sites(meter: &Meter) {
         CacheResult::ALL.map(|result| (result.as_str(), stats.counted(result)))
     });
     let misses = builder(meter, metrics::CACHE_MISSES, "{miss}", "Calls that had to compute, by reason");
-    observe_counts(misses, attributes::MISS_REASON, |stats| {
-        MissReason::ALL.map(|reason| (reason.as_str(), stats.misses(reason)))
-    });
+    observe_counts(misses, attributes::MISS_REASON, Stats::every_miss);
     let not_stored = builder(meter, metrics::CACHE_NOT_STORED, "{value}", "Values that could not be stored, by reason");
     observe_counts(not_stored, attributes::NOT_STORED_REASON, Stats::not_stored);
     meter

@@ -15,6 +15,8 @@ pub(crate) mod metrics;
 pub mod names;
 #[cfg(feature = "memcache")]
 pub(crate) mod nodes;
+pub(crate) mod observed;
+pub(crate) mod observing;
 mod outage;
 pub(crate) mod peer;
 pub(crate) mod report;

@@ -86,7 +86,7 @@ impl FunctionReport {
             damaged: stats.misses(MissReason::DecodeError),
             refreshed: stats.misses(MissReason::Refresh),
             unavailable: stats.misses(MissReason::Unavailable),
-            bypassed: stats.misses(MissReason::Bypass),
+            bypassed: stats.counted(CacheResult::Bypass),
             not_stored: stats.not_stored().values().sum(),
             median_hit: stats.hits.median(),
             median_compute: stats.computations.median(),

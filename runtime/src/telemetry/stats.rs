@@ -4,6 +4,7 @@
 //! installed. `metrics` shows them to OpenTelemetry, `report` to people.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -12,10 +13,10 @@ use crate::sync::lock;
 
 /// Declares an enum whose variants are counted, with their names in telemetry.
 macro_rules! counted {
-    ($(#[$about:meta])* enum $enum:ident { $($(#[$doc:meta])* $variant:ident $name:literal,)* }) => {
+    ($(#[$about:meta])* $seen:vis enum $enum:ident { $($(#[$doc:meta])* $variant:ident $name:literal,)* }) => {
         $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $enum {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $seen enum $enum {
             $($(#[$doc])* $variant,)*
         }
 
@@ -24,7 +25,7 @@ macro_rules! counted {
             pub(crate) const ALL: [$enum; [$($name),*].len()] = [$($enum::$variant),*];
 
             /// Returns the name in telemetry.
-            pub(crate) fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $($enum::$variant => $name,)*
                 }
@@ -35,7 +36,7 @@ macro_rules! counted {
 
 counted! {
     /// How a call ended, from the cache's point of view.
-    enum CacheResult {
+    pub(crate) enum CacheResult {
         /// A fresh value was served.
         Hit "hit",
         /// A value past its ttl was served.
@@ -53,7 +54,10 @@ counted! {
 
 counted! {
     /// Why a value had to be computed.
-    enum MissReason {
+    ///
+    /// It is displayed as its name in metrics, such as `absent` or `decode_error`.
+    #[non_exhaustive]
+    pub enum MissReason {
         /// There was no value.
         Absent "absent",
         /// There was a value past its time.
@@ -68,8 +72,6 @@ counted! {
         Changing "changing",
         /// The cache was unavailable.
         Unavailable "unavailable",
-        /// The cache was bypassed.
-        Bypass "bypass",
     }
 }
 
@@ -84,10 +86,18 @@ impl MissReason {
             | MissReason::Refresh
             | MissReason::Changing => CacheResult::Miss,
             MissReason::Unavailable => CacheResult::Error,
-            MissReason::Bypass => CacheResult::Bypass,
         }
     }
 }
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The reason of a call that computes because the cache was bypassed, in telemetry.
+pub(crate) const BYPASS: &str = CacheResult::Bypass.as_str();
 
 /// The number of first hits that are all timed.
 const TIMED_AT_FIRST: u64 = 100;
@@ -146,6 +156,12 @@ impl Stats {
     /// Returns the number of computations for this reason.
     pub(crate) fn misses(&self, reason: MissReason) -> u64 {
         self.misses[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the numbers of computations by the reason's name.
+    pub(crate) fn every_miss(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let misses = MissReason::ALL.map(|reason| (reason.as_str(), self.misses(reason)));
+        misses.into_iter().chain([(BYPASS, self.counted(CacheResult::Bypass))])
     }
 
     /// Counts a value that could not be stored.

@@ -100,7 +100,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
 
     /// Adds a call whose value is at hand, which took so long to compute.
     pub(super) fn push_found(&mut self, returned: S::Return, cost: u64) {
-        self.span.hit(0, cost);
+        self.span.near_hit(cost);
         self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false });
     }
 

@@ -249,7 +249,7 @@ where
         let drive = calls.driven(&self.computing);
         let computation = calls.computation;
         let width = self.width();
-        let work = Driven::new(Box::pin(body), Some(computation), Some(drive));
+        let work = Driven::new(Box::pin(body), Some(computation), Some(drive), span.observation());
         let ((returned, driven), cost) = span.within(span.compute_async(Some(width), work)).await;
         let (answer, settlement) = self.returned(returned, cost, driven);
         if let Some(answer) = answer {

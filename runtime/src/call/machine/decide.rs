@@ -239,9 +239,9 @@ impl Machine {
     fn waited(&mut self, waited: Waited<Lease>, open: &mut Opener<'_>, span: &CallSpan) -> Decision {
         match waited {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {
-                Ok(_) => {
+                Ok(opened) => {
                     self.show(&record.bytes, record.flags, span);
-                    span.coalesced(record.bytes.len());
+                    span.coalesced(record.bytes.len(), opened.cost, None);
                     Step::Return(())
                 }
                 Err(_) => self.compute(MissReason::Schema, span),

@@ -59,6 +59,7 @@ impl Machine {
         match refusal {
             Refusal::OtherVersion { mark } if self.leaves(item) => {
                 self.sibling = Some(Sibling::of(self.key.wire(), mark, item));
+                span.moved_to(self.stored_key());
                 // The process that was waited for has stored this item.
                 self.holder = None;
                 Step::Wait
@@ -74,7 +75,7 @@ impl Machine {
     fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
         if item.token == Token::Won && !opened.negative {
             self.elected(&item, On::Fresh);
-            return due(MissReason::Refresh, &item, opened);
+            return due(MissReason::Refresh, &item, opened, left);
         }
         if asked == Asked::Lookup && self.is_early(left, opened) {
             self.effect = Effect::Elect(Duration::from_secs(left.unwrap_or(0)));
@@ -88,7 +89,7 @@ impl Machine {
         match item.token {
             Token::Won => {
                 self.elected(&item, On::Stale);
-                due(MissReason::Expired, &item, opened)
+                due(MissReason::Expired, &item, opened, None)
             }
             Token::Lost if self.cache.liveness().is_dead(self.stored_key(), item.cas, LEASE) => {
                 self.effect = Effect::Reopen(item.cas, None);
@@ -194,9 +195,9 @@ impl Machine {
 
     fn hit(&mut self, item: Item, opened: &Readable, left: Option<u64>, span: &CallSpan) -> Decision {
         if self.holder.is_some() {
-            span.coalesced(item.value.len());
+            span.coalesced(item.value.len(), opened.cost, left);
         } else {
-            span.hit(item.value.len(), opened.cost);
+            span.hit(item.value.len(), opened.cost, left);
         }
         let near = self.freshness.near.filter(|_| self.mode == Mode::Normal);
         if near.is_none() && self.lead.is_none() {
@@ -243,8 +244,8 @@ impl Machine {
     }
 }
 
-fn due(reason: MissReason, item: &Item, opened: &Readable) -> Decision {
-    Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost })
+fn due(reason: MissReason, item: &Item, opened: &Readable, left: Option<u64>) -> Decision {
+    Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost, left })
 }
 
 pub(super) fn won(item: &Item, on: On) -> Won {

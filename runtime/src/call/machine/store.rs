@@ -23,6 +23,8 @@ use crate::value::record::Record;
 pub(crate) struct Packing {
     pub(super) record: Arc<Record>,
     ttl: Ttl,
+    /// How long of that it is fresh.
+    fresh: Ttl,
     /// How long to keep it in this process, and as what.
     near: Option<(Holds, Duration)>,
     pub(super) stores: bool,
@@ -86,7 +88,7 @@ impl Machine {
         });
         let near = near.map(|near| (self.holds(is_negative), near));
         let ttl = if is_negative { fresh } else { self.kept(freshness.ttl, chance) };
-        Some(Packing { record: Arc::new(record), ttl, near, stores })
+        Some(Packing { record: Arc::new(record), ttl, fresh, near, stores })
     }
 
     /// What was computed is not to be stored: a refresh removes what was there before.
@@ -235,7 +237,7 @@ impl Machine {
         let (near, since) = match outcome {
             Some(Ok(Reply::Done)) => {
                 self.refund();
-                span.stored(packing.record.bytes.len());
+                span.stored(packing.record.bytes.len(), packing.fresh);
                 (near, sent)
             }
             // Written, deleted or expired since the lookup: that one wins.

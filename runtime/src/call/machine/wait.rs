@@ -53,6 +53,7 @@ impl Machine {
                 self.paused(pause);
             }
             self.note_since();
+            span.asks(|| self.node());
             let answer = {
                 let _polls = self.holder.as_ref().map(|holder| holder.wait.enter());
                 self.inquire()
@@ -68,6 +69,11 @@ impl Machine {
         if self.freshness.near.is_some() {
             self.since = self.cache.near().since(self.key.wire());
         }
+    }
+
+    /// The name of the node that is asked now.
+    fn node(&self) -> Option<String> {
+        self.cache.store().node_name(self.stored_key())
     }
 
     fn inquire(&self) -> Answered {
@@ -104,6 +110,7 @@ impl Machine {
                 self.paused(pause);
             }
             self.note_since();
+            span.asks(|| self.node());
             let polls = self.holder.as_ref().map_or_else(Wait::none, |holder| holder.wait.clone());
             let answer = polls.within(self.inquire_async()).await;
             if let Some(event) = self.event(answer) {
