@@ -121,8 +121,7 @@ impl<V> Sharing<V> {
     #[inline]
     pub(super) fn among(self, decoding: impl FnOnce(TypeId) -> Decoding) -> Sharer<V> {
         let ways = (self.0)();
-        let decoding = decoding(ways.value);
-        Sharer { ways, decoding }
+        Sharer { decoding: decoding(ways.value), ways }
     }
 }
 
