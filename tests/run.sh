@@ -60,6 +60,8 @@ if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/nul
     python3 -m pip install --quiet --target target/python oteltap==1.0.0 pymemcache==4.0.0
 fi
 
-cargo test --workspace --all-features --lib --bins --examples --test ui --test soak
+# Some tests run the examples.
+cargo build --workspace --all-features --examples
+cargo test --workspace --all-features --lib --bins --test ui --test soak
 cargo test --workspace --exclude memocached-macros --all-features --doc
 sh tests/behaviour.sh --workspace --all-features

@@ -148,6 +148,9 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                 Packed { returned: Ok(value), packing }
             }
             (Split::Failed(returned), fallback) if !matches!(fallback, Fallback::None) && !terms.excuses(&returned) => {
+                if let Fallback::Value(_) = fallback {
+                    span.renewed();
+                }
                 let packing = pack_negative(form, negatives, machine, &returned, cost, span);
                 // The old value is served no more.
                 if packing.is_none() {

@@ -142,7 +142,10 @@ fn an_error_that_may_not_be_hidden_ends_the_old_value() {
     let (cache, clock) = cache();
     assert_eq!(gone(&cache, 1, || Ok(1)), Ok(1));
     clock.advance(101 * SECOND);
-    assert_eq!(gone(&cache, 1, || Err(500)), Err(500));
+    let (failed, seen) = crate::observed(|| gone(&cache, 1, || Err(500)));
+    assert_eq!(failed, Err(500));
+    let outcome = crate::CallOutcome::Miss(crate::MissReason::Expired);
+    assert_eq!(seen.call().map(|call| call.outcome), Some(outcome));
     assert_eq!(gone(&cache, 1, || Err(400)), Err(400));
     assert_eq!(gone(&cache, 1, || Ok(2)), Ok(2));
 }
