@@ -28,7 +28,7 @@ use crate::call::typed::kept_for;
 use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found, unanswered};
+use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
 use crate::value::envelope::{Refusal, Times};
 use crate::value::mark;
 use crate::value::record::{Form, Found};
@@ -311,7 +311,7 @@ fn stamps(machine: &Machine, known: KnownStamps) -> Result<Option<Stamps>, Error
 
 /// A handle with the verbs of every entry, which wait for the store.
 macro_rules! handle {
-    ($handle:ident, $ask:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    ($handle:ident, $ask:ident, $ask_one:ident, ($($async:tt)*), ($($await:tt)*)) => {
         #[doc(hidden)]
         #[derive(Clone)]
         pub struct $handle(pub(super) Arc<Whereabouts>);
@@ -387,9 +387,8 @@ macro_rules! handle {
                     Ok(machine) => machine,
                     Err(error) => return Err(error).into(),
                 };
-                let (cache, asked) = (&machine.cache, [Inquiry::peek(machine, key)]);
-                let answers = stamped::$ask(cache.store(), &asked, &cache.budget())$($await)*;
-                answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
+                let (cache, asked) = (&machine.cache, Inquiry::peek(machine, key));
+                stamped::$ask_one(cache.store(), &asked, &cache.budget())$($await)*
             }
 
             $($async)* fn look(&self, key: &str) -> Result<Option<(Item, KnownStamps)>, Error> {
@@ -417,9 +416,9 @@ macro_rules! handle {
     };
 }
 
-handle!(Handle, ask, (), ());
+handle!(Handle, ask, ask_one, (), ());
 #[cfg(feature = "tokio")]
-handle!(AsyncHandle, ask_async, (async), (.await));
+handle!(AsyncHandle, ask_async, ask_one_async, (async), (.await));
 
 /// The verbs that deal in values.
 macro_rules! values {

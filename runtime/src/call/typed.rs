@@ -133,7 +133,14 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
         span: &CallSpan,
     ) -> Packed<S> {
         let Typed { form, negatives, terms, machine, .. } = self;
-        match (S::split(returned), fallback) {
+        let split = match S::split(returned) {
+            // An error that an old value may not hide ends that, as no value does.
+            Split::Failed(failed) if !matches!(fallback, Fallback::None) && !terms.excuses(&failed) => {
+                Split::Empty(failed)
+            }
+            split => split,
+        };
+        match (split, fallback) {
             (Split::Value(value), fallback) => {
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
@@ -146,17 +153,6 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                     span,
                 );
                 Packed { returned: Ok(value), packing }
-            }
-            (Split::Failed(returned), fallback) if !matches!(fallback, Fallback::None) && !terms.excuses(&returned) => {
-                if let Fallback::Value(_) = fallback {
-                    span.renewed();
-                }
-                let packing = pack_negative(form, negatives, machine, &returned, cost, span);
-                // The old value is served no more.
-                if packing.is_none() {
-                    machine.renounce();
-                }
-                Packed { returned: Err(returned), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
                 span.stale_on_error();

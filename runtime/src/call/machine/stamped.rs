@@ -186,11 +186,21 @@ impl<'a> NeededStamps<'a> {
 }
 
 macro_rules! ask {
-    ($(#[$attr:meta])* $ask:ident, $learn:ident, $ask_at:ident, $ask_node:ident, ($($async:tt)*), ($($await:tt)*)) => {
+    (
+        $(#[$attr:meta])*
+        $ask:ident, $ask_one:ident, $learn:ident, $ask_at:ident, $ask_node:ident, ($($async:tt)*), ($($await:tt)*)
+    ) => {
         $(#[$attr])*
         pub(crate) $($async)* fn $ask(store: &Store, asked: &[Inquiry], budget: &Budget) -> Vec<Answered> {
             let (needed, outcomes) = $learn(store, asked, budget)$($await)*;
             needed.answers(asked, outcomes).collect()
+        }
+
+        $(#[$attr])*
+        pub(crate) $($async)* fn $ask_one(store: &Store, asked: &Inquiry, budget: &Budget) -> Answered {
+            let asked = std::slice::from_ref(asked);
+            let (needed, outcomes) = $learn(store, asked, budget)$($await)*;
+            needed.answers(asked, outcomes).next().unwrap_or_else(|| Err(unanswered()).into())
         }
 
         $(#[$attr])*
@@ -224,20 +234,13 @@ macro_rules! ask {
 
 ask!(
     /// Asks, blocking.
-    ask, learn, ask_at, ask_node, (), ()
+    ask, ask_one, learn, ask_at, ask_node, (), ()
 );
 #[cfg(feature = "tokio")]
 ask!(
     /// Asks, yielding.
-    ask_async, learn_async, ask_at_async, ask_node_async, (async), (.await)
+    ask_async, ask_one_async, learn_async, ask_at_async, ask_node_async, (async), (.await)
 );
-
-/// Asks for one call, blocking.
-pub(crate) fn ask_one(store: &Store, asked: &Inquiry, budget: &Budget) -> Answered {
-    let asked = std::slice::from_ref(asked);
-    let (needed, outcomes) = learn(store, asked, budget);
-    needed.answers(asked, outcomes).next().unwrap_or_else(|| Err(unanswered()).into())
-}
 
 /// Where the stamps of a value's groups are asked for.
 #[derive(Debug)]
@@ -259,7 +262,6 @@ impl StampsSource {
 
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_async(&self) -> KnownStamps {
-        let answers = ask_async(self.cache.store(), std::slice::from_ref(&self.inquiry), &self.cache.budget()).await;
-        answers.into_iter().next().map_or(KnownStamps::Nothing, |answered| answered.known)
+        ask_one_async(self.cache.store(), &self.inquiry, &self.cache.budget()).await.known
     }
 }
