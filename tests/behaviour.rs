@@ -39,6 +39,7 @@ mod behaviour {
     #[cfg(unix)]
     mod group_processes;
     mod groups;
+    mod idle;
     mod integrity;
     mod interleavings;
     mod interop;
@@ -52,6 +53,7 @@ mod behaviour {
     mod one_computation;
     mod otlp;
     mod outage;
+    mod previous;
     mod public_items;
     mod public_types;
     mod readme;

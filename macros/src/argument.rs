@@ -58,6 +58,8 @@ arguments! {
     Each "each" "each(id in ids)"
     Ttl "ttl" "ttl = 300"
     Grace "grace" r#"grace = "1h""#
+    Idle "idle" r#"idle = "10m""#
+    Previous "previous" "previous = old"
     RefreshAhead "refresh_ahead" r#"refresh_ahead = "30s""#
     CacheNone "cache_none" "cache_none = 10"
     CacheErr "cache_err" "cache_err = 10"
@@ -111,7 +113,8 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         "leave it out: while one caller computes, the others wait; `single_flight` says which",
     ),
     (&["with_cached_flag"], "write `entry = user_entry`, and ask `user_entry(id).get()` what is cached"),
-    (&["refresh", "time_refresh"], r#"write `refresh_ahead = "30s"`; a hit does not lengthen a value's ttl"#),
+    (&["refresh", "time_refresh"], r#"write `refresh_ahead = "30s"`, or `idle = "10m"` for what hits keep alive"#),
+    (&["time_to_idle", "tti"], r#"write `idle = "10m"`"#),
     (&["condition"], "write `when = limit < 100`"),
     (&["unless"], "write `store_if = |value| !value.is_empty()`"),
     (&["tags", "tag"], "write `group = team(team)`"),

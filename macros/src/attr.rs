@@ -5,7 +5,8 @@
 //! ```text
 //! key = "text:<placeholder>"      skip(a, self)          each(element in parameter)
 //! ttl = duration | forever | |value| …
-//! grace = duration                refresh_ahead = duration | auto
+//! grace = duration | |value| …    idle = duration        previous = name
+//! refresh_ahead = duration | auto
 //! cache_none = duration           cache_err = duration | |error| …
 //! stale_if = |error| …            store_if = |value| …
 //! when = expression               near = duration        single_flight = lease | local | off
@@ -29,7 +30,7 @@ use crate::argument::{Argument, elsewhere};
 use crate::duration::{self, Period};
 use crate::errors::Errors;
 use crate::nearest::{listed, quoted, unknown};
-use crate::spec::{Codec, Each, Lasting, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
+use crate::spec::{Codec, Each, Grace, Lasting, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
 
 /// The runtime's codecs by the names that a user writes.
 const CODECS: &[(&str, Standard)] = &[
@@ -122,7 +123,9 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
             spec.each = Some(Some(each(input, name)?));
         }
         Argument::Ttl => spec.freshness.ttl = Some(ttl(input, name)?),
-        Argument::Grace => spec.freshness.grace = Some(period(input, name)?),
+        Argument::Grace => spec.freshness.grace = Some(grace(input, name)?),
+        Argument::Idle => spec.freshness.idle = Some(period(input, name)?),
+        Argument::Previous => spec.previous = Some(previous(input)?),
         Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
         Argument::CacheNone => spec.cache_none = Some(period(input, name)?),
         Argument::CacheErr => spec.cache_err = Some(cache_err(input, name)?),
@@ -200,6 +203,14 @@ fn ttl(input: ParseStream, name: &Ident) -> syn::Result<Ttl> {
         Some(word) if word == "forever" => Ok(Ttl::Forever),
         _ if matches!(expr, Expr::Closure(_)) => over_value(expr, name, "value").map(Ttl::OfValue),
         _ => duration::read(expr, Argument::Ttl.name()).map(Ttl::For),
+    }
+}
+
+fn grace(input: ParseStream, name: &Ident) -> syn::Result<Grace> {
+    let expr = plain(input.parse()?);
+    match expr {
+        Expr::Closure(_) => over_value(expr, name, "value").map(Grace::OfValue),
+        expr => duration::read(expr, Argument::Grace.name()).map(Grace::For),
     }
 }
 
@@ -296,12 +307,23 @@ fn version(input: ParseStream) -> syn::Result<u32> {
 
 fn entry(input: ParseStream) -> syn::Result<Ident> {
     let expr = plain(input.parse()?);
-    match &expr {
+    let message = "`entry` is the name of the companion; write `entry = user_entry`";
+    name_of(&expr).ok_or_else(|| syn::Error::new_spanned(expr, message))
+}
+
+fn previous(input: ParseStream) -> syn::Result<Ident> {
+    let expr = plain(input.parse()?);
+    let message = "`previous` names the value that the body replaces; write `previous = old`";
+    name_of(&expr).ok_or_else(|| syn::Error::new_spanned(expr, message))
+}
+
+/// Returns the name that an expression consists of.
+fn name_of(expr: &Expr) -> Option<Ident> {
+    match expr {
         // A keyword such as `self` is a path but not a name.
         Expr::Path(path) => syn::parse2(path.to_token_stream()).ok(),
         _ => None,
     }
-    .ok_or_else(|| syn::Error::new_spanned(expr, "`entry` is the name of the companion; write `entry = user_entry`"))
 }
 
 fn group(input: ParseStream) -> syn::Result<Expr> {

@@ -3,11 +3,11 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Path, ReturnType, Type};
+use syn::{Ident, Path, ReturnType, Type};
 
 use crate::func::Func;
 use crate::returns::{Kind, Returns};
-use crate::span::{located, span_of};
+use crate::span::{hidden, located, span_of};
 
 /// What runs a body.
 pub(crate) struct Run<'a> {
@@ -19,48 +19,87 @@ pub(crate) struct Run<'a> {
     pub(crate) run_async: &'static str,
     pub(crate) krate: &'a Path,
     pub(crate) returns: &'a Returns,
+    /// The value that the body replaces, if it wants that.
+    pub(crate) previous: Option<Replaced<'a>>,
     /// Where the compiler reports a return type that does not fit.
     pub(crate) at: Span,
+}
+
+/// The value that a body replaces.
+pub(crate) struct Replaced<'a> {
+    /// What the body calls it.
+    pub(crate) name: &'a Ident,
+    /// Where the call leaves it.
+    pub(crate) slot: &'a Ident,
+}
+
+impl Replaced<'_> {
+    /// Writes the statement in front of the body that takes it.
+    fn taken(&self) -> TokenStream {
+        let Replaced { name, slot } = self;
+        quote_spanned!(name.span()=> let #name = #slot.take();)
+    }
 }
 
 impl Run<'_> {
     /// Writes all of it. If the function returns a future, it begins when the future is
     /// first polled.
     pub(crate) fn around(&self, func: &Func) -> TokenStream {
-        let Run { begin, runner, krate, at, .. } = self;
-        let (body, output) = (&func.body, &self.returns.output);
+        let Run { runner, krate, at, .. } = self;
+        let output = &self.returns.output;
         // The compiler names a variable in a closure only if the closure is the user's.
-        let own = body.span();
+        let own = func.body.span();
         let run_async = format_ident!("{}", self.run_async, span = *at);
+        let begin = self.begin();
+        let body = match &self.previous {
+            Some(previous) => braced(previous.taken(), &func.body),
+            None => func.body.clone(),
+        };
         match self.returns.kind {
             Kind::Blocking => {
+                let body = match &self.previous {
+                    Some(Replaced { slot, .. }) => {
+                        let notes = hidden("__memocached_notes");
+                        braced(quote!(let #notes = #slot.enter();), &body)
+                    }
+                    None => body,
+                };
                 let closure = quote_spanned!(own=> move || -> #output #body);
                 quote_spanned!(*at=> #begin #runner.run(#closure))
             }
             Kind::Async => {
-                let block = braced(inferred(krate, output), body);
-                let future = quote_spanned!(own=> async move #block);
+                let block = braced(inferred(krate, output), &body);
+                let future = self.noted(quote_spanned!(own=> async move #block));
                 quote_spanned!(*at=> #begin #runner.#run_async(#future).await)
             }
             Kind::Future => {
                 let closure = quote_spanned!(own=> move || #body);
-                quote! {
-                    async move {
-                        #begin
-                        #runner.#run_async(async move { (#closure)().await }).await
-                    }
-                }
+                let future = self.noted(quote!(async move { (#closure)().await }));
+                quote!(async move { #begin #runner.#run_async(#future).await })
             }
             Kind::BoxedFuture => {
                 let ReturnType::Type(_, boxed) = &func.sig.output else { return TokenStream::new() };
                 let closure = quote_spanned!(own=> move || -> #boxed #body);
-                quote! {
-                    #krate::private::Box::pin(async move {
-                        #begin
-                        #runner.#run_async(async move { (#closure)().await }).await
-                    })
-                }
+                let future = self.noted(quote!(async move { (#closure)().await }));
+                quote!(#krate::private::Box::pin(async move { #begin #runner.#run_async(#future).await }))
             }
+        }
+    }
+
+    /// Writes the statements in front of the call.
+    fn begin(&self) -> TokenStream {
+        let Run { begin, krate, .. } = self;
+        let slot = self.previous.as_ref().map(|Replaced { slot, .. }| {
+            quote!(let #slot = <#krate::private::PreviousSlot<_> as ::core::default::Default>::default();)
+        });
+        quote!(#slot #begin)
+    }
+
+    /// Writes the future of a body so that notes are taken of what it says of its value.
+    fn noted(&self, future: TokenStream) -> TokenStream {
+        match &self.previous {
+            Some(Replaced { slot, .. }) => quote!(::core::clone::Clone::clone(&#slot).within(#future)),
+            None => future,
         }
     }
 }

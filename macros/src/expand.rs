@@ -10,7 +10,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path};
 
-use crate::body::{Run, braced, inferred, shape, sharing};
+use crate::body::{Replaced, Run, braced, inferred, shape, sharing};
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
 use crate::fingerprint::fingerprint;
@@ -20,7 +20,10 @@ use crate::owned::names_no_lifetime;
 use crate::plan::{Companion, Plan, Step, Template, Value};
 use crate::returns::{self, Kind};
 use crate::span::{hidden, located, span_of};
-use crate::spec::{Codec, Freshness, Lasting, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
+use crate::spec::{Codec, Freshness, Grace, Lasting, OnError, RefreshAhead, SingleFlight, Standard, Ttl};
+
+/// Where the body gets the value that it replaces.
+const SLOT: &str = "__memocached_previous";
 
 /// Writes the cached function, and the companion if there is one.
 pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
@@ -76,7 +79,7 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
 
 /// Writes the freshness that the site's static does not contain.
 fn freshness(plan: &Plan) -> TokenStream {
-    let Freshness { ttl, grace, refresh_ahead, near } = &plan.freshness;
+    let Freshness { ttl, grace, idle, refresh_ahead, near } = &plan.freshness;
     let written = |period| duration(period, &plan.krate);
     let ttl = match ttl {
         Some(Ttl::For(ttl @ Period::Expr(_))) => {
@@ -85,7 +88,14 @@ fn freshness(plan: &Plan) -> TokenStream {
         }
         _ => None,
     };
-    let grace = grace.as_ref().map(written).map(|grace| quote!(.grace(#grace)));
+    let grace = grace.as_ref().map(|grace| match grace {
+        Grace::OfValue(_) => quote!(.own_grace()),
+        Grace::For(grace) => {
+            let grace = written(grace);
+            quote!(.grace(#grace))
+        }
+    });
+    let idle = idle.as_ref().map(written).map(|idle| quote!(.idle(#idle)));
     let refresh = refresh_ahead.as_ref().map(|refresh| match refresh {
         RefreshAhead::Auto(_) => quote!(.refresh_auto()),
         RefreshAhead::Window(window) => {
@@ -94,7 +104,7 @@ fn freshness(plan: &Plan) -> TokenStream {
         }
     });
     let near = near.as_ref().map(written).map(|near| quote!(.near(#near)));
-    quote!(#ttl #grace #refresh #near)
+    quote!(#ttl #grace #idle #refresh #near)
 }
 
 /// Writes a duration; the runtime judges one that is an expression.
@@ -143,8 +153,12 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         let sharing = sharing(&plan.krate, &returned(plan), at);
         quote_spanned!(at=> .sharing(#sharing))
     });
+    let replacing = plan.previous.as_ref().map(|_| {
+        let slot = located(hidden(SLOT).to_token_stream(), at);
+        quote_spanned!(at=> .replacing(&#slot))
+    });
     let stored = stored(call, plan);
-    ready(&quote!(#stored #sharing #stale_if #store_if #cache_none #cache_err #propagate), plan)
+    ready(&quote!(#stored #replacing #sharing #stale_if #store_if #cache_none #cache_err #propagate), plan)
 }
 
 /// Writes what settles a call.
@@ -169,7 +183,11 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
         Some(Ttl::OfValue(closure)) => Some(quote_spanned!(at=> .lasting(#closure))),
         _ => None,
     };
-    quote_spanned!(at=> #call.shaped(#shape) #codec #lasting)
+    let graced = match &plan.freshness.grace {
+        Some(Grace::OfValue(closure)) => Some(quote_spanned!(at=> .graced(#closure))),
+        _ => None,
+    };
+    quote_spanned!(at=> #call.shaped(#shape) #codec #lasting #graced)
 }
 
 /// Writes what the function returns, or for one of several elements would return.
@@ -201,7 +219,9 @@ fn run(begin: TokenStream, runner: TokenStream, plan: &Plan, func: &Func) -> Tok
         Refresh::Background => "run_detached",
     };
     let Plan { krate, returns, .. } = plan;
-    Run { begin, runner, run_async, krate, returns, at: value_span(plan) }.around(func)
+    let previous = plan.previous.as_ref().map(|name| (name, hidden(SLOT)));
+    let previous = previous.as_ref().map(|(name, slot)| Replaced { name, slot });
+    Run { begin, runner, run_async, krate, returns, previous, at: value_span(plan) }.around(func)
 }
 
 /// Writes the body inside a loop that runs it for the elements that are missing.

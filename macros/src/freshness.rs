@@ -9,7 +9,7 @@ use crate::errors::Errors;
 use crate::func::{self, Func, Param};
 use crate::owned;
 use crate::returns::{Kind, Returns};
-use crate::spec::{Codec, Freshness, Lasting, RefreshAhead, Spec, Ttl};
+use crate::spec::{Codec, Freshness, Grace, Lasting, RefreshAhead, Spec, Ttl};
 
 /// Where the body runs while other callers get an older value.
 pub(crate) enum Refresh {
@@ -24,8 +24,14 @@ pub(crate) fn check(spec: &Spec, errors: &mut Errors) {
     match &spec.freshness.ttl {
         Some(Ttl::Forever) => check_without_an_end(&spec.freshness, errors),
         Some(Ttl::For(ttl)) => check_window(ttl, &spec.freshness, errors),
-        Some(Ttl::OfValue(_)) => check_window_of_value(&spec.freshness, errors),
+        Some(Ttl::OfValue(_)) => check_window_of_value("ttl", &spec.freshness, errors),
         None => {}
+    }
+    if let Some(Grace::OfValue(_)) = &spec.freshness.grace {
+        check_window_of_value("grace", &spec.freshness, errors);
+    }
+    if let Some(idle) = &spec.freshness.idle {
+        check_idle(idle, &spec.freshness, errors);
     }
     if let (Some(stale_if), None) = (&spec.stale_if, &spec.freshness.grace) {
         errors.push(stale_if, "without `grace` no old value is kept that could be served; give a `grace`");
@@ -60,11 +66,48 @@ fn check_window(ttl: &Period, freshness: &Freshness, errors: &mut Errors) {
     }
 }
 
-/// Reports a refresh window beside a ttl that may be shorter: every call would refresh.
-fn check_window_of_value(freshness: &Freshness, errors: &mut Errors) {
+/// Reports a refresh window beside a time that only the value knows: where it begins
+/// would be unknown, or every call would refresh.
+fn check_window_of_value(name: &str, freshness: &Freshness, errors: &mut Errors) {
     if let Some(RefreshAhead::Window(window)) = &freshness.refresh_ahead {
-        let message = "this window may be wider than the ttl that a value gives itself; write `refresh_ahead = auto`";
+        let message = match name {
+            "ttl" => "this window may be wider than the ttl that a value gives itself; write `refresh_ahead = auto`",
+            _ => {
+                "where this window begins depends on the grace that a value gives itself; write `refresh_ahead = auto`"
+            }
+        };
         errors.push(window.written(), message);
+    }
+}
+
+/// Reports an idle time that could not matter, or would be refreshed away.
+fn check_idle(idle: &Period, freshness: &Freshness, errors: &mut Errors) {
+    if let (Some(Ttl::For(ttl)), Some(time)) = (&freshness.ttl, idle.fixed())
+        && ttl.fixed().is_some_and(|ttl| ttl <= time)
+    {
+        errors.push(idle.written(), "the ttl ends a value before this time is over; `idle` is shorter than `ttl`");
+    }
+    let message = "a value that is refreshed ahead of its end is never idle; leave `refresh_ahead` or `idle` out";
+    match &freshness.refresh_ahead {
+        Some(RefreshAhead::Window(window)) => errors.push(window.written(), message),
+        Some(RefreshAhead::Auto(word)) => errors.push(word, message),
+        None => {}
+    }
+}
+
+/// Reports `previous` where there never is one, and a name that hides a parameter.
+pub(crate) fn check_previous(spec: &Spec, func: &Func, errors: &mut Errors) {
+    let Some(previous) = &spec.previous else { return };
+    if spec.each.is_some() {
+        errors.push(previous, "`previous` is for functions that compute one value; leave `each` or `previous` out");
+    }
+    let Freshness { grace, refresh_ahead, .. } = &spec.freshness;
+    if grace.is_none() && refresh_ahead.is_none() && spec.group.is_none() {
+        let message = "an old value is gone before it is replaced; give a `grace`, or `refresh_ahead`";
+        errors.push(previous, message);
+    }
+    if func.params().any(|param| param.names.contains(previous)) {
+        errors.push(previous, format!("a parameter is called `{previous}`; give the old value another name"));
     }
 }
 
@@ -78,6 +121,20 @@ fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
             let message = format!(
                 "`codec = {codec}` stores the bytes of a value and nothing else, so it cannot store {what}; \
                  take another codec, or leave `{name}` out"
+            );
+            errors.push(written, message);
+        }
+    }
+    let Freshness { grace, idle, .. } = &spec.freshness;
+    let grace = match grace {
+        Some(Grace::OfValue(closure)) => Some(closure as &dyn ToTokens),
+        _ => None,
+    };
+    for (name, written) in [("grace", grace), ("idle", idle.as_ref().map(Period::written))] {
+        if let Some(written) = written {
+            let message = format!(
+                "`codec = {codec}` stores the bytes of a value and nothing else, and values without an envelope do \
+                 not tell their time; take another codec, or leave `{name}` out"
             );
             errors.push(written, message);
         }
@@ -102,6 +159,9 @@ pub(crate) fn refresh(spec: &Spec, func: &Func, params: &[Param], returns: &Retu
     spec.stale_if.to_tokens(&mut terms);
     if let Some(Ttl::OfValue(ttl)) = &spec.freshness.ttl {
         ttl.to_tokens(&mut terms);
+    }
+    if let Some(Grace::OfValue(grace)) = &spec.freshness.grace {
+        grace.to_tokens(&mut terms);
     }
     let is_veto_free = !params.iter().flat_map(|param| &param.names).any(|name| func::mentions(terms.clone(), name));
     let is_recursive = returns.kind == Kind::Async && func.body_names(&func.sig.ident);

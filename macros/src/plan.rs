@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) cache_err: Option<Lasting>,
     pub(crate) stale_if: Option<Expr>,
     pub(crate) store_if: Option<Expr>,
+    /// What the body calls the value that it replaces.
+    pub(crate) previous: Option<Ident>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: SingleFlight,
     pub(crate) on_error: OnError,
@@ -98,6 +100,7 @@ pub(crate) struct Value {
 pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan> {
     check_signature(func, errors);
     freshness::check(&spec, errors);
+    freshness::check_previous(&spec, func, errors);
     let returns = returns::returns(func, errors);
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
@@ -137,6 +140,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         cache_err: spec.cache_err,
         stale_if: spec.stale_if,
         store_if: spec.store_if,
+        previous: spec.previous,
         when: spec.when,
         single_flight: spec.single_flight.unwrap_or(SingleFlight::Lease),
         on_error: spec.on_error.unwrap_or(OnError::Bypass),

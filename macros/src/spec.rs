@@ -21,6 +21,8 @@ pub(crate) struct Spec {
     pub(crate) cache_err: Option<Lasting>,
     pub(crate) stale_if: Option<Expr>,
     pub(crate) store_if: Option<Expr>,
+    /// What the body calls the value that it replaces.
+    pub(crate) previous: Option<Ident>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: Option<SingleFlight>,
     pub(crate) on_error: Option<OnError>,
@@ -47,7 +49,9 @@ pub(crate) struct Each {
 pub(crate) struct Freshness {
     pub(crate) ttl: Option<Ttl>,
     /// How long after its ttl a value may be served.
-    pub(crate) grace: Option<Period>,
+    pub(crate) grace: Option<Grace>,
+    /// How long a value is kept that nobody asks for.
+    pub(crate) idle: Option<Period>,
     pub(crate) refresh_ahead: Option<RefreshAhead>,
     /// How long this process keeps a copy.
     pub(crate) near: Option<Period>,
@@ -61,6 +65,23 @@ pub(crate) enum Ttl {
     OfValue(Expr),
     /// Without an end.
     Forever,
+}
+
+/// How long after its ttl a value may be served.
+pub(crate) enum Grace {
+    For(Period),
+    /// For as long as a closure over the value says.
+    OfValue(Expr),
+}
+
+impl Grace {
+    /// The tokens that an error points at.
+    pub(crate) fn written(&self) -> &dyn ToTokens {
+        match self {
+            Grace::For(period) => period.written(),
+            Grace::OfValue(closure) => closure,
+        }
+    }
 }
 
 /// How long an error is kept.
@@ -160,7 +181,11 @@ impl Freshness {
             Some(RefreshAhead::Window(window)) => Some(window),
             _ => None,
         };
-        let periods = [ttl, window, self.grace.as_ref(), self.near.as_ref()];
+        let grace = match &self.grace {
+            Some(Grace::For(grace)) => Some(grace),
+            _ => None,
+        };
+        let periods = [ttl, window, grace, self.idle.as_ref(), self.near.as_ref()];
         periods.into_iter().flatten().filter_map(Period::expr)
     }
 }

@@ -97,6 +97,7 @@ pub use call::entry::AsyncEntry;
 pub use call::entry::{Entry, EntryInfo};
 pub use call::group::Group;
 pub use call::mode::{Mode, with_mode, with_mode_async};
+pub use call::previous::{Previous, tag};
 pub use call::site::{SiteInfo, sites};
 pub use call::targets::Invalidate;
 #[cfg(feature = "tokio")]

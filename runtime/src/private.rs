@@ -12,6 +12,7 @@ pub use crate::call::batch::{Batch, BatchTurn};
 pub use crate::call::freshness::SingleFlight;
 pub use crate::call::period::duration;
 pub use crate::call::policy::{Chosen, Configured};
+pub use crate::call::previous::PreviousSlot;
 pub use crate::call::shapes::{self, Probe};
 pub use crate::call::sharing::{self, SharingProbe};
 pub use crate::call::site::{Description, Site, SiteTtl};

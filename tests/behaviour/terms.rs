@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use memocached::{Cache, memcached, updates};
 
-use crate::support::asking::eventually;
+use crate::support::asking::{eventually, of};
 use crate::support::memcached::Memcached;
 
 /// A token that tells when it ends.
@@ -81,4 +81,46 @@ async fn an_error_that_may_not_be_hidden_ends_an_old_value_in_the_background() {
     .await;
     eventually("one that is told", async || (call().await == Err(404)).then_some(())).await;
     assert!(runs.load(Ordering::SeqCst) >= 3);
+}
+
+/// A feed that may be served for longer, the longer it is.
+#[memcached(
+    key = "feed:<n>", ttl = 100, grace = |feed: &Vec<u32>| Duration::from_secs(feed.len() as u64 * 100), cache = cache,
+    skip(cache, runs)
+)]
+fn feed(cache: &Cache, n: usize, runs: &AtomicU32) -> Vec<u32> {
+    vec![runs.fetch_add(1, Ordering::SeqCst); n]
+}
+
+#[test]
+fn callers_in_all_processes_elect_one_of_them_by_a_grace_that_the_value_tells() {
+    let server = Memcached::start();
+    let caches = [(); 4].map(|()| of(&server.address()).jitter(0).build().unwrap());
+    let runs = AtomicU32::new(1);
+    for n in [0, 1, 5] {
+        feed(&caches[0], n, &runs);
+    }
+    assert_eq!(["feed:0", "feed:1", "feed:5"].map(|key| left(&server, key).div_ceil(100)), [1, 2, 6]);
+    runs.store(9, Ordering::SeqCst);
+    for (n, kept) in [(1, 99), (5, 499)] {
+        // Its ttl has just been over.
+        server.command(&format!("mg feed:{n} T{kept}"));
+        let old = server.stored(&format!("feed:{n}"));
+        let before = runs.load(Ordering::SeqCst);
+        let served = std::thread::scope(|scope| {
+            let calls = caches.each_ref().map(|cache| {
+                [(); 4].map(|()| {
+                    let runs = &runs;
+                    scope.spawn(move || feed(cache, n, runs))
+                })
+            });
+            calls.map(|calls| calls.map(|call| call.join().unwrap()))
+        });
+        assert_eq!(runs.load(Ordering::SeqCst), before + 1, "{served:?}");
+        assert_ne!(server.stored(&format!("feed:{n}")), old);
+        assert_eq!(feed(&caches[1], n, &runs), vec![before; n]);
+    }
+    // Beyond its own grace a value is not served.
+    server.command("mg feed:1 T150");
+    assert_eq!(feed(&caches[0], 1, &runs), [9], "fresh");
 }

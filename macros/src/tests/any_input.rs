@@ -33,7 +33,7 @@ fn values(argument: Argument) -> &'static str {
         Argument::Ttl => {
             r#"300 ¦ "1h30m" ¦ "99999w" ¦ forever ¦ DAY * 2 ¦ if n { a } else { b } ¦ match n { 1 | 2 => a, _ => {} } ¦ |v| v.n"#
         }
-        Argument::Grace => r#"300 ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#,
+        Argument::Grace => r#"300 ¦ |v| v.n ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#,
         Argument::RefreshAhead => r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#,
         Argument::CacheNone => r#"1 ¦ "500ms" ¦ n"#,
         Argument::CacheErr => r#"1 ¦ "500ms" ¦ A::B ¦ |e: &E| e.a"#,
@@ -55,6 +55,8 @@ fn values(argument: Argument) -> &'static str {
             "&self.a ¦ n ¦ &raw const n ¦ S { n, ..b }.a ¦ unsafe { n } ¦ async move { n }.await ¦ n.a::<T>().0.0[1]"
         }
         Argument::Group => "team(n) ¦ [a, n] ¦ [team(id),] ¦ { n } ¦ &self.a ¦ [a; 2] ¦ [..]",
+        Argument::Idle => values(Argument::Near),
+        Argument::Previous => "old ¦ r#match ¦ n ¦ é",
         Argument::Crate => "a ¦ ::a::b ¦ crate::a ¦ super ¦ self",
     }
 }

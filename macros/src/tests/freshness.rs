@@ -304,3 +304,31 @@ fn a_veto_that_reads_a_parameter_keeps_a_refresh_in_place() {
     assert_eq!(runner("grace = 1, store_if = |value| *value > 9", function), "run_detached");
     assert_eq!(runner("grace = 1, store_if = |value| *value > n", function), "run_async");
 }
+
+#[test]
+fn the_old_value_is_left_where_the_body_takes_it() {
+    let previous =
+        |function| expanded(quote!(#[memcached(key = "<n>", ttl = 60, grace = |v| v.grace, previous = old)] #function));
+    let blocking = previous(quote!(
+        fn f(n: u8) -> User {
+            old.map_or(User, |old| old.unchanged())
+        }
+    ));
+    let call = blocking.split_once("let __memocached_call").expect("a call");
+    assert!(call.0.contains("let __memocached_previous = <::memocached::private::PreviousSlot"), "{blocking}");
+    for part in [
+        ".own_grace()",
+        ".graced(|v| v.grace)",
+        ".replacing(&__memocached_previous)",
+        "let old = __memocached_previous.take()",
+    ] {
+        assert!(call.1.contains(part), "no {part} in {blocking}");
+    }
+    let future = previous(quote!(
+        async fn f(n: u8) -> User {
+            old.map_or(User, |old| old.unchanged())
+        }
+    ));
+    assert!(future.contains("::core::clone::Clone::clone(&__memocached_previous)"), "{future}");
+    assert!(future.contains(".run_detached("), "{future}");
+}

@@ -19,7 +19,8 @@ pub(super) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     let at = span_of(&returns.output);
     let write = Ident::new("__memocached_write", at);
     let begin = begin(&write, plan);
-    let run = Run { begin, runner: write.to_token_stream(), run_async: "run_async", krate, returns, at }.around(func);
+    let runner = write.to_token_stream();
+    let run = Run { begin, runner, run_async: "run_async", krate, returns, previous: None, at }.around(func);
     quote! {
         #(#attrs)*
         #vis #sig {

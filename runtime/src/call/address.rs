@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::freshness::{Ahead, Freshness, LONGEST_GRACE, SingleFlight};
+use super::freshness::{Ahead, Freshness, Grace, LONGEST_GRACE, SingleFlight, whole_seconds};
 use super::group::{Group, IsGroup};
 use super::machine::Machine;
 use super::machine::groups::Groups;
@@ -102,7 +102,23 @@ impl Address {
     #[must_use]
     #[inline]
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.freshness.grace = whole_seconds(grace).min(LONGEST_GRACE);
+        self.freshness.grace = Grace::For(whole_seconds(grace).min(LONGEST_GRACE));
+        self
+    }
+
+    /// Serves each value past its ttl for as long as it says itself.
+    #[must_use]
+    #[inline]
+    pub fn own_grace(mut self) -> Self {
+        self.freshness.grace = Grace::OfValue;
+        self
+    }
+
+    /// Keeps a value that nobody asks for no longer than this.
+    #[must_use]
+    #[inline]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.freshness.idle = Some(whole_seconds(idle));
         self
     }
 
@@ -228,6 +244,7 @@ impl Address {
         let ttl = self.ttl.unwrap_or_else(|| cache.ttl());
         let mut freshness = Freshness { ttl, ..self.freshness };
         let narrowed = freshness.narrow();
+        freshness.near_within_idle();
         let groups = match &self.groups {
             Some(groups) if !groups.is_empty() => groups.iter().map(|group| group.stamp_key(cache)).collect(),
             _ => Arc::default(),
@@ -253,11 +270,6 @@ impl Address {
 thread_local! {
     /// A spare key for near lookups: allocating one takes as long as the lookup.
     static KEY: Cell<Option<Box<KeyBuilder>>> = const { Cell::new(None) };
-}
-
-/// The server knows only whole seconds.
-fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(Ttl::For(duration).seconds().unwrap_or(0))
 }
 
 /// Where a call's value belongs.

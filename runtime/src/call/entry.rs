@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Ready;
-use crate::call::freshness::Age;
+use crate::call::freshness::{Age, Grace, OwnTimes};
 use crate::call::machine::Machine;
 use crate::call::machine::groups::{Answered, KnownStamps};
 use crate::call::machine::stamped::{self, Inquiry, StampsSource};
@@ -23,13 +23,12 @@ use crate::call::sibling::Sibling;
 use crate::call::site::Site;
 use crate::call::targets::sealed::Sealed;
 use crate::call::targets::{Invalidate, Replaces, Targets, Updatable};
-use crate::call::typed::kept_for;
 #[cfg(feature = "tokio")]
 use crate::call::writing::AsyncWriting;
 use crate::call::writing::Writing;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Item, Outcome, Reply, Request, Token, Ttl, found};
-use crate::value::envelope::{Refusal, Times};
+use crate::value::envelope::Refusal;
 use crate::value::mark;
 use crate::value::record::{Form, Found};
 use crate::value::stamp::Stamps;
@@ -156,11 +155,11 @@ struct Stored {
 /// How values are stored, and for how long.
 pub(super) struct Storage<V> {
     form: Form<V>,
-    own_ttl: OwnTtl<V>,
+    own: OwnTimesOf<V>,
 }
 
-/// Tells how long a value is kept, if it says so itself.
-type OwnTtl<V> = Box<dyn Fn(&V) -> Option<Ttl> + Send + Sync>;
+/// Tells how long a value is kept, as far as it says so itself.
+type OwnTimesOf<V> = Box<dyn Fn(&V) -> OwnTimes + Send + Sync>;
 
 /// The same without the type of the values.
 trait AnyStorage: Send + Sync {
@@ -172,7 +171,8 @@ trait AnyStorage: Send + Sync {
 
 impl<V: 'static> AnyStorage for Storage<V> {
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal> {
-        self.form.unpack(bytes, flags).map(|found| Found { value: (), times: found.times })
+        let Found { times, tag, .. } = self.form.unpack(bytes, flags)?;
+        Ok(Found { value: (), times, tag })
     }
 
     fn any(&self) -> &dyn Any {
@@ -188,8 +188,8 @@ impl Whereabouts {
     {
         let site = ready.site;
         let stored = ready.settled().map(|(form, terms, machine)| {
-            let own_ttl = Box::new(move |value: &S::Value| terms.ttl(value).map(kept_for));
-            Stored { machine, kind: Box::new(Storage { form, own_ttl }) }
+            let own = Box::new(move |value: &S::Value| terms.times(value));
+            Stored { machine, kind: Box::new(Storage { form, own }) }
         });
         Whereabouts { site, stored }
     }
@@ -235,12 +235,13 @@ impl Whereabouts {
     /// made.
     pub(super) fn pack<V: 'static>(&self, value: &V, known: KnownStamps) -> Result<Update, Error> {
         let (machine, kept) = (self.storing()?, self.kept::<V>()?);
-        let own = (kept.own_ttl)(value);
-        if own == Some(Ttl::For(Duration::ZERO)) {
+        let own = (kept.own)(value);
+        if own.ttl == Some(Ttl::For(Duration::ZERO)) {
             return Err(Error::new(ErrorKind::Rejected, "the value's own ttl says that it is not to be kept"));
         }
-        let times = Times { stamps: stamps(machine, known)?, ..machine.times() };
-        Ok(Update { record: kept.form.pack(value, times)?, ttl: machine.put_for(own) })
+        let keeping = machine.put_for(own);
+        let times = keeping.times(0, stamps(machine, known)?);
+        Ok(Update { record: kept.form.pack(value, times, b"")?, ttl: keeping.item })
     }
 
     pub(super) fn store<'a>(&'a self, update: &'a Update) -> Result<Request<'a>, Error> {
@@ -253,7 +254,7 @@ impl Whereabouts {
 
     /// Whether values are served behind their time.
     pub(super) fn has_grace(&self) -> Result<bool, Error> {
-        Ok(!self.machine()?.freshness.grace.is_zero())
+        Ok(self.machine()?.freshness.grace != Grace::NONE)
     }
 
     /// Marks this item as stale. It is served no longer than grace from now on,
@@ -261,10 +262,18 @@ impl Whereabouts {
     /// late the request arrives. Without an item, a call that computes one may not
     /// store it. What has taken the item's place meanwhile is to be deleted.
     pub(super) fn invalidation(&self, item: Option<&Item>) -> Result<Request<'_>, Error> {
-        let Machine { key, freshness, .. } = self.machine()?;
-        let Some(item) = item.filter(|_| !freshness.grace.is_zero()) else { return self.delete() };
-        let is_ending = item.seconds_left.is_some_and(|left| Duration::from_secs(left) <= freshness.grace);
-        let ttl = (!is_ending).then_some(freshness.grace);
+        let Stored { machine: Machine { key, freshness, .. }, kind } = self.stored()?;
+        let grace = |item: &Item| match freshness.grace {
+            Grace::For(grace) => grace,
+            Grace::OfValue => {
+                let found = kind.read(&item.value, item.flags).ok();
+                freshness.grace.of(found.and_then(|found| found.times).map(|times| times.grace))
+            }
+        };
+        let item = item.map(|item| (item, grace(item))).filter(|(_, grace)| !grace.is_zero());
+        let Some((item, grace)) = item else { return self.delete() };
+        let is_ending = item.seconds_left.is_some_and(|left| Duration::from_secs(left) <= grace);
+        let ttl = (!is_ending).then_some(grace);
         Ok(Request::Invalidate { key: key.wire(), guard: Guard::Held(item.cas), ttl })
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod mode;
 pub(crate) mod negative;
 pub(crate) mod period;
 pub(crate) mod policy;
+pub(crate) mod previous;
 pub(crate) mod shape;
 pub mod shapes;
 pub mod sharing;
@@ -52,7 +53,10 @@ use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
 use period::Lifetime;
-use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
+use policy::{
+    Always, Choose, Chosen, Compute, Configured, Excusing, Graced, Lasting, OnError, Propagate, Terms, Wanted,
+};
+use previous::PreviousSlot;
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
 use sharing::{SharedHit, Sharer, Sharing};
@@ -66,6 +70,7 @@ pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     codec: C,
     negatives: Vec<Negative<S>>,
     terms: I,
+    previous: Option<PreviousSlot<S::Value>>,
     on_error: PhantomData<O>,
 }
 
@@ -74,7 +79,7 @@ impl Addressed {
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: Shaped<S>) -> Memo<S> {
         let (codec, negatives, terms) = (Configured, Vec::new(), Always);
-        Memo { address: self, shape, codec, negatives, terms, on_error: PhantomData }
+        Memo { address: self, shape, codec, negatives, terms, previous: None, on_error: PhantomData }
     }
 }
 
@@ -89,8 +94,8 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     /// Stores with this codec instead of the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
-        let Memo { address, shape, negatives, terms, on_error, .. } = self;
-        Memo { address, shape, codec: Chosen(codec), negatives, terms, on_error }
+        let Memo { address, shape, negatives, terms, previous, on_error, .. } = self;
+        Memo { address, shape, codec: Chosen(codec), negatives, terms, previous, on_error }
     }
 
     /// Stores only the values that this allows.
@@ -108,6 +113,22 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
         self.on_terms(|terms| Lasting::by(closure, terms))
     }
 
+    /// Serves each value past its ttl for as long as this says.
+    #[must_use]
+    pub fn graced<F, P: Lifetime>(self, closure: F) -> Memo<S, C, Graced<S::Value, F, I>, O>
+    where
+        F: Fn(&S::Value) -> P,
+    {
+        self.on_terms(|terms| Graced::by(closure, terms))
+    }
+
+    /// Leaves the value that the body replaces in this slot.
+    #[must_use]
+    pub fn replacing(mut self, slot: &PreviousSlot<S::Value>) -> Self {
+        self.previous = Some(slot.clone());
+        self
+    }
+
     /// Serves an old value in place of the errors that this allows, and of no others.
     #[must_use]
     pub fn stale_if<E, F: Fn(&E) -> bool>(self, closure: F) -> Memo<S, C, Excusing<S, E, F, I>, O>
@@ -118,15 +139,15 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     }
 
     fn on_terms<T>(self, terms: impl FnOnce(I) -> T) -> Memo<S, C, T, O> {
-        let Memo { address, shape, codec, negatives, terms: before, on_error } = self;
-        Memo { address, shape, codec, negatives, terms: terms(before), on_error }
+        let Memo { address, shape, codec, negatives, terms: before, previous, on_error } = self;
+        Memo { address, shape, codec, negatives, terms: terms(before), previous, on_error }
     }
 
     /// Returns the cache's errors.
     #[must_use]
     pub fn propagate(self) -> Memo<S, C, I, Propagate> {
-        let Memo { address, shape, codec, negatives, terms, .. } = self;
-        Memo { address, shape, codec, negatives, terms, on_error: PhantomData }
+        let Memo { address, shape, codec, negatives, terms, previous, .. } = self;
+        Memo { address, shape, codec, negatives, terms, previous, on_error: PhantomData }
     }
 
     /// Stores for this long that there is no value.
@@ -180,7 +201,7 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, .. } = memo;
+    let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, previous, .. } = memo;
     let (chosen, version) = (codec.id(), site.version());
     let sharer = |sharing: Sharing<_>, configured, owner, is_grouped| {
         sharing.among(|value| Decoding { value, codec: chosen, configured, owner, version, is_grouped })
@@ -216,8 +237,9 @@ where
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
         let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        let machine = target.machine(site.pace(), sharer.is_some());
-        Box::new(Typed { form, negatives, terms, on_error: O::answer, machine, sharer })
+        let mut machine = target.machine(site.pace(), sharer.is_some());
+        machine.keeps_replaced(previous.is_some());
+        Box::new(Typed { form, negatives, terms, previous, on_error: O::answer, machine, sharer })
     });
     Ready { site, start: Start::Call { near, span, typed } }
 }

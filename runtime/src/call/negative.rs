@@ -99,8 +99,8 @@ impl<S: Shape, W> Kind<S> for Of<S::Return, W> {
     }
 
     fn unpack(&self, form: &Form<S::Value>, bytes: &[u8], flags: u32) -> Result<Found<S::Return>, Refusal> {
-        let Found { value, times } = form.unpack_beside(self.tag, &self.codec, bytes, flags)?;
-        Ok(Found { value: (self.into)(value), times })
+        let Found { value, times, tag } = form.unpack_beside(self.tag, &self.codec, bytes, flags)?;
+        Ok(Found { value: (self.into)(value), times, tag })
     }
 }
 

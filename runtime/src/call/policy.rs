@@ -10,10 +10,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::freshness::OwnTimes;
 use crate::call::period::Lifetime;
 use crate::call::shape::{Fails, HoldsErr, Shape};
 use crate::codec::{Codec, Codecs, Standard};
 use crate::error::Error;
+use crate::exchange::Ttl;
 
 /// Chooses the codec that values of type `V` are stored with.
 #[diagnostic::on_unimplemented(
@@ -70,9 +72,9 @@ pub trait Terms<S: Shape> {
         true
     }
 
-    /// How long to keep this value, if it says so: `Some(None)` is not at all.
-    fn ttl(&self, _: &S::Value) -> Option<Option<Duration>> {
-        None
+    /// How long to keep this value, as far as it says so itself.
+    fn times(&self, _: &S::Value) -> OwnTimes {
+        OwnTimes::default()
     }
 
     /// Whether the old value may be served in place of this failure.
@@ -109,8 +111,8 @@ impl<S: Shape, F, T: Terms<S>> Terms<S> for Wanted<S::Value, F, T> {
         (self.call)(&self.closure, value) && self.terms.allows(value)
     }
 
-    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
-        self.terms.ttl(value)
+    fn times(&self, value: &S::Value) -> OwnTimes {
+        self.terms.times(value)
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {
@@ -140,13 +142,51 @@ impl<S: Shape, F, T: Terms<S>> Terms<S> for Lasting<S::Value, F, T> {
         self.terms.allows(value)
     }
 
-    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
-        Some((self.call)(&self.closure, value))
+    fn times(&self, value: &S::Value) -> OwnTimes {
+        let ttl = (self.call)(&self.closure, value);
+        OwnTimes { ttl: Some(kept_for(ttl)), ..self.terms.times(value) }
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {
         self.terms.excuses(failed)
     }
+}
+
+/// Serves values past their ttl for as long as a closure says.
+#[derive(Debug)]
+pub struct Graced<V, F, T> {
+    closure: F,
+    call: fn(&F, &V) -> Option<Duration>,
+    terms: T,
+}
+
+impl<V, F, T> Graced<V, F, T> {
+    pub(crate) fn by<P: Lifetime>(closure: F, terms: T) -> Self
+    where
+        F: Fn(&V) -> P,
+    {
+        Graced { closure, call: |closure, value| closure(value).lifetime(), terms }
+    }
+}
+
+impl<S: Shape, F, T: Terms<S>> Terms<S> for Graced<S::Value, F, T> {
+    fn allows(&self, value: &S::Value) -> bool {
+        self.terms.allows(value)
+    }
+
+    fn times(&self, value: &S::Value) -> OwnTimes {
+        let grace = (self.call)(&self.closure, value).unwrap_or_default();
+        OwnTimes { grace: Some(grace), ..self.terms.times(value) }
+    }
+
+    fn excuses(&self, failed: &S::Return) -> bool {
+        self.terms.excuses(failed)
+    }
+}
+
+/// What is kept for no time is not kept.
+pub(crate) fn kept_for(lifetime: Option<Duration>) -> Ttl {
+    Ttl::For(lifetime.unwrap_or_default())
 }
 
 /// Serves old values in place of the errors that a closure picks.
@@ -169,8 +209,8 @@ impl<S: Shape, E, F, T: Terms<S>> Terms<S> for Excusing<S, E, F, T> {
         self.terms.allows(value)
     }
 
-    fn ttl(&self, value: &S::Value) -> Option<Option<Duration>> {
-        self.terms.ttl(value)
+    fn times(&self, value: &S::Value) -> OwnTimes {
+        self.terms.times(value)
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {

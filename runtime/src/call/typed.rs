@@ -3,26 +3,28 @@
 //! It knows the value's type and leaves every decision to the [`Machine`],
 //! which does not and so is compiled once.
 
-use std::time::Duration;
-
-use super::machine::{Event, Machine, Packing, Readable, Step};
+use super::freshness::OwnTimes;
+use super::machine::idle::{self, Pushed};
+use super::machine::{Event, Machine, Packing, Readable, Replaced, Step};
 use super::negative::Negative;
-use super::policy::Terms;
+use super::policy::{Terms, kept_for};
+use super::previous::PreviousSlot;
 use super::shape::{Shape, Split};
 use super::sharing::Sharer;
 use crate::cache::near::NearCopy;
 use crate::error::Error;
-use crate::exchange::Ttl;
 use crate::singleflight::lease::Io;
 use crate::telemetry::call::CallSpan;
-use crate::value::envelope::{Refusal, Times};
-use crate::value::record::Form;
+use crate::value::envelope::Refusal;
+use crate::value::record::{Form, Found};
 
 /// A call that has a cache and a key: everything around its body.
 pub(super) struct Typed<S: Shape, I> {
     pub(super) form: Form<S::Value>,
     pub(super) negatives: Vec<Negative<S>>,
     pub(super) terms: I,
+    /// Where the body gets the value that it replaces, if it wants that.
+    pub(super) previous: Option<PreviousSlot<S::Value>>,
     pub(super) on_error: fn(Error) -> Option<S::Return>,
     pub(super) machine: Machine,
     /// How near hits share a value, if they do.
@@ -79,7 +81,15 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
     /// this call may store.
     fn judge(&mut self, event: Event, span: &CallSpan) -> Next<S> {
         match self.open_and_judge(event, span) {
-            Ok(next) => next,
+            Ok(next) => {
+                if let Some(pushed) = self.pushed() {
+                    idle::write(vec![pushed], &self.machine.cache);
+                }
+                if let Step::Refresh(..) | Step::Compute = next {
+                    self.hand_over();
+                }
+                next
+            }
             Err(error) => match (self.on_error)(error) {
                 Some(answer) => {
                     span.propagated();
@@ -107,6 +117,21 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
         })
     }
 
+    /// Hands the value that is replaced over to the body, if it wants that.
+    fn hand_over(&self) {
+        let Typed { form, previous: Some(slot), machine, .. } = self else { return };
+        let Some(Replaced { record, age }) = &machine.replaced else { return };
+        if let Ok(Found { value, tag, .. }) = form.unpack(&record.bytes, record.flags) {
+            slot.put(value, *age, tag);
+        }
+    }
+
+    /// The value whose end the call pushes forward, if it does.
+    pub(super) fn pushed(&mut self) -> Option<Pushed> {
+        let Typed { form, machine, .. } = self;
+        machine.pushed(|push| form.renewed(&push.found, push.times, None).ok())
+    }
+
     /// The return value that this process keeps, with what it took to compute.
     pub(super) fn near(&self, copy: &NearCopy) -> Option<(S::Return, u64)> {
         if let Some((value, cost)) = self.sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
@@ -132,7 +157,7 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
         cost: u64,
         span: &CallSpan,
     ) -> Packed<S> {
-        let Typed { form, negatives, terms, machine, .. } = self;
+        let Typed { form, negatives, terms, previous, machine, .. } = self;
         let split = match S::split(returned) {
             // An error that an old value may not hide ends that, as no value does.
             Split::Failed(failed) if !matches!(fallback, Fallback::None) && !terms.excuses(&failed) => {
@@ -145,13 +170,19 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                 if let Fallback::Value(_) = fallback {
                     span.renewed();
                 }
-                let packing = machine.pack(
-                    &|| terms.allows(&value),
-                    &|| terms.ttl(&value).map(kept_for),
-                    &|times| form.pack(&value, Times { cost, ..times }),
-                    false,
-                    span,
-                );
+                let (previous, replaced) = (previous.as_ref(), machine.replaced.take());
+                let pack = |times| {
+                    let Some(slot) = previous else { return form.pack(&value, times, b"") };
+                    let tag = slot.tag();
+                    if let (true, Some(Replaced { record, .. })) = (slot.is_unchanged(), &replaced) {
+                        if form.is_like(&value, record) {
+                            return form.renewed(record, times, tag.as_deref());
+                        }
+                        span.not_unchanged();
+                    }
+                    form.pack(&value, times, tag.as_deref().unwrap_or_default())
+                };
+                let packing = machine.pack(&|| terms.allows(&value), &|| terms.times(&value), &pack, false, cost, span);
                 Packed { returned: Ok(value), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
@@ -193,16 +224,9 @@ fn pack_negative<S: Shape>(
     span: &CallSpan,
 ) -> Option<Packing> {
     let kind = negatives.iter().find(|kind| kind.is(returned))?;
-    let pack = |times| {
-        let times = Times { cost, grace: 0, ..times };
-        kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)))
-    };
-    machine.pack(&|| true, &|| Some(kept_for(kind.ttl(returned))), &pack, true, span)
-}
-
-/// What is kept for no time is not kept.
-pub(super) fn kept_for(lifetime: Option<Duration>) -> Ttl {
-    Ttl::For(lifetime.unwrap_or_default())
+    let own = || OwnTimes { ttl: Some(kept_for(kind.ttl(returned))), grace: None };
+    let pack = |times| kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
+    machine.pack(&|| true, &own, &pack, true, cost, span)
 }
 
 const UNMARKED: &str = "bare bytes cannot say that there is no value";

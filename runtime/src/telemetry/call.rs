@@ -16,7 +16,7 @@ use tracing::{Level, Span};
 use super::callsite::{NamedSpan, Naming, fields};
 use super::names::{attributes, spans, targets};
 use super::observed::{BatchCounts, CallOutcome};
-use super::observing::{Observation, RecordingIn};
+use super::observing::{FoundValue, Observation, RecordingIn};
 use super::outage;
 use super::series::{Kept, Series};
 pub(crate) use super::stats::MissReason;
@@ -84,6 +84,8 @@ pub(crate) struct SiteTelemetry {
     unmatched: AtomicBool,
     /// Whether it has been told that `refresh_ahead` covers the whole ttl.
     too_wide: AtomicBool,
+    /// Whether it has been told that a body called `unchanged` and returned another value.
+    not_unchanged: AtomicBool,
 }
 
 impl SiteTelemetry {
@@ -109,6 +111,7 @@ impl SiteTelemetry {
             too_large: AtomicBool::new(false),
             unmatched: AtomicBool::new(false),
             too_wide: AtomicBool::new(false),
+            not_unchanged: AtomicBool::new(false),
         }
     }
 
@@ -169,7 +172,7 @@ impl SiteTelemetry {
         self.stats.count(CacheResult::Hit);
         self.stats.save(cost);
         if let Some(observation) = observation {
-            observation.found(CallOutcome::NearHit, cost, None);
+            observation.found(CallOutcome::NearHit, FoundValue { cost, ..FoundValue::default() });
         }
     }
 }
@@ -178,11 +181,7 @@ impl SiteTelemetry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
     pub(crate) reason: MissReason,
-    pub(crate) size: usize,
-    /// The time the value took to compute, in nanoseconds.
-    pub(crate) cost: u64,
-    /// How many seconds it stays fresh, if it is and that is known.
-    pub(crate) left: Option<u64>,
+    pub(crate) value: FoundValue,
 }
 
 /// The span of one call.
@@ -355,16 +354,15 @@ impl CallSpan {
         self.ttl = Some(ttl);
     }
 
-    /// Reports a hit on a value that took `cost` nanoseconds to compute, and stays fresh
-    /// for so many seconds.
-    pub(crate) fn hit(&self, size: usize, cost: u64, left: Option<u64>) {
-        self.observe(|call| call.found(CallOutcome::Hit, cost, left));
-        self.served(size, cost);
+    /// Reports a hit.
+    pub(crate) fn hit(&self, value: FoundValue) {
+        self.observe(|call| call.found(CallOutcome::Hit, value));
+        self.served(value.size, value.cost);
     }
 
     /// Reports a hit in the near tier by one of several calls.
     pub(crate) fn near_hit(&self, cost: u64) {
-        self.observe(|call| call.found(CallOutcome::NearHit, cost, None));
+        self.observe(|call| call.found(CallOutcome::NearHit, FoundValue { cost, ..FoundValue::default() }));
         self.served(0, cost);
     }
 
@@ -375,10 +373,10 @@ impl CallSpan {
     }
 
     /// Reports that a value past its ttl is served.
-    pub(crate) fn stale(&self, size: usize, cost: u64) {
-        self.observe(|call| call.found(CallOutcome::Stale, cost, None));
-        self.found(CacheResult::Stale, size);
-        self.saved(cost);
+    pub(crate) fn stale(&self, value: FoundValue) {
+        self.observe(|call| call.found(CallOutcome::Stale, FoundValue { left: None, ..value }));
+        self.found(CacheResult::Stale, value.size);
+        self.saved(value.cost);
         annotate!(self, "cache.stale", "Cache stale", attributes::STALE => true);
     }
 
@@ -386,15 +384,15 @@ impl CallSpan {
     #[cfg(feature = "tokio")]
     pub(crate) fn serves(&self, due: &Due) {
         match due.reason {
-            MissReason::Refresh => self.hit(due.size, due.cost, due.left),
-            _ => self.stale(due.size, due.cost),
+            MissReason::Refresh => self.hit(due.value),
+            _ => self.stale(due.value),
         }
     }
 
     /// Reports that this call refreshes the value it found. The outcome is reported
     /// by [`CallSpan::renewed`] or [`CallSpan::stale_on_error`].
     pub(crate) fn renews(&self, due: &Due) {
-        self.observe(|call| call.renews(due.reason, due.cost));
+        self.observe(|call| call.renews(due.reason, due.value));
         self.missed(due.reason);
     }
 
@@ -426,11 +424,10 @@ impl CallSpan {
         tracing::event!(name: "cache.refresh_failed", target: TARGET, Level::WARN, "Cache refresh failed");
     }
 
-    /// Reports a value that another caller computed in the meantime, in `cost`
-    /// nanoseconds. It stays fresh for so many seconds, if that is known.
-    pub(crate) fn coalesced(&self, size: usize, cost: u64, left: Option<u64>) {
-        self.observe(|call| call.found(CallOutcome::Coalesced, cost, left));
-        self.found(CacheResult::Coalesced, size);
+    /// Reports a value that another caller computed in the meantime.
+    pub(crate) fn coalesced(&self, value: FoundValue) {
+        self.observe(|call| call.found(CallOutcome::Coalesced, value));
+        self.found(CacheResult::Coalesced, value.size);
         annotate!(self, "cache.coalesced", "Cache coalesced", attributes::COALESCED => true);
     }
 
@@ -568,6 +565,21 @@ impl CallSpan {
                 Level::WARN,
                 { attributes::CACHE_NAME } = name,
                 "{name}: `refresh_ahead` of {window:?} is not less than the ttl, {ttl:?}; half of the ttl is used instead"
+            );
+        }
+    }
+
+    /// Reports once that a body has returned another value than the previous one, which it
+    /// had said to be unchanged.
+    #[cold]
+    pub(crate) fn not_unchanged(&self) {
+        if !self.site.not_unchanged.swap(true, Ordering::Relaxed) {
+            let name = self.stats.name;
+            tracing::event!(
+                target: TARGET,
+                Level::WARN,
+                { attributes::CACHE_NAME } = name,
+                "{name} called `unchanged` and returned another value, which is stored"
             );
         }
     }

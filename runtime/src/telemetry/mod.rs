@@ -25,6 +25,8 @@ mod stats;
 #[cfg(feature = "views")]
 pub mod views;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::Level;
 
 /// Announces that results are kept in this process only.
@@ -81,6 +83,18 @@ pub(crate) fn announce_renumbered(endpoint: &str, version: u64) {
         server.address = endpoint,
         "{endpoint} names other servers under version {version}, which is not higher than before: they are used"
     );
+}
+
+/// Announces once that a body has set a tag of too many bytes.
+pub(crate) fn tag_too_long(bytes: usize, most: usize) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::event!(
+            target: "memocached::memo",
+            Level::WARN,
+            "a tag of {bytes} bytes is not kept; a tag has at most {most} bytes"
+        );
+    }
 }
 
 /// Announces that two functions have the same key template.

@@ -59,6 +59,10 @@ pub struct ObservedCall {
     /// What the value took to compute, by this call or whoever computed it; of a
     /// function with `each`, what its bodies took. `None` if that is unknown.
     pub cost: Option<Duration>,
+    /// How long ago the value was computed, in whole seconds. `None` if the call computed
+    /// it, and where that is unknown: of a near hit, a value that was invalidated or is
+    /// kept for ever, and where the server does not tell the time.
+    pub age: Option<Duration>,
     /// How long the value stays fresh: in whole seconds as the server said, or as the
     /// call stored it. `None` for ever, if it is stale or was not stored, and where
     /// that is unknown, as for a near hit.

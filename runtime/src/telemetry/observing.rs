@@ -162,6 +162,19 @@ fn record_in(list: Option<Arc<CallList>>) -> Option<Arc<CallList>> {
     before.ok().flatten()
 }
 
+/// A value that a call found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FoundValue {
+    /// In bytes.
+    pub(crate) size: usize,
+    /// The time the value took to compute, in nanoseconds.
+    pub(crate) cost: u64,
+    /// How many seconds it stays fresh, if it is and that is known.
+    pub(crate) left: Option<u64>,
+    /// How old it is, if that is known.
+    pub(crate) age: Option<Duration>,
+}
+
 /// The record of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Observation(Arc<CallRecord>);
@@ -187,8 +200,9 @@ struct CallFacts {
     stored_key: Option<String>,
     node: Option<String>,
     cost: Option<Duration>,
-    /// What the value took that this call computes anew.
-    old_cost: Option<Duration>,
+    age: Option<Duration>,
+    /// The value that this call computes anew.
+    old: FoundValue,
     ttl_left: Option<Duration>,
 }
 
@@ -216,7 +230,8 @@ impl Observation {
             stored_key: None,
             node: None,
             cost: None,
-            old_cost: None,
+            age: None,
+            old: FoundValue::default(),
             ttl_left: None,
         };
         Observation(Arc::new(CallRecord { name, template, facts: Mutex::new(facts), nested: Arc::default() }))
@@ -250,14 +265,15 @@ impl Observation {
         self.note(|facts| facts.node = node);
     }
 
-    /// Notes a value that ends the call or one of its elements. It took `cost`
-    /// nanoseconds to compute; zero is unknown.
-    pub(super) fn found(&self, outcome: CallOutcome, cost: u64, left: Option<u64>) {
+    /// Notes a value that ends the call or one of its elements. A cost of zero is
+    /// unknown.
+    pub(super) fn found(&self, outcome: CallOutcome, value: FoundValue) {
         self.note(|facts| {
             if !facts.counts(outcome) {
                 facts.outcome = outcome;
-                facts.cost = known(cost);
-                facts.ttl_left = left.map(Duration::from_secs);
+                facts.cost = known(value.cost);
+                facts.age = value.age;
+                facts.ttl_left = value.left.map(Duration::from_secs);
             }
         });
     }
@@ -272,13 +288,12 @@ impl Observation {
         });
     }
 
-    /// Notes that the call computes in place of a value, which took `cost`
-    /// nanoseconds.
-    pub(super) fn renews(&self, reason: MissReason, cost: u64) {
+    /// Notes that the call computes in place of a value.
+    pub(super) fn renews(&self, reason: MissReason, old: FoundValue) {
         self.note(|facts| {
             if facts.batch.is_none() {
                 facts.pending = Some(CallOutcome::Miss(reason));
-                facts.old_cost = known(cost);
+                facts.old = old;
             }
         });
     }
@@ -295,7 +310,8 @@ impl Observation {
         self.note(|facts| {
             if !facts.counts(CallOutcome::Stale) {
                 facts.outcome = CallOutcome::Stale;
-                facts.cost = facts.old_cost;
+                facts.cost = known(facts.old.cost);
+                facts.age = facts.old.age;
             }
         });
     }
@@ -352,6 +368,7 @@ impl Observation {
             stored_key: facts.stored_key.clone(),
             node: facts.node.clone(),
             cost: facts.cost,
+            age: facts.age,
             ttl_left: facts.ttl_left,
             calls,
         }

@@ -149,3 +149,259 @@ fn an_error_that_may_not_be_hidden_ends_the_old_value() {
     assert_eq!(gone(&cache, 1, || Err(400)), Err(400));
     assert_eq!(gone(&cache, 1, || Ok(2)), Ok(2));
 }
+
+/// A page, and for how many seconds it may be served past its ttl.
+type Page = (u32, Option<u64>);
+
+#[memcached(
+    key = "page:<n>", ttl = 100, grace = |page: &Page| page.1, entry = page_entry, cache = cache, skip(cache, body)
+)]
+fn page(cache: &Cache, n: u32, body: impl FnOnce() -> Result<Page, ()>) -> Result<Page, ()> {
+    body()
+}
+
+#[test]
+fn a_value_is_served_past_its_ttl_for_as_long_as_it_says() {
+    let (cache, clock) = cache();
+    let (none, short, long) = ((1, None), (2, Some(10)), (3, Some(100)));
+    for page_of in [none, short, long] {
+        page(&cache, page_of.0, || Ok(page_of)).unwrap();
+    }
+    clock.advance(99 * SECOND);
+    assert_eq!([1, 2, 3].map(|n| page(&cache, n, never)), [Ok(none), Ok(short), Ok(long)]);
+    clock.advance(6 * SECOND);
+    assert_eq!([1, 2, 3].map(|n| page(&cache, n, || Err(()))), [Err(()), Ok(short), Ok(long)]);
+    // Whoever was elected has failed, and the origin is left alone for a while.
+    assert_eq!([2, 3].map(|n| page(&cache, n, never)), [Ok(short), Ok(long)]);
+    clock.advance(6 * SECOND);
+    assert_eq!([2, 3].map(|n| page(&cache, n, || Err(()))), [Err(()), Ok(long)]);
+    clock.advance(90 * SECOND);
+    assert_eq!(page(&cache, 3, || Err(())), Err(()));
+}
+
+#[test]
+fn a_value_of_its_own_grace_is_refreshed_by_one_caller() {
+    let (cache, clock) = cache();
+    let (old, new) = ((1, Some(100)), (2, Some(100)));
+    page(&cache, 1, || Ok(old)).unwrap();
+    clock.advance(101 * SECOND);
+    let refreshed = page(&cache, 1, || {
+        assert_eq!(page(&cache, 1, never), Ok(old), "others are served the old one");
+        Ok(new)
+    });
+    assert_eq!((refreshed, page(&cache, 1, never)), (Ok(new), Ok(new)));
+    // An entry invalidates by the grace of the value that is there.
+    assert!(page_entry(&cache, 1).invalidate().unwrap());
+    assert_eq!(page(&cache, 1, || Err(())), Ok(new));
+    page_entry(&cache, 2).put(&(3, None)).unwrap();
+    assert!(page_entry(&cache, 2).invalidate().unwrap());
+    assert_eq!(page(&cache, 2, || Err(())), Err(()));
+}
+
+#[memcached(
+    key = "session:<n>", ttl = 1_000, idle = 100, near = 80, cache_none = 50, entry = session_entry, cache = cache,
+    skip(cache, body)
+)]
+fn session(cache: &Cache, n: u32, body: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    body()
+}
+
+#[memcached(key = "session:<n>", each(n in numbers), ttl = 1_000, idle = 100, cache = cache, skip(cache, body))]
+fn sessions(cache: &Cache, numbers: &[u32], body: fn(&[u32]) -> Vec<u32>) -> Vec<u32> {
+    body(numbers)
+}
+
+#[test]
+fn hits_keep_a_value_alive_until_its_ttl_is_over() {
+    let (cache, clock) = cache();
+    let begun = clock.now();
+    session_entry(&cache, 1).put(&1).unwrap();
+    session(&cache, 2, || Some(2));
+    let mut ends = None;
+    while clock.now() - begun < 2_000 * SECOND {
+        // Every second one is near: those do not count.
+        clock.advance(20 * SECOND);
+        if session(&cache, 1, || Some(3)) != Some(1) {
+            ends = Some((clock.now() - begun).as_secs());
+            break;
+        }
+    }
+    let ends = ends.expect("it ends");
+    assert!((980..=1_020).contains(&ends), "it ended after {ends} s");
+    assert_eq!(session(&cache, 2, || Some(4)), Some(4), "nobody has asked for it");
+}
+
+#[test]
+fn what_nobody_asks_for_ends_after_the_idle_time() {
+    let (cache, clock) = cache();
+    assert_eq!(session(&cache, 1, || Some(1)), Some(1));
+    clock.advance(99 * SECOND);
+    assert_eq!(session(&cache, 1, never), Some(1));
+    clock.advance(99 * SECOND);
+    assert_eq!(session(&cache, 1, never), Some(1), "the hit has pushed its end forward");
+    clock.advance(101 * SECOND);
+    assert_eq!(session(&cache, 1, || Some(2)), Some(2));
+    // No value has a time of its own.
+    assert_eq!(session(&cache, 2, || None), None);
+    clock.advance(51 * SECOND);
+    assert_eq!(session(&cache, 2, || Some(3)), Some(3));
+    // A shorter idle time than what is left of it changes nothing.
+    clock.advance(30 * SECOND);
+    assert_eq!(session_entry(&cache, 2).info().unwrap().unwrap().time_left, Some(70 * SECOND));
+    assert_eq!(session(&cache, 2, never), Some(3));
+    assert_eq!(session_entry(&cache, 2).info().unwrap().unwrap().time_left, Some(70 * SECOND));
+}
+
+#[test]
+fn a_batch_keeps_its_elements_alive() {
+    let (cache, clock) = cache();
+    assert_eq!(sessions(&cache, &[1, 2], <[u32]>::to_vec), [1, 2]);
+    for _ in 0..3 {
+        clock.advance(90 * SECOND);
+        assert_eq!(sessions(&cache, &[2, 1], |_| never()), [2, 1]);
+    }
+    clock.advance(101 * SECOND);
+    assert_eq!(sessions(&cache, &[2, 1], |numbers| numbers.iter().map(|n| n + 2).collect()), [4, 3]);
+}
+
+#[test]
+fn a_mark_or_a_refresh_is_not_pushed_forward() {
+    let (cache, clock) = cache();
+    session_entry(&cache, 1).put(&1).unwrap();
+    clock.advance(60 * SECOND);
+    let writing = session_entry(&cache, 1).writing().unwrap();
+    assert_eq!(session(&cache, 1, || Some(2)), Some(2));
+    writing.done().unwrap();
+    assert_eq!(session_entry(&cache, 1).get().unwrap(), None);
+    session_entry(&cache, 1).put(&1).unwrap();
+    clock.advance(60 * SECOND);
+    assert_eq!(with_mode(Mode::ReadOnly, || session(&cache, 1, never)), Some(1));
+    assert_eq!(session_entry(&cache, 1).info().unwrap().unwrap().time_left, Some(40 * SECOND));
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Document(String);
+
+/// What the old value looked like to the body.
+type Seen = Option<(Document, Option<Duration>, Option<Vec<u8>>)>;
+
+#[memcached(
+    key = "document:<n>", ttl = 100, grace = 1_000, previous = old, near = 1, entry = document_entry, cache = cache,
+    skip(cache, body)
+)]
+fn document(
+    cache: &Cache,
+    n: u32,
+    body: impl FnOnce(Option<crate::Previous<Document>>) -> Result<Document, ()>,
+) -> Result<Document, ()> {
+    body(old)
+}
+
+fn seen(old: &Option<crate::Previous<Document>>) -> Seen {
+    old.as_ref().map(|old| (old.value().clone(), old.age(), old.tag().map(<[u8]>::to_vec)))
+}
+
+#[test]
+fn a_body_sees_what_it_replaces_and_may_find_it_unchanged() {
+    let (cache, clock) = cache();
+    let first = Document("first".into());
+    let computed = document(&cache, 1, |old| {
+        assert_eq!(seen(&old), None);
+        crate::tag("v1");
+        Ok(first.clone())
+    });
+    assert_eq!(computed, Ok(first.clone()));
+    for round in 0..3 {
+        clock.advance(101 * SECOND);
+        let kept = document(&cache, 1, |old| {
+            let old_age = Duration::from_secs(101);
+            assert_eq!(seen(&old), Some((first.clone(), Some(old_age), Some(b"v1".into()))), "round {round}");
+            Ok(old.unwrap().unchanged())
+        });
+        assert_eq!(kept, Ok(first.clone()));
+        clock.advance(99 * SECOND);
+        assert_eq!(document(&cache, 1, |_| never()), Ok(first.clone()), "it is kept for another ttl");
+        clock.advance(2 * SECOND);
+        // The old value is served in place of an error, and the origin left alone.
+        assert_eq!(document(&cache, 1, |_| Err(())), Ok(first.clone()));
+        assert_eq!(document(&cache, 1, |_| never()), Ok(first.clone()));
+        clock.advance(5 * SECOND);
+        let kept = document(&cache, 1, |old| {
+            crate::tag("v1");
+            Ok(old.unwrap().unchanged())
+        });
+        assert_eq!(kept, Ok(first.clone()));
+    }
+    clock.advance(101 * SECOND);
+    let second = Document("second".into());
+    assert_eq!(document(&cache, 1, |_| Ok(second.clone())), Ok(second.clone()));
+    clock.advance(101 * SECOND);
+    document(&cache, 1, |old| {
+        assert_eq!(
+            seen(&old),
+            Some((second.clone(), Some(Duration::from_secs(101)), None)),
+            "the tag was the old one's"
+        );
+        Err(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_body_that_returns_another_value_than_the_unchanged_one_has_that_stored() {
+    let (cache, clock) = cache();
+    let (old, other) = (Document("old".into()), Document("other".into()));
+    document(&cache, 1, |_| Ok(old.clone())).unwrap();
+    clock.advance(101 * SECOND);
+    let returned = document(&cache, 1, |previous| {
+        assert_eq!(previous.unwrap().unchanged(), old);
+        Ok(other.clone())
+    });
+    assert_eq!(returned, Ok(other.clone()));
+    assert_eq!(document_entry(&cache, 1).get().unwrap(), Some(other));
+}
+
+#[test]
+fn an_invalidated_value_is_still_what_the_body_replaces() {
+    let (cache, _) = cache();
+    let old = Document("old".into());
+    document(&cache, 1, |_| Ok(old.clone())).unwrap();
+    assert!(document_entry(&cache, 1).invalidate().unwrap());
+    let kept = document(&cache, 1, |previous| {
+        assert_eq!(seen(&previous), Some((old.clone(), None, None)));
+        Ok(previous.unwrap().unchanged())
+    });
+    assert_eq!(kept, Ok(old.clone()));
+    assert!(!document_entry(&cache, 1).info().unwrap().unwrap().is_stale);
+    // A refresh that is asked for begins without one.
+    with_mode(Mode::Refresh, || document(&cache, 1, |previous| Ok(previous.map_or(old, |_| never())))).unwrap();
+}
+
+#[test]
+fn a_tag_belongs_to_the_innermost_body_with_previous() {
+    #[memcached(key = "plain:<n>", ttl = 100, cache = cache, skip(cache))]
+    fn plain(cache: &Cache, n: u32) -> u32 {
+        crate::tag("of the outer one");
+        document(cache, n, |_| {
+            crate::tag([0; 65]);
+            crate::tag("of the inner one");
+            Ok(Document(String::new()))
+        })
+        .unwrap();
+        n
+    }
+    let (cache, clock) = cache();
+    crate::tag("of nobody");
+    document(&cache, 1, |_| Ok(Document(plain(&cache, 2).to_string()))).unwrap();
+    clock.advance(101 * SECOND);
+    let tags = [1, 2].map(|n| {
+        let mut tag = None;
+        document(&cache, n, |old| {
+            tag = seen(&old).and_then(|(_, _, tag)| tag);
+            Err(())
+        })
+        .unwrap();
+        tag.map(|tag| String::from_utf8(tag).unwrap())
+    });
+    assert_eq!(tags, [Some("of the outer one".into()), Some("of the inner one".into())]);
+}

@@ -41,15 +41,17 @@ impl<V> Likeness<V> {
     /// Whether the value is equal to what `decode` reads back, as far as that is
     /// checked.
     pub(crate) fn holds(&self, value: &V, decode: impl FnOnce() -> Option<V>) -> bool {
-        // A value that is unlike itself, such as NaN, tells nothing.
-        if !self.seen.is_due() || !(self.equal)(value, value) {
-            return true;
-        }
-        let holds = decode().is_some_and(|back| (self.equal)(value, &back));
+        let holds = !self.seen.is_due() || self.is_equal(value, decode);
         if !holds {
             self.seen.unlike.store(true, Ordering::Relaxed);
         }
         holds
+    }
+
+    /// Whether the value is equal to what `decode` reads back. A value that is unlike
+    /// itself, such as NaN, tells nothing.
+    pub(crate) fn is_equal(&self, value: &V, decode: impl FnOnce() -> Option<V>) -> bool {
+        !(self.equal)(value, value) || decode().is_some_and(|back| (self.equal)(value, &back))
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Found<V> {
     pub(crate) value: V,
     /// `None` for bare bytes, which do not tell.
     pub(crate) times: Option<Times>,
+    /// What the body has set to recognise the value by.
+    pub(crate) tag: Box<[u8]>,
 }
 
 impl<V> Found<V> {
@@ -93,8 +95,8 @@ impl<V> Form<V> {
     }
 
     /// Encodes, frames, compresses and signs a value.
-    pub(crate) fn pack(&self, value: &V, times: Times) -> Result<Record, Error> {
-        self.pack_as(self.frame, times, &|out| {
+    pub(crate) fn pack(&self, value: &V, times: Times, tag: &[u8]) -> Result<Record, Error> {
+        self.pack_as(self.frame, times, tag, &|out| {
             let start = out.len();
             let id = self.codec.encode(value, out)?;
             let Some(likeness) = &self.likeness else { return Ok(id) };
@@ -120,7 +122,7 @@ impl<V> Form<V> {
         times: Times,
     ) -> Option<Result<Record, Error>> {
         let frame = self.frame.beside(tag, codec)?;
-        Some(self.pack_as(frame, times, &|out| codec.encode(value, out)))
+        Some(self.pack_as(frame, times, b"", &|out| codec.encode(value, out)))
     }
 
     /// Unpacks a record that [`Form::pack_beside`] packed with this tag.
@@ -138,9 +140,10 @@ impl<V> Form<V> {
         &self,
         frame: Frame,
         times: Times,
+        tag: &[u8],
         encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>,
     ) -> Result<Record, Error> {
-        let Record { bytes, flags } = frame.pack(times, encode)?;
+        let Record { bytes, flags } = frame.pack(times, tag, encode)?;
         let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
         let (bytes, flags) = match &self.signing {
             Some(signing) => signing.sign(bytes.into_owned(), flags),
@@ -152,9 +155,32 @@ impl<V> Form<V> {
     fn unpack_as<W>(&self, frame: Frame, codec: &Codecs<W>, bytes: &[u8], flags: u32) -> Result<Found<W>, Refusal> {
         let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
         let payload = |bytes, flags| codec.payload(bytes, flags);
-        let Opened { codec: id, payload, times } = frame.open(bytes, flags, payload)?;
+        let Opened { codec: id, payload, times, tag } = frame.open(bytes, flags, payload)?;
         let value = codec.decode(id, &payload).map_err(|_| Refusal::Corrupt)?;
-        Ok(Found { value, times })
+        Ok(Found { value, times, tag })
+    }
+
+    /// Whether the value is equal to this stored one, as far as that is checked. Programs
+    /// built for debugging check it each time.
+    pub(crate) fn is_like(&self, value: &V, stored: &Record) -> bool {
+        let Some(likeness) = &self.likeness else { return true };
+        let decode = || self.unpack(&stored.bytes, stored.flags).ok().map(|found| found.value);
+        if cfg!(debug_assertions) { likeness.is_equal(value, decode) } else { likeness.holds(value, decode) }
+    }
+
+    /// Packs a stored value again with other times, and with another tag if there is one.
+    /// It is not decoded.
+    pub(crate) fn renewed(&self, record: &Record, times: Times, tag: Option<&[u8]>) -> Result<Record, Error> {
+        let frame @ Frame::Envelope(_) = self.frame else { return Ok(record.clone()) };
+        let opened = frame.verified(self.signing.as_ref(), &record.bytes, record.flags);
+        let opened = opened.and_then(|bytes| frame.open(bytes, record.flags, |bytes, _| Ok(bytes)));
+        let Ok(Opened { codec, payload, tag: own, .. }) = opened else {
+            return Err(Error::encode("the stored value is damaged"));
+        };
+        self.pack_as(frame, times, tag.unwrap_or(&own), &|out| {
+            out.extend_from_slice(&payload);
+            Ok(codec)
+        })
     }
 }
 
@@ -219,6 +245,7 @@ struct Opened<'a> {
     codec: u8,
     payload: Cow<'a, [u8]>,
     times: Option<Times>,
+    tag: Box<[u8]>,
 }
 
 impl Frame {
@@ -229,12 +256,17 @@ impl Frame {
         Some(Frame::Envelope(Identity { codecs: codec.ids(), schema, ..own }))
     }
 
-    fn pack(self, times: Times, encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>) -> Result<Record, Error> {
+    fn pack(
+        self,
+        times: Times,
+        tag: &[u8],
+        encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>,
+    ) -> Result<Record, Error> {
         match self {
             Frame::Envelope(identity) => {
-                let mut bytes = envelope::begin(identity);
+                let mut bytes = envelope::begin(identity, times, tag);
                 let codec = encode(&mut bytes)?;
-                envelope::seal(&mut bytes, codec, times);
+                envelope::seal(&mut bytes, codec);
                 Ok(Record { bytes, flags: CLIENT_FLAGS })
             }
             Frame::Bare { flags } => {
@@ -274,18 +306,18 @@ impl Frame {
                 let uncompressed = flags::uncompressed(Cow::Borrowed(bytes), flags);
                 match uncompressed.map_err(|_| Refusal::Corrupt)?.0 {
                     Cow::Borrowed(bytes) => {
-                        let Contents { codec, payload, times } = envelope::open(bytes, identity)?;
-                        Ok(Opened { codec, payload: Cow::Borrowed(payload), times: Some(times) })
+                        let Contents { codec, payload, times, tag } = envelope::open(bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Borrowed(payload), times: Some(times), tag: tag.into() })
                     }
                     Cow::Owned(bytes) => {
-                        let Contents { codec, payload, times } = envelope::open(&bytes, identity)?;
-                        Ok(Opened { codec, payload: Cow::Owned(payload.to_vec()), times: Some(times) })
+                        let Contents { codec, payload, times, tag } = envelope::open(&bytes, identity)?;
+                        Ok(Opened { codec, payload: Cow::Owned(payload.to_vec()), times: Some(times), tag: tag.into() })
                     }
                 }
             }
             Frame::Bare { flags: own } => {
                 let payload = flags::bare(bytes, flags, own, payload).map_err(|_| Refusal::Foreign)?;
-                Ok(Opened { codec: 0, payload, times: None })
+                Ok(Opened { codec: 0, payload, times: None, tag: Box::default() })
             }
             Frame::Roomless => Err(Refusal::Foreign),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::call::machine::groups::Answered;
+use crate::call::machine::idle::{self, Pushed};
 use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::wait::pause;
 use crate::call::machine::{Event, Machine, Step};
@@ -45,6 +46,8 @@ struct Call<S: Shape, I> {
     state: CallState<S>,
     /// Whether the caller has got an old value, which is computed anew.
     served: bool,
+    /// The value whose end is pushed forward.
+    pushed: Option<Pushed>,
 }
 
 /// How far a call is.
@@ -86,7 +89,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
 
     /// Adds a call.
     pub(super) fn push(&mut self, typed: Option<Box<Typed<S, I>>>) {
-        let mut call = Call { typed, state: CallState::Missing, served: false };
+        let mut call = Call { typed, state: CallState::Missing, served: false, pushed: None };
         match &mut call.typed {
             Some(typed) => {
                 typed.machine.shares(self.computation);
@@ -101,7 +104,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
     /// Adds a call whose value is at hand, which took so long to compute.
     pub(super) fn push_found(&mut self, returned: S::Return, cost: u64) {
         self.span.near_hit(cost);
-        self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false });
+        self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false, pushed: None });
     }
 
     /// The calls that compute.
@@ -281,12 +284,21 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
                 done = done.and(self.judge(index, event));
             }
         }
+        self.push_ends();
         done?;
         // One for all: what the batch has paid for, it does for each of its calls.
         if self.sought().any(Machine::takes_over) {
             self.all.iter_mut().filter_map(Call::seeker).for_each(Machine::takes_over_too);
         }
         Ok(())
+    }
+
+    /// Pushes the ends of values forward that were found.
+    fn push_ends(&mut self) {
+        let pushed: Vec<_> = self.all.iter_mut().filter_map(|call| call.pushed.take()).collect();
+        if let (false, Some((cache, _))) = (pushed.is_empty(), &self.around) {
+            idle::write(pushed, cache);
+        }
     }
 
     fn joined(&mut self, index: usize, waited: Waited<Lease>) -> Result<(), Error> {
@@ -302,6 +314,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
             Err(_) => typed.open_and_judge(Event::GoOn, span).unwrap_or(Step::Compute),
             Ok(step) => step,
         };
+        all[index].pushed = typed.pushed();
         all[index].state = match step {
             Step::Return(returned) => {
                 all[index].typed = None;

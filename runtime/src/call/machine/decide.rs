@@ -15,6 +15,7 @@ use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
 use crate::singleflight::{Lead, Role, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
+use crate::telemetry::observing::FoundValue;
 use crate::value::mark;
 
 impl Machine {
@@ -241,7 +242,7 @@ impl Machine {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {
                 Ok(opened) => {
                     self.show(&record.bytes, record.flags, span);
-                    span.coalesced(record.bytes.len(), opened.cost, None);
+                    span.coalesced(FoundValue { size: record.bytes.len(), cost: opened.cost, ..FoundValue::default() });
                     Step::Return(())
                 }
                 Err(_) => self.compute(MissReason::Schema, span),

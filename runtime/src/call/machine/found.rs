@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::freshness::{Age, Ahead, is_early};
+use super::super::freshness::{Age, Ahead, Grace, is_early};
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::holder::LeaseSign;
-use super::{Claim, Decision, Effect, Machine, Opener, Readable, Step};
+use super::{Claim, Decision, Effect, Machine, Opener, Readable, Replaced, Step};
 use crate::exchange::{Item, Token};
 use crate::singleflight::WantedFlight;
 use crate::singleflight::lease::{LEASE, On, Won, fingerprint};
 use crate::telemetry::call::{CallSpan, Due, MissReason};
+use crate::telemetry::observing::FoundValue;
 use crate::value::envelope::Refusal;
 use crate::value::record::{self, Record};
 
@@ -42,13 +43,17 @@ impl Machine {
         };
         self.show(&item.value, item.flags, span);
         let is_older = self.is_older_than_its_groups(&opened);
-        if is_older.is_some() && !item.stale && self.reopens(&item) {
+        if is_older.is_some() && !item.stale && self.reopens(&item, &opened) {
             return Step::Wait;
         }
         let decision = match is_older.unwrap_or_else(|| self.age(&item, &opened)) {
             Age::Fresh(left) => self.fresh(item, &opened, left, asked, span),
+            Age::Stale if asked == Asked::Lookup && self.elects_stale(&item) => Step::Wait,
             Age::Stale => self.stale(item, &opened, span),
-            Age::Dead => self.dead(&item, span),
+            Age::Dead => {
+                self.replaces(&item, &opened);
+                self.dead(&item, span)
+            }
         };
         self.pace.found(Duration::from_nanos(opened.cost));
         decision
@@ -74,29 +79,43 @@ impl Machine {
 
     fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
         if item.token == Token::Won && !opened.negative {
-            self.elected(&item, On::Fresh);
-            return due(MissReason::Refresh, &item, opened, left);
+            self.elected(&item, opened, On::Fresh);
+            return due(MissReason::Refresh, opened.shown(&item, left));
         }
         if asked == Asked::Lookup && self.is_early(left, opened) {
-            self.effect = Effect::Elect(Duration::from_secs(left.unwrap_or(0)));
+            self.effect = Effect::Elect(Duration::from_secs(item.seconds_left.unwrap_or(0)));
             return Step::Wait;
         }
         self.hit(item, opened, left, span)
+    }
+
+    /// Whether this call runs for the election to refresh a stale value. Where the value
+    /// itself says when it became stale, the lookup could not do that.
+    fn elects_stale(&mut self, item: &Item) -> bool {
+        let elects = self.freshness.grace == Grace::OfValue
+            && item.token == Token::None
+            && !item.stale
+            && self.mode == Mode::Normal
+            && self.cache.numbers_items();
+        if elects {
+            self.effect = Effect::Elect(Duration::from_secs(item.seconds_left.unwrap_or(0)));
+        }
+        elects
     }
 
     /// The value may be served, and one caller refreshes it.
     fn stale(&mut self, item: Item, opened: &Readable, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won => {
-                self.elected(&item, On::Stale);
-                due(MissReason::Expired, &item, opened, None)
+                self.elected(&item, opened, On::Stale);
+                due(MissReason::Expired, opened.shown(&item, None))
             }
             Token::Lost if self.cache.liveness().is_dead(self.stored_key(), item.cas, LEASE) => {
                 self.effect = Effect::Reopen(item.cas, None);
                 Step::Wait
             }
             Token::None | Token::Lost => {
-                span.stale(item.value.len(), opened.cost);
+                span.stale(opened.shown(&item, None));
                 self.land(Some(Arc::new(record(item))));
                 Step::Return(())
             }
@@ -105,9 +124,18 @@ impl Machine {
 
     /// This call refreshes the value. Callers that waited for its lookup get the
     /// value that there is, and no later caller waits for the new one.
-    fn elected(&mut self, item: &Item, on: On) {
+    fn elected(&mut self, item: &Item, opened: &Readable, on: On) {
+        self.replaces(item, opened);
         self.land(Some(Arc::new(record(item.clone()))));
         self.hold(won(item, on));
+    }
+
+    /// Keeps a value that this call may replace, if the body wants it.
+    fn replaces(&mut self, item: &Item, opened: &Readable) {
+        if self.keeps_replaced && !opened.negative {
+            let age = opened.age(item);
+            self.replaced = Some(Replaced { record: Arc::new(record(item.clone())), age });
+        }
     }
 
     /// The value may not be served.
@@ -131,18 +159,17 @@ impl Machine {
         if self.groups.is_empty() {
             return None;
         }
-        match (opened.stamps, self.groups.stamps()) {
+        let has_grace = || !self.freshness.grace.of(opened.grace()).is_zero() && !opened.negative;
+        match (opened.stamps(), self.groups.stamps()) {
             (Some(then), Some(now)) if then == now => None,
-            (Some(then), Some(now)) if then.hard == now.hard && !self.freshness.grace.is_zero() && !opened.negative => {
-                Some(Age::Stale)
-            }
+            (Some(then), Some(now)) if then.hard == now.hard && has_grace() => Some(Age::Stale),
             _ => Some(Age::Dead),
         }
     }
 
     /// Sees to it that one caller is elected to replace a value of an invalidated group,
     /// where the server can do that.
-    fn reopens(&mut self, item: &Item) -> bool {
+    fn reopens(&mut self, item: &Item, opened: &Readable) -> bool {
         let can = self.mode != Mode::ReadOnly
             && item.cas != 0
             && self.groups.allow_storing()
@@ -152,7 +179,7 @@ impl Machine {
         }
         self.has_reopened = true;
         // It is served for no longer than grace from now on.
-        let grace = self.freshness.grace;
+        let grace = self.freshness.grace.of(opened.grace());
         let is_longer = item.seconds_left.is_none_or(|left| Duration::from_secs(left) > grace);
         self.effect = Effect::Reopen(item.cas, (!grace.is_zero() && is_longer).then_some(grace));
         true
@@ -181,7 +208,7 @@ impl Machine {
 
     /// The item's age. A return value without a value has no grace.
     fn age(&self, item: &Item, opened: &Readable) -> Age {
-        match self.freshness.age(item, opened.grace) {
+        match self.freshness.age(item, opened.grace()) {
             Age::Stale if opened.negative => Age::Dead,
             age => age,
         }
@@ -195,10 +222,11 @@ impl Machine {
 
     fn hit(&mut self, item: Item, opened: &Readable, left: Option<u64>, span: &CallSpan) -> Decision {
         if self.holder.is_some() {
-            span.coalesced(item.value.len(), opened.cost, left);
+            span.coalesced(opened.shown(&item, left));
         } else {
-            span.hit(item.value.len(), opened.cost, left);
+            span.hit(opened.shown(&item, left));
         }
+        self.push(&item, opened);
         let near = self.freshness.near.filter(|_| self.mode == Mode::Normal);
         if near.is_none() && self.lead.is_none() {
             return Step::Return(());
@@ -244,8 +272,8 @@ impl Machine {
     }
 }
 
-fn due(reason: MissReason, item: &Item, opened: &Readable, left: Option<u64>) -> Decision {
-    Step::Refresh((), Due { reason, size: item.value.len(), cost: opened.cost, left })
+fn due(reason: MissReason, value: FoundValue) -> Decision {
+    Step::Refresh((), Due { reason, value })
 }
 
 pub(super) fn won(item: &Item, on: On) -> Won {

@@ -8,6 +8,7 @@ mod decide;
 mod found;
 pub(crate) mod groups;
 mod holder;
+pub(crate) mod idle;
 mod question;
 pub(crate) mod stamped;
 mod store;
@@ -18,12 +19,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::freshness::{Freshness, SingleFlight};
+use super::freshness::{self, Freshness, SingleFlight};
 use super::mode::Mode;
 use super::sibling::Sibling;
 use crate::cache::Cache;
 use crate::cache::near::{Holds, Since};
-use crate::exchange::{Note, Outcome};
+use crate::exchange::{Item, Note, Outcome};
 use crate::key::Key;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
@@ -31,8 +32,9 @@ use crate::singleflight::lease::{Io, Lease};
 use crate::singleflight::pace::{Pace, Payment};
 use crate::singleflight::{Computation, FlightId, Flights, Lead, Role, Waited, Waiter, WantedFlight};
 use crate::telemetry::call::{CallSpan, Due};
+use crate::telemetry::observing::FoundValue;
 use crate::time::budget::Budget;
-use crate::value::envelope::Refusal;
+use crate::value::envelope::{Refusal, Times};
 use crate::value::record::{Found, Record};
 use crate::value::stamp::Stamps;
 use groups::Groups;
@@ -75,8 +77,29 @@ pub(crate) struct Machine {
     removes: bool,
     /// Whether this call has held an election for a value whose group was invalidated.
     has_reopened: bool,
+    /// The value that is replaced, if the body wants it.
+    pub(crate) replaced: Option<Replaced>,
+    keeps_replaced: bool,
+    /// The value that was found, if its end is to be pushed forward.
+    push: Option<Push>,
     /// Whether near hits share one value.
     shares: bool,
+}
+
+/// A stored value that a call replaces.
+pub(crate) struct Replaced {
+    pub(crate) record: Arc<Record>,
+    /// How old it is, where that is known.
+    pub(crate) age: Option<Duration>,
+}
+
+/// A value whose end is pushed forward.
+pub(crate) struct Push {
+    /// The value as it was found.
+    pub(crate) found: Record,
+    /// What its envelope is to say of its time.
+    pub(crate) times: Times,
+    cas: u64,
 }
 
 /// What the lookup has entitled this call to.
@@ -101,7 +124,7 @@ enum Effect {
     Ask,
     /// Pauses until another process may have stored, then asks.
     Pause(Duration),
-    /// Runs for the election to refresh a value that is fresh for this long.
+    /// Runs for the election to refresh a value that is kept for this long.
     Elect(Duration),
     /// Takes the lease with this number over from a holder that takes too long or
     /// died, and leaves this note.
@@ -146,10 +169,8 @@ type Decision = Step<(), ()>;
 pub(crate) struct Readable {
     /// What it took to compute, in nanoseconds.
     pub(crate) cost: u64,
-    /// How long the item is kept past its ttl, in seconds, if it says so.
-    grace: Option<u32>,
-    /// The stamps of its groups, as they were before it was computed.
-    stamps: Option<Stamps>,
+    /// What its envelope says of its time, if it has one.
+    times: Option<Times>,
     /// A return value without a value has a time of its own.
     negative: bool,
 }
@@ -157,8 +178,29 @@ pub(crate) struct Readable {
 impl Readable {
     /// What the machine needs to know of a value that was found.
     pub(crate) fn of<V>(found: &Found<V>, negative: bool) -> Self {
-        let (grace, stamps) = (found.times.map(|times| times.grace), found.times.and_then(|times| times.stamps));
-        Readable { cost: found.cost(), grace, stamps, negative }
+        Readable { cost: found.cost(), times: found.times, negative }
+    }
+
+    /// How long the item is kept past its ttl, in seconds, if it says so.
+    fn grace(&self) -> Option<u32> {
+        self.times.map(|times| times.grace)
+    }
+
+    /// How old the value is, where that is known: when an item is invalidated its time
+    /// changes.
+    fn age(&self, item: &Item) -> Option<Duration> {
+        let (times, left) = self.times.zip(item.seconds_left).filter(|_| !item.stale)?;
+        freshness::age(times, left)
+    }
+
+    /// What is told of it. It stays fresh for so many seconds, if that is known.
+    fn shown(&self, item: &Item, left: Option<u64>) -> FoundValue {
+        FoundValue { size: item.value.len(), cost: self.cost, left, age: self.age(item) }
+    }
+
+    /// The stamps of its groups, as they were before it was computed.
+    fn stamps(&self) -> Option<Stamps> {
+        self.times.and_then(|times| times.stamps)
     }
 }
 
@@ -199,8 +241,16 @@ impl Machine {
             trouble: WantedFlight::Any,
             removes: false,
             has_reopened: false,
+            replaced: None,
+            keeps_replaced: false,
+            push: None,
             shares,
         }
+    }
+
+    /// Keeps the value that this call replaces.
+    pub(crate) fn keeps_replaced(&mut self, keeps: bool) {
+        self.keeps_replaced = keeps;
     }
 
     /// Begins to look for the value. Where the near tier keeps it, one caller

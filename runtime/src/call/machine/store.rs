@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::freshness::Freshness;
+use super::super::freshness::{Grace, Keeping, OwnTimes};
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::{Claim, Machine};
@@ -32,14 +32,16 @@ pub(crate) struct Packing {
 
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
-    /// it. `ttl` is how long it is kept, if it says so itself; `pack` is told what the
-    /// envelope says of its time; `is_negative` is a return value without a value.
+    /// it. `own` is how long it is kept, as far as it says so itself; `pack` is told what
+    /// the envelope says of its time; `is_negative` is a return value without a value,
+    /// which took `cost` nanoseconds.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
-        ttl: &dyn Fn() -> Option<Ttl>,
+        own: &dyn Fn() -> OwnTimes,
         pack: &dyn Fn(Times) -> Result<Record, Error>,
         is_negative: bool,
+        cost: u64,
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store =
@@ -58,10 +60,9 @@ impl Machine {
             self.replaces_by_nothing();
             return None;
         }
-        let own = ttl();
-        let freshness = Freshness { ttl: own.unwrap_or(self.freshness.ttl), ..self.freshness };
-        if freshness.ttl == Ttl::For(Duration::ZERO) {
-            match own {
+        let own = own();
+        if own.ttl.unwrap_or(self.freshness.ttl) == Ttl::For(Duration::ZERO) {
+            match own.ttl {
                 Some(_) => {
                     span.not_wanted("ttl");
                     self.replaces_by_nothing();
@@ -70,7 +71,8 @@ impl Machine {
             }
             return None;
         }
-        let record = match span.serialize_value(|| pack(self.times())) {
+        let keeping = self.keeping(own, is_negative);
+        let record = match span.serialize_value(|| pack(keeping.times(cost, self.groups.stamps()))) {
             Ok(record) => record,
             Err(error) => {
                 span.unstorable(&error);
@@ -80,15 +82,24 @@ impl Machine {
         };
         self.show(&record.bytes, record.flags, span);
         let stores = may_store && self.fits(&record, span);
-        let chance = self.cache.random().draw(self.key.wire());
-        let fresh = freshness.kept(false, self.cache.jitter(), chance);
-        let near = freshness.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match fresh {
+        let near = self.freshness.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match keeping.fresh {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
         let near = near.map(|near| (self.holds(is_negative), near));
-        let ttl = if is_negative { fresh } else { self.kept(freshness.ttl, chance) };
-        Some(Packing { record: Arc::new(record), ttl, fresh, near, stores })
+        Some(Packing { record: Arc::new(record), ttl: keeping.item, fresh: keeping.fresh, near, stores })
+    }
+
+    /// How long a value is kept that is stored now, and says this of it itself. A return
+    /// value without a value is kept for its time, and no longer.
+    fn keeping(&self, own: OwnTimes, is_negative: bool) -> Keeping {
+        let mut freshness = self.freshness.with(own);
+        if is_negative {
+            (freshness.grace, freshness.idle) = (Grace::NONE, None);
+        }
+        let is_timed = freshness.grace != Grace::NONE || freshness.idle.is_some();
+        let tells_time = is_timed && self.cache.store().tells_time(self.stored_key());
+        freshness.keeping(tells_time, self.cache.jitter(), self.cache.random().draw(self.key.wire()))
     }
 
     /// What was computed is not to be stored: a refresh removes what was there before.
@@ -111,23 +122,6 @@ impl Machine {
         }
     }
 
-    /// How long a value is kept. It has no grace where the server could not tell
-    /// when that begins.
-    fn kept(&self, ttl: Ttl, chance: f64) -> Ttl {
-        Freshness { ttl, ..self.freshness }.kept(self.grace() > 0, self.cache.jitter(), chance)
-    }
-
-    /// How many seconds of grace a value has that is stored now.
-    pub(crate) fn grace(&self) -> u32 {
-        let grace = u32::try_from(self.freshness.grace.as_secs()).unwrap_or(u32::MAX);
-        if grace > 0 && self.cache.store().tells_time(self.stored_key()) { grace } else { 0 }
-    }
-
-    /// What the envelope says of the time of a value that is stored now, but for its cost.
-    pub(crate) fn times(&self) -> Times {
-        Times { cost: 0, grace: self.grace(), stamps: self.groups.stamps() }
-    }
-
     /// The request that stores a value which no call has computed.
     pub(crate) fn putting<'a>(&'a self, record: &'a Record, ttl: Ttl) -> Request<'a> {
         let Record { bytes: value, flags } = record;
@@ -135,8 +129,8 @@ impl Machine {
     }
 
     /// How long such a value is kept; `own` is what it says itself.
-    pub(crate) fn put_for(&self, own: Option<Ttl>) -> Ttl {
-        self.kept(own.unwrap_or(self.freshness.ttl), self.cache.random().draw(self.key.wire()))
+    pub(crate) fn put_for(&self, own: OwnTimes) -> Keeping {
+        self.keeping(own, false)
     }
 
     /// Ends the call and stores what there is to store, blocking.

@@ -167,11 +167,8 @@ impl Machine {
         match self.effect {
             Effect::TakeOver(cas, note) => Question::TakeOver(cas, note),
             Effect::Reopen(cas, ttl) => Question::Reopen(cas, ttl),
-            // The lease on a value that is fresh for this long.
-            Effect::Elect(left) => {
-                let refresh = self.freshness.grace.saturating_add(left).saturating_add(Duration::from_secs(1));
-                Question::Lookup { refresh }
-            }
+            // The lease on a value that is kept for this long.
+            Effect::Elect(left) => Question::Lookup { refresh: left.saturating_add(Duration::from_secs(1)) },
             _ if self.mode == Mode::ReadOnly || !self.cache.numbers_items() => Question::Peek,
             _ => Question::Lookup { refresh: self.freshness.refresh_window() },
         }
