@@ -9,18 +9,18 @@
 #[cfg(test)]
 extern crate self as memocached;
 /// A port where connections are neither made nor refused.
-#[cfg(all(test, feature = "memcache"))]
+#[cfg(all(test, feature = "servers"))]
 #[path = "../../tests/support/full.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod full;
 /// A real server, as the behaviour tests start it.
-#[cfg(all(test, feature = "memcache"))]
+#[cfg(all(test, feature = "servers"))]
 #[path = "../../tests/support/memcached.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
 
 /// A proxy that spoils replies.
-#[cfg(all(test, feature = "memcache"))]
+#[cfg(all(test, feature = "servers"))]
 #[path = "../../tests/support/proxy.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod proxy;
@@ -29,7 +29,7 @@ mod proxy;
 mod attribute;
 mod bounded;
 #[cfg(feature = "tokio")]
-#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
+#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod detached;
 mod error;
 mod nearest;
@@ -37,36 +37,36 @@ mod server;
 mod sync;
 
 pub mod codec;
-#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
+#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod exchange;
-#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
+#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod time;
 
 mod key;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 mod protocol;
 mod random;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]
 mod net;
 mod value;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 mod node;
 
 #[cfg_attr(
-    not(all(feature = "memcache", feature = "tokio")),
+    not(all(feature = "servers", feature = "tokio")),
     allow(dead_code, reason = "servers and async callers need all of it")
 )]
 mod telemetry;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 mod cluster;
 
-#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "servers alone need all of it"))]
+#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod config;
-#[cfg_attr(not(feature = "memcache"), allow(unused_variables, reason = "the embedded store is one node"))]
+#[cfg_attr(not(feature = "servers"), allow(unused_variables, reason = "the embedded store is one node"))]
 mod store;
 
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "async callers alone need all of it"))]

@@ -36,7 +36,7 @@ pub(crate) enum Location {
 /// Where the list of servers comes from, if it is not written down: a
 /// configuration endpoint, which is asked again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "memcache"), allow(dead_code, reason = "clusters alone ask"))]
+#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "clusters alone ask"))]
 pub(crate) struct Discovery {
     pub(crate) endpoint: Server,
     pub(crate) every: Duration,

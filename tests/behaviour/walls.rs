@@ -27,7 +27,7 @@ const FOLDERS: [&[&str]; 12] = [
 const ABOVE: [&str; 4] = ["attribute", "lib", "private", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
-const CRATES: [(&str, &str); 25] = [
+const CRATES: [(&str, &str); 26] = [
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),
     ("serde_json::", "codec/"),
@@ -37,8 +37,9 @@ const CRATES: [(&str, &str); 25] = [
     ("forkguard::", "node/pool/"),
     ("quick_cache::", "bounded"),
     ("coarsetime::", "time/clock"),
-    ("sha2::", "key/"),
+    ("hmac_sha256::", "key/"),
     ("hmac::", "value/signature"),
+    ("sha2::", "value/signature"),
     ("md5::", "cluster/ring/ketama"),
     ("humantime::", "config/"),
     ("itoa::", "key/part"),
@@ -49,7 +50,7 @@ const CRATES: [(&str, &str); 25] = [
     ("semver::", "key/part/foreign"),
     ("url::", "key/part/foreign"),
     ("uuid::", "key/part/foreign"),
-    ("miniz_oxide::", "value/flags"),
+    ("flate2::", "value/flags"),
     ("tracing::", "telemetry/"),
     ("opentelemetry::", "telemetry/"),
     ("opentelemetry_sdk::", "telemetry/views"),

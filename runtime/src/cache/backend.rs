@@ -162,11 +162,11 @@ fn store(settings: &Settings, clock: &Clock) -> Result<Store, Error> {
     if settings.is_embedded() {
         return Ok(Store::embedded(Embedded::new(settings.near_size, settings.item_limit, clock.clone())));
     }
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     return Ok(Store::Cluster(crate::cluster::Cluster::new(settings.plan()?)?));
-    #[cfg(not(feature = "memcache"))]
+    #[cfg(not(feature = "servers"))]
     Err(Error::new(
         crate::error::ErrorKind::Configuration,
-        "memocached was built without its feature `memcache`: it cannot reach servers",
+        "memocached was built without its feature `servers`: it cannot reach servers",
     ))
 }

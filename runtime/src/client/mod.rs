@@ -427,7 +427,7 @@ macro_rules! client {
             /// # Errors
             ///
             /// If it is no server, or values are kept within the process.
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             pub fn add_node(&self, server: &str) -> Result<bool, Error> {
                 self.0.backend().store().add_node(server)
             }
@@ -438,7 +438,7 @@ macro_rules! client {
             /// # Errors
             ///
             /// As for `add_node`.
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             pub fn remove_node(&self, server: &str) -> Result<bool, Error> {
                 self.0.backend().store().remove_node(server)
             }

@@ -71,7 +71,7 @@ impl<T: Build> Builder<T> {
     ///
     /// The endpoint is written as `host:port`, or as `tls://host:port`: then its
     /// servers are reached by TLS too.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub fn discovery(self, endpoint: impl AsRef<str>, every: Duration) -> Self {
         self.positive("discovery", every, |_| {}).with(|settings| {
             let unusable = |accepted| format!("the configuration endpoint cannot be used; accepted: {accepted}");

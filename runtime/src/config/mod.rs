@@ -13,20 +13,20 @@ pub(crate) mod jitter;
 use std::fmt;
 use std::time::Duration;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::cluster::ClusterSettings;
 use crate::codec::Standard;
 use crate::config::choices::Shown;
 use crate::config::enabled::Enabled;
 use crate::config::jitter::Jitter;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{ItemLimit, Ttl};
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::net::endpoint::{Access, Credentials};
 #[cfg(feature = "tls")]
 use crate::net::tls::Tls;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::node::breaker::Pauses;
 use crate::server::{Discovery, Distribution, Failover, Protocol, Server};
 use crate::value::signature::Secret;
@@ -138,7 +138,7 @@ impl Settings {
     /// # Errors
     ///
     /// If a server wants TLS and TLS cannot be set up.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(crate) fn plan(&self) -> Result<ClusterSettings, Error> {
         let mut pauses = Pauses::default();
         if let Some(longest) = self.retry_after {
@@ -160,7 +160,7 @@ impl Settings {
         })
     }
 
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     fn access(&self) -> Result<Access, Error> {
         let credentials = match (&self.username, &self.password) {
             (None, None) => None,
@@ -244,7 +244,7 @@ impl Settings {
 /// memcached's own limit for user and for password, in bytes.
 const LONGEST_CREDENTIAL: usize = 250;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 fn incomplete(pair: &str) -> Error {
     Error::new(ErrorKind::Configuration, format!("{pair} go together: set both or neither"))
 }

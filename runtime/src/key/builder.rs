@@ -5,12 +5,12 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use sha2::Digest;
+use hmac_sha256::Hash as Sha256;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::{self, Bits, InDisplay};
 use super::writer::{EMPTY, KeyPart, KeyWriter, push_hex};
-use super::{Key, Sha256, prefix};
+use super::{Key, prefix};
 use crate::exchange::MAX_KEY;
 
 /// How many bytes of a long key stay readable before its hash (`#` and 32 digits).
@@ -86,7 +86,7 @@ impl KeyBuilder {
         }
         let mut wire = text[..READABLE_PREFIX].to_owned();
         wire.push('#');
-        for byte in &Sha256::digest(text.as_bytes())[..16] {
+        for byte in &Sha256::hash(text.as_bytes())[..16] {
             push_hex(&mut wire, *byte);
         }
         Some(Key { wire, start, full: Some(text), owner })

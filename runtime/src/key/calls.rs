@@ -201,7 +201,7 @@ impl Function {
 
 /// Panics unless two calls share a key exactly if they share their arguments.
 /// The bytes choose the function and both calls.
-#[cfg(any(feature = "memcache", fuzzing))]
+#[cfg(any(feature = "servers", fuzzing))]
 pub(crate) fn any_bytes(bytes: &[u8]) {
     let mut numbers = Numbers::new(bytes, 0);
     let function = Function::any(&mut numbers);

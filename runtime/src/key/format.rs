@@ -8,9 +8,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
-use sha2::Digest;
+use hmac_sha256::Hash as Sha256;
 
-use super::Sha256;
 use super::writer::{KeyPart, KeyWriter, push_hex};
 
 /// A value that `display` can write: what implements `Display`, and an `Option`,

@@ -16,7 +16,6 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 pub(crate) use builder::KeyBuilder;
 pub use format::Bits;
-pub(crate) use sha2::Sha256;
 pub use writer::{KeyPart, KeyWriter};
 
 /// The prefix that a namespace gives each key, in two pieces.

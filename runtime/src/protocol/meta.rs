@@ -3,8 +3,6 @@
 //! Requests that it has no command for, those for several keys and those about
 //! the node itself, are left to the classic protocol on the same connection.
 
-use memcache::exp::{MetaOp, ReturnCode};
-
 use super::classic;
 use super::expiry::expiry;
 use super::life::Life;
@@ -17,10 +15,10 @@ use crate::exchange::{Direction, Grant, Guard, Item, Note, Reply, Request, Token
 
 /// Appends a request to `out`, under a number that its reply will carry.
 pub(super) fn encode(request: &Request<'_>, life: Life, number: u32, out: &mut Vec<u8>) {
-    let mut begin = |op: MetaOp, key: &str| say!(out, op.wire(), " ", key);
+    let mut begin = |command: &str, key: &str| say!(out, command, " ", key);
     match *request {
         Request::Lookup { key, lease, refresh } => {
-            begin(MetaOp::Get, key);
+            begin("mg", key);
             say!(out, " O", number, " v f c t N", lease.as_secs().max(1));
             if !refresh.is_zero() {
                 // Like a ttl, a long window is sent as a point in time.
@@ -29,36 +27,36 @@ pub(super) fn encode(request: &Request<'_>, life: Life, number: u32, out: &mut V
             say!(out, "\r\n");
         }
         Request::Peek { key } | Request::Get { key } => {
-            begin(MetaOp::Get, key);
+            begin("mg", key);
             say!(out, " O", number, " v f c t\r\n");
         }
         Request::GetAndTouch { key, ttl } => {
-            begin(MetaOp::Get, key);
+            begin("mg", key);
             say!(out, " O", number, " T", expiry(ttl), " v f c t\r\n");
         }
         Request::Touch { key, ttl } => {
-            begin(MetaOp::Get, key);
+            begin("mg", key);
             say!(out, " O", number, " T", expiry(ttl), "\r\n");
         }
         Request::Store { key, value, flags, ttl, how, guard } => {
-            begin(MetaOp::Set, key);
+            begin("ms", key);
             say!(out, " ", value.len(), " O", number, " F", flags, " T", expiry(ttl), mode(how));
             guarded(guard, life, out);
             say!(out, "\r\n", value, "\r\n");
         }
         Request::Renew { key, cas, note, lease } => {
-            begin(MetaOp::Set, key);
+            begin("ms", key);
             let ttl = expiry(Ttl::For(lease));
             say!(out, " 0 O", number, " F", note.flags(), " T", ttl, " C", life.cas(cas), " c\r\n\r\n");
         }
         Request::Delete { key, guard } => {
-            begin(MetaOp::Delete, key);
+            begin("md", key);
             say!(out, " O", number);
             guarded(guard, life, out);
             say!(out, "\r\n");
         }
         Request::Invalidate { key, guard, ttl } => {
-            begin(MetaOp::Delete, key);
+            begin("md", key);
             say!(out, " O", number, " I");
             if let Some(ttl) = ttl {
                 say!(out, " T", expiry(Ttl::For(ttl)));
@@ -67,7 +65,7 @@ pub(super) fn encode(request: &Request<'_>, life: Life, number: u32, out: &mut V
             say!(out, "\r\n");
         }
         Request::Count { key, by, direction } => {
-            begin(MetaOp::Arithmetic, key);
+            begin("ma", key);
             let direction = match direction {
                 Direction::Up => "I",
                 Direction::Down => "D",
@@ -111,7 +109,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     }
     let Some((line, head)) = scan::line(input)? else { return Ok(Progress::More) };
     let mut words = scan::words(line);
-    let Ok(code) = ReturnCode::from_wire(words.next().unwrap_or_default()) else {
+    let Some(code) = Code::read(words.next().unwrap_or_default()) else {
         return match refusal(line) {
             Some(kind) if is_clean(kind) => Ok(Progress::Done(Err(kind), head)),
             Some(kind) => Err(Malformed(kind)),
@@ -119,12 +117,12 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         };
     };
     let size = match code {
-        ReturnCode::Va => Some(words.next().and_then(scan::number::<usize>).ok_or(ALIEN)?),
+        Code::Va => Some(words.next().and_then(scan::number::<usize>).ok_or(ALIEN)?),
         _ => None,
     };
     let flags = Flags::read(words);
     // Servers before 1.6.18 send no number with a miss.
-    if flags.number != Some(ticket.number) && !(flags.number.is_none() && code == ReturnCode::En) {
+    if flags.number != Some(ticket.number) && !(flags.number.is_none() && code == Code::En) {
         return Err(ALIEN);
     }
     let (value, length) = match size {
@@ -138,12 +136,43 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
     Ok(Progress::Done(answer, head + length))
 }
 
+/// What a reply begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Code {
+    /// Done, with no value.
+    Hd,
+    /// A value follows.
+    Va,
+    /// A lookup found nothing.
+    En,
+    /// A change found nothing.
+    Nf,
+    /// Not stored, since something is there or nothing is.
+    Ns,
+    /// Another CAS unique is there.
+    Ex,
+}
+
+impl Code {
+    fn read(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"HD" => Code::Hd,
+            b"VA" => Code::Va,
+            b"EN" => Code::En,
+            b"NF" => Code::Nf,
+            b"NS" => Code::Ns,
+            b"EX" => Code::Ex,
+            _ => return None,
+        })
+    }
+}
+
 /// Turns a return code, its flags and its value into a reply of the expected kind.
-fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> Result<Answer, Malformed> {
+fn interpret(expect: Expect, code: Code, flags: &Flags, value: &[u8]) -> Result<Answer, Malformed> {
     let reply = match (expect, code) {
         // An empty item with client flags 0 and a token is a lease, and so is one
         // that is marked as renewed.
-        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::Va)
+        (Expect::Lease | Expect::Item | Expect::OwnItem, Code::Va)
             if value.is_empty()
                 && (flags.note().is_some() || flags.client == Some(0) && flags.token != Token::None) =>
         {
@@ -157,17 +186,15 @@ fn interpret(expect: Expect, code: ReturnCode, flags: &Flags, value: &[u8]) -> R
                 (_, _, cas) => Grant::Lost { cas, note },
             })
         }
-        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::Va) => {
-            Reply::Found(flags.item(value).ok_or(ALIEN)?)
-        }
-        (Expect::Lease | Expect::Item | Expect::OwnItem, ReturnCode::En) => Reply::Missing(Grant::Free),
-        (Expect::Renewed, ReturnCode::Hd) if flags.cas.is_some() => Reply::Renewed(flags.cas.unwrap_or_default()),
-        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Touched, ReturnCode::Hd) => Reply::Done,
-        (Expect::Written | Expect::Life, ReturnCode::Ns) => Reply::NotStored,
-        (Expect::Written | Expect::Renewed | Expect::Deleted, ReturnCode::Ex) => Reply::Changed,
-        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Number | Expect::Life, ReturnCode::Nf)
-        | (Expect::Touched, ReturnCode::En) => Reply::Absent,
-        (Expect::Number | Expect::Life, ReturnCode::Va) => match scan::number(value) {
+        (Expect::Lease | Expect::Item | Expect::OwnItem, Code::Va) => Reply::Found(flags.item(value).ok_or(ALIEN)?),
+        (Expect::Lease | Expect::Item | Expect::OwnItem, Code::En) => Reply::Missing(Grant::Free),
+        (Expect::Renewed, Code::Hd) if flags.cas.is_some() => Reply::Renewed(flags.cas.unwrap_or_default()),
+        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Touched, Code::Hd) => Reply::Done,
+        (Expect::Written | Expect::Life, Code::Ns) => Reply::NotStored,
+        (Expect::Written | Expect::Renewed | Expect::Deleted, Code::Ex) => Reply::Changed,
+        (Expect::Written | Expect::Renewed | Expect::Deleted | Expect::Number | Expect::Life, Code::Nf)
+        | (Expect::Touched, Code::En) => Reply::Absent,
+        (Expect::Number | Expect::Life, Code::Va) => match scan::number(value) {
             Some(number) => Reply::Number(number),
             None => return Ok(Err(ErrorKind::NotANumber)),
         },

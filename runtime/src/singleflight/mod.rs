@@ -182,7 +182,7 @@ impl<B: Clone> Flights<B> {
     }
 
     /// Counts the callers that wait for the leader under this key.
-    #[cfg(all(test, feature = "memcache"))]
+    #[cfg(all(test, feature = "servers"))]
     pub(crate) fn waiting(&self, key: &str) -> usize {
         lock(self.shard(key)).get(key).map_or(0, |flight| flight.state.waiting())
     }

@@ -253,7 +253,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         self.state().waiting > 0
     }
 
-    #[cfg(all(test, feature = "memcache"))]
+    #[cfg(all(test, feature = "servers"))]
     pub(super) fn waiting(&self) -> usize {
         self.state().waiting
     }

@@ -7,27 +7,27 @@ pub(crate) mod embedded;
 
 use std::time::Instant;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{NodeBatch, Outcome, Request, Verb, unanswered};
 use crate::store::embedded::Embedded;
 use crate::telemetry::exchange::Exchange;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::telemetry::exchange::Telling;
 use crate::telemetry::peer::Peer;
 use crate::time::budget::Budget;
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::cluster::Cluster;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::cluster::members::{Member, Members};
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::server::Server;
 
 /// The one store of a cache.
 pub(crate) enum Store {
     Embedded(Box<Embedded>, &'static Peer),
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     Cluster(std::sync::Arc<Cluster>),
 }
 
@@ -45,7 +45,7 @@ impl Store {
             Store::Embedded(store, _) => store.network.is_slow(),
             #[cfg(not(all(test, feature = "tokio")))]
             Store::Embedded(..) => false,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(_) => true,
         }
     }
@@ -60,7 +60,7 @@ impl Store {
                 budget.spend(exchange.end(&outcome));
                 outcome
             }
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.ask(verb, request, budget),
         }
     }
@@ -74,7 +74,7 @@ impl Store {
             // Nothing to wait for.
             #[cfg(not(all(test, feature = "tokio")))]
             Store::Embedded(..) => self.ask(verb, request, budget),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.ask_async(verb, request, budget).await,
         }
     }
@@ -85,7 +85,7 @@ impl Store {
     pub(crate) fn placement(&self) -> Placement {
         match self {
             Store::Embedded(..) => Placement::One,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => Placement::Among(cluster.members()),
         }
     }
@@ -94,7 +94,7 @@ impl Store {
     pub(crate) fn tells_time(&self, key: &str) -> bool {
         match self {
             Store::Embedded(..) => true,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.tells_time(key),
         }
     }
@@ -103,7 +103,7 @@ impl Store {
     pub(crate) fn is_out_since(&self, key: &str, then: Instant) -> bool {
         match self {
             Store::Embedded(..) => false,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.is_out_since(key, then),
         }
     }
@@ -113,7 +113,7 @@ impl Store {
         let batch = |node| NodeBatch { node, requests: vec![*request] };
         match self {
             Store::Embedded(_, peer) => vec![(peer.address.to_owned(), batch(0))],
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let named = |(node, member): (_, &std::sync::Arc<Member>)| {
                     (member.node.endpoint.server.to_string(), batch(node))
@@ -133,7 +133,7 @@ impl Store {
     pub(crate) fn nodes(&self) -> Vec<(String, bool)> {
         match self {
             Store::Embedded(_, peer) => vec![(peer.address.to_owned(), true)],
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let node = |(_, member): (_, &std::sync::Arc<Member>)| {
                     (member.node.endpoint.server.to_string(), member.node.is_up())
@@ -144,29 +144,29 @@ impl Store {
     }
 
     /// The name of the node to ask about a key.
-    #[cfg_attr(not(feature = "memcache"), allow(clippy::unnecessary_wraps, reason = "the embedded store is one node"))]
+    #[cfg_attr(not(feature = "servers"), allow(clippy::unnecessary_wraps, reason = "the embedded store is one node"))]
     pub(crate) fn node_name(&self, key: &str) -> Option<String> {
         match self {
             Store::Embedded(_, peer) => Some(peer.address.to_owned()),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.node_name(key),
         }
     }
 
     /// Adds a node; returns whether it was not there yet.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(crate) fn add_node(&self, server: &str) -> Result<bool, Error> {
         self.change(server, |cluster, server| cluster.add(server))
     }
 
     /// Removes a node; returns whether it was there.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(crate) fn remove_node(&self, server: &str) -> Result<bool, Error> {
         self.change(server, |cluster, server| cluster.remove(server))
     }
 
     /// Changes the nodes of a cluster by a server that is given as text.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     fn change(
         &self,
         server: &str,
@@ -190,7 +190,7 @@ impl Store {
     ) -> Vec<Vec<Outcome>> {
         exchange.span.in_scope(|| match self {
             Store::Embedded(store, _) => batches.iter().map(|batch| run(store, batch)).collect(),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.ask_several(verb, Telling::Parts, batches, budget),
         })
     }
@@ -206,7 +206,7 @@ impl Store {
     ) -> Vec<Vec<Outcome>> {
         match self {
             Store::Embedded(..) => self.ask_several(verb, exchange, batches, budget),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 exchange.within(cluster.ask_several_async(verb, Telling::Parts, batches, budget)).await
             }
@@ -228,7 +228,7 @@ impl Store {
                 budget.spend(exchange.end_all(outcomes.iter().find_map(|outcome| outcome.as_ref().err())));
                 outcomes
             }
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
                 let outcomes = cluster.ask_node(verb, Telling::Exchanges, batch, budget);
@@ -244,7 +244,7 @@ impl Store {
         match self {
             // Nothing to wait for.
             Store::Embedded(..) => self.ask_node(verb, batch, budget),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
                 let outcomes = cluster.ask_node_async(verb, Telling::Exchanges, batch, budget).await;
@@ -258,7 +258,7 @@ impl Store {
     fn ask_nodes(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
         match self {
             Store::Embedded(..) => batches.iter().map(|batch| self.ask_node(verb, batch, budget)).collect(),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
                 let outcomes = cluster.ask_several(verb, Telling::Exchanges, batches, budget);
@@ -274,7 +274,7 @@ impl Store {
         match self {
             // Nothing to wait for.
             Store::Embedded(..) => self.ask_nodes(verb, batches, budget),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
                 let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, batches, budget).await;
@@ -319,7 +319,7 @@ impl Store {
     pub(crate) fn close(&self) {
         match self {
             Store::Embedded(..) => {}
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.members().all().for_each(|(_, member)| member.node.close_idle()),
         }
     }
@@ -328,7 +328,7 @@ impl Store {
     pub(crate) fn quit(&self) {
         match self {
             Store::Embedded(..) => {}
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.members().all().for_each(|(_, member)| member.node.quit()),
         }
     }
@@ -356,7 +356,7 @@ impl<'a> At<'a> {
 /// Which node each key belongs to.
 pub(crate) enum Placement {
     One,
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     Among(std::sync::Arc<Members>),
 }
 
@@ -365,7 +365,7 @@ impl Placement {
     pub(crate) fn node_of(&self, key: &str) -> usize {
         match self {
             Placement::One => 0,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Placement::Among(members) => members.locate(key),
         }
     }
@@ -410,7 +410,7 @@ fn run(store: &Embedded, batch: &NodeBatch<'_>) -> Vec<Outcome> {
     batch.requests.iter().map(|request| store.ask(request)).collect()
 }
 
-#[cfg(all(test, feature = "memcache"))]
+#[cfg(all(test, feature = "servers"))]
 mod tests {
     use std::time::Duration;
 

@@ -70,7 +70,7 @@ impl Peer {
     }
 
     /// Begins this node's part of an exchange with several nodes.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(crate) fn take_part(&'static self, verb: Verb, telling: Telling, keys: usize) -> NodeSpan {
         match telling {
             Telling::Parts => NodeSpan { span: self.open(verb, "internal", None), whole: None },
@@ -106,7 +106,7 @@ fn naming(name: String) -> Naming {
 }
 
 /// How an exchange with several nodes is told.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
     /// As one, whose span is the current one. A node's part is not counted as a call
@@ -117,7 +117,7 @@ pub(crate) enum Telling {
 }
 
 /// The span of one node's part in an exchange with several.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct NodeSpan {
@@ -126,7 +126,7 @@ pub(crate) struct NodeSpan {
     whole: Option<Exchange>,
 }
 
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 impl NodeSpan {
     /// Runs the exchange itself inside the span.
     #[cfg(feature = "tokio")]
@@ -177,13 +177,13 @@ impl Exchange {
     }
 
     /// Runs the exchange itself inside the span.
-    #[cfg(all(feature = "memcache", feature = "tokio"))]
+    #[cfg(all(feature = "servers", feature = "tokio"))]
     pub(crate) fn within<F: Future>(&self, exchange: F) -> impl Future<Output = F::Output> + use<F> {
         tracing::Instrument::instrument(exchange, self.span.clone())
     }
 
     /// Records the address at which the node was reached.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(crate) fn reached(&self, address: impl FnOnce() -> Option<std::sync::Arc<str>>) {
         if !self.span.is_disabled()
             && let Some(address) = address()

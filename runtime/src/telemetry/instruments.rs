@@ -25,9 +25,9 @@ pub(super) struct Instruments {
     pub(super) latency: Histogram<f64>,
     pub(super) compute: Histogram<f64>,
     pub(super) size: Histogram<u64>,
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(super) connection_wait: Histogram<f64>,
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(super) connection_create: Histogram<f64>,
 }
 
@@ -76,13 +76,13 @@ fn instruments(meter: &Meter) -> Instruments {
             .with_description("Size of stored values, header included")
             .with_boundaries((5..=20).step_by(3).map(|power| f64::from(1_u32 << power)).collect())
             .build(),
-        #[cfg(feature = "memcache")]
+        #[cfg(feature = "servers")]
         connection_wait: meter
             .f64_histogram(metrics::CONNECTION_WAIT_TIME)
             .with_unit("s")
             .with_description("Time that callers waited for a connection, where they had to")
             .build(),
-        #[cfg(feature = "memcache")]
+        #[cfg(feature = "servers")]
         connection_create: meter
             .f64_histogram(metrics::CONNECTION_CREATE_TIME)
             .with_unit("s")

@@ -7,7 +7,7 @@ use opentelemetry::metrics::{AsyncInstrumentBuilder, Meter, ObservableCounter};
 use opentelemetry::{KeyValue, global};
 
 use super::names::{attributes, metrics};
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use super::nodes;
 use super::stats::{CacheResult, Stats};
 use super::{calls, instruments, invalidations};
@@ -22,7 +22,7 @@ pub fn enable_metrics_views() {
     calls::observe(&meter);
     observe_sites(&meter);
     invalidations::observe(&meter);
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     nodes::observe(&meter);
     instruments::bind(&meter);
 }

@@ -13,7 +13,7 @@ pub(crate) mod invalidations;
 mod latency;
 pub(crate) mod metrics;
 pub mod names;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 pub(crate) mod nodes;
 pub(crate) mod observed;
 pub(crate) mod observing;
@@ -75,7 +75,7 @@ pub(crate) fn announce_undiscovered(error: &crate::Error) {
 
 /// Announces that a configuration endpoint names other servers under a version that
 /// is not higher than the one before.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 pub(crate) fn announce_renumbered(endpoint: &str, version: u64) {
     tracing::event!(
         target: "memocached::client",

@@ -3,7 +3,7 @@
 //! Whether a node is up is known to its cluster.
 
 use std::sync::Mutex;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use std::sync::atomic::AtomicU64;
 
 use opentelemetry::KeyValue;
@@ -27,7 +27,7 @@ pub(crate) struct Peer {
     /// Address and port as people write them.
     pub(crate) name: String,
     /// The number of callers that waited for a connection in vain.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(super) gave_up: AtomicU64,
     pub(super) successes: Successes,
     pub(super) spans: NamedSpans,
@@ -56,7 +56,7 @@ impl Peer {
             address: address.to_owned().leak(),
             port,
             name,
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             gave_up: AtomicU64::new(0),
             successes: Successes::none(),
             spans: NamedSpans::none(),
@@ -66,7 +66,7 @@ impl Peer {
     }
 
     /// Returns all peers so far.
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     pub(super) fn every() -> Vec<&'static Peer> {
         lock(&PEERS).clone()
     }

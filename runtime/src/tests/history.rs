@@ -37,7 +37,7 @@ use crate::call::mode::{Mode, with_mode_async};
 use crate::client::AsyncClient;
 use crate::config::Settings;
 use crate::config::jitter::Jitter;
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 use crate::node::breaker::Turn;
 use crate::store::Store;
 use crate::sync::lock;
@@ -304,7 +304,7 @@ impl Process {
     fn losses(&self) -> Option<u64> {
         match &**self.cache.store() {
             Store::Embedded(store, _) => Some(store.network.losses()),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(_) => None,
         }
     }
@@ -314,7 +314,7 @@ impl Process {
     fn asks(&self) -> Option<u64> {
         match &**self.cache.store() {
             Store::Embedded(..) => Some(0),
-            #[cfg(feature = "memcache")]
+            #[cfg(feature = "servers")]
             Store::Cluster(cluster) => match cluster.members().get(0)?.node.breaker.turn() {
                 Turn::Up(outages) => Some(outages),
                 Turn::Out(_) => None,
@@ -466,7 +466,7 @@ fn no_call_gets_what_is_older_than_an_acknowledged_change() {
 
 /// The same on a real server, whose replies are late and lost, and which is killed and
 /// started again.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 #[test]
 fn no_call_gets_what_is_older_whatever_happens_to_a_server() {
     use std::sync::atomic::AtomicBool;

@@ -1,6 +1,6 @@
 //! Tests of several folders at once.
 
-#[cfg(any(all(test, feature = "memcache"), fuzzing))]
+#[cfg(any(all(test, feature = "servers"), fuzzing))]
 pub mod any_input;
 #[cfg(test)]
 mod batches;
@@ -10,12 +10,12 @@ mod freshness;
 mod history;
 #[cfg(all(test, feature = "tokio"))]
 pub(crate) mod network;
-#[cfg(all(test, feature = "memcache"))]
+#[cfg(all(test, feature = "servers"))]
 mod order;
-#[cfg(all(test, feature = "authenticated", feature = "json", feature = "memcache"))]
+#[cfg(all(test, feature = "authenticated", feature = "json", feature = "servers"))]
 mod settings;
 #[cfg(test)]
 pub(crate) mod shuttle_locks;
-#[cfg(all(test, feature = "memcache", feature = "tokio"))]
+#[cfg(all(test, feature = "servers", feature = "tokio"))]
 mod single_flight;
 mod terms;

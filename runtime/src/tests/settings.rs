@@ -15,7 +15,7 @@ type Pair = (&'static [(&'static str, &'static str)], &'static str, fn(Builder<C
 
 const PAIRS: &[Pair] = &[
     (&[("SERVERS", "a, b:1")], "servers", |builder| builder.servers("a, b:1")),
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     (&[("DISCOVERY", "tls://cfg:1")], "discovery", |builder| builder.discovery("tls://cfg:1", Duration::from_secs(60))),
     (&[("DISTRIBUTION", "modula")], "distribution", |builder| builder.distribution(Distribution::Modula)),
     (&[("FAILOVER", "next")], "failover", |builder| builder.failover(Failover::Next)),

@@ -3,7 +3,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod clock;
-#[cfg(all(feature = "memcache", feature = "tokio"))]
+#[cfg(all(feature = "servers", feature = "tokio"))]
 pub(crate) mod patience;
 pub(crate) mod servant;
 #[cfg(feature = "tokio")]

@@ -56,55 +56,47 @@ pub(crate) fn bare<'a>(
 
 /// The longest value to decompress: as long as items on servers configured for
 /// large ones.
-#[cfg(feature = "memcache")]
-const LARGEST: usize = 128 << 20;
+#[cfg(feature = "servers")]
+const LARGEST: u64 = 128 << 20;
 
 /// Decompresses a zlib stream that ends exactly where the bytes do. Bytes appended
 /// to a compressed value make it unreadable, rather than being dropped silently.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    use miniz_oxide::inflate::stream::{InflateState, inflate};
-    use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+    use std::io::Read;
 
-    let mut state = InflateState::new_boxed(DataFormat::Zlib);
-    let mut out = vec![0; bytes.len().saturating_mul(4).clamp(1024, LARGEST)];
-    let (mut read, mut written) = (0, 0);
-    loop {
-        let step = inflate(&mut state, &bytes[read..], &mut out[written..], MZFlush::None);
-        read += step.bytes_consumed;
-        written += step.bytes_written;
-        let is_full = written == out.len() && written < LARGEST;
-        let has_advanced = step.bytes_consumed + step.bytes_written > 0;
-        match step.status {
-            Ok(MZStatus::StreamEnd) if read == bytes.len() => break,
-            Ok(MZStatus::Ok) | Err(MZError::Buf) if is_full => out.resize((2 * written).min(LARGEST), 0),
-            Ok(MZStatus::Ok) if has_advanced && written < LARGEST => {}
-            _ => return Err(Error::decode("the compressed bytes are damaged or too long")),
-        }
+    let mut stream = flate2::bufread::ZlibDecoder::new(bytes);
+    let mut out = Vec::new();
+    let read = stream.by_ref().take(LARGEST + 1).read_to_end(&mut out);
+    match stream.get_ref() {
+        [] if read.is_ok_and(|length| length as u64 <= LARGEST) => Ok(out),
+        _ => Err(Error::decode("the compressed bytes are damaged or too long")),
     }
-    out.truncate(written);
-    Ok(out)
 }
 
 /// Compresses at zlib's default level.
-#[cfg(feature = "memcache")]
+#[cfg(feature = "servers")]
 fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6))
+    use std::io::Read;
+
+    let mut out = Vec::new();
+    flate2::bufread::ZlibEncoder::new(bytes, flate2::Compression::default()).read_to_end(&mut out).ok()?;
+    Some(out)
 }
 
-#[cfg(not(feature = "memcache"))]
+#[cfg(not(feature = "servers"))]
 fn deflate(_: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-#[cfg(not(feature = "memcache"))]
+#[cfg(not(feature = "servers"))]
 fn inflate(_: &[u8]) -> Result<Vec<u8>, Error> {
-    Err(Error::decode("compressed values need memocached's feature `memcache`"))
+    Err(Error::decode("compressed values need memocached's feature `servers`"))
 }
 
 /// Panics if a truncated or extended stream is read, or if bytes do not survive
 /// compression.
-#[cfg(all(any(test, fuzzing), feature = "memcache"))]
+#[cfg(all(any(test, fuzzing), feature = "servers"))]
 pub(crate) fn any_bytes(bytes: &[u8]) {
     // The bytes taken for a stream, and a stream that contains them.
     for (compressed, plain) in [(bytes.to_vec(), None), (deflate(bytes).expect("compressed"), Some(bytes))] {
@@ -161,10 +153,10 @@ mod tests {
         assert_eq!(read(b"5", 9, 9).as_deref(), Some(&b"5"[..]), "a codec chooses the meaning of its own flags");
     }
 
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     #[test]
     fn compressed_bytes_are_read_whole_or_not_at_all() {
-        let compressed = miniz_oxide::deflate::compress_to_vec_zlib(&[b'x'; 1000], 6);
+        let compressed = deflate(&[b'x'; 1000]).unwrap();
         assert_eq!(read(&compressed, TEXT | COMPRESSED, TEXT), Some(vec![b'x'; 1000]));
         assert_eq!(read(&compressed, 1 | COMPRESSED, TEXT), None);
         assert_eq!(read(b"not zlib", TEXT | COMPRESSED, TEXT), None);
@@ -172,7 +164,7 @@ mod tests {
         assert_eq!(read(&compressed[..compressed.len() - 1], TEXT | COMPRESSED, TEXT), None);
     }
 
-    #[cfg(feature = "memcache")]
+    #[cfg(feature = "servers")]
     #[test]
     fn bytes_come_back_and_are_compressed_only_if_that_shortens_them() {
         for length in [0, 1, 63, 64, 1_000, 1_000_000] {

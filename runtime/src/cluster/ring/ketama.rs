@@ -4,8 +4,6 @@
 //! the first point at or behind its own number. It mends nothing: a spread as
 //! uneven as libmemcached's is what keeps the clients together.
 
-use md5::{Digest, Md5};
-
 use crate::server::Server;
 
 /// The circle.
@@ -24,7 +22,7 @@ impl Ketama {
         for (index, server) in servers {
             let label = label(server);
             for round in 0..rounds(server.weight, total, servers.len()) {
-                let digest = Md5::digest(format!("{label}-{round}"));
+                let digest = md5::compute(format!("{label}-{round}")).0;
                 points.extend(digest.chunks_exact(4).map(|word| (little_endian(word), *index)));
             }
         }
@@ -34,7 +32,7 @@ impl Ketama {
 
     /// The index of the server that a key belongs to.
     pub(super) fn owner(&self, key: &[u8]) -> usize {
-        self.successor(little_endian(&Md5::digest(key)[..4]))
+        self.successor(little_endian(&md5::compute(key).0[..4]))
     }
 
     /// The server of the first point at or behind this number.
@@ -90,7 +88,7 @@ mod tests {
         for word in [563_378_236, 920_037_467, 4_058_903_954, 1_084_864_719] {
             assert!(points.contains(&(word, 0)), "{word}");
         }
-        assert_eq!(little_endian(&Md5::digest(b"fib:30")[..4]), 30_156_947);
+        assert_eq!(little_endian(&md5::compute(b"fib:30").0[..4]), 30_156_947);
     }
 
     #[test]

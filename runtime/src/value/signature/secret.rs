@@ -3,9 +3,10 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 use super::{LENGTH, SIGNED};
-use crate::key::{Key, Sha256};
+use crate::key::Key;
 
 /// The secret of all processes that share signed values.
 #[derive(Clone)]
