@@ -46,6 +46,7 @@ mod behaviour {
     mod item_limit;
     mod left_alone;
     mod logs;
+    mod memcache_crate;
     mod metrics;
     mod near_arcs;
     mod nodes;

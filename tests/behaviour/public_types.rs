@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use memocached::codec::{Bincode, Json, Postcard, Text};
 use memocached::{
     AsyncClient, AsyncEntry, BatchCounts, Builder, Cache, CallOutcome, CasOutcome, Client, Distribution, Entry,
-    EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, MissReason, Mode,
-    NodeInfo, Observed, ObservedCall, PerNode, Protocol, RawItem, Report, Shown, SiteInfo, Ttl, Versioned,
+    EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, Memcache, MissReason,
+    Mode, NodeInfo, Observed, ObservedCall, PerNode, Protocol, RawItem, Report, Shown, SiteInfo, Ttl, Versioned,
 };
 
 fn is_shared<T: Debug + Send + Sync + 'static>() {}
@@ -20,7 +20,7 @@ fn every_public_type_is_printed_cloned_and_shared() {
     is_cloned::<(Builder<Cache>, Builder<Client>, Builder<AsyncClient>)>();
     is_cloned::<(Entry<u8>, AsyncEntry<Result<Option<u8>, Error>>, EntryInfo, SiteInfo)>();
     is_cloned::<(Many<u8>, Versioned<u8>, Failures, PerNode<u8>, NodeInfo, CasOutcome)>();
-    is_cloned::<(Error, ErrorKind, RawItem, Ttl, Mode, Framing, Report, FunctionReport)>();
+    is_cloned::<(Error, ErrorKind, RawItem, Memcache<u8>, Ttl, Mode, Framing, Report, FunctionReport)>();
     is_cloned::<(Distribution, Failover, Protocol, Shown)>();
     is_cloned::<(Observed, ObservedCall, CallOutcome, MissReason, BatchCounts)>();
     is_cloned::<(Bincode, Postcard, Json, Text)>();

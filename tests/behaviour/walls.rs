@@ -31,7 +31,7 @@ const CRATES: [(&str, &str); 26] = [
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),
     ("serde_json::", "codec/"),
-    ("memcache::", "protocol/"),
+    ("memcache::", "value/foreign"),
     ("rustls::", "net/tls"),
     ("tokio_rustls::", "net/tls"),
     ("forkguard::", "node/pool/"),

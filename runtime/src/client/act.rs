@@ -33,15 +33,21 @@ pub(crate) struct Storing<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// Writes a value.
-    pub(crate) fn store(value: &'a (impl ToItem + ?Sized), ttl: Ttl, how: Write, guard: Guard) -> Self {
-        let (value, flags) = value.to_item();
-        Act::Store(Storing { value, flags, ttl, how, guard })
-    }
-
-    /// Puts bytes beside others, whose ttl stays as it is.
-    pub(crate) fn extend(value: &'a (impl ToItem + ?Sized), how: Write) -> Self {
-        Act::store(value, Ttl::Forever, how, Guard::None)
+    /// Writes a value as this verb does: to put bytes beside others needs no ttl.
+    ///
+    /// # Errors
+    ///
+    /// If the value has no form, which is told as a call that failed.
+    pub(crate) fn store(verb: Verb, value: &'a (impl ToItem + ?Sized), ttl: Ttl, guard: Guard) -> Result<Self, Error> {
+        let how = match verb {
+            Verb::Add => Write::Add,
+            Verb::Replace => Write::Replace,
+            Verb::Append => Write::Append,
+            Verb::Prepend => Write::Prepend,
+            _ => Write::Set,
+        };
+        let (value, flags) = value.to_item().map_err(|error| formless(verb, error))?;
+        Ok(Act::Store(Storing { value, flags, ttl, how, guard }))
     }
 
     /// Compresses a value of at least `threshold` bytes; what is put beside
@@ -79,13 +85,14 @@ impl<'a> Act<'a> {
 /// If the codec has no form for the value, which is told as a failed `set`.
 pub(crate) fn encoded<T, C: Codec<T>>(codec: &C, value: &T) -> Result<RawItem, Error> {
     let mut bytes = Vec::new();
-    match codec.encode(value, &mut bytes) {
-        Ok(()) => Ok(RawItem { bytes, flags: codec.flags() }),
-        Err(error) => {
-            Exchange::with_several(Verb::Set, None).end_all(Some(&error));
-            Err(error)
-        }
-    }
+    codec.encode(value, &mut bytes).map_err(|error| formless(Verb::Set, error))?;
+    Ok(RawItem { bytes, flags: codec.flags() })
+}
+
+/// Tells of a call whose value has no form.
+fn formless(verb: Verb, error: Error) -> Error {
+    Exchange::with_several(verb, None).end_all(Some(&error));
+    error
 }
 
 /// Asks for one group of counters. No group has an unprintable name, so one is

@@ -236,9 +236,16 @@ impl Changes {
         let places = backend.store().placement();
         let mut batch = Changes::new(Some(ttl), backend.settings().item_limit);
         for (name, value) in items {
-            let (value, flags) = value.to_item();
-            let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
-            batch.add(&places, prefix, name.as_ref(), value.into_owned(), flags);
+            match value.to_item() {
+                Ok((value, flags)) => {
+                    let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
+                    batch.add(&places, prefix, name.as_ref(), value.into_owned(), flags);
+                }
+                Err(error) => {
+                    batch.len += 1;
+                    batch.failed.push(name.as_ref().to_owned(), error);
+                }
+            }
         }
         batch
     }

@@ -107,7 +107,7 @@ macro_rules! caller {
             /// Gives the namespace another generation.
             pub(crate) $($async)* fn flush_namespace(&self) -> Result<(), Error> {
                 let flush = Flush::new(self.0.generation())?;
-                self.ask(Verb::Set, flush.act().request(flush.key()))$($await)*?;
+                self.ask(Verb::Set, flush.act()?.request(flush.key()))$($await)*?;
                 flush.done();
                 Ok(())
             }
@@ -120,7 +120,7 @@ macro_rules! caller {
                 }
                 let mut settling = Settling::new(generation);
                 loop {
-                    let (verb, act) = settling.question();
+                    let (verb, act) = settling.question()?;
                     let outcome = self.ask(verb, act.request(settling.key()))$($await)*;
                     if let Some(prefix) = settling.answered(outcome)? {
                         return Ok(prefix);

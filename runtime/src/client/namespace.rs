@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::cache::generation::{Generation, another};
 use crate::client::act::Act;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Outcome, Reply, Ttl, Verb, Write};
+use crate::exchange::{Guard, Outcome, Reply, Ttl, Verb};
 
 /// The beginning of every key.
 #[derive(Clone, Debug)]
@@ -56,11 +56,11 @@ impl<'a> Settling<'a> {
     }
 
     /// What to ask next about the [key](Self::key).
-    pub(crate) fn question(&self) -> (Verb, Act<'_>) {
-        match self.step {
+    pub(crate) fn question(&self) -> Result<(Verb, Act<'_>), Error> {
+        Ok(match self.step {
             Round::Read | Round::ReadAgain => (Verb::Get, Act::Get),
-            Round::Add => (Verb::Add, Act::store(&self.number, Ttl::Forever, Write::Add, Guard::None)),
-        }
+            Round::Add => (Verb::Add, Act::store(Verb::Add, &self.number, Ttl::Forever, Guard::None)?),
+        })
     }
 
     /// Takes the answer; gives the prefix unless there is more to ask.
@@ -99,8 +99,8 @@ impl<'a> Flush<'a> {
         &self.key
     }
 
-    pub(crate) fn act(&self) -> Act<'_> {
-        Act::store(&self.number, Ttl::Forever, Write::Set, Guard::None)
+    pub(crate) fn act(&self) -> Result<Act<'_>, Error> {
+        Act::store(Verb::Set, &self.number, Ttl::Forever, Guard::None)
     }
 
     /// Takes the new generation for this client's own.

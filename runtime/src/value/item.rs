@@ -24,7 +24,11 @@ pub struct RawItem {
 )]
 pub trait ToItem {
     /// Its bytes and flags.
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32);
+    ///
+    /// # Errors
+    ///
+    /// If it has no form.
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error>;
 }
 
 /// Something a client can read.
@@ -44,8 +48,8 @@ pub trait FromItem: Sized {
 
 /// As it is, flags and all.
 impl ToItem for RawItem {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
-        (Cow::Borrowed(&self.bytes), self.flags)
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
+        Ok((Cow::Borrowed(&self.bytes), self.flags))
     }
 }
 
@@ -56,19 +60,19 @@ impl FromItem for RawItem {
 }
 
 impl ToItem for [u8] {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
-        (Cow::Borrowed(self), BYTES)
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
+        Ok((Cow::Borrowed(self), BYTES))
     }
 }
 
 impl ToItem for Vec<u8> {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
         self.as_slice().to_item()
     }
 }
 
 impl<const N: usize> ToItem for [u8; N] {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
         self.as_slice().to_item()
     }
 }
@@ -81,13 +85,13 @@ impl FromItem for Vec<u8> {
 }
 
 impl ToItem for str {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
-        (Cow::Borrowed(self.as_bytes()), TEXT)
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
+        Ok((Cow::Borrowed(self.as_bytes()), TEXT))
     }
 }
 
 impl ToItem for String {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
         self.as_str().to_item()
     }
 }
@@ -103,7 +107,7 @@ impl FromItem for String {
 }
 
 impl<T: ToItem + ?Sized> ToItem for &T {
-    fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
+    fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
         (**self).to_item()
     }
 }
@@ -111,8 +115,8 @@ impl<T: ToItem + ?Sized> ToItem for &T {
 macro_rules! integers {
     ($($integer:ty),*) => {$(
         impl ToItem for $integer {
-            fn to_item(&self) -> (Cow<'_, [u8]>, u32) {
-                (Cow::Owned(self.to_string().into_bytes()), INTEGER)
+            fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error> {
+                Ok((Cow::Owned(self.to_string().into_bytes()), INTEGER))
             }
         }
 
@@ -149,9 +153,9 @@ mod tests {
 
     #[test]
     fn flags_are_those_of_other_languages() {
-        assert_eq!(b"ab".to_item(), (Cow::Borrowed(&b"ab"[..]), 0));
-        assert_eq!("ab".to_item(), (Cow::Borrowed(&b"ab"[..]), 16));
-        assert_eq!((-5_i32).to_item(), (Cow::Borrowed(&b"-5"[..]), 2));
+        assert_eq!(b"ab".to_item().unwrap(), (Cow::Borrowed(&b"ab"[..]), 0));
+        assert_eq!("ab".to_item().unwrap(), (Cow::Borrowed(&b"ab"[..]), 16));
+        assert_eq!((-5_i32).to_item().unwrap(), (Cow::Borrowed(&b"-5"[..]), 2));
     }
 
     #[test]

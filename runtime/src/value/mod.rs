@@ -4,6 +4,8 @@
 
 pub(crate) mod envelope;
 pub(crate) mod flags;
+#[cfg(feature = "memcache")]
+pub(crate) mod foreign;
 pub(crate) mod item;
 pub(crate) mod likeness;
 pub(crate) mod mark;
