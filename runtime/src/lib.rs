@@ -80,6 +80,9 @@ mod writing;
 mod call;
 mod client;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 #[cfg(any(test, fuzzing))]
 pub mod tests;
 

@@ -19,6 +19,9 @@ pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::targets::updatable;
 pub use crate::call::writer::WriterCall;
 pub use crate::call::{Memo, Ready, ready};
+#[cfg(feature = "testing")]
+pub use crate::testing::{judged_hit, judged_miss, judged_stale};
+
 pub use crate::key::format::{bits, debug, display, hash};
 
 /// Stands in for a value in unreachable code.

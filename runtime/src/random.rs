@@ -21,7 +21,7 @@ pub(crate) struct Random {
 impl Random {
     pub(crate) fn new(clock: Clock) -> Self {
         use std::hash::{BuildHasher, RandomState};
-        let seed = if clock.is_set() { 0 } else { RandomState::new().hash_one(()) };
+        let seed = if clock.is_stopped() { 0 } else { RandomState::new().hash_one(()) };
         Random { begun: clock.now(), clock, draws: AtomicU64::new(0), seed }
     }
 

@@ -35,6 +35,7 @@ struct Inner {
     flights: Flights<Lease>,
     liveness: Liveness,
     random: Random,
+    clock: Clock,
     /// Whether a server was found that numbers no items (`memcached -C`).
     numberless: AtomicBool,
 }
@@ -72,6 +73,7 @@ impl Backend {
             flights,
             liveness,
             random,
+            clock: clock.clone(),
             numberless: AtomicBool::new(false),
         }))
     }
@@ -145,6 +147,10 @@ impl Backend {
 
     pub(crate) fn random(&self) -> &Random {
         &self.0.random
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// Returns the limits of the time that one call may spend on I/O.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, RwLock};
 
 use crate::cache::Cache;
+#[cfg(feature = "testing")]
+use crate::cache::scope;
 use crate::sync::{read, write};
 use crate::telemetry;
 
@@ -36,13 +38,25 @@ pub fn install(cache: Cache) {
 
 /// Returns the process-wide cache, borrowed from `room` if it has been replaced. A
 /// configuration that cannot be used is reported once; functions then compute
-/// without a cache.
+/// without a cache. A test may have another cache in its place.
 #[inline]
 pub(crate) fn cache(room: &mut Option<Cache>) -> Option<&Cache> {
+    #[cfg(feature = "testing")]
+    if let Some(cache) = scope::current() {
+        return Some(room.insert(cache));
+    }
     if IS_REPLACED.load(Ordering::Acquire) {
         room.clone_from(&read(&LATER));
         return room.as_ref();
     }
     let configured = || Cache::from_env().map_err(|error| telemetry::announce_unusable(&error)).ok();
     FIRST.get_or_init(configured).as_ref()
+}
+
+/// Makes a future that goes on by itself use the same cache as its caller.
+#[cfg(feature = "tokio")]
+pub(crate) fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+    #[cfg(feature = "testing")]
+    let work = scope::carried(work);
+    work
 }

@@ -7,6 +7,8 @@ mod builder;
 pub(crate) mod generation;
 pub(crate) mod global;
 pub(crate) mod near;
+#[cfg(feature = "testing")]
+pub(crate) mod scope;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use crate::singleflight::Flights;
 use crate::singleflight::lease::Lease;
 use crate::singleflight::liveness::Liveness;
 use crate::store::Store;
+#[cfg(feature = "testing")]
+use crate::store::faults::Faults;
 use crate::telemetry;
 use crate::time::budget::{Budget, Limits};
 use crate::time::clock::Clock;
@@ -144,8 +148,9 @@ impl Cache {
         &self.backend.settings().namespace
     }
 
+    /// By how much ttls are shortened. A test that moves the clock knows when they end.
     pub(crate) fn jitter(&self) -> Jitter {
-        self.backend.settings().jitter
+        if cfg!(not(test)) && self.backend.clock().is_stopped() { Jitter(0) } else { self.backend.settings().jitter }
     }
 
     pub(crate) fn ttl(&self) -> Ttl {
@@ -187,6 +192,38 @@ impl Cache {
 
     pub(crate) fn records_values(&self) -> bool {
         self.backend.settings().record == Shown::Values
+    }
+}
+
+/// What tests do to an embedded cache.
+#[cfg(feature = "testing")]
+impl Cache {
+    /// Takes the cache's clock in hand: from now on it stands still, and moves when it is
+    /// [advanced](Clock::advance).
+    ///
+    /// It is the time of everything that this cache keeps: ttls, `grace`, what is kept near,
+    /// errors and absences, holding off. Ttls have no jitter from now on, so that they end when
+    /// they say. What waits for something that happens goes by the system's clock all the
+    /// same: time-outs, leases on values that are being computed, what computing takes.
+    ///
+    /// # Panics
+    ///
+    /// If the cache uses servers, which have clocks of their own.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        assert!(self.store().faults().is_some(), "servers have clocks of their own: use `Cache::embedded()`");
+        self.backend.clock().stop();
+        self.backend.clock().clone()
+    }
+
+    /// Returns what makes the cache's store fail.
+    ///
+    /// # Panics
+    ///
+    /// If the cache uses servers.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.store().faults().expect("servers have faults of their own: use `Cache::embedded()`")
     }
 }
 

@@ -32,6 +32,8 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use crate::cache::global;
 use crate::cache::near::{Decoding, NearCopy};
 use crate::codec::Codecs;
 #[cfg(feature = "tokio")]
@@ -483,11 +485,11 @@ where
     I: Terms<S> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    detached::run(async move {
+    detached::run(global::carried(async move {
         let computing = compute(Some(typed), body, Fallback::Served, &span);
         span.within(computing).await;
         refresh.end();
-    });
+    }));
 }
 
 #[cfg(feature = "tokio")]

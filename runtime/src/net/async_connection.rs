@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
 use crate::error::ErrorKind;
 use crate::exchange::{Numbering, Request};
@@ -26,6 +25,7 @@ use crate::protocol::{Answer, Dialect, GOODBYE, RequestNumbers, Session, Ticket}
 use crate::server::{Location, Security};
 use crate::time::budget::Deadline;
 use crate::time::patience::{Patience, now, within};
+use crate::time::reminder::Reminder;
 
 /// A connection that is ready for requests.
 pub(crate) struct AsyncConnection {
@@ -33,7 +33,7 @@ pub(crate) struct AsyncConnection {
     pub(crate) peer: Option<SocketAddr>,
     /// In a box, as connections are moved about.
     session: Box<Session>,
-    timer: Pin<Box<Sleep>>,
+    timer: Reminder,
     /// For the replies to what was sent last.
     patience: Patience,
     /// Whether that is less than a fair share of time.
@@ -58,7 +58,7 @@ impl AsyncConnection {
         let (socket, peer) = open(endpoint, deadline).await?;
         // The greeting is to be answered, though the runtime was busy until now.
         let deadline = deadline.at_least_fair();
-        let timer = Box::pin(tokio::time::sleep_until(deadline.instant().into()));
+        let timer = Reminder::at(deadline.instant());
         let session = Box::new(Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone()));
         let patience = Patience::new(Duration::ZERO, deadline.begun());
         let mut connection =
@@ -224,7 +224,7 @@ type Dialling = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)>
 /// Runs a race.
 async fn run(race: &mut Race) -> Result<(TcpStream, SocketAddr), Fault> {
     let mut attempts: Vec<Dialling> = Vec::new();
-    let mut timer = Box::pin(tokio::time::sleep_until(race.end().into()));
+    let mut timer = Reminder::at(race.end());
     poll_fn(|context| {
         loop {
             let mut index = 0;
@@ -243,8 +243,8 @@ async fn run(race: &mut Race) -> Result<(TcpStream, SocketAddr), Fault> {
                 Move::Try(address) => attempts.push(Box::pin(async move { (address, to(address).await) })),
                 Move::Wait(None) => return Poll::Pending,
                 Move::Wait(Some(until)) => {
-                    timer.as_mut().reset(until.into());
-                    ready!(timer.as_mut().poll(context));
+                    timer.reset(until);
+                    ready!(timer.poll(context));
                 }
             }
         }

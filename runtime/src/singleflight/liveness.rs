@@ -33,7 +33,7 @@ impl Liveness {
 
     /// Whether the item has had this number for as long as `patience`.
     pub(crate) fn is_dead(&self, key: &str, cas: u64, patience: Duration) -> bool {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let mut seen = lock(&self.seen);
         match seen.get(key) {
             Some(sighting) if sighting.cas == cas => {

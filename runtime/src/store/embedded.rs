@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::bounded::{Bounded, Weighed};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Direction, Grant, Guard, Item, ItemLimit, Note, Outcome, Reply, Request, Token, Ttl, Write};
+#[cfg(feature = "testing")]
+use crate::store::faults::{Faults, StoreFault};
 use crate::sync::{lock, share_of};
 use crate::time::clock::Clock;
 
@@ -25,6 +27,8 @@ pub(crate) struct Embedded {
     next_cas: AtomicU64,
     limit: ItemLimit,
     clock: Clock,
+    #[cfg(feature = "testing")]
+    pub(super) faults: Faults,
     #[cfg(all(test, feature = "tokio"))]
     pub(crate) network: crate::tests::network::Network,
 }
@@ -57,6 +61,8 @@ impl Embedded {
             next_cas: AtomicU64::new(1),
             limit,
             clock,
+            #[cfg(feature = "testing")]
+            faults: Faults::default(),
             #[cfg(all(test, feature = "tokio"))]
             network: Default::default(),
         }
@@ -65,6 +71,46 @@ impl Embedded {
     /// Answers a request as memcached would.
     pub(crate) fn ask(&self, request: &Request<'_>) -> Outcome {
         request.check(self.limit)?;
+        #[cfg(feature = "testing")]
+        if let Some(outcome) = self.faulty(request) {
+            return outcome;
+        }
+        self.answer(request)
+    }
+
+    /// Answers a request as a faulty store would; `None` if it is not concerned.
+    #[cfg(feature = "testing")]
+    fn faulty(&self, request: &Request<'_>) -> Option<Outcome> {
+        if self.faults.evicts() {
+            self.items.clear();
+        }
+        let Request::Store { key, how, .. } = *request else { return None };
+        match self.faults.now() {
+            StoreFault::Full => {
+                // As in memcached, which keeps nothing that was to be replaced.
+                if how == Write::Set {
+                    self.locked(key, |_| {
+                        self.items.remove(key);
+                        Reply::Done
+                    });
+                }
+                Some(Err(Error::new(ErrorKind::Server, "the embedded store reported an error of its own: it is full")))
+            }
+            StoreFault::DropsWrites => {
+                let outcome = self.answer(request);
+                if matches!(outcome, Ok(Reply::Done)) {
+                    self.locked(key, |_| {
+                        self.items.remove(key);
+                        Reply::Done
+                    });
+                }
+                Some(outcome)
+            }
+            StoreFault::None | StoreFault::Down | StoreFault::Slow(_) => None,
+        }
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Outcome {
         Ok(match *request {
             Request::Lookup { key, lease, refresh } => self.look_up(key, lease, refresh),
             Request::Peek { key } => self.peek(key),
@@ -88,17 +134,15 @@ impl Embedded {
                 touched
             }
             Request::Store { key, value, flags, ttl, how, guard } => {
-                let expires = self.expiry(ttl);
                 // As memcached has it: an empty item with a note is a renewed lease.
                 let slot = match (Note::of(flags), value) {
-                    (Some(_), []) => Slot { flags, taken: true, ..Slot::new(None, expires) },
-                    _ => Slot { flags, ..Slot::new(Some(value.into()), expires) },
+                    (Some(_), []) => Slot { flags, taken: true, ..self.lease(ttl) },
+                    _ => Slot { flags, ..Slot::new(Some(value.into()), self.expiry(ttl)) },
                 };
                 self.locked(key, |current| self.store(key, slot, how, guard, current))
             }
             Request::Renew { key, cas, note, lease } => {
-                let expires = self.expiry(Ttl::For(lease));
-                let slot = Slot { flags: note.flags(), taken: true, ..Slot::new(None, expires) };
+                let slot = Slot { flags: note.flags(), taken: true, ..self.lease(Ttl::For(lease)) };
                 self.locked(key, |current| match guarded(current.as_ref(), Guard::Unchanged(cas)) {
                     Ok(()) => Reply::Renewed(self.put(key, slot)),
                     Err(refused) => refused,
@@ -195,7 +239,7 @@ impl Embedded {
                     self.found_as_is(slot).unwrap_or(Reply::Missing(lost))
                 }
                 None => {
-                    let stub = Slot { taken: true, ..Slot::new(None, self.expiry(Ttl::For(lease))) };
+                    let stub = Slot { taken: true, ..self.lease(Ttl::For(lease)) };
                     Reply::Missing(Grant::Won(self.put(key, stub)))
                 }
             }
@@ -217,13 +261,13 @@ impl Embedded {
     }
 
     fn time_left(&self, slot: &Slot) -> Option<Duration> {
-        slot.expires.map(|expires| expires.saturating_duration_since(self.clock.now()))
+        slot.expires.map(|expires| expires.saturating_duration_since(self.now(slot)))
     }
 
     fn invalidate(&self, key: &str, guard: Guard, ttl: Option<Duration>, current: Option<Slot>) -> Reply {
         match (guarded(current.as_ref(), guard), current) {
             (Ok(()), Some(slot)) => {
-                let expires = ttl.map_or(slot.expires, |ttl| self.expiry(Ttl::For(ttl)));
+                let expires = ttl.map_or(slot.expires, |ttl| after(Ttl::For(ttl), self.now(&slot)));
                 self.put(key, Slot { expires, stale: true, taken: false, ..slot });
                 Reply::Done
             }
@@ -235,7 +279,7 @@ impl Embedded {
     fn touch(&self, key: &str, ttl: Ttl) -> Reply {
         self.locked(key, |current| match current {
             Some(slot) => {
-                self.items.insert(key, Slot { expires: self.expiry(ttl), ..slot });
+                self.items.insert(key, Slot { expires: after(ttl, self.now(&slot)), ..slot });
                 Reply::Done
             }
             None => Reply::Absent,
@@ -290,7 +334,7 @@ impl Embedded {
     }
 
     fn live(&self, key: &str) -> Option<Slot> {
-        self.items.get(key).filter(|item| item.expires.is_none_or(|expires| self.clock.now() < expires))
+        self.items.get(key).filter(|item| item.expires.is_none_or(|expires| self.now(item) < expires))
     }
 
     fn put(&self, key: &str, slot: Slot) -> u64 {
@@ -299,9 +343,18 @@ impl Embedded {
         cas
     }
 
+    /// The time by which a slot ends.
+    fn now(&self, slot: &Slot) -> Instant {
+        if slot.value.is_some() { self.clock.now() } else { self.clock.steady() }
+    }
+
     fn expiry(&self, ttl: Ttl) -> Option<Instant> {
-        // A ttl too long for the clock never ends.
-        ttl.seconds().and_then(|seconds| self.clock.now().checked_add(Duration::from_secs(seconds)))
+        after(ttl, self.clock.now())
+    }
+
+    /// A lease without a value, from now on.
+    fn lease(&self, ttl: Ttl) -> Slot {
+        Slot::new(None, after(ttl, self.clock.steady()))
     }
 
     fn stripe(&self, key: &str) -> &Mutex<()> {
@@ -314,6 +367,11 @@ impl Slot {
     fn new(value: Option<Arc<[u8]>>, expires: Option<Instant>) -> Self {
         Slot { value, flags: 0, cas: 0, expires, stale: false, taken: false }
     }
+}
+
+/// When a time to live that begins now ends. One too long for the clock never ends.
+fn after(ttl: Ttl, now: Instant) -> Option<Instant> {
+    ttl.seconds().and_then(|seconds| now.checked_add(Duration::from_secs(seconds)))
 }
 
 /// Checks the current slot against the guard. The error is the reply.

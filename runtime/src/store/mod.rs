@@ -4,6 +4,8 @@
 //! the values mean is for others to know.
 
 pub(crate) mod embedded;
+#[cfg(feature = "testing")]
+pub(crate) mod faults;
 
 use std::time::Instant;
 
@@ -11,11 +13,15 @@ use std::time::Instant;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{NodeBatch, Outcome, Request, Verb, unanswered};
 use crate::store::embedded::Embedded;
+#[cfg(feature = "testing")]
+use crate::store::faults::Faults;
 use crate::telemetry::exchange::Exchange;
 #[cfg(feature = "servers")]
 use crate::telemetry::exchange::Telling;
 use crate::telemetry::peer::Peer;
 use crate::time::budget::Budget;
+#[cfg(all(feature = "servers", feature = "tokio"))]
+use crate::time::patience::in_real_time;
 
 #[cfg(feature = "servers")]
 use crate::cluster::Cluster;
@@ -37,6 +43,17 @@ impl Store {
         Store::Embedded(Box::new(store), Peer::at("embedded", None))
     }
 
+    /// What tests make the embedded store do wrong; `None` for a cluster.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(not(feature = "servers"), allow(clippy::unnecessary_wraps, reason = "there is only this store"))]
+    pub(crate) fn faults(&self) -> Option<Faults> {
+        match self {
+            Store::Embedded(store, _) => Some(store.faults.clone()),
+            #[cfg(feature = "servers")]
+            Store::Cluster(_) => None,
+        }
+    }
+
     /// Whether there is anything to wait for.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_remote(&self) -> bool {
@@ -56,7 +73,7 @@ impl Store {
         match self {
             Store::Embedded(store, peer) => {
                 let exchange = peer.begin(verb);
-                let outcome = exchange.span.in_scope(|| store.ask(request));
+                let outcome = exchange.span.in_scope(|| run_one(store, request, budget));
                 budget.spend(exchange.end(&outcome));
                 outcome
             }
@@ -75,7 +92,7 @@ impl Store {
             #[cfg(not(all(test, feature = "tokio")))]
             Store::Embedded(..) => self.ask(verb, request, budget),
             #[cfg(feature = "servers")]
-            Store::Cluster(cluster) => cluster.ask_async(verb, request, budget).await,
+            Store::Cluster(cluster) => in_real_time(cluster.ask_async(verb, request, budget)).await,
         }
     }
 }
@@ -132,6 +149,9 @@ impl Store {
     /// The nodes' names, and whether each is up.
     pub(crate) fn nodes(&self) -> Vec<(String, bool)> {
         match self {
+            #[cfg(feature = "testing")]
+            Store::Embedded(store, peer) => vec![(peer.address.to_owned(), !store.faults.is_down())],
+            #[cfg(not(feature = "testing"))]
             Store::Embedded(_, peer) => vec![(peer.address.to_owned(), true)],
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
@@ -189,7 +209,7 @@ impl Store {
         budget: &Budget,
     ) -> Vec<Vec<Outcome>> {
         exchange.span.in_scope(|| match self {
-            Store::Embedded(store, _) => batches.iter().map(|batch| run(store, batch)).collect(),
+            Store::Embedded(store, _) => batches.iter().map(|batch| run(store, batch, budget)).collect(),
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => cluster.ask_several(verb, Telling::Parts, batches, budget),
         })
@@ -208,7 +228,7 @@ impl Store {
             Store::Embedded(..) => self.ask_several(verb, exchange, batches, budget),
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
-                exchange.within(cluster.ask_several_async(verb, Telling::Parts, batches, budget)).await
+                in_real_time(exchange.within(cluster.ask_several_async(verb, Telling::Parts, batches, budget))).await
             }
         }
     }
@@ -224,7 +244,7 @@ impl Store {
         match self {
             Store::Embedded(store, peer) => {
                 let exchange = peer.begin_several(verb, batch.requests.len());
-                let outcomes = exchange.span.in_scope(|| run(store, batch));
+                let outcomes = exchange.span.in_scope(|| run(store, batch, budget));
                 budget.spend(exchange.end_all(outcomes.iter().find_map(|outcome| outcome.as_ref().err())));
                 outcomes
             }
@@ -247,7 +267,7 @@ impl Store {
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
-                let outcomes = cluster.ask_node_async(verb, Telling::Exchanges, batch, budget).await;
+                let outcomes = in_real_time(cluster.ask_node_async(verb, Telling::Exchanges, batch, budget)).await;
                 budget.spend(began.elapsed());
                 outcomes
             }
@@ -277,7 +297,7 @@ impl Store {
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
-                let outcomes = cluster.ask_several_async(verb, Telling::Exchanges, batches, budget).await;
+                let outcomes = in_real_time(cluster.ask_several_async(verb, Telling::Exchanges, batches, budget)).await;
                 budget.spend(began.elapsed());
                 outcomes
             }
@@ -405,8 +425,21 @@ impl<'a> Spread<'a> {
     }
 }
 
+/// Runs one request on the embedded store.
+#[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "it takes no time without a fault"))]
+fn run_one(store: &Embedded, request: &Request<'_>, budget: &Budget) -> Outcome {
+    #[cfg(feature = "testing")]
+    store.faults.exchange(budget)?;
+    store.ask(request)
+}
+
 /// Runs a batch on the embedded store.
-fn run(store: &Embedded, batch: &NodeBatch<'_>) -> Vec<Outcome> {
+#[cfg_attr(not(feature = "testing"), allow(unused_variables, reason = "it takes no time without a fault"))]
+fn run(store: &Embedded, batch: &NodeBatch<'_>, budget: &Budget) -> Vec<Outcome> {
+    #[cfg(feature = "testing")]
+    if let Err(error) = store.faults.exchange(budget) {
+        return batch.requests.iter().map(|_| Err(error.alike())).collect();
+    }
     batch.requests.iter().map(|request| store.ask(request)).collect()
 }
 

@@ -5,6 +5,10 @@ pub(crate) mod budget;
 pub(crate) mod clock;
 #[cfg(all(feature = "servers", feature = "tokio"))]
 pub(crate) mod patience;
+#[cfg(all(feature = "servers", feature = "testing", feature = "tokio", not(test)))]
+mod paused;
+#[cfg(all(feature = "servers", feature = "tokio"))]
+pub(crate) mod reminder;
 pub(crate) mod servant;
 #[cfg(feature = "tokio")]
 pub(crate) mod timer;

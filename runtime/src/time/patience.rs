@@ -6,11 +6,13 @@
 //! fires, the runtime has asked the system what has arrived.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::Sleep;
+#[cfg(all(feature = "testing", not(test)))]
+use super::paused::{self, Standstill};
+use crate::time::reminder::Reminder;
 
 /// The longest time between two looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(10);
@@ -52,22 +54,22 @@ impl Patience {
     /// Returns whether the patience is at an end, by a timer that goes off at some
     /// time before the next look and is set again then: to set it for each wait
     /// costs more than to wake up for nothing now and then.
-    pub(crate) fn is_over(&mut self, timer: &mut Pin<Box<Sleep>>, context: &mut Context<'_>) -> bool {
-        if timer.deadline() > self.next().into() {
-            timer.as_mut().reset(self.next().into());
+    pub(crate) fn is_over(&mut self, timer: &mut Reminder, context: &mut Context<'_>) -> bool {
+        if timer.due() > self.next() {
+            timer.reset(self.next());
         }
-        while timer.as_mut().poll(context).is_ready() {
+        while timer.poll(context).is_ready() {
             self.look(now());
             if self.left.is_zero() {
                 return true;
             }
-            timer.as_mut().reset(self.next().into());
+            timer.reset(self.next());
         }
         false
     }
 
     /// Returns what comes of this work, if it ends before the patience does.
-    pub(crate) async fn lasts<T>(&mut self, timer: &mut Pin<Box<Sleep>>, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn lasts<T>(&mut self, timer: &mut Reminder, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -78,15 +80,32 @@ impl Patience {
     }
 }
 
-/// Returns the time of the runtime's clock, which tests can stop.
+/// Returns the time that I/O goes by: that of the runtime's clock, but not of one that
+/// users' tests have paused.
 pub(crate) fn now() -> Instant {
+    #[cfg(all(feature = "testing", not(test)))]
+    return Instant::now();
+    #[cfg(not(all(feature = "testing", not(test))))]
     tokio::time::Instant::now().into_std()
+}
+
+/// Runs I/O. A clock that a test has paused does not move meanwhile.
+#[cfg(all(feature = "testing", not(test)))]
+pub(crate) async fn in_real_time<F: Future>(work: F) -> F::Output {
+    let _still = paused::is_paused().then(Standstill::begin);
+    work.await
+}
+
+/// Runs I/O.
+#[cfg(not(all(feature = "testing", not(test))))]
+pub(crate) fn in_real_time<F: Future>(work: F) -> F {
+    work
 }
 
 /// Returns what comes of this work, if it ends in time.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut patience = Patience::new(limit, now());
-    let mut timer = Box::pin(tokio::time::sleep_until(patience.next().into()));
+    let mut timer = Reminder::at(patience.next());
     patience.lasts(&mut timer, work).await
 }
 

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
+use crate::cache::global;
 use crate::detached;
 use crate::sync::lock;
 
@@ -71,7 +72,7 @@ where
             work = None;
         }
         let Some(answer) = answer.take() else { return Poll::Pending };
-        work.take().into_iter().for_each(detached::run);
+        work.take().into_iter().for_each(|work| detached::run(global::carried(work)));
         Poll::Ready(answer)
     })
     .await

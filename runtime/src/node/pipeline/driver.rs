@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use super::queue::{PendingReply, Queue};
 use super::watch::Watch;
@@ -19,6 +18,7 @@ use crate::net::stream::AsyncSocket;
 use crate::protocol::{KEPT, Session};
 use crate::sync::lock;
 use crate::time::patience::{LOOK, now};
+use crate::time::reminder::Reminder;
 
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub(super) struct Driver {
     sent: usize,
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
-    timer: Pin<Box<Sleep>>,
+    timer: Reminder,
     /// The driver's clock.
     watch: Watch,
     /// Whether anything has been sent since the timer was set.
@@ -49,7 +49,7 @@ impl Driver {
             output: Vec::new(),
             sent: 0,
             waiting: VecDeque::new(),
-            timer: Box::pin(tokio::time::sleep(IDLE)),
+            timer: Reminder::at(now() + IDLE),
             watch: Watch::new(now()),
             was_used: true,
         }
@@ -68,7 +68,7 @@ impl Driver {
                 (Err(fault), _) | (_, Err(fault)) => fault,
                 (Ok(Intake::Closed), Ok(())) if self.waiting.is_empty() => ErrorKind::Io.into(),
                 (Ok(_), Ok(())) => {
-                    ready!(self.timer.as_mut().poll(context));
+                    ready!(self.timer.poll(context));
                     if self.look() {
                         continue;
                     }
@@ -88,7 +88,7 @@ impl Driver {
                 // What is in the queue by now is still answered.
                 self.queue.close();
             }
-            self.timer.as_mut().reset((now + IDLE).into());
+            self.timer.reset(now + IDLE);
             return true;
         };
         self.watch.look(now);
@@ -100,7 +100,7 @@ impl Driver {
                 None => _ = reply.caller.take().map(|caller| caller.send(Err(Trouble::Hurried.into()))),
             }
         }
-        self.timer.as_mut().reset((now + next.min(LOOK)).into());
+        self.timer.reset(now + next.min(LOOK));
         true
     }
 
@@ -146,9 +146,9 @@ impl Driver {
         drop(state);
         self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
         self.was_used = true;
-        let next = (now + next).into();
-        if next < self.timer.deadline() {
-            self.timer.as_mut().reset(next);
+        let next = now + next;
+        if next < self.timer.due() {
+            self.timer.reset(next);
         }
         Intake::Open
     }
