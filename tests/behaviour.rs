@@ -69,6 +69,7 @@ mod behaviour {
     mod spans;
     mod stampede;
     mod terms;
+    mod testing;
     mod traces;
     mod versions;
     mod waiting;

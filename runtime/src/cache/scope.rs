@@ -107,7 +107,7 @@ pub(super) fn current() -> Option<Cache> {
 struct CacheBefore(Option<Cache>);
 
 fn enter(cache: &Cache) -> CacheBefore {
-    CacheBefore(CURRENT.replace(Some(cache.clone())))
+    CacheBefore(CURRENT.replace(Some(cache).cloned()))
 }
 
 impl Drop for CacheBefore {
