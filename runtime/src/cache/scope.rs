@@ -72,10 +72,10 @@ pub fn with_cache<R>(cache: &Cache, work: impl FnOnce() -> R) -> R {
 /// of them it belongs to cannot be told.
 #[cfg(feature = "tokio")]
 pub fn with_cache_async<F: Future>(cache: &Cache, work: F) -> impl Future<Output = F::Output> + use<F> {
-    let cache = cache.clone();
+    let cache = Some(cache).cloned();
     async move {
-        let _running = RunningScope::begin(&cache);
-        within(Some(cache), work).await
+        let _running = cache.as_ref().map(RunningScope::begin);
+        within(cache, work).await
     }
 }
 
