@@ -115,7 +115,9 @@
 //! What a process learns about a function is the same for all of its caches, in tests as
 //! elsewhere: what computing takes, which decides how long callers wait for each other; how many
 //! refreshes run in the background; that a body has panicked there twice. So are
-//! [`report`](crate::report()) and [`sites`](crate::sites).
+//! [`report`](crate::report()) and [`sites`](crate::sites). What computing takes is real time: a body
+//! that only sleeps on a paused clock takes none, and a caller that waits for it may overtake
+//! it soon.
 //!
 //! [`with_cache`]: crate::testing::with_cache
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use memocached::testing::with_cache;
 use memocached::{AsyncEntry, Cache, Entry, ErrorKind, Mode, memcached, with_mode, with_mode_async};
 
 use crate::support::memcached::Memcached;
@@ -19,17 +20,19 @@ impl Count {
     }
 }
 
-#[memcached(key = "choices:when:<n>", when = n < 10 && *wanted, cache = cache, skip(cache, count, wanted))]
-fn conditional(cache: &Cache, count: &Count, n: u32, wanted: &bool) -> u32 {
+#[memcached(key = "choices:when:<n>", when = n < 10 && *wanted, skip(count, wanted))]
+fn conditional(count: &Count, n: u32, wanted: &bool) -> u32 {
     let _ = (n, wanted);
     count.next()
 }
 
 #[test]
 fn a_condition_decides_whether_the_cache_is_asked() {
-    let (cache, count) = (Cache::embedded(), Count::default());
-    assert_eq!([true, true, false, true].map(|wanted| conditional(&cache, &count, 1, &wanted)), [1, 1, 2, 1]);
-    assert_eq!([true, true].map(|wanted| conditional(&cache, &count, 10, &wanted)), [3, 4]);
+    let count = Count::default();
+    with_cache(&Cache::embedded(), || {
+        assert_eq!([true, true, false, true].map(|wanted| conditional(&count, 1, &wanted)), [1, 1, 2, 1]);
+        assert_eq!([true, true].map(|wanted| conditional(&count, 10, &wanted)), [3, 4]);
+    });
 }
 
 #[memcached(key = "choices:store_if:<n>", store_if = |value| *value > 1, cache = cache, skip(cache, count))]

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use memocached::codec::{Bincode, Json, Postcard, Text};
+use memocached::testing::{Clock, Faults};
 use memocached::{
     AsyncClient, AsyncEntry, BatchCounts, Builder, Cache, CallOutcome, CasOutcome, Client, Distribution, Entry,
     EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, Memcache, MissReason,
@@ -24,6 +25,7 @@ fn every_public_type_is_printed_cloned_and_shared() {
     is_cloned::<(Distribution, Failover, Protocol, Shown)>();
     is_cloned::<(Observed, ObservedCall, CallOutcome, MissReason, BatchCounts)>();
     is_cloned::<(Bincode, Postcard, Json, Text)>();
+    is_cloned::<(Clock, Faults)>();
     // Made for one key, and not by users.
     is_shared::<KeyWriter>();
 }
