@@ -62,7 +62,7 @@ impl Embedded {
             limit,
             clock,
             #[cfg(feature = "testing")]
-            faults: Faults::default(),
+            faults: Faults::none(),
             #[cfg(all(test, feature = "tokio"))]
             network: Default::default(),
         }

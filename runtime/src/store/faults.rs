@@ -39,7 +39,7 @@ use crate::time::budget::Budget;
 ///     assert_hit!(name(7));
 /// });
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Faults(Arc<FaultState>);
 
 #[derive(Debug, Default)]
@@ -97,6 +97,11 @@ impl Faults {
     /// Ends the fault.
     pub fn heal(&self) {
         self.set(StoreFault::None);
+    }
+
+    /// No fault yet.
+    pub(super) fn none() -> Self {
+        Faults(Arc::default())
     }
 
     fn set(&self, fault: StoreFault) {
