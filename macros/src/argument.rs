@@ -61,6 +61,7 @@ arguments! {
     Idle "idle" r#"idle = "10m""#
     Previous "previous" "previous = old"
     RefreshAhead "refresh_ahead" r#"refresh_ahead = "30s""#
+    Patience "patience" r#"patience = "50ms""#
     CacheNone "cache_none" "cache_none = 10"
     CacheErr "cache_err" "cache_err = 10"
     StaleIf "stale_if" "stale_if = |error| error.is_timeout()"
@@ -68,6 +69,7 @@ arguments! {
     When "when" "when = limit < 100"
     Near "near" r#"near = "1s""#
     SingleFlight "single_flight" "single_flight = local"
+    AtMost "at_most" "at_most = 8"
     OnError "on_error" "on_error = bypass"
     Codec "codec" "codec = json"
     Version "version" "version = 1"
@@ -115,6 +117,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["with_cached_flag"], "write `entry = user_entry`, and ask `user_entry(id).get()` what is cached"),
     (&["refresh", "time_refresh"], r#"write `refresh_ahead = "30s"`, or `idle = "10m"` for what hits keep alive"#),
     (&["time_to_idle", "tti"], r#"write `idle = "10m"`"#),
+    (&["concurrency", "max_concurrency", "permits"], "write `at_most = 8`"),
     (&["condition"], "write `when = limit < 100`"),
     (&["unless"], "write `store_if = |value| !value.is_empty()`"),
     (&["tags", "tag"], "write `group = team(team)`"),

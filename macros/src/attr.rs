@@ -6,10 +6,11 @@
 //! key = "text:<placeholder>"      skip(a, self)          each(element in parameter)
 //! ttl = duration | forever | |value| …
 //! grace = duration | |value| …    idle = duration        previous = name
-//! refresh_ahead = duration | auto
+//! refresh_ahead = duration | auto                        patience = duration
 //! cache_none = duration           cache_err = duration | |error| …
 //! stale_if = |error| …            store_if = |value| …
 //! when = expression               near = duration        single_flight = lease | local | off
+//! at_most = constant expression
 //! on_error = bypass | propagate   codec = bincode | postcard | json | text | bare_json | json_serde | path
 //! version = 3                     name = "label"         entry = companion_name
 //! cache = expression              group = expression | [expression, …]
@@ -127,6 +128,7 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
         Argument::Idle => spec.freshness.idle = Some(period(input, name)?),
         Argument::Previous => spec.previous = Some(previous(input)?),
         Argument::RefreshAhead => spec.freshness.refresh_ahead = Some(refresh_ahead(input)?),
+        Argument::Patience => spec.patience = Some(period(input, name)?),
         Argument::CacheNone => spec.cache_none = Some(period(input, name)?),
         Argument::CacheErr => spec.cache_err = Some(cache_err(input, name)?),
         Argument::StaleIf => spec.stale_if = Some(closure(input, name, argument.example())?),
@@ -134,6 +136,7 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
         Argument::When => spec.when = Some(input.parse()?),
         Argument::Near => spec.freshness.near = Some(period(input, name)?),
         Argument::SingleFlight => spec.single_flight = Some(choice(input, name, SINGLE_FLIGHTS)?),
+        Argument::AtMost => spec.at_most = Some(at_most(input)?),
         Argument::OnError => spec.on_error = Some(choice(input, name, ON_ERRORS)?),
         Argument::Codec => spec.codec = Some(codec(input)?),
         Argument::Version => spec.version = Some(version(input)?),
@@ -303,6 +306,20 @@ fn version(input: ParseStream) -> syn::Result<u32> {
         _ => None,
     };
     number.ok_or_else(|| syn::Error::new_spanned(expr, "`version` is a whole number from 0 to 4294967295"))
+}
+
+fn at_most(input: ParseStream) -> syn::Result<Expr> {
+    let expr = plain(input.parse()?);
+    let message = match &expr {
+        Expr::Lit(syn::ExprLit { lit: Lit::Int(number), .. }) => match number.base10_parse::<usize>() {
+            Ok(0) => "no body could run; `at_most` is a whole number from 1 on",
+            Ok(_) => return Ok(expr),
+            Err(_) => "`at_most` is a whole number from 1 on",
+        },
+        Expr::Lit(_) | Expr::Unary(_) | Expr::Closure(_) => "`at_most` is a whole number from 1 on, or a constant",
+        _ => return Ok(expr),
+    };
+    Err(syn::Error::new_spanned(expr, message))
 }
 
 fn entry(input: ParseStream) -> syn::Result<Ident> {

@@ -158,7 +158,13 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         quote_spanned!(at=> .replacing(&#slot))
     });
     let stored = stored(call, plan);
-    ready(&quote!(#stored #replacing #sharing #stale_if #store_if #cache_none #cache_err #propagate), plan)
+    let stored = quote!(#stored #replacing #sharing #stale_if #store_if #cache_none #cache_err #propagate);
+    let ready = ready(&stored, plan);
+    let patience = plan.patience.as_ref().map(|period| {
+        let period = duration(period, &plan.krate);
+        quote!(.patient(#period))
+    });
+    quote!(#ready #patience)
 }
 
 /// Writes what settles a call.
@@ -347,6 +353,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
         Some(Ttl::For(Period::Expr(_)) | Ttl::OfValue(_)) | None => quote!(Unset),
     };
     let version = plan.version;
+    let at_most = plan.at_most.as_ref().map(|at_most| quote!(.at_most(#at_most)));
     quote!({
         static SITE: #krate::private::Site = #krate::private::Site::new(#krate::private::Description {
             function: #function,
@@ -357,7 +364,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
             version: #version,
             file: ::core::file!(),
             line: ::core::line!(),
-        });
+        })#at_most;
         &SITE
     })
 }

@@ -41,6 +41,26 @@ pub(crate) fn check(spec: &Spec, errors: &mut Errors) {
     }
 }
 
+/// Reports a patience that no caller can have: the computation would end with the call.
+pub(crate) fn check_patience(spec: &Spec, refresh: &Refresh, kind: Kind, errors: &mut Errors) {
+    let Some(patience) = &spec.patience else { return };
+    let message = match (&spec.freshness.grace, kind, refresh) {
+        (None, ..) => "without `grace` no old value is kept that could be served instead; give a `grace`",
+        (_, Kind::Blocking, _) => {
+            "whoever runs out of `patience` leaves the computation to the background, and a blocking one has none; \
+             make the function `async`, or leave `patience` out"
+        }
+        (.., Refresh::InPlace) => {
+            "whoever runs out of `patience` leaves the computation to the background, so the function must own what \
+             it takes and returns: no `self`, references, type parameters or calls of itself, and no closure over the \
+             value that uses a parameter"
+        }
+        _ if spec.each.is_some() => "`patience` is for one value at a time; leave it out, or leave `each` out",
+        _ => return,
+    };
+    errors.push(patience.written(), message);
+}
+
 /// Reports `grace` and `refresh_ahead` on values that never get old.
 fn check_without_an_end(freshness: &Freshness, errors: &mut Errors) {
     let message = |name| format!("a value that is kept forever never gets old; leave `{name}` out, or give a `ttl`");

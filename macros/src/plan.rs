@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     pub(crate) template: Template,
     pub(crate) key: Vec<Step>,
     pub(crate) freshness: Freshness,
+    pub(crate) patience: Option<Period>,
     pub(crate) cache_none: Option<Period>,
     pub(crate) cache_err: Option<Lasting>,
     pub(crate) stale_if: Option<Expr>,
@@ -36,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) previous: Option<Ident>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: SingleFlight,
+    pub(crate) at_most: Option<Expr>,
     pub(crate) on_error: OnError,
     pub(crate) codec: Option<Codec>,
     pub(crate) version: u32,
@@ -104,6 +106,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     let returns = returns::returns(func, errors);
     let params: Vec<Param> = func.params().collect();
     check_skip(&spec.skip, func, &params, errors);
+    check_at_most(&spec, func, &params, errors);
     check_mutable_references(&spec.skip, &params, errors);
     let batch = each::batch(&spec, func, &params, errors);
     if spec.each.is_some() && batch.is_none() {
@@ -130,12 +133,14 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
     let returns = returns?;
     let entry = spec.entry.clone().map(|name| companion(name, &spec, &key, func, &returns, batch.as_ref()));
     let refresh = freshness::refresh(&spec, func, &params, &returns);
+    freshness::check_patience(&spec, &refresh, returns.kind, errors);
     let groups = spec.groups().cloned().collect();
     Some(Plan {
         name: spec.name.map(|name| name.value()),
         template,
         key,
         freshness: spec.freshness,
+        patience: spec.patience,
         cache_none: spec.cache_none,
         cache_err: spec.cache_err,
         stale_if: spec.stale_if,
@@ -143,6 +148,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
         previous: spec.previous,
         when: spec.when,
         single_flight: spec.single_flight.unwrap_or(SingleFlight::Lease),
+        at_most: spec.at_most,
         on_error: spec.on_error.unwrap_or(OnError::Bypass),
         codec: spec.codec,
         version: spec.version.unwrap_or(0),
@@ -194,6 +200,18 @@ fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors
         if !known && name != "Self" {
             errors.push(name, format!("no parameter is called `{name}`{}", meant(name, params)));
         }
+    }
+}
+
+/// Reports a limit that depends on the call: it is one for all calls.
+fn check_at_most(spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) {
+    let Some(at_most) = &spec.at_most else { return };
+    let generics = generics(func);
+    let names = params.iter().flat_map(|param| &param.names).chain(generics.iter().map(|(name, _)| name));
+    for name in names.filter(|name| func::mentions(at_most.to_token_stream(), name)) {
+        let message =
+            format!("`at_most` is one limit for all calls of the function; `{name}` is known only within a call");
+        errors.push(at_most, message);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Spec {
     /// Holds nothing if it could not be read.
     pub(crate) each: Option<Option<Each>>,
     pub(crate) freshness: Freshness,
+    /// How long a caller that could get an old value waits for the new one.
+    pub(crate) patience: Option<Period>,
     pub(crate) cache_none: Option<Period>,
     pub(crate) cache_err: Option<Lasting>,
     pub(crate) stale_if: Option<Expr>,
@@ -25,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) previous: Option<Ident>,
     pub(crate) when: Option<Expr>,
     pub(crate) single_flight: Option<SingleFlight>,
+    /// How many bodies run at once.
+    pub(crate) at_most: Option<Expr>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) codec: Option<Codec>,
     pub(crate) version: Option<u32>,

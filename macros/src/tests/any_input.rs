@@ -35,6 +35,7 @@ fn values(argument: Argument) -> &'static str {
         }
         Argument::Grace => r#"300 ¦ |v| v.n ¦ "1h30m" ¦ "99999w" ¦ DAY * 2 ¦ n ¦ self.a"#,
         Argument::RefreshAhead => r#"1 ¦ "500ms" ¦ auto ¦ DAY / 2 ¦ _n.a()"#,
+        Argument::Patience => r#""50ms" ¦ 1 ¦ n"#,
         Argument::CacheNone => r#"1 ¦ "500ms" ¦ n"#,
         Argument::CacheErr => r#"1 ¦ "500ms" ¦ A::B ¦ |e: &E| e.a"#,
         Argument::StaleIf => "|e| e.a ¦ |_: &u8| true ¦ a::b",
@@ -46,6 +47,7 @@ fn values(argument: Argument) -> &'static str {
         }
         Argument::Near => r#"1 ¦ "500ms" ¦ DAY * 2 ¦ if n { a } else { b }"#,
         Argument::SingleFlight => "lease ¦ local ¦ off",
+        Argument::AtMost => "1 ¦ 8usize ¦ A::B ¦ N * 2 ¦ n ¦ { 1 + 1 }",
         Argument::OnError => "bypass ¦ propagate",
         Argument::Codec => "bincode ¦ postcard ¦ json ¦ text ¦ a::Packed<u8> ¦ <T as Coded>::Codec",
         Argument::Version => "0 ¦ 4294967295 ¦ 0x1f",

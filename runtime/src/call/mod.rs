@@ -41,10 +41,13 @@ use crate::detached::{self, Resolute, Work};
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::Driven;
+use crate::singleflight::places::Place;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
 use crate::telemetry::observing::Observation;
+#[cfg(feature = "tokio")]
+use crate::time::timer;
 use crate::value::likeness::Likeness;
 use crate::value::record::{Form, StoredAs};
 use address::{Addressed, Far, Tier};
@@ -63,6 +66,8 @@ use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
 use sharing::{SharedHit, Sharer, Sharing};
 use site::Site;
+#[cfg(feature = "tokio")]
+use typed::OldValue;
 use typed::{Fallback, Packed, Typed};
 
 /// A call with everything that its site has chosen.
@@ -213,7 +218,7 @@ where
             let (copy, sharer) = match shape.sharing.map(|sharing| sharer(sharing, configured, owner, false)) {
                 None => (copy, None),
                 Some(sharer) => match sharer.hit(copy) {
-                    Ok(hit) => return Ready { site, start: Start::Shared { hit, observation } },
+                    Ok(hit) => return Ready::of(site, Start::Shared { hit, observation }),
                     Err(copy) => (copy, Some(Box::new(sharer))),
                 },
             };
@@ -228,7 +233,7 @@ where
                     Start::Call { near: None, span: Some(span), typed: None }
                 }
             };
-            return Ready { site, start };
+            return Ready::of(site, start);
         }
         Tier::Far(far) => *far,
     };
@@ -239,17 +244,19 @@ where
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
         let form = form.grouped(target.is_grouped());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        let mut machine = target.machine(site.pace(), sharer.is_some());
+        let mut machine = target.machine(site.pace(), sharer.is_some()).limited(site.places());
         machine.keeps_replaced(previous.is_some());
         Box::new(Typed { form, negatives, terms, previous, on_error: O::answer, machine, sharer })
     });
-    Ready { site, start: Start::Call { near, span, typed } }
+    Ready::of(site, Start::Call { near, span, typed })
 }
 
 /// A call that can begin.
 pub struct Ready<S: Shape, I> {
     site: &'static Site,
     start: Start<S, I>,
+    /// How long to wait for a new value in place of an old one.
+    patience: Option<Duration>,
 }
 
 /// How a call begins.
@@ -282,6 +289,17 @@ type Started<S, I> = (CallSpan, Around<S, I>);
 type Around<S, I> = Option<Box<Typed<S, I>>>;
 
 impl<S: Shape, I> Ready<S, I> {
+    fn of(site: &'static Site, start: Start<S, I>) -> Self {
+        Ready { site, start, patience: None }
+    }
+
+    /// Waits for so long for the new value where there is an old one, which is returned
+    /// then.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Ready { patience: Some(patience), ..self }
+    }
+
     /// The machine of the call, with the form that values are stored in and the terms,
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
@@ -360,6 +378,7 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
     /// Runs a body that comes as an object: each body has a type of its own, and
     /// this is compiled once for all that return the same.
     fn run_object(self, body: &mut dyn FnMut() -> S::Return) -> S::Return {
+        let site = self.site;
         let (span, typed) = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
@@ -379,6 +398,11 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
             }
         }
         let (returned, cost) = {
+            let place = match &mut typed {
+                Some(typed) => typed.machine.take_place(),
+                None => site.admit().wait(&span),
+            };
+            let _inside = place.as_ref().map(Place::enter);
             let _computes = computation(typed.as_deref()).map(Computation::enter);
             let computing = span.computing();
             let returned = body();
@@ -397,11 +421,12 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
     /// Returns the cached return value, or what the body completes with.
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
+        let site = self.site;
         let begun = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
         };
-        carry(begun, body, None).await
+        carry(begun, site, body, None).await
     }
 
     /// Runs as [`Ready::run_async`] does, but refreshes in the background.
@@ -413,12 +438,12 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
         S::Value: Send,
         I: Send + 'static,
     {
-        let site = self.site;
+        let (site, patience) = (self.site, self.patience);
         let begun = match self.begin() {
             Ok(begun) => begun,
             Err(returned) => return returned,
         };
-        carry(begun, body, Some((site, detach))).await
+        carry(begun, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
     }
 }
 
@@ -429,8 +454,9 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
 #[inline(never)]
 fn carry<S, I, F>(
     (span, mut typed): Started<S, I>,
+    site: &'static Site,
     body: F,
-    detach: Option<(&'static Site, Detach<S, I, F>)>,
+    detach: Option<Detach<S, I, F>>,
 ) -> Pin<Box<impl Future<Output = S::Return>>>
 where
     S: Shape,
@@ -449,20 +475,45 @@ where
                     Step::Compute | Step::Wait => {}
                 }
             }
-            let Some((value, due)) = refreshing else { return compute(typed, body, Fallback::None, &span).await };
-            if let Some((site, detach)) = detach
+            let place = match &mut typed {
+                Some(typed) => typed.machine.take_place(),
+                None => site.admit().wait_async(&span).await,
+            };
+            let Some((value, due)) = refreshing else {
+                return compute(typed, body, place, Fallback::None, &span).await;
+            };
+            if let Some(Detach { work, leave, patience }) = detach
                 && site.refreshes().are_possible()
                 && let Some(mut typed) = typed.take()
             {
-                span.serves(&due);
-                match site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) {
-                    Some(refresh) => detach(typed, body, refresh, span.refresh()),
-                    None => typed.machine.back_off(),
-                }
-                return S::join(value);
+                let Some(refresh) = site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) else {
+                    typed.machine.back_off();
+                    span.serves(&due);
+                    return S::join(value);
+                };
+                let parts = Parts { typed, body, place, refresh, span: span.refresh() };
+                let Some(patience) = patience.filter(|_| due.is_old()) else {
+                    span.serves(&due);
+                    leave(work(parts, Fallback::Served));
+                    return S::join(value);
+                };
+                let old = OldValue::new(value);
+                let work = work(parts, Fallback::Old(old.clone(), span.clone(), due));
+                let mut work = Resolute::new(work, leave);
+                return match timer::within(patience, &mut work).await {
+                    Some(returned) => returned,
+                    None => match old.take() {
+                        Some(value) => {
+                            span.serves(&due);
+                            S::join(value)
+                        }
+                        // The new value is there, and being stored.
+                        None => work.await,
+                    },
+                };
             }
             span.renews(&due);
-            compute(typed, body, Fallback::Value(value), &span).await
+            compute(typed, body, place, Fallback::Value(value), &span).await
         };
         span.within(call).await
     })
@@ -473,29 +524,58 @@ fn computation<S: Shape, I>(typed: Option<&Typed<S, I>>) -> Option<Computation> 
     typed.and_then(|typed| typed.machine.computation())
 }
 
-/// Computes in the background.
+/// A refresh that does not need its caller.
 #[cfg(feature = "tokio")]
-type Detach<S, I, F> = fn(Box<Typed<S, I>>, Pin<Box<F>>, Refresh, CallSpan);
+struct Parts<S: Shape, I, F> {
+    typed: Box<Typed<S, I>>,
+    body: Pin<Box<F>>,
+    place: Option<Place>,
+    refresh: Refresh,
+    span: CallSpan,
+}
 
 #[cfg(feature = "tokio")]
-fn detach<S, I, F>(typed: Box<Typed<S, I>>, body: Pin<Box<F>>, refresh: Refresh, span: CallSpan)
+type MakeWork<S, I, F> = fn(Parts<S, I, F>, Fallback<<S as Shape>::Value>) -> Work<'static, <S as Shape>::Return>;
+
+/// How a refresh goes on without its caller.
+#[cfg(feature = "tokio")]
+struct Detach<S: Shape, I, F> {
+    /// Makes work of it that any task can do.
+    work: MakeWork<S, I, F>,
+    /// Leaves that to the background.
+    leave: fn(Work<'static, S::Return>),
+    /// How long its caller waits before, if it does.
+    patience: Option<Duration>,
+}
+
+#[cfg(feature = "tokio")]
+fn detached_work<S, I, F>(parts: Parts<S, I, F>, fallback: Fallback<S::Value>) -> Work<'static, S::Return>
 where
     S: Shape + 'static,
     S::Value: Send,
     I: Terms<S> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    detached::run(global::carried(async move {
-        let computing = compute(Some(typed), body, Fallback::Served, &span);
-        span.within(computing).await;
+    let Parts { typed, body, place, refresh, span } = parts;
+    Box::pin(global::carried(async move {
+        let computing = compute(Some(typed), body, place, fallback, &span);
+        let returned = span.within(computing).await;
         refresh.end();
-    }));
+        returned
+    }))
+}
+
+/// Does work whose caller has gone or has an old value.
+#[cfg(feature = "tokio")]
+fn run_on<T: 'static>(work: Work<'static, T>) {
+    detached::run(async move { drop(work.await) });
 }
 
 #[cfg(feature = "tokio")]
 async fn compute<S, I, F>(
     typed: Option<Box<Typed<S, I>>>,
     body: Pin<Box<F>>,
+    place: Option<Place>,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
 ) -> S::Return
@@ -505,13 +585,15 @@ where
     F: Future<Output = S::Return>,
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());
-    let work = Driven::new(body, computation(typed.as_deref()), drive, span.observation());
+    let work = Driven::new(body, computation(typed.as_deref()), drive, span.observation()).within(place);
     let ((returned, driven), cost) = span.compute_async(None, work).await;
     let Some(mut typed) = typed else { return returned };
     typed.machine.computed(driven);
+    let (fallback, told) = fallback.decided();
+    let told = told.as_ref().unwrap_or(span);
     // From here on only the value is held while this waits: the rest of a
     // `Result` may be of a type that must stay on its thread.
-    let (value, packing) = match typed.pack(returned, fallback, cost, span) {
+    let (value, packing) = match typed.pack(returned, fallback, cost, told) {
         Packed { returned: Ok(value), packing } => (value, packing),
         Packed { returned: Err(returned), packing } => {
             if let Some(storing) = settle_later(typed, packing, span) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::background::Refreshes;
 use crate::exchange::Ttl;
 use crate::singleflight::pace::Pace;
+use crate::singleflight::places::{Admission, Places};
 use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::call::SiteTelemetry;
@@ -54,6 +55,7 @@ pub struct Site {
     telemetry: OnceLock<SiteTelemetry>,
     seen: Seen,
     pace: Pace,
+    places: Places,
     #[cfg(feature = "tokio")]
     refreshes: Refreshes,
 }
@@ -67,9 +69,22 @@ impl Site {
             telemetry: OnceLock::new(),
             seen: Seen::new(),
             pace: Pace::new(),
+            places: Places::new(usize::MAX),
             #[cfg(feature = "tokio")]
             refreshes: Refreshes::new(),
         }
+    }
+
+    /// Lets at most so many bodies run at once.
+    ///
+    /// # Panics
+    ///
+    /// If that is none.
+    #[must_use]
+    pub const fn at_most(mut self, bodies: usize) -> Self {
+        assert!(bodies > 0, "`at_most` is at least 1");
+        self.places.limit(bodies);
+        self
     }
 
     /// Registers the site with its first call.
@@ -90,6 +105,17 @@ impl Site {
     /// How long its computations take.
     pub(crate) fn pace(&'static self) -> &'static Pace {
         &self.pace
+    }
+
+    /// The places of its bodies, if it has a limited number.
+    #[inline]
+    pub(crate) fn places(&'static self) -> Option<&'static Places> {
+        self.places.are_limited().then_some(&self.places)
+    }
+
+    /// Whether a body may begin.
+    pub(crate) fn admit(&'static self) -> Admission {
+        self.places().map_or(Admission::Free, |places| places.admit(&self.pace))
     }
 
     /// How its refreshes in the background have gone.

@@ -3,6 +3,9 @@
 //! It knows the value's type and leaves every decision to the [`Machine`],
 //! which does not and so is compiled once.
 
+#[cfg(feature = "tokio")]
+use std::sync::{Arc, Mutex};
+
 use super::freshness::OwnTimes;
 use super::machine::idle::{self, Pushed};
 use super::machine::{Event, Machine, Packing, Readable, Replaced, Step};
@@ -14,7 +17,11 @@ use super::sharing::Sharer;
 use crate::cache::near::NearCopy;
 use crate::error::Error;
 use crate::singleflight::lease::Io;
+#[cfg(feature = "tokio")]
+use crate::sync::lock;
 use crate::telemetry::call::CallSpan;
+#[cfg(feature = "tokio")]
+use crate::telemetry::call::Due;
 use crate::value::envelope::Refusal;
 use crate::value::record::{Form, Found};
 
@@ -41,6 +48,50 @@ pub(super) enum Fallback<V> {
     Value(V),
     /// The caller has it already.
     Served,
+    /// The caller takes this if it runs out of patience; its span is told otherwise.
+    #[cfg(feature = "tokio")]
+    Old(OldValue<V>, CallSpan, Due),
+}
+
+#[cfg(feature = "tokio")]
+impl<V> Fallback<V> {
+    /// Decides what the old value is to a computation that ends now, and whose span is
+    /// told of that, if it is not the computation's.
+    pub(super) fn decided(self) -> (Self, Option<CallSpan>) {
+        match self {
+            Fallback::Old(old, caller, due) => match old.take() {
+                Some(value) => {
+                    caller.renews(&due);
+                    (Fallback::Value(value), Some(caller))
+                }
+                None => (Fallback::Served, None),
+            },
+            fallback => (fallback, None),
+        }
+    }
+}
+
+/// An old value that goes to whoever takes it first: the caller that waits for a new
+/// one, or the computation.
+#[cfg(feature = "tokio")]
+pub(super) struct OldValue<V>(Arc<Mutex<Option<V>>>);
+
+#[cfg(feature = "tokio")]
+impl<V> OldValue<V> {
+    pub(super) fn new(value: V) -> Self {
+        OldValue(Arc::new(Mutex::new(Some(value))))
+    }
+
+    pub(super) fn take(&self) -> Option<V> {
+        lock(&self.0).take()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<V> Clone for OldValue<V> {
+    fn clone(&self) -> Self {
+        OldValue(Arc::clone(&self.0))
+    }
 }
 
 /// The body's return value, taken apart, and what is stored of it.
@@ -195,7 +246,7 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                 machine.back_off();
                 Packed { returned: Err(returned), packing: None }
             }
-            (Split::Failed(returned), Fallback::None) => {
+            (Split::Failed(returned), _) => {
                 let packing = pack_negative(form, negatives, machine, &returned, cost, span);
                 Packed { returned: Err(returned), packing }
             }

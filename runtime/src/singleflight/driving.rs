@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::deadlock::Computation;
 use super::drive::Drive;
+use super::places::Place;
 use crate::sync::lock;
 use crate::telemetry::observing::Observation;
 
@@ -48,8 +49,10 @@ pub(crate) struct Driven<F> {
     work: Pin<Box<F>>,
     computation: Option<Computation>,
     watching: Option<(Arc<Watching>, Waker)>,
-    started: Option<Instant>,
+    /// When it began, and how long its drive had stood still by then.
+    started: Option<(Instant, Duration)>,
     observation: Option<Observation>,
+    place: Option<Place>,
 }
 
 impl<F> Driven<F> {
@@ -66,7 +69,12 @@ impl<F> Driven<F> {
             let waker = Waker::from(Arc::clone(&watching));
             (watching, waker)
         });
-        Driven { work, computation, watching, started: None, observation }
+        Driven { work, computation, watching, started: None, observation, place: None }
+    }
+
+    /// Keeps this place until the body has ended.
+    pub(crate) fn within(self, place: Option<Place>) -> Self {
+        Driven { place, ..self }
     }
 }
 
@@ -74,16 +82,22 @@ impl<F: Future> Future for Driven<F> {
     type Output = (F::Output, Duration);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Driven { work, computation, watching, started, observation } = &mut *self;
-        let started = *started.get_or_insert_with(Instant::now);
+        let Driven { work, computation, watching, started, observation, place } = &mut *self;
+        let stood_still = watching.as_ref().map_or(Duration::ZERO, |(watching, _)| watching.drive.stood_still());
+        let (started, before) = *started.get_or_insert_with(|| (Instant::now(), stood_still));
+        let _inside = place.as_ref().map(Place::enter);
         let _entered = computation.map(Computation::enter);
         let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {
-            return work.as_mut().poll(context).map(|output| (output, started.elapsed()));
+            let output = ready!(work.as_mut().poll(context));
+            *place = None;
+            return Poll::Ready((output, started.elapsed()));
         };
         watching.polled_by(context.waker());
         let output = ready!(work.as_mut().poll(&mut Context::from_waker(waker)));
         watching.drive.completed();
-        Poll::Ready((output, started.elapsed().saturating_sub(watching.drive.stood_still())))
+        *place = None;
+        let stood_still = watching.drive.stood_still().saturating_sub(before);
+        Poll::Ready((output, started.elapsed().saturating_sub(stood_still)))
     }
 }

@@ -12,6 +12,7 @@ mod held;
 pub(crate) mod lease;
 pub(crate) mod liveness;
 pub(crate) mod pace;
+pub(crate) mod places;
 pub(crate) mod renewal;
 #[cfg(test)]
 mod shuttle_tests;

@@ -184,6 +184,14 @@ pub(crate) struct Due {
     pub(crate) value: FoundValue,
 }
 
+impl Due {
+    /// Whether its ttl is over.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_old(&self) -> bool {
+        self.reason != MissReason::Refresh
+    }
+}
+
 /// The span of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpan {
@@ -239,6 +247,14 @@ impl CallSpan {
             return Wait::none();
         }
         Wait(tracing::span!(target: TARGET, parent: &self.span, Level::INFO, spans::WAIT))
+    }
+
+    /// Opens the span of waiting until the function's body may run.
+    pub(crate) fn wait_for_place(&self) -> Wait {
+        if self.span.is_disabled() {
+            return Wait::none();
+        }
+        Wait(tracing::span!(target: TARGET, parent: &self.span, Level::INFO, spans::WAIT_FOR_PLACE))
     }
 
     /// Makes this the current span until the guard is dropped.
@@ -380,8 +396,7 @@ impl CallSpan {
         annotate!(self, "cache.stale", "Cache stale", attributes::STALE => true);
     }
 
-    /// Reports that a value is served and refreshed in the background.
-    #[cfg(feature = "tokio")]
+    /// Reports that a value is served which another body is to compute anew, or none for now.
     pub(crate) fn serves(&self, due: &Due) {
         match due.reason {
             MissReason::Refresh => self.hit(due.value),
@@ -671,7 +686,7 @@ impl Tally {
     }
 }
 
-/// The span of a call that waits for another.
+/// The span of a call that waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Wait(Span);
 

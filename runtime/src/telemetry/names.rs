@@ -27,6 +27,8 @@ pub mod spans {
     pub const TRY_DESERIALIZE: &str = "try-deserialize";
     /// Waiting for another call's computation, in this process or another one.
     pub const WAIT: &str = "wait";
+    /// Waiting until one of the bodies that may run at once has ended (`at_most`).
+    pub const WAIT_FOR_PLACE: &str = "wait-for-place";
     /// Running the function's own body.
     pub const COMPUTE: &str = "compute";
     /// Encoding a value to be stored; level DEBUG.

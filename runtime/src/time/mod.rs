@@ -10,5 +10,4 @@ mod paused;
 #[cfg(all(feature = "servers", feature = "tokio"))]
 pub(crate) mod reminder;
 pub(crate) mod servant;
-#[cfg(feature = "tokio")]
 pub(crate) mod timer;

@@ -5,8 +5,14 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+#[cfg(feature = "tokio")]
 use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+#[cfg(feature = "tokio")]
+use std::pin::{Pin, pin};
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
+use std::sync::{Condvar, Mutex, PoisonError};
+#[cfg(feature = "tokio")]
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -30,7 +36,19 @@ pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
     CHANGED.notify_one();
 }
 
+/// Returns what comes of this work, if it ends within this time.
+#[cfg(feature = "tokio")]
+pub(crate) async fn within<T>(limit: Duration, mut work: impl Future<Output = T> + Unpin) -> Option<T> {
+    let mut limit = pin!(sleep(limit));
+    poll_fn(|context| match Pin::new(&mut work).poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => limit.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
 /// Completes after the pause.
+#[cfg(feature = "tokio")]
 pub(crate) async fn sleep(pause: Duration) {
     let state: Arc<Mutex<(bool, Option<Waker>)>> = Arc::default();
     let rung = Arc::clone(&state);

@@ -117,6 +117,11 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
         self.which(|state| matches!(state, CallState::Missing))
     }
 
+    /// Whether all of these have old values.
+    pub(super) fn are_old(&self, computing: &[usize]) -> bool {
+        computing.iter().all(|index| matches!(self.all[*index].state, CallState::Due(..)))
+    }
+
     fn which(&self, is_one: impl Fn(&CallState<S>) -> bool) -> Vec<usize> {
         (0..self.all.len()).filter(|index| is_one(&self.all[*index].state)).collect()
     }
@@ -347,7 +352,6 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
     }
 
     /// Returns old values to the caller, before they are computed anew.
-    #[cfg(feature = "tokio")]
     pub(super) fn serve(&mut self) {
         for call in &mut self.all {
             call.state = match std::mem::replace(&mut call.state, CallState::Over) {

@@ -25,6 +25,7 @@ use crate::detached::{self, Resolute};
 use crate::error::Error;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::Driven;
+use crate::singleflight::places::{Admission, Place};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 #[cfg(feature = "tokio")]
@@ -59,6 +60,8 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     /// The places of what the body computes now.
     computing: Vec<usize>,
     carry: Option<fn(Error) -> R>,
+    /// Whether the next body may begin, if that is known.
+    admission: Option<Admission>,
     /// Where the caller gets the answer if old values are refreshed after it.
     #[cfg(feature = "tokio")]
     early: Option<EarlyAnswer<R>>,
@@ -84,6 +87,11 @@ enum Bodies {
     /// One for all given elements, whose results are returned as they are.
     All,
     None,
+}
+
+/// Whether a body may begin.
+fn admit(known: &mut Option<Admission>, site: Option<&'static Site>) -> Admission {
+    known.take().or_else(|| site.map(Site::admit)).unwrap_or(Admission::Free)
 }
 
 impl<T, O, C> ElementList<T, O, C> {
@@ -161,6 +169,7 @@ where
             has_run: false,
             computing: Vec::new(),
             carry,
+            admission: None,
             #[cfg(feature = "tokio")]
             early: None,
             #[cfg(feature = "tokio")]
@@ -204,9 +213,11 @@ where
         let Some(calls) = &mut self.calls else { return Some(body()) };
         let span = calls.span.clone();
         let _entered = span.enter();
+        let place = admit(&mut self.admission, self.site).wait(&span);
         calls.compute(&self.computing);
         let computation = calls.computation;
         let (returned, cost) = {
+            let _inside = place.as_ref().map(Place::enter);
             let _computes = computation.enter();
             let computing = span.computing_several(self.width());
             let returned = body();
@@ -245,11 +256,12 @@ where
     pub async fn compute_async(&mut self, body: impl Future<Output = R>) -> Option<R> {
         let Some(calls) = &mut self.calls else { return Some(body.await) };
         let span = calls.span.clone();
+        let place = admit(&mut self.admission, self.site).wait_async(&span).await;
         calls.compute(&self.computing);
         let drive = calls.driven(&self.computing);
         let computation = calls.computation;
         let width = self.width();
-        let work = Driven::new(Box::pin(body), Some(computation), Some(drive), span.observation());
+        let work = Driven::new(Box::pin(body), Some(computation), Some(drive), span.observation()).within(place);
         let ((returned, driven), cost) = span.within(span.compute_async(Some(width), work)).await;
         let (answer, settlement) = self.returned(returned, cost, driven);
         if let Some(answer) = answer {
@@ -325,8 +337,24 @@ where
                 self.computing = calls.computing();
             }
         }
+        let admission = admit(&mut self.admission, self.site);
+        if let Admission::Later(_) = admission
+            && calls.are_old(&self.computing)
+        {
+            return self.keep_old();
+        }
+        self.admission = Some(admission);
         self.has_run = true;
         Some(BatchTurn::Compute(self.elements()))
+    }
+
+    /// Leaves old values as they are, since no body may begin; `None` if others are still
+    /// sought.
+    fn keep_old(&mut self) -> Option<BatchTurn<T, R>> {
+        let calls = self.calls.as_mut()?;
+        calls.serve();
+        calls.back_off(&std::mem::take(&mut self.computing)).into_iter().for_each(Settlement::leave);
+        (!calls.are_sought()).then(|| BatchTurn::Return(self.joined()))
     }
 
     /// Clones of the elements that the body computes now.
@@ -342,7 +370,10 @@ where
         let (Some(calls), Some(site)) = (&mut self.calls, self.site) else { return BatchTurn::Compute(Vec::new()) };
         self.computing = calls.computing();
         calls.serve();
-        self.refresh = site.refreshes().begin(site.telemetry(), calls.refreshes());
+        let admission = site.admit();
+        let may_begin = !matches!(admission, Admission::Later(_));
+        self.refresh = may_begin.then(|| site.refreshes().begin(site.telemetry(), calls.refreshes())).flatten();
+        self.admission = Some(admission).filter(|_| self.refresh.is_some());
         if self.refresh.is_none() {
             calls.back_off(&std::mem::take(&mut self.computing)).into_iter().for_each(Settlement::leave);
             return BatchTurn::Return(self.joined());

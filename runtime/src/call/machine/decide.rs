@@ -13,6 +13,7 @@ use crate::exchange::{Grant, Item, Note, Outcome, Reply, Token};
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
+use crate::singleflight::places::Admission;
 use crate::singleflight::{Lead, Role, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
 use crate::telemetry::observing::FoundValue;
@@ -31,6 +32,7 @@ impl Machine {
             Event::Election(outcome) => self.replied(outcome, Asked::Election, open, span)?,
             Event::TakenOver(outcome) => self.taken_over(outcome, span)?,
             Event::Waited(waited) => self.waited(waited, open, span),
+            Event::LookedAgain(outcome, reason) => self.looked_again(outcome, reason, open, span),
             Event::GoOn => self.compute_with_others(self.trouble, MissReason::Unavailable, span),
         };
         if !matches!(decision, Step::Wait) {
@@ -293,7 +295,20 @@ impl Machine {
         self.compute(reason, span)
     }
 
+    /// Computes, once there is a place for the body.
     pub(super) fn compute(&mut self, reason: MissReason, span: &CallSpan) -> Decision {
+        if let (Some(places), None) = (self.places, &self.place) {
+            match places.admit(self.pace) {
+                Admission::Free => {}
+                Admission::Now(place) => self.place = Some(place),
+                Admission::Later(turn) => {
+                    // Who waits for the value could but wait for a place, too.
+                    self.lead.iter().for_each(|lead| lead.pause(self.pace.free_after()));
+                    self.effect = Effect::Queue(turn, reason);
+                    return Step::Wait;
+                }
+            }
+        }
         self.lead.iter().for_each(Lead::begin);
         span.miss(reason);
         Step::Compute

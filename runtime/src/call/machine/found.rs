@@ -9,12 +9,13 @@ use super::super::mode::Mode;
 use super::super::sibling::Sibling;
 use super::holder::LeaseSign;
 use super::{Claim, Decision, Effect, Machine, Opener, Readable, Replaced, Step};
-use crate::exchange::{Item, Token};
+use crate::exchange::{Item, Outcome, Reply, Token};
 use crate::singleflight::WantedFlight;
 use crate::singleflight::lease::{LEASE, On, Won, fingerprint};
 use crate::telemetry::call::{CallSpan, Due, MissReason};
 use crate::telemetry::observing::FoundValue;
 use crate::value::envelope::Refusal;
+use crate::value::mark;
 use crate::value::record::{self, Record};
 
 /// Which question the item answers.
@@ -59,6 +60,32 @@ impl Machine {
         decision
     }
 
+    /// Decides, once the body has a place, whether it is still needed: another caller may
+    /// have stored meanwhile.
+    pub(super) fn looked_again(
+        &mut self,
+        outcome: Outcome,
+        reason: MissReason,
+        open: &mut Opener<'_>,
+        span: &CallSpan,
+    ) -> Decision {
+        if self.mode != Mode::Refresh
+            && let Ok(Reply::Found(item)) = outcome
+            && !mark::is_mark(&item)
+            && self.groups.allow_storing()
+            && let Ok(item) = self.released(item)
+            && let Ok(opened) = span.try_deserialize(|| open(&item.value, item.flags))
+            && self.is_older_than_its_groups(&opened).is_none()
+            && let Age::Fresh(left) = self.age(&item, &opened)
+        {
+            self.place = None;
+            self.show(&item.value, item.flags, span);
+            span.coalesced(opened.shown(&item, left));
+            return self.keep(item, &opened, left);
+        }
+        self.compute(reason, span)
+    }
+
     /// The item is not this call's value.
     fn refused(&mut self, item: &Item, refusal: Refusal, span: &CallSpan) -> Decision {
         match refusal {
@@ -78,7 +105,7 @@ impl Machine {
     }
 
     fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
-        if item.token == Token::Won && !opened.negative {
+        if item.token == Token::Won && !opened.negative && self.may_begin() {
             self.elected(&item, opened, On::Fresh);
             return due(MissReason::Refresh, opened.shown(&item, left));
         }
@@ -106,7 +133,7 @@ impl Machine {
     /// The value may be served, and one caller refreshes it.
     fn stale(&mut self, item: Item, opened: &Readable, span: &CallSpan) -> Decision {
         match item.token {
-            Token::Won => {
+            Token::Won if self.may_begin() => {
                 self.elected(&item, opened, On::Stale);
                 due(MissReason::Expired, opened.shown(&item, None))
             }
@@ -114,7 +141,8 @@ impl Machine {
                 self.effect = Effect::Reopen(item.cas, None);
                 Step::Wait
             }
-            Token::None | Token::Lost => {
+            // Without a place the value stays as it is, until another caller is elected.
+            Token::None | Token::Lost | Token::Won => {
                 span.stale(opened.shown(&item, None));
                 self.land(Some(Arc::new(record(item))));
                 Step::Return(())
@@ -227,6 +255,11 @@ impl Machine {
             span.hit(opened.shown(&item, left));
         }
         self.push(&item, opened);
+        self.keep(item, opened, left)
+    }
+
+    /// Keeps the value that was found in this process, and hands it to who waits for it.
+    fn keep(&mut self, item: Item, opened: &Readable, left: Option<u64>) -> Decision {
         let near = self.freshness.near.filter(|_| self.mode == Mode::Normal);
         if near.is_none() && self.lead.is_none() {
             return Step::Return(());

@@ -30,8 +30,9 @@ use crate::key::Key;
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Io, Lease};
 use crate::singleflight::pace::{Pace, Payment};
+use crate::singleflight::places::{Admission, Place, Places, Turn};
 use crate::singleflight::{Computation, FlightId, Flights, Lead, Role, Waited, Waiter, WantedFlight};
-use crate::telemetry::call::{CallSpan, Due};
+use crate::telemetry::call::{CallSpan, Due, MissReason};
 use crate::telemetry::observing::FoundValue;
 use crate::time::budget::Budget;
 use crate::value::envelope::{Refusal, Times};
@@ -49,6 +50,10 @@ pub(crate) struct Machine {
     groups: Groups,
     mode: Mode,
     pace: &'static Pace,
+    /// The places of the function's bodies, if this call has a body of its own.
+    places: Option<&'static Places>,
+    /// This call's place, until its body runs.
+    place: Option<Place>,
     /// When the call began, by the flights' clock.
     begun: Instant,
     /// How long the computation was driven, once it has ended.
@@ -134,6 +139,10 @@ enum Effect {
     Reopen(u64, Option<Duration>),
     /// Waits for a flight of this process.
     Join(Waiter<Lease>),
+    /// Waits for a place for its body, which is to run for this reason.
+    Queue(Turn, MissReason),
+    /// Looks whether the value is there, after the wait for a place.
+    LookAgain(MissReason),
 }
 
 /// What has happened.
@@ -146,6 +155,8 @@ pub(crate) enum Event {
     TakenOver(Outcome),
     /// The wait for a flight ended.
     Waited(Waited<Lease>),
+    /// The store answered what has come of the value while the call waited for a place.
+    LookedAgain(Outcome, MissReason),
     /// The cache cannot be asked, and the caller is not told so.
     GoOn,
 }
@@ -225,6 +236,8 @@ impl Machine {
             groups,
             mode,
             pace,
+            places: None,
+            place: None,
             begun,
             driven: None,
             budget,
@@ -318,6 +331,27 @@ impl Machine {
 
     fn claim(&mut self, claim: Claim) {
         self.claim = if self.mode == Mode::ReadOnly { Claim::Nothing } else { claim };
+    }
+
+    /// Runs the body only where one of these places is free.
+    pub(crate) fn limited(mut self, places: Option<&'static Places>) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// The place that this call has for its body.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
+    }
+
+    /// Whether the body may begin, and none that came first waits.
+    fn may_begin(&mut self) -> bool {
+        match self.places.filter(|_| self.place.is_none()).map(|places| places.admit(self.pace)) {
+            Some(Admission::Later(_)) => return false,
+            Some(Admission::Now(place)) => self.place = Some(place),
+            Some(Admission::Free) | None => {}
+        }
+        true
     }
 
     /// The computation that others wait for, if this call leads one.

@@ -32,6 +32,8 @@ impl Machine {
     /// Makes the call's flights part of a computation that it shares with others.
     pub(crate) fn shares(&mut self, computation: Computation) {
         self.shared = Some(computation);
+        // The body is the batch's.
+        self.places = None;
     }
 
     /// Whether the call asks about another process.

@@ -26,14 +26,17 @@ use crate::exchange::{Outcome, Request};
 use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
+#[cfg(feature = "tokio")]
+use crate::singleflight::driving::Driven;
 use crate::singleflight::lease::Lease;
 #[cfg(feature = "tokio")]
 use crate::singleflight::lease::{Io, Job};
+use crate::singleflight::places::{Place, Turn};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
-use crate::telemetry::call::CallSpan;
 #[cfg(feature = "tokio")]
 use crate::telemetry::call::Wait;
+use crate::telemetry::call::{CallSpan, MissReason};
 #[cfg(feature = "tokio")]
 use crate::time::budget::Budget;
 #[cfg(feature = "tokio")]
@@ -47,6 +50,14 @@ impl Machine {
                 span.follows(waiter.leader());
                 let _wait = span.wait();
                 return Event::Waited(waiter.wait());
+            }
+            if let Some((turn, reason)) = self.turn() {
+                let place = {
+                    let wait = span.wait_for_place();
+                    let _wait = wait.enter();
+                    turn.wait()
+                };
+                self.placed(place, reason);
             }
             if let Some(pause) = self.pause_left() {
                 self::pause(pause);
@@ -104,6 +115,12 @@ impl Machine {
                 span.follows(waiter.leader());
                 let _wait = span.wait();
                 return Event::Waited(waiter.wait_async().await);
+            }
+            if let Some((turn, reason)) = self.turn() {
+                // A future that gets its turn and is not polled stands still.
+                let wait = Driven::new(Box::pin(turn.wait_async()), None, Some(self.drive()), None);
+                let (place, _) = span.wait_for_place().within(wait).await;
+                self.placed(place, reason);
             }
             if let Some(pause) = self.pause_left() {
                 timer::sleep(pause).await;
@@ -167,6 +184,7 @@ impl Machine {
         match self.effect {
             Effect::TakeOver(cas, note) => Question::TakeOver(cas, note),
             Effect::Reopen(cas, ttl) => Question::Reopen(cas, ttl),
+            Effect::LookAgain(_) => Question::Peek,
             // The lease on a value that is kept for this long.
             Effect::Elect(left) => Question::Lookup { refresh: left.saturating_add(Duration::from_secs(1)) },
             _ if self.mode == Mode::ReadOnly || !self.cache.numbers_items() => Question::Peek,
@@ -176,7 +194,7 @@ impl Machine {
 
     /// Whether the call has something to ask now.
     pub(crate) fn asks(&self) -> bool {
-        !matches!(self.effect, Effect::Pause(_) | Effect::Join(_))
+        !matches!(self.effect, Effect::Pause(_) | Effect::Join(_) | Effect::Queue(..))
     }
 
     /// How long the call pauses before it asks about another process again.
@@ -189,6 +207,23 @@ impl Machine {
         if let Effect::Pause(left) = self.effect {
             self.effect = if left > pause { Effect::Pause(left - pause) } else { Effect::Ask };
         }
+    }
+
+    /// The wait for a place, if that is what the call waits for, and why its body is to run.
+    fn turn(&mut self) -> Option<(Turn, MissReason)> {
+        match std::mem::replace(&mut self.effect, Effect::Ask) {
+            Effect::Queue(turn, reason) => Some((turn, reason)),
+            effect => {
+                self.effect = effect;
+                None
+            }
+        }
+    }
+
+    /// Looks again, once there is a place.
+    fn placed(&mut self, place: Place, reason: MissReason) {
+        self.place = Some(place);
+        self.effect = Effect::LookAgain(reason);
     }
 
     /// The wait for a flight of this process, if that is what the call waits for.
@@ -210,7 +245,8 @@ impl Machine {
             Effect::Elect(_) => Some(Event::Election(outcome)),
             Effect::TakeOver(..) => Some(Event::TakenOver(outcome)),
             Effect::Reopen(..) => None,
-            Effect::Ask | Effect::Pause(_) | Effect::Join(_) => Some(Event::Reply(outcome)),
+            Effect::LookAgain(reason) => Some(Event::LookedAgain(outcome, reason)),
+            Effect::Ask | Effect::Pause(_) | Effect::Join(_) | Effect::Queue(..) => Some(Event::Reply(outcome)),
         }
     }
 }
