@@ -7,6 +7,7 @@
 
 mod behaviour {
     mod arguments;
+    mod at_most;
     mod authenticated;
     mod background;
     mod batch_caches;
@@ -54,6 +55,7 @@ mod behaviour {
     mod one_computation;
     mod otlp;
     mod outage;
+    mod patience;
     mod previous;
     mod public_items;
     mod public_types;

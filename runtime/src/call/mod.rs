@@ -41,7 +41,7 @@ use crate::detached::{self, Resolute, Work};
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::Driven;
-use crate::singleflight::places::Place;
+use crate::singleflight::places::TakenPlace;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
@@ -402,7 +402,7 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
                 Some(typed) => typed.machine.take_place(),
                 None => site.admit().wait(&span),
             };
-            let _inside = place.as_ref().map(Place::enter);
+            let _inside = place.as_ref().map(TakenPlace::enter);
             let _computes = computation(typed.as_deref()).map(Computation::enter);
             let computing = span.computing();
             let returned = body();
@@ -491,7 +491,7 @@ where
                     span.serves(&due);
                     return S::join(value);
                 };
-                let parts = Parts { typed, body, place, refresh, span: span.refresh() };
+                let parts = RefreshParts { typed, body, place, refresh, span: span.refresh() };
                 let Some(patience) = patience.filter(|_| due.is_old()) else {
                     span.serves(&due);
                     leave(work(parts, Fallback::Served));
@@ -500,17 +500,15 @@ where
                 let old = OldValue::new(value);
                 let work = work(parts, Fallback::Old(old.clone(), span.clone(), due));
                 let mut work = Resolute::new(work, leave);
-                return match timer::within(patience, &mut work).await {
-                    Some(returned) => returned,
-                    None => match old.take() {
-                        Some(value) => {
-                            span.serves(&due);
-                            S::join(value)
-                        }
-                        // The new value is there, and being stored.
-                        None => work.await,
-                    },
-                };
+                if let Some(returned) = timer::within(patience, &mut work).await {
+                    return returned;
+                }
+                if let Some(value) = old.take() {
+                    span.serves(&due);
+                    return S::join(value);
+                }
+                // The new value is there, and being stored.
+                return work.await;
             }
             span.renews(&due);
             compute(typed, body, place, Fallback::Value(value), &span).await
@@ -526,16 +524,17 @@ fn computation<S: Shape, I>(typed: Option<&Typed<S, I>>) -> Option<Computation> 
 
 /// A refresh that does not need its caller.
 #[cfg(feature = "tokio")]
-struct Parts<S: Shape, I, F> {
+struct RefreshParts<S: Shape, I, F> {
     typed: Box<Typed<S, I>>,
     body: Pin<Box<F>>,
-    place: Option<Place>,
+    place: Option<TakenPlace>,
     refresh: Refresh,
     span: CallSpan,
 }
 
 #[cfg(feature = "tokio")]
-type MakeWork<S, I, F> = fn(Parts<S, I, F>, Fallback<<S as Shape>::Value>) -> Work<'static, <S as Shape>::Return>;
+type MakeWork<S, I, F> =
+    fn(RefreshParts<S, I, F>, Fallback<<S as Shape>::Value>) -> Work<'static, <S as Shape>::Return>;
 
 /// How a refresh goes on without its caller.
 #[cfg(feature = "tokio")]
@@ -549,14 +548,14 @@ struct Detach<S: Shape, I, F> {
 }
 
 #[cfg(feature = "tokio")]
-fn detached_work<S, I, F>(parts: Parts<S, I, F>, fallback: Fallback<S::Value>) -> Work<'static, S::Return>
+fn detached_work<S, I, F>(parts: RefreshParts<S, I, F>, fallback: Fallback<S::Value>) -> Work<'static, S::Return>
 where
     S: Shape + 'static,
     S::Value: Send,
     I: Terms<S> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
-    let Parts { typed, body, place, refresh, span } = parts;
+    let RefreshParts { typed, body, place, refresh, span } = parts;
     Box::pin(global::carried(async move {
         let computing = compute(Some(typed), body, place, fallback, &span);
         let returned = span.within(computing).await;
@@ -575,7 +574,7 @@ fn run_on<T: 'static>(work: Work<'static, T>) {
 async fn compute<S, I, F>(
     typed: Option<Box<Typed<S, I>>>,
     body: Pin<Box<F>>,
-    place: Option<Place>,
+    place: Option<TakenPlace>,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
 ) -> S::Return
@@ -589,7 +588,7 @@ where
     let ((returned, driven), cost) = span.compute_async(None, work).await;
     let Some(mut typed) = typed else { return returned };
     typed.machine.computed(driven);
-    let (fallback, told) = fallback.decided();
+    let (fallback, told) = fallback.decided(cost);
     let told = told.as_ref().unwrap_or(span);
     // From here on only the value is held while this waits: the rest of a
     // `Result` may be of a type that must stay on its thread.

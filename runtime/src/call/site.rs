@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::background::Refreshes;
 use crate::exchange::Ttl;
 use crate::singleflight::pace::Pace;
-use crate::singleflight::places::{Admission, Places};
+use crate::singleflight::places::{Admitted, Places};
 use crate::sync::lock;
 use crate::telemetry;
 use crate::telemetry::call::SiteTelemetry;
@@ -114,8 +114,8 @@ impl Site {
     }
 
     /// Whether a body may begin.
-    pub(crate) fn admit(&'static self) -> Admission {
-        self.places().map_or(Admission::Free, |places| places.admit(&self.pace))
+    pub(crate) fn admit(&'static self) -> Admitted {
+        self.places().map_or(Admitted::Free, |places| places.admit(&self.pace))
     }
 
     /// How its refreshes in the background have gone.

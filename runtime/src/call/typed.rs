@@ -55,13 +55,13 @@ pub(super) enum Fallback<V> {
 
 #[cfg(feature = "tokio")]
 impl<V> Fallback<V> {
-    /// Decides what the old value is to a computation that ends now, and whose span is
-    /// told of that, if it is not the computation's.
-    pub(super) fn decided(self) -> (Self, Option<CallSpan>) {
+    /// Decides what the old value is to a computation that ends now after so many
+    /// nanoseconds, and whose span is told of that, if it is not the computation's.
+    pub(super) fn decided(self, cost: u64) -> (Self, Option<CallSpan>) {
         match self {
             Fallback::Old(old, caller, due) => match old.take() {
                 Some(value) => {
-                    caller.renews(&due);
+                    caller.waited_for_refresh(&due, cost);
                     (Fallback::Value(value), Some(caller))
                 }
                 None => (Fallback::Served, None),

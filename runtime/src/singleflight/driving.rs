@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::deadlock::Computation;
 use super::drive::Drive;
-use super::places::Place;
+use super::places::TakenPlace;
 use crate::sync::lock;
 use crate::telemetry::observing::Observation;
 
@@ -52,7 +52,7 @@ pub(crate) struct Driven<F> {
     /// When it began, and how long its drive had stood still by then.
     started: Option<(Instant, Duration)>,
     observation: Option<Observation>,
-    place: Option<Place>,
+    place: Option<TakenPlace>,
 }
 
 impl<F> Driven<F> {
@@ -73,7 +73,7 @@ impl<F> Driven<F> {
     }
 
     /// Keeps this place until the body has ended.
-    pub(crate) fn within(self, place: Option<Place>) -> Self {
+    pub(crate) fn within(self, place: Option<TakenPlace>) -> Self {
         Driven { place, ..self }
     }
 }
@@ -85,7 +85,7 @@ impl<F: Future> Future for Driven<F> {
         let Driven { work, computation, watching, started, observation, place } = &mut *self;
         let stood_still = watching.as_ref().map_or(Duration::ZERO, |(watching, _)| watching.drive.stood_still());
         let (started, before) = *started.get_or_insert_with(|| (Instant::now(), stood_still));
-        let _inside = place.as_ref().map(Place::enter);
+        let _inside = place.as_ref().map(TakenPlace::enter);
         let _entered = computation.map(Computation::enter);
         let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {

@@ -40,26 +40,28 @@ pub(crate) struct Places {
 /// Bodies and waiters have numbers in the order in which they came.
 #[derive(Debug)]
 struct Taken {
+    /// The process that they are in; 0 before the first.
+    process: u32,
     next: u64,
     /// The bodies that have a place, and since when.
     running: BTreeMap<u64, Instant>,
     waiting: BTreeMap<u64, Waker>,
-    /// Whether a timer will call [`Places::tick`].
-    is_watched: bool,
+    /// When a timer will call [`Places::tick`].
+    watched: Option<Instant>,
 }
 
 /// Whether a body may begin.
-pub(crate) enum Admission {
+pub(crate) enum Admitted {
     /// It needs no place.
     Free,
-    Now(Place),
-    Later(Turn),
+    Now(TakenPlace),
+    Later(PlaceTurn),
 }
 
 impl Places {
     /// Creates so many places, of which none is taken.
     pub(crate) const fn new(most: usize) -> Self {
-        let taken = Taken { next: 0, running: BTreeMap::new(), waiting: BTreeMap::new(), is_watched: false };
+        let taken = Taken { process: 0, next: 0, running: BTreeMap::new(), waiting: BTreeMap::new(), watched: None };
         Places { most, taken: Mutex::new(taken) }
     }
 
@@ -74,19 +76,22 @@ impl Places {
     }
 
     /// Takes a place if one is free, or else the next turn.
-    pub(crate) fn admit(&'static self, pace: &'static Pace) -> Admission {
+    pub(crate) fn admit(&'static self, pace: &'static Pace) -> Admitted {
         if is_inside() {
-            return Admission::Free;
+            return Admitted::Free;
         }
         let mut taken = lock(&self.taken);
         let number = taken.next;
         taken.next += 1;
+        if taken.process == 0 || taken.running.len() >= self.most {
+            taken.forget_parent();
+        }
         if taken.waiting.is_empty() && taken.running.len() < self.most {
             taken.running.insert(number, Instant::now());
-            return Admission::Now(Place { places: self, number });
+            return Admitted::Now(TakenPlace { places: self, number });
         }
         taken.waiting.insert(number, Waker::noop().clone());
-        Admission::Later(Turn { places: self, pace, number, is_over: false })
+        Admitted::Later(PlaceTurn { places: self, pace, number, is_over: false })
     }
 
     /// Looks at the bodies, which was due at `at`, and gives the places of those on that
@@ -94,9 +99,13 @@ impl Places {
     fn tick(&self, at: Instant, pace: &Pace) -> Option<Instant> {
         let mut taken = lock(&self.taken);
         let now = Instant::now();
+        // It is to look earlier by now, and another timer does.
+        if taken.watched != Some(at) {
+            return None;
+        }
         // Without a timer this comes too early.
         if taken.waiting.is_empty() || now < at {
-            taken.is_watched = false;
+            taken.watched = None;
             return None;
         }
         let is_late = now - at > PROMPT;
@@ -105,8 +114,8 @@ impl Places {
             taken.running.pop_first();
             wakers.extend(taken.give(self.most, now));
         }
-        let again = taken.look_again(now, pace);
-        taken.is_watched = again.is_some();
+        taken.watched = taken.look_again(now, pace);
+        let again = taken.watched;
         wake(taken, wakers);
         again
     }
@@ -127,6 +136,18 @@ impl Places {
 }
 
 impl Taken {
+    /// Forgets, after a fork, the bodies and waiters of the parent: none of its threads is
+    /// here.
+    fn forget_parent(&mut self) {
+        let process = std::process::id();
+        if std::mem::replace(&mut self.process, process) != process {
+            // Wakers of the parent's tasks may not be dropped here.
+            std::mem::forget(std::mem::take(&mut self.waiting));
+            self.running.clear();
+            self.watched = None;
+        }
+    }
+
     /// Gives free places to those who wait. Returns their wakers.
     fn give(&mut self, most: usize, now: Instant) -> Vec<Waker> {
         let mut wakers = Vec::new();
@@ -180,12 +201,12 @@ fn watch(places: &'static Places, pace: &'static Pace, at: Instant) {
 /// The place of a body, which is given on when this is dropped.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TakenPlace {
     places: &'static Places,
     number: u64,
 }
 
-impl Place {
+impl TakenPlace {
     /// Notes that this thread is in the body until the guard is dropped.
     pub(crate) fn enter(&self) -> Inside {
         let _ = INSIDE.try_with(|inside| inside.set(inside.get() + 1));
@@ -193,7 +214,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TakenPlace {
     fn drop(&mut self) {
         self.places.leave(self.number);
     }
@@ -221,17 +242,17 @@ impl Drop for Inside {
 
 /// The turn of a body that waits for a place. It is given up when this is dropped.
 #[must_use]
-pub(crate) struct Turn {
+pub(crate) struct PlaceTurn {
     places: &'static Places,
     pace: &'static Pace,
     number: u64,
     is_over: bool,
 }
 
-impl Turn {
+impl PlaceTurn {
     /// Polls for the place. Calls `arm` with the instant at which the bodies are to be
     /// looked at.
-    pub(super) fn poll(&mut self, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<Place> {
+    pub(super) fn poll(&mut self, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<TakenPlace> {
         let mut taken = lock(&self.places.taken);
         let now = Instant::now();
         let wakers = taken.give(self.places.most, now);
@@ -242,19 +263,20 @@ impl Turn {
             }
             None => false,
         };
-        let at = taken.look_again(now, self.pace).filter(|_| waits && !taken.is_watched);
-        taken.is_watched |= at.is_some();
+        let is_earlier = |at: &Instant| waits && taken.watched.is_none_or(|watched| *at < watched);
+        let at = taken.look_again(now, self.pace).filter(is_earlier);
+        taken.watched = at.or(taken.watched);
         wake(taken, wakers);
         if waits {
             at.map(arm);
             return Poll::Pending;
         }
         self.is_over = true;
-        Poll::Ready(Place { places: self.places, number: self.number })
+        Poll::Ready(TakenPlace { places: self.places, number: self.number })
     }
 
     /// Waits, blocking the thread. A worker of a runtime is handed over.
-    pub(crate) fn wait(self) -> Place {
+    pub(crate) fn wait(self) -> TakenPlace {
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
         let (places, pace) = (self.places, self.pace);
@@ -273,15 +295,15 @@ impl Turn {
         wait()
     }
 
-    /// Waits as [`Turn::wait`] does, yielding to the runtime.
+    /// Waits as [`PlaceTurn::wait`] does, yielding to the runtime.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn wait_async(mut self) -> Place {
+    pub(crate) async fn wait_async(mut self) -> TakenPlace {
         let (places, pace) = (self.places, self.pace);
         poll_fn(move |context| self.poll(context.waker(), |at| watch(places, pace, at))).await
     }
 }
 
-impl Drop for Turn {
+impl Drop for PlaceTurn {
     fn drop(&mut self) {
         if !self.is_over {
             self.places.leave(self.number);
@@ -289,13 +311,13 @@ impl Drop for Turn {
     }
 }
 
-impl Admission {
+impl Admitted {
     /// Waits for the place, if one is needed, blocking the thread.
-    pub(crate) fn wait(self, span: &CallSpan) -> Option<Place> {
+    pub(crate) fn wait(self, span: &CallSpan) -> Option<TakenPlace> {
         match self {
-            Admission::Free => None,
-            Admission::Now(place) => Some(place),
-            Admission::Later(turn) => {
+            Admitted::Free => None,
+            Admitted::Now(place) => Some(place),
+            Admitted::Later(turn) => {
                 let wait = span.wait_for_place();
                 let _wait = wait.enter();
                 Some(turn.wait())
@@ -303,13 +325,13 @@ impl Admission {
         }
     }
 
-    /// Waits as [`Admission::wait`] does, yielding to the runtime.
+    /// Waits as [`Admitted::wait`] does, yielding to the runtime.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn wait_async(self, span: &CallSpan) -> Option<Place> {
+    pub(crate) async fn wait_async(self, span: &CallSpan) -> Option<TakenPlace> {
         match self {
-            Admission::Free => None,
-            Admission::Now(place) => Some(place),
-            Admission::Later(turn) => Some(span.wait_for_place().within(turn.wait_async()).await),
+            Admitted::Free => None,
+            Admitted::Now(place) => Some(place),
+            Admitted::Later(turn) => Some(span.wait_for_place().within(turn.wait_async()).await),
         }
     }
 }

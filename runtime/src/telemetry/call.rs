@@ -411,6 +411,14 @@ impl CallSpan {
         self.missed(due.reason);
     }
 
+    /// Reports that this call has waited for a refresh, which computed for so many
+    /// nanoseconds. Its outcome is reported as above.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn waited_for_refresh(&self, due: &Due, nanos: u64) {
+        self.renews(due);
+        self.observe(|call| call.computed(nanos));
+    }
+
     /// Reports that a refresh by this call has succeeded.
     pub(crate) fn renewed(&self) {
         self.observe(Observation::renewed);

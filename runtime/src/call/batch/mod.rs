@@ -25,7 +25,7 @@ use crate::detached::{self, Resolute};
 use crate::error::Error;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::Driven;
-use crate::singleflight::places::{Admission, Place};
+use crate::singleflight::places::{Admitted, TakenPlace};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 #[cfg(feature = "tokio")]
@@ -61,7 +61,7 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     computing: Vec<usize>,
     carry: Option<fn(Error) -> R>,
     /// Whether the next body may begin, if that is known.
-    admission: Option<Admission>,
+    admission: Option<Admitted>,
     /// Where the caller gets the answer if old values are refreshed after it.
     #[cfg(feature = "tokio")]
     early: Option<EarlyAnswer<R>>,
@@ -90,8 +90,8 @@ enum Bodies {
 }
 
 /// Whether a body may begin.
-fn admit(known: &mut Option<Admission>, site: Option<&'static Site>) -> Admission {
-    known.take().or_else(|| site.map(Site::admit)).unwrap_or(Admission::Free)
+fn admit(known: &mut Option<Admitted>, site: Option<&'static Site>) -> Admitted {
+    known.take().or_else(|| site.map(Site::admit)).unwrap_or(Admitted::Free)
 }
 
 impl<T, O, C> ElementList<T, O, C> {
@@ -217,7 +217,7 @@ where
         calls.compute(&self.computing);
         let computation = calls.computation;
         let (returned, cost) = {
-            let _inside = place.as_ref().map(Place::enter);
+            let _inside = place.as_ref().map(TakenPlace::enter);
             let _computes = computation.enter();
             let computing = span.computing_several(self.width());
             let returned = body();
@@ -338,7 +338,7 @@ where
             }
         }
         let admission = admit(&mut self.admission, self.site);
-        if let Admission::Later(_) = admission
+        if let Admitted::Later(_) = admission
             && calls.are_old(&self.computing)
         {
             return self.keep_old();
@@ -371,7 +371,7 @@ where
         self.computing = calls.computing();
         calls.serve();
         let admission = site.admit();
-        let may_begin = !matches!(admission, Admission::Later(_));
+        let may_begin = !matches!(admission, Admitted::Later(_));
         self.refresh = may_begin.then(|| site.refreshes().begin(site.telemetry(), calls.refreshes())).flatten();
         self.admission = Some(admission).filter(|_| self.refresh.is_some());
         if self.refresh.is_none() {

@@ -13,7 +13,7 @@ use crate::exchange::{Grant, Item, Note, Outcome, Reply, Token};
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
-use crate::singleflight::places::Admission;
+use crate::singleflight::places::Admitted;
 use crate::singleflight::{Lead, Role, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
 use crate::telemetry::observing::FoundValue;
@@ -299,9 +299,9 @@ impl Machine {
     pub(super) fn compute(&mut self, reason: MissReason, span: &CallSpan) -> Decision {
         if let (Some(places), None) = (self.places, &self.place) {
             match places.admit(self.pace) {
-                Admission::Free => {}
-                Admission::Now(place) => self.place = Some(place),
-                Admission::Later(turn) => {
+                Admitted::Free => {}
+                Admitted::Now(place) => self.place = Some(place),
+                Admitted::Later(turn) => {
                     // Who waits for the value could but wait for a place, too.
                     self.lead.iter().for_each(|lead| lead.pause(self.pace.free_after()));
                     self.effect = Effect::Queue(turn, reason);

@@ -30,7 +30,7 @@ use crate::key::Key;
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Io, Lease};
 use crate::singleflight::pace::{Pace, Payment};
-use crate::singleflight::places::{Admission, Place, Places, Turn};
+use crate::singleflight::places::{Admitted, PlaceTurn, Places, TakenPlace};
 use crate::singleflight::{Computation, FlightId, Flights, Lead, Role, Waited, Waiter, WantedFlight};
 use crate::telemetry::call::{CallSpan, Due, MissReason};
 use crate::telemetry::observing::FoundValue;
@@ -53,7 +53,7 @@ pub(crate) struct Machine {
     /// The places of the function's bodies, if this call has a body of its own.
     places: Option<&'static Places>,
     /// This call's place, until its body runs.
-    place: Option<Place>,
+    place: Option<TakenPlace>,
     /// When the call began, by the flights' clock.
     begun: Instant,
     /// How long the computation was driven, once it has ended.
@@ -140,7 +140,7 @@ enum Effect {
     /// Waits for a flight of this process.
     Join(Waiter<Lease>),
     /// Waits for a place for its body, which is to run for this reason.
-    Queue(Turn, MissReason),
+    Queue(PlaceTurn, MissReason),
     /// Looks whether the value is there, after the wait for a place.
     LookAgain(MissReason),
 }
@@ -340,16 +340,16 @@ impl Machine {
     }
 
     /// The place that this call has for its body.
-    pub(crate) fn take_place(&mut self) -> Option<Place> {
+    pub(crate) fn take_place(&mut self) -> Option<TakenPlace> {
         self.place.take()
     }
 
     /// Whether the body may begin, and none that came first waits.
     fn may_begin(&mut self) -> bool {
         match self.places.filter(|_| self.place.is_none()).map(|places| places.admit(self.pace)) {
-            Some(Admission::Later(_)) => return false,
-            Some(Admission::Now(place)) => self.place = Some(place),
-            Some(Admission::Free) | None => {}
+            Some(Admitted::Later(_)) => return false,
+            Some(Admitted::Now(place)) => self.place = Some(place),
+            Some(Admitted::Free) | None => {}
         }
         true
     }

@@ -31,7 +31,7 @@ use crate::singleflight::driving::Driven;
 use crate::singleflight::lease::Lease;
 #[cfg(feature = "tokio")]
 use crate::singleflight::lease::{Io, Job};
-use crate::singleflight::places::{Place, Turn};
+use crate::singleflight::places::{PlaceTurn, TakenPlace};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 #[cfg(feature = "tokio")]
@@ -210,7 +210,7 @@ impl Machine {
     }
 
     /// The wait for a place, if that is what the call waits for, and why its body is to run.
-    fn turn(&mut self) -> Option<(Turn, MissReason)> {
+    fn turn(&mut self) -> Option<(PlaceTurn, MissReason)> {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Queue(turn, reason) => Some((turn, reason)),
             effect => {
@@ -221,7 +221,7 @@ impl Machine {
     }
 
     /// Looks again, once there is a place.
-    fn placed(&mut self, place: Place, reason: MissReason) {
+    fn placed(&mut self, place: TakenPlace, reason: MissReason) {
         self.place = Some(place);
         self.effect = Effect::LookAgain(reason);
     }
