@@ -101,7 +101,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);
-        axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await
+        axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
+        let left = memocached::drain_async(Duration::from_secs(5)).await;
+        if !left.is_complete() {
+            eprintln!("the cache is not up to date: {left:?}");
+        }
+        Ok::<_, std::io::Error>(())
     })?;
     println!("{}", memocached::report());
     Ok(tracers.shutdown()?)

@@ -25,12 +25,14 @@ mod behaviour {
     mod client_spans;
     mod client_telemetry;
     mod cluster;
+    mod cold_start;
     mod compression;
     mod configuration;
     mod crowd;
     mod dashboards;
     mod dialects;
     mod discovery;
+    mod drain;
     mod edges;
     mod example;
     mod failover;

@@ -4,17 +4,57 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-/// Whether there is a runtime for [`run`] to run on.
+/// The futures under way that no caller waits for.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// Whether no more of them may begin.
+static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is a runtime for [`run`] to run on, and more may run.
 pub(crate) fn is_possible() -> bool {
-    tokio::runtime::Handle::try_current().is_ok()
+    !IS_OVER.load(Ordering::SeqCst) && tokio::runtime::Handle::try_current().is_ok()
 }
 
-/// Runs a future to its end on the current runtime, if there is one.
+/// Runs a future to its end on the current runtime. Where that is not possible, it is
+/// dropped.
 pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(work);
+    // Counted before it looks whether it may: what `end` does not keep away is counted.
+    let running = Underway::begin();
+    if is_possible()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(async move {
+            let _running = running;
+            work.await;
+        });
+    }
+}
+
+/// Lets no future begin any more that no caller waits for.
+pub(crate) fn end() {
+    IS_OVER.store(true, Ordering::SeqCst);
+}
+
+/// Counts the futures under way that no caller waits for.
+pub(crate) fn running() -> usize {
+    RUNNING.load(Ordering::SeqCst)
+}
+
+/// A future under way that no caller waits for.
+struct Underway(());
+
+impl Underway {
+    fn begin() -> Self {
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        Underway(())
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

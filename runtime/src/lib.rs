@@ -93,6 +93,9 @@ pub use attribute::{KeyPart, group, invalidates, memcached, updates};
 pub use cache::Cache;
 pub use cache::global::install;
 #[cfg(feature = "tokio")]
+pub use call::drain::drain_async;
+pub use call::drain::{Drained, drain};
+#[cfg(feature = "tokio")]
 pub use call::entries::AsyncEntries;
 pub use call::entries::Entries;
 #[cfg(feature = "tokio")]

@@ -6,9 +6,10 @@ use std::fmt::Debug;
 use memocached::codec::{Bincode, Json, Postcard, Text};
 use memocached::testing::{Clock, Faults};
 use memocached::{
-    AsyncClient, AsyncEntry, BatchCounts, Builder, Cache, CallOutcome, CasOutcome, Client, Distribution, Entry,
-    EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, Memcache, MissReason,
-    Mode, NodeInfo, Observed, ObservedCall, PerNode, Protocol, RawItem, Report, Shown, SiteInfo, Ttl, Versioned,
+    AsyncClient, AsyncEntry, BatchCounts, Builder, Cache, CallOutcome, CasOutcome, Client, Distribution, Drained,
+    Entry, EntryInfo, Error, ErrorKind, Failover, Failures, Framing, FunctionReport, KeyWriter, Many, Memcache,
+    MissReason, Mode, NodeInfo, Observed, ObservedCall, PerNode, Previous, Protocol, RawItem, Report, Shown, SiteInfo,
+    Ttl, Versioned,
 };
 
 fn is_shared<T: Debug + Send + Sync + 'static>() {}
@@ -23,9 +24,11 @@ fn every_public_type_is_printed_cloned_and_shared() {
     is_cloned::<(Many<u8>, Versioned<u8>, Failures, PerNode<u8>, NodeInfo, CasOutcome)>();
     is_cloned::<(Error, ErrorKind, RawItem, Memcache<u8>, Ttl, Mode, Framing, Report, FunctionReport)>();
     is_cloned::<(Distribution, Failover, Protocol, Shown)>();
-    is_cloned::<(Observed, ObservedCall, CallOutcome, MissReason, BatchCounts)>();
+    is_cloned::<(Observed, ObservedCall, CallOutcome, MissReason, BatchCounts, Drained)>();
     is_cloned::<(Bincode, Postcard, Json, Text)>();
     is_cloned::<(Clock, Faults)>();
+    // Owns the value.
+    is_shared::<Previous<u8>>();
     // Made for one key, and not by users.
     is_shared::<KeyWriter>();
 }

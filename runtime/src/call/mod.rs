@@ -7,6 +7,7 @@ pub(crate) mod address;
 #[cfg(feature = "tokio")]
 mod background;
 pub(crate) mod batch;
+pub(crate) mod drain;
 pub(crate) mod entries;
 pub(crate) mod entry;
 pub(crate) mod freshness;
@@ -595,7 +596,10 @@ where
     let (value, packing) = match typed.pack(returned, fallback, cost, told) {
         Packed { returned: Ok(value), packing } => (value, packing),
         Packed { returned: Err(returned), packing } => {
-            if let Some(storing) = settle_later(typed, packing, span) {
+            if !detached::is_possible() {
+                let mut typed = typed;
+                detached::hand_over(|| typed.machine.settle(packing, span));
+            } else if let Some(storing) = settle_later(typed, packing, span) {
                 detached::run(telemetry::within_current(storing));
             }
             return returned;

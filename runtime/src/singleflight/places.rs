@@ -130,7 +130,7 @@ impl Places {
     }
 
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         lock(&self.taken).waiting.len()
     }
 }
@@ -252,7 +252,7 @@ pub(crate) struct PlaceTurn {
 impl PlaceTurn {
     /// Polls for the place. Calls `arm` with the instant at which the bodies are to be
     /// looked at.
-    pub(super) fn poll(&mut self, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<TakenPlace> {
+    pub(crate) fn poll(&mut self, waker: &Waker, arm: impl FnOnce(Instant)) -> Poll<TakenPlace> {
         let mut taken = lock(&self.places.taken);
         let now = Instant::now();
         let wakers = taken.give(self.places.most, now);

@@ -5,10 +5,16 @@
 #[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
 mod state;
 
+#[path = "places.rs"]
+#[allow(dead_code, reason = "the whole of it, for what is tried here")]
+#[allow(clippy::duplicate_mod, reason = "once more, on other locks")]
+mod places;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use places::{Admitted, Places};
 use shuttle::{future, thread};
 use state::{FlightState, Left, Wakeup};
 
@@ -166,5 +172,59 @@ fn a_caller_that_joins_an_empty_flight_goes_on_alone() {
             other => panic!("{other:?}"),
         }
         late.join().unwrap();
+    });
+}
+
+/// Takes a place as soon as there is one, and counts the bodies meanwhile.
+async fn body(places: &'static Places, running: &AtomicUsize, most: usize) {
+    let place = match places.admit(&PACE) {
+        Admitted::Now(place) => place,
+        Admitted::Later(mut turn) => poll_fn(|context| turn.poll(context.waker(), |_| {})).await,
+        Admitted::Free => panic!("this is inside no body"),
+    };
+    assert!(running.fetch_add(1, Ordering::Relaxed) < most);
+    future::yield_now().await;
+    running.fetch_sub(1, Ordering::Relaxed);
+    drop(place);
+}
+
+fn places(most: usize) -> &'static Places {
+    Box::leak(Box::new(Places::new(most)))
+}
+
+#[test]
+fn no_more_bodies_run_than_there_are_places_and_all_get_one() {
+    explore(|| {
+        let (places, running) = (places(2), Arc::new(AtomicUsize::new(0)));
+        let bodies: Vec<_> = (0..5)
+            .map(|_| {
+                let running = Arc::clone(&running);
+                thread::spawn(move || future::block_on(body(places, &running, 2)))
+            })
+            .collect();
+        bodies.into_iter().for_each(|body| body.join().unwrap());
+        assert_eq!(places.waiting(), 0);
+    });
+}
+
+#[test]
+fn a_turn_that_is_given_up_goes_to_the_next() {
+    explore(|| {
+        let (places, running) = (places(1), Arc::new(AtomicUsize::new(0)));
+        let leaver = thread::spawn(move || {
+            let Admitted::Later(mut turn) = places.admit(&PACE) else { return };
+            // Polled once and dropped, perhaps with the place.
+            future::block_on(poll_fn(|context| {
+                let _ = turn.poll(context.waker(), |_| {});
+                std::task::Poll::Ready(())
+            }));
+        });
+        let stayers = [0, 1].map(|_| {
+            let running = Arc::clone(&running);
+            thread::spawn(move || future::block_on(body(places, &running, 1)))
+        });
+        leaver.join().unwrap();
+        stayers.into_iter().for_each(|stayer| stayer.join().unwrap());
+        assert_eq!(places.waiting(), 0);
     });
 }

@@ -42,6 +42,8 @@ struct Backlog {
     late: VecDeque<Late>,
     /// What writers have left that could not wait, and what they wanted of it.
     unended: Vec<(Arc<Marked>, Goal)>,
+    /// What the thread is busy with.
+    busy: usize,
 }
 
 /// Leaves an entry to the thread. Where no thread can be started, it is lost.
@@ -66,6 +68,12 @@ pub(super) fn leave_all(marked: Arc<Marked>, goal: Goal) {
     }
 }
 
+/// Counts what is left.
+pub(crate) fn left() -> usize {
+    let left = lock(&BACKLOG);
+    left.late.len() + left.unended.len() + left.busy
+}
+
 /// Whether there is a thread.
 fn ensure(left: &mut Backlog) -> bool {
     match THREAD.ensure("memocached-late", run) {
@@ -79,7 +87,7 @@ fn ensure(left: &mut Backlog) -> bool {
 
 impl Backlog {
     const fn none() -> Self {
-        Backlog { late: VecDeque::new(), unended: Vec::new() }
+        Backlog { late: VecDeque::new(), unended: Vec::new(), busy: 0 }
     }
 
     /// Drops the oldest that are too many.
@@ -97,7 +105,8 @@ fn run() {
         while left.late.is_empty() && left.unended.is_empty() {
             left = ADDED.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
-        let Backlog { late: all, unended } = std::mem::replace(&mut *left, Backlog::none());
+        let Backlog { late: all, unended, .. } = std::mem::replace(&mut *left, Backlog::none());
+        left.busy = all.len() + unended.len();
         drop(left);
         let ended = unended.into_iter().flat_map(|(marked, goal)| end(&marked, goal));
         let all: Vec<Late> = all.into_iter().chain(ended).collect();
@@ -108,7 +117,12 @@ fn run() {
             again.into_iter().rev().for_each(|late| left.late.push_front(late));
             left.limit();
         }
-        if !lock(&BACKLOG).late.is_empty() {
+        let is_left = {
+            let mut left = lock(&BACKLOG);
+            left.busy = 0;
+            !left.late.is_empty()
+        };
+        if is_left {
             std::thread::sleep(PAUSE);
         }
     }

@@ -9,7 +9,7 @@
 
 #[cfg(test)]
 mod explored;
-mod late;
+pub(crate) mod late;
 mod marking;
 mod relay;
 mod sightings;

@@ -1,0 +1,110 @@
+//! The end of what goes on in the background, before the process ends.
+
+use std::time::{Duration, Instant};
+
+use crate::call::machine::wait::pause;
+#[cfg(feature = "tokio")]
+use crate::detached;
+#[cfg(feature = "tokio")]
+use crate::time::timer;
+use crate::writing::late;
+
+/// What was still under way when [`drain`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Refreshes, stores and leases given back whose callers are gone.
+    pub tasks: usize,
+    /// Entries that writers have changed and that their servers have not removed yet.
+    pub invalidations: usize,
+}
+
+impl Drained {
+    /// Whether nothing was left.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tasks == 0 && self.invalidations == 0
+    }
+
+    /// What is under way now.
+    fn now() -> Self {
+        #[cfg(feature = "tokio")]
+        let tasks = detached::running();
+        #[cfg(not(feature = "tokio"))]
+        let tasks = 0;
+        Drained { tasks, invalidations: late::left() }
+    }
+}
+
+/// How often it is looked whether all is done.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Ends what this crate does in the background of this process: waits for it, at most for
+/// this long, and returns what is left.
+///
+/// Nothing begins there afterwards, for the rest of the process. Calls still work: who
+/// finds an old value computes the new one itself, and stores it before it returns. A
+/// future that is dropped while it stores does not store then, and its lease ends by itself
+/// within seconds. What writers leave behind is still removed as long as the process
+/// lives: drain again to wait for that. The list of what was written elsewhere while a
+/// server was out (`failover`) is not waited for.
+///
+/// It blocks the thread. On a runtime whose only thread this is, nothing would get done:
+/// use `drain_async` there.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // The last thing that a program does.
+/// let left = memocached::drain(Duration::from_secs(5));
+/// assert!(left.is_complete());
+/// ```
+pub fn drain(limit: Duration) -> Drained {
+    let until = end(limit);
+    loop {
+        let left = Drained::now();
+        if left.is_complete() || is_over(until) {
+            return left;
+        }
+        pause(LOOK);
+    }
+}
+
+/// Ends what goes on in the background as [`drain`] does, yielding to the runtime.
+///
+/// With axum it comes after the last request:
+///
+/// ```no_run
+/// # async fn axum_serve() -> std::io::Result<()> { Ok(()) }
+/// # async fn run() -> std::io::Result<()> {
+/// // axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
+/// # axum_serve().await?;
+/// let left = memocached::drain_async(std::time::Duration::from_secs(5)).await;
+/// if !left.is_complete() {
+///     eprintln!("stopped before the cache was up to date: {left:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "tokio")]
+pub async fn drain_async(limit: Duration) -> Drained {
+    let until = end(limit);
+    loop {
+        let left = Drained::now();
+        if left.is_complete() || is_over(until) {
+            return left;
+        }
+        timer::sleep(LOOK).await;
+    }
+}
+
+/// Lets nothing begin any more. Returns the end of the limit, unless it is beyond all time.
+fn end(limit: Duration) -> Option<Instant> {
+    #[cfg(feature = "tokio")]
+    detached::end();
+    Instant::now().checked_add(limit)
+}
+
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
