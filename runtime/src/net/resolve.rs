@@ -294,7 +294,9 @@ mod tests {
     #[test]
     fn callers_agree_on_one_address_and_move_from_it_together() {
         let [first, second, third] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let addresses = Addresses::new(Some(Box::new(|| Ok(Vec::new()))), vec![first, second, third]);
+        // It is looked up in the meantime.
+        let look_up = move || Ok(vec![first, second, third]);
+        let addresses = Addresses::new(Some(Box::new(look_up)), vec![first, second, third]);
         assert!(addresses.agree(second, None));
         assert!(!addresses.agree(first, None), "who began before another was first has to follow");
         assert_eq!(addresses.get(Duration::ZERO).unwrap(), [second, first, third]);
