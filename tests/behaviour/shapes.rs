@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use memocached::testing::{assert_hit, assert_miss, with_cache};
 use memocached::{Cache, KeyPart, memcached};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,35 +34,37 @@ fn only_ok_is_stored_also_through_an_alias() {
     assert_eq!(server.stat("cmd_set"), 1);
 }
 
-#[memcached(key = "shapes:optional:<n>", ttl = 60, cache = cache, skip(cache, answer))]
-fn optional(cache: &Cache, n: u64, answer: Option<u64>) -> Option<u64> {
+#[memcached(key = "shapes:optional:<n>", ttl = 60, skip(answer))]
+fn optional(n: u64, answer: Option<u64>) -> Option<u64> {
     let _ = n;
     answer
 }
 
 #[test]
 fn only_some_is_stored() {
-    let cache = Cache::embedded();
-    assert_eq!(optional(&cache, 1, None), None);
-    assert_eq!(optional(&cache, 1, Some(5)), Some(5));
-    assert_eq!(optional(&cache, 1, None), Some(5));
+    with_cache(&Cache::embedded(), || {
+        assert_eq!(assert_miss!(optional(1, None)), None);
+        assert_eq!(assert_miss!(optional(1, Some(5))), Some(5));
+        assert_eq!(assert_hit!(optional(1, None)), Some(5));
+    });
 }
 
-#[memcached(key = "shapes:both:<n>", ttl = 60, cache = cache, skip(cache, answer), entry = both_entry)]
-fn both(cache: &Cache, n: u64, answer: Answer<Option<u64>>) -> Answer<Option<u64>> {
+#[memcached(key = "shapes:both:<n>", ttl = 60, skip(answer), entry = both_entry)]
+fn both(n: u64, answer: Answer<Option<u64>>) -> Answer<Option<u64>> {
     let _ = n;
     answer
 }
 
 #[test]
 fn only_ok_some_is_stored() {
-    let cache = Cache::embedded();
-    assert_eq!(both(&cache, 1, Ok(None)), Ok(None));
-    assert_eq!(both(&cache, 1, Err(NotSerializable)), Err(NotSerializable));
-    assert_eq!(both(&cache, 1, Ok(Some(5))), Ok(Some(5)));
-    assert_eq!(both(&cache, 1, Ok(None)), Ok(Some(5)));
-    let stored: Option<u64> = both_entry(&cache, 1).get().unwrap();
-    assert_eq!(stored, Some(5));
+    with_cache(&Cache::embedded(), || {
+        assert_eq!(assert_miss!(both(1, Ok(None))), Ok(None));
+        assert_eq!(assert_miss!(both(1, Err(NotSerializable))), Err(NotSerializable));
+        assert_eq!(assert_miss!(both(1, Ok(Some(5)))), Ok(Some(5)));
+        assert_eq!(assert_hit!(both(1, Ok(None))), Ok(Some(5)));
+        let stored: Option<u64> = both_entry(1).get().unwrap();
+        assert_eq!(stored, Some(5));
+    });
 }
 
 struct Shop {
@@ -336,6 +339,6 @@ async fn futures_of_send_bodies_are_send() {
     assert_eq!(assert_send(borrows("fib")).await, "FIB");
     let spawned = tokio::spawn(async { assert_send(fails_with_a_local_error(3)).await.unwrap_or_default() });
     assert_eq!(spawned.await.unwrap(), 3);
-    let pointer: fn(&Cache, u64, Option<u64>) -> Option<u64> = optional;
-    assert_eq!(pointer(&Cache::embedded(), 1, Some(2)), Some(2));
+    let pointer: fn(u64, Option<u64>) -> Option<u64> = optional;
+    assert_eq!(with_cache(&Cache::embedded(), || pointer(1, Some(2))), Some(2));
 }
