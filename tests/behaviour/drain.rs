@@ -28,8 +28,8 @@ fn asked() -> usize {
 #[memcached(key = "drain:<n>", grace = 60, cache_err = 60, cache = &cache, skip(cache, database), entry = row_entry)]
 async fn row(cache: Cache, n: u64, database: Arc<RwLock<u64>>) -> Result<u64, u64> {
     ASKED.fetch_add(1, Ordering::Relaxed);
-    let row = *database.read().await;
-    if n > 100 { Err(row) } else { Ok(row) }
+    let found = *database.read().await;
+    if n > 100 { Err(found) } else { Ok(found) }
 }
 
 #[test]
