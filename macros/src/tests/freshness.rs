@@ -332,3 +332,54 @@ fn the_old_value_is_left_where_the_body_takes_it() {
     assert!(future.contains("::core::clone::Clone::clone(&__memocached_previous)"), "{future}");
     assert!(future.contains(".run_detached("), "{future}");
 }
+
+#[test]
+fn a_limit_and_a_patience_with_a_function_that_owns_its_arguments() {
+    assert_expands(
+        quote! {
+            #[memcached(key = "<n>", grace = 60, patience = "50ms", at_most = LIMIT)]
+            async fn f(n: u8) -> u8 { n }
+        },
+        expect![[r#"
+            async fn f(n: u8) -> u8 {
+                let __memocached_call = ::memocached::private::Address::begin({
+                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                function: "f",
+                                path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                template: "<n>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            })
+                            .at_most(LIMIT);
+                        &SITE
+                    })
+                    .grace(::core::time::Duration::from_millis(60000u64))
+                    .key(
+                        &mut |__memocached_key| {
+                            __memocached_key.part(&n);
+                            __memocached_key.owner(&|| ());
+                        },
+                    );
+                ::memocached::private::ready(
+                        __memocached_call
+                            .shaped({
+                                use ::memocached::private::shapes::*;
+                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
+                            }),
+                    )
+                    .patient(::core::time::Duration::from_millis(50u64))
+                    .run_detached(async move {
+                        #[allow(unreachable_code)]
+                        if false {
+                            return ::memocached::private::never::<u8>();
+                        }
+                        n
+                    })
+                    .await
+            }
+        "#]],
+    );
+}

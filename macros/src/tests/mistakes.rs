@@ -4,7 +4,7 @@
 use expect_test::expect;
 use quote::quote;
 
-use super::assert_expands;
+use super::{assert_expands, expanded};
 
 #[test]
 fn mistakes_in_arguments_key_and_signature_are_told_at_once() {
@@ -195,4 +195,94 @@ fn durations_that_are_none_and_durations_that_do_not_fit_together() {
             }
         "#]],
     );
+}
+
+#[test]
+fn a_limit_that_is_none_and_a_patience_that_nobody_can_have() {
+    for (arguments, function, told) in [
+        (
+            quote!(at_most = 0),
+            quote!(
+                fn f() -> u8 {
+                    1
+                }
+            ),
+            "no body could run",
+        ),
+        (
+            quote!(at_most = -1),
+            quote!(
+                fn f() -> u8 {
+                    1
+                }
+            ),
+            "a whole number from 1 on",
+        ),
+        (
+            quote!(at_most = 1.5),
+            quote!(
+                fn f() -> u8 {
+                    1
+                }
+            ),
+            "a whole number from 1 on",
+        ),
+        (
+            quote!(at_most = N + 1),
+            quote!(
+                fn f<const N: usize>() -> u8 {
+                    1
+                }
+            ),
+            "only within a call",
+        ),
+        (
+            quote!(patience = 1),
+            quote!(
+                async fn f() -> u8 {
+                    1
+                }
+            ),
+            "without `grace`",
+        ),
+        (
+            quote!(patience = 1, grace = 1),
+            quote!(
+                fn f() -> u8 {
+                    1
+                }
+            ),
+            "make the function `async`",
+        ),
+        (
+            quote!(patience = 1, grace = 1, skip(n)),
+            quote!(
+                async fn f(n: &u8) -> u8 {
+                    1
+                }
+            ),
+            "must own",
+        ),
+        (
+            quote!(patience = 1, grace = 1),
+            quote!(
+                async fn f() -> u8 {
+                    f().await
+                }
+            ),
+            "must own",
+        ),
+        (
+            quote!(patience = 1, grace = 1, each(n in n)),
+            quote!(
+                async fn f(n: Vec<u8>) -> Vec<u8> {
+                    n
+                }
+            ),
+            "`each`",
+        ),
+    ] {
+        let expansion = expanded(quote!(#[memcached(#arguments)] #function));
+        assert!(expansion.contains("compile_error") && expansion.contains(told), "{expansion}");
+    }
 }

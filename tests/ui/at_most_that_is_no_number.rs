@@ -1,0 +1,10 @@
+use memocached::memcached;
+
+#[memcached(key = "f:<n>", at_most = "8")]
+fn f(n: u64) -> u64 {
+    n
+}
+
+fn main() {
+    let _ = f(1);
+}
