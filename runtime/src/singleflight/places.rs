@@ -128,11 +128,6 @@ impl Places {
         let wakers = taken.give(self.most, Instant::now());
         wake(taken, wakers);
     }
-
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
-        lock(&self.taken).waiting.len()
-    }
 }
 
 impl Taken {

@@ -203,7 +203,6 @@ fn no_more_bodies_run_than_there_are_places_and_all_get_one() {
             })
             .collect();
         bodies.into_iter().for_each(|body| body.join().unwrap());
-        assert_eq!(places.waiting(), 0);
     });
 }
 
@@ -225,6 +224,5 @@ fn a_turn_that_is_given_up_goes_to_the_next() {
         });
         leaver.join().unwrap();
         stayers.into_iter().for_each(|stayer| stayer.join().unwrap());
-        assert_eq!(places.waiting(), 0);
     });
 }
