@@ -3,7 +3,7 @@
 # compare times: what fails beside hundreds of others is tried once more, alone. What looks
 # for wrong values is not: it fails at once.
 #
-#     sh tests/behaviour.sh [--all-features] [-- FILTER...]
+#     sh tests/behaviour.sh [--workspace] [-- FILTER...]
 set -eu
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -61,7 +61,9 @@ if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/nul
 fi
 
 # Some tests run the examples.
-cargo build --workspace --all-features --examples
-cargo test --workspace --all-features --lib --bins --test ui --test soak
-cargo test --workspace --exclude memocached-macros --all-features --doc
-sh tests/behaviour.sh --workspace --all-features
+cargo build --workspace --examples
+cargo test --workspace --lib --bins --test ui --test soak
+cargo test --workspace --exclude memocached-macros --doc
+sh tests/behaviour.sh --workspace
+# This feature changes how everything records.
+cargo test --workspace --features memocached/bound_instruments --test bound_instruments

@@ -15,7 +15,8 @@ fn documentation() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo
-        .args(["doc", "--quiet", "--package", "memocached", "--no-deps", "--all-features", "--target-dir"])
+        .args(["doc", "--quiet", "--workspace", "--no-deps", "--all-features", "--lib", "--example", "fibonacci"])
+        .arg("--target-dir")
         .arg(target);
     assert!(cargo.status().unwrap().success(), "the documentation is built");
     target.join("doc/memocached")
