@@ -27,23 +27,8 @@ pub(crate) fn quoted(names: &[&str]) -> String {
 /// Finds the candidate that is at most two edits (three for long names) away.
 pub(crate) fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let limit = if name.len() > 6 { 3 } else { 2 };
-    let scored = candidates.iter().map(|candidate| (distance(name, candidate), *candidate));
+    let scored = candidates.iter().map(|candidate| (strsim::levenshtein(name, candidate), *candidate));
     scored.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)
-}
-
-/// The Levenshtein distance, computed one row at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 #[cfg(test)]

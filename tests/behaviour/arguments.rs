@@ -420,7 +420,7 @@ memoized!(generated_in_text, generated_in_text_entry, number: u64, "5m", "argume
     number + 2
 });
 
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[test]
 fn a_function_made_by_a_macro_is_cached() {

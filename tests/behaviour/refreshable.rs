@@ -22,7 +22,7 @@ fn next(count: &AtomicU32) -> u32 {
     count.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-const HOUR: Duration = Duration::from_hours(1);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[memcached(key = "refreshable:owned:<n>", grace = "1h", cache = &cache, skip(cache, count), entry = owned_entry)]
 async fn owned(cache: Cache, count: Count, n: String) -> u32 {

@@ -27,7 +27,7 @@ const FOLDERS: [&[&str]; 12] = [
 const ABOVE: [&str; 5] = ["attribute", "lib", "private", "testing", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
-const CRATES: [(&str, &str); 26] = [
+const CRATES: [(&str, &str); 27] = [
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),
     ("serde_json::", "codec/"),
@@ -36,6 +36,7 @@ const CRATES: [(&str, &str); 26] = [
     ("tokio_rustls::", "net/tls"),
     ("forkguard::", "node/pool/"),
     ("quick_cache::", "bounded"),
+    ("strsim::", "nearest"),
     ("coarsetime::", "time/clock"),
     ("hmac_sha256::", "key/"),
     ("hmac::", "value/signature"),

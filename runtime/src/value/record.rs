@@ -336,7 +336,10 @@ pub(crate) fn shown(bytes: &[u8], flags: u32) -> String {
     let text = |payload| std::str::from_utf8(payload).ok().filter(|text| !text.contains(char::is_control));
     match text(payload) {
         Some(text) if text.len() <= MOST => text.to_owned(),
-        Some(text) => format!("{}…", &text[..text.floor_char_boundary(MOST - '…'.len_utf8())]),
+        Some(text) => {
+            let end = (0..=MOST - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end));
+            format!("{}…", &text[..end.unwrap_or(0)])
+        }
         None => {
             let digits = payload.iter().take(MOST / 2 - 1).map(|byte| format!("{byte:02x}"));
             std::iter::once("0x".to_owned()).chain(digits).collect()
