@@ -48,6 +48,8 @@ command -v promtool >/dev/null && command -v prometheus >/dev/null ||
     install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
 command -v strace >/dev/null || install_if_possible strace
 command -v faketime >/dev/null || install_if_possible "$(named faketime libfaketime libfaketime libfaketime)"
+# CI counts instructions.
+[ -z "${CI-}" ] || command -v valgrind >/dev/null || install_if_possible valgrind
 php -r 'new Memcached();' 2>/dev/null || {
     install_if_possible "$(named php-cli php-cli php83 php)"
     install_if_possible "$(named php-memcached php-pecl-memcached php83-pecl-memcached php-memcached)"

@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 
 use memocached::{Cache, Mode, memcached, with_mode};
 
-/// The calls of a case, by its name.
-const CASES: [(&str, fn(&Cache, u64)); 5] = [
+/// A case: its name, and what makes so many calls.
+type Case = (&'static str, fn(&Cache, u64));
+
+const CASES: [Case; 5] = [
     ("hit", |cache, calls| repeat(calls, |_| far(cache, 7))),
     ("near_hit", |cache, calls| repeat(calls, |_| near(cache, 7))),
     ("miss", |cache, calls| repeat(calls, |call| far(cache, 1_000 + call))),
@@ -124,7 +126,7 @@ fn counted() -> Result<Vec<(&'static str, u64)>, Box<dyn Error>> {
     let folder = env::temp_dir().join(format!("memocached-instructions-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let server = Server::start(&folder)?;
-    let count = |(name, _): &(&'static str, fn(&Cache, u64))| {
+    let count = |(name, _): &Case| {
         let [few, many] = CALLS.map(|calls| server.instructions(name, calls, &folder));
         let calls = CALLS[1] - CALLS[0];
         let calls = if name.starts_with("batch") { calls / 20 } else { calls };
@@ -161,7 +163,10 @@ impl Server {
     /// All instructions of a process that makes so many calls. Each starts with an empty
     /// server.
     fn instructions(&self, case: &str, calls: u64, folder: &Path) -> Result<u64, Box<dyn Error>> {
-        std::io::Write::write_all(&mut std::os::unix::net::UnixStream::connect(&self.socket)?, b"flush_all\r\nquit\r\n")?;
+        std::io::Write::write_all(
+            &mut std::os::unix::net::UnixStream::connect(&self.socket)?,
+            b"flush_all\r\nquit\r\n",
+        )?;
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
         command.args(["run", case, &calls.to_string()]).arg(format!("unix://{}", self.socket.display()));
