@@ -130,7 +130,9 @@ fn so_many_bodies_of_an_async_function_run_at_once() {
             assert_eq!(call.await.unwrap(), n % 100);
         }
     });
-    assert_eq!((bodies.begun(), bodies.most.load(Ordering::Relaxed)), (100, 2));
+    // On a busy machine one is taken for stuck, and computed once more.
+    assert!((100..105).contains(&bodies.begun()), "{} bodies", bodies.begun());
+    assert_eq!(bodies.most.load(Ordering::Relaxed), 2);
 }
 
 #[test]

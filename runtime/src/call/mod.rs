@@ -46,6 +46,8 @@ use crate::singleflight::places::TakenPlace;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 use crate::telemetry::call::CallSpan;
+#[cfg(feature = "tokio")]
+use crate::telemetry::call::Due;
 use crate::telemetry::observing::Observation;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
@@ -480,41 +482,63 @@ where
                 Some(typed) => typed.machine.take_place(),
                 None => site.admit().wait_async(&span).await,
             };
-            let Some((value, due)) = refreshing else {
-                return compute(typed, body, place, Fallback::None, &span).await;
-            };
-            if let Some(Detach { work, leave, patience }) = detach
-                && site.refreshes().are_possible()
-                && let Some(mut typed) = typed.take()
-            {
-                let Some(refresh) = site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) else {
-                    typed.machine.back_off();
-                    span.serves(&due);
-                    return S::join(value);
-                };
-                let parts = RefreshParts { typed, body, place, refresh, span: span.refresh() };
-                let Some(patience) = patience.filter(|_| due.is_old()) else {
-                    span.serves(&due);
-                    leave(work(parts, Fallback::Served));
-                    return S::join(value);
-                };
-                let old = OldValue::new(value);
-                let work = work(parts, Fallback::Old(old.clone(), span.clone(), due));
-                let mut work = Resolute::new(work, leave);
-                if let Some(returned) = timer::within(patience, &mut work).await {
-                    return returned;
+            let mut fallback = Fallback::None;
+            if let Some((value, due)) = refreshing {
+                if let Some(detach) = detach
+                    && site.refreshes().are_possible()
+                    && let Some(typed) = typed.take()
+                {
+                    return refresh_detached(site, typed, body, place, detach, (value, due), span.clone()).await;
                 }
-                if let Some(value) = old.take() {
-                    span.serves(&due);
-                    return S::join(value);
-                }
-                // The new value is there, and being stored.
-                return work.await;
+                span.renews(&due);
+                fallback = Fallback::Value(value);
             }
-            span.renews(&due);
-            compute(typed, body, place, Fallback::Value(value), &span).await
+            compute(typed, body, place, fallback, &span).await
         };
         span.within(call).await
+    })
+}
+
+/// Refreshes an old value without needing the caller, who gets it at once or after some
+/// patience. It is in a box for the same reason as the call.
+#[cfg(feature = "tokio")]
+#[inline(never)]
+fn refresh_detached<S, I, F>(
+    site: &'static Site,
+    mut typed: Box<Typed<S, I>>,
+    body: Pin<Box<F>>,
+    place: Option<TakenPlace>,
+    Detach { work, leave, patience }: Detach<S, I, F>,
+    (value, due): (S::Value, Due),
+    span: CallSpan,
+) -> Pin<Box<impl Future<Output = S::Return>>>
+where
+    S: Shape,
+{
+    Box::pin(async move {
+        let Some(refresh) = site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) else {
+            typed.machine.back_off();
+            span.serves(&due);
+            return S::join(value);
+        };
+        let parts = RefreshParts { typed, body, place, refresh, span: span.refresh() };
+        let Some(patience) = patience.filter(|_| due.is_old()) else {
+            span.serves(&due);
+            leave(work(parts, Fallback::Served));
+            return S::join(value);
+        };
+        let old = OldValue::new(value, span.clone(), due);
+        let work = work(parts, Fallback::Old(old.clone()));
+        let mut work = Resolute::new(work, leave);
+        if let Some(returned) = timer::within(patience, &mut work).await {
+            return returned;
+        }
+        if let Some(value) = old.take() {
+            span.serves(&due);
+            return S::join(value);
+        }
+        // The new value is there, and being stored.
+        work.await
     })
 }
 

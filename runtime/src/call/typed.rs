@@ -48,21 +48,23 @@ pub(super) enum Fallback<V> {
     Value(V),
     /// The caller has it already.
     Served,
-    /// The caller takes this if it runs out of patience; its span is told otherwise.
+    /// The caller takes this if it runs out of patience.
     #[cfg(feature = "tokio")]
-    Old(OldValue<V>, CallSpan, Due),
+    Old(OldValue<V>),
 }
 
 #[cfg(feature = "tokio")]
 impl<V> Fallback<V> {
     /// Decides what the old value is to a computation that ends now after so many
     /// nanoseconds, and whose span is told of that, if it is not the computation's.
+    #[inline(never)]
     pub(super) fn decided(self, cost: u64) -> (Self, Option<CallSpan>) {
         match self {
-            Fallback::Old(old, caller, due) => match old.take() {
+            Fallback::Old(old) => match old.take() {
                 Some(value) => {
-                    caller.waited_for_refresh(&due, cost);
-                    (Fallback::Value(value), Some(caller))
+                    let Waiting { caller, due, .. } = &*old.0;
+                    caller.waited_for_refresh(due, cost);
+                    (Fallback::Value(value), Some(caller.clone()))
                 }
                 None => (Fallback::Served, None),
             },
@@ -74,16 +76,25 @@ impl<V> Fallback<V> {
 /// An old value that goes to whoever takes it first: the caller that waits for a new
 /// one, or the computation.
 #[cfg(feature = "tokio")]
-pub(super) struct OldValue<V>(Arc<Mutex<Option<V>>>);
+pub(super) struct OldValue<V>(Arc<Waiting<V>>);
+
+/// A caller that waits for a new value.
+#[cfg(feature = "tokio")]
+struct Waiting<V> {
+    old: Mutex<Option<V>>,
+    /// Its span, which is told how the computation ended if that is in time.
+    caller: CallSpan,
+    due: Due,
+}
 
 #[cfg(feature = "tokio")]
 impl<V> OldValue<V> {
-    pub(super) fn new(value: V) -> Self {
-        OldValue(Arc::new(Mutex::new(Some(value))))
+    pub(super) fn new(value: V, caller: CallSpan, due: Due) -> Self {
+        OldValue(Arc::new(Waiting { old: Mutex::new(Some(value)), caller, due }))
     }
 
     pub(super) fn take(&self) -> Option<V> {
-        lock(&self.0).take()
+        lock(&self.0.old).take()
     }
 }
 
@@ -103,7 +114,9 @@ pub(super) struct Packed<S: Shape> {
 }
 
 impl<S: Shape, I: Terms<S>> Typed<S, I> {
-    /// Looks for the value, blocking, until it is clear what the call does.
+    /// Looks for the value, blocking, until it is clear what the call does. Its frame is
+    /// gone when the body runs, as are those of what is not inlined below.
+    #[inline(never)]
     pub(super) fn look(&mut self, span: &CallSpan) -> Next<S> {
         self.machine.begin(Io::Blocking, span);
         loop {
@@ -201,6 +214,7 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
 
     /// Decides what to store of what the body has returned, and what to return:
     /// `fallback` takes the place of an error.
+    #[inline(never)]
     pub(super) fn pack(
         &mut self,
         returned: S::Return,

@@ -308,6 +308,7 @@ impl Drop for PlaceTurn {
 
 impl Admitted {
     /// Waits for the place, if one is needed, blocking the thread.
+    #[inline(never)]
     pub(crate) fn wait(self, span: &CallSpan) -> Option<TakenPlace> {
         match self {
             Admitted::Free => None,
