@@ -273,7 +273,7 @@ fn a_limit_that_is_none_and_a_patience_that_nobody_can_have() {
             "must own",
         ),
         (
-            quote!(patience = 1, grace = 1, each(n in n)),
+            quote!(patience = 1, grace = 1, each(x in n)),
             quote!(
                 async fn f(n: Vec<u8>) -> Vec<u8> {
                     n
