@@ -86,6 +86,8 @@ pub mod testing;
 #[cfg(any(test, fuzzing))]
 pub mod tests;
 
+pub mod guide;
+
 #[doc(hidden)]
 pub mod private;
 

@@ -321,9 +321,9 @@ fn php(server: &Memcached, lines: &str) -> String {
     output(Command::new("php").args(["-d", "display_errors=stderr", "-r", &format!("{prelude}{lines}")]))
 }
 
-/// The table in the README.
+/// The table in the guide.
 #[test]
-fn what_crosses_over_to_php_and_back_is_as_the_readme_says() {
+fn what_crosses_over_to_php_and_back_is_as_the_guide_says() {
     if !Tool::Php.is_here() {
         return;
     }

@@ -6,6 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use crate::support::process::{example, output};
 
 const README: &str = include_str!("../../README.md");
+const SERVERS: &str = include_str!("../../runtime/docs/guide/servers.md");
+const TELEMETRY: &str = include_str!("../../runtime/docs/guide/telemetry.md");
 
 /// Without what differs from run to run: durations, and the width they take.
 fn lasting(text: &str) -> Vec<String> {
@@ -40,13 +42,13 @@ fn the_readme_links_to_no_file_but_the_picture() {
 }
 
 #[test]
-fn every_variable_of_the_environment_is_in_the_readme() {
+fn every_variable_of_the_environment_is_in_the_guide() {
     let environment = include_str!("../../runtime/src/config/environment.rs");
     let table = environment.split("const VARIABLES").nth(1).and_then(|rest| rest.split("\n];").next()).unwrap();
     let named = table.split('"').filter(|text| text.starts_with("MEMCACHED_") && !text.contains(' '));
     let mut found = 0;
     for variable in named {
-        assert!(README.contains(&format!("| `{variable}` |")), "{variable}");
+        assert!(SERVERS.contains(&format!("| `{variable}` |")), "{variable}");
         found += 1;
     }
     assert_eq!(found, 25);
@@ -64,10 +66,10 @@ fn every_argument_of_the_attribute_is_in_the_readme() {
 }
 
 #[test]
-fn every_metric_is_in_the_readme_and_has_a_public_name() {
+fn every_metric_is_in_the_guide_and_has_a_public_name() {
     let names = include_str!("../../runtime/src/telemetry/names.rs");
     let named = names.split("pub mod metrics {").nth(1).unwrap().split('"').skip(1).step_by(2);
-    let table = README.split("| metric | kind, unit | attributes |").nth(1).unwrap();
+    let table = TELEMETRY.split("| metric | kind, unit | attributes |").nth(1).unwrap();
     let rows = table.lines().skip(2).map_while(|row| row.strip_prefix("| `")?.split('`').next());
     let (mut named, mut rows): (Vec<_>, Vec<_>) = (named.collect(), rows.collect());
     named.sort_unstable();

@@ -24,7 +24,7 @@ const FOLDERS: [&[&str]; 12] = [
 
 /// What stands above all folders: the table of contents, what expansions name,
 /// and tests of several folders.
-const ABOVE: [&str; 5] = ["attribute", "lib", "private", "testing", "tests"];
+const ABOVE: [&str; 6] = ["attribute", "guide", "lib", "private", "testing", "tests"];
 
 /// Who may name which crate: every path that begins with the second.
 const CRATES: [(&str, &str); 27] = [

@@ -134,7 +134,7 @@ pub mod attributes {
     pub const CONNECTION_STATE: &str = "db.client.connection.state";
 }
 
-/// The names of metrics; the README has a table of their attributes.
+/// The names of metrics; the guide has a table of their attributes.
 pub mod metrics {
     /// Histogram in seconds.
     pub const OPERATION_DURATION: &str = "db.client.operation.duration";
