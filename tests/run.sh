@@ -64,7 +64,7 @@ fi
 
 # Some tests run the examples.
 cargo build --workspace --examples
-cargo test --workspace --lib --bins --test ui --test soak
+cargo test --workspace --lib --bins --example testing --test ui --test soak
 cargo test --workspace --exclude memocached-macros --doc
 sh tests/behaviour.sh --workspace
 # This feature changes how everything records.
