@@ -62,7 +62,11 @@ fn round(what: &str, cache: &Cache) {
     let nodes = Client::of(cache).nodes();
     let up = nodes.iter().filter(|node| node.is_up).count();
     let time = begun.elapsed().as_secs_f64() * 1e3;
-    println!("{what:<24} {hits:>4} hits {:>4} computed   {up} of {} up   {time:>6.1} ms", KEYS as usize - hits, nodes.len());
+    println!(
+        "{what:<24} {hits:>4} hits {:>4} computed   {up} of {} up   {time:>6.1} ms",
+        KEYS as usize - hits,
+        nodes.len()
+    );
 }
 
 fn run(folder: &Path) -> Result<(), Box<dyn Error>> {
