@@ -67,5 +67,3 @@ cargo build --workspace --examples
 cargo test --workspace --lib --bins --example testing --test ui --test soak
 cargo test --workspace --exclude memocached-macros --doc
 sh tests/behaviour.sh --workspace
-# This feature changes how everything records.
-cargo test --workspace --features memocached/bound_instruments --test bound_instruments
