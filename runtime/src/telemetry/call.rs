@@ -3,6 +3,7 @@
 //! The methods report what has happened; deciding what happens next is left to
 //! `call`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -549,61 +550,42 @@ impl CallSpan {
         self.stats.lost(error.kind().as_str());
         not_stored_on_purpose(error.kind().as_str());
         let told = if error.kind() == ErrorKind::TooLarge { &self.site.too_large } else { &self.site.unstorable };
-        if told.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        tracing::event!(
-            target: TARGET,
-            Level::WARN,
-            { attributes::CACHE_NAME } = self.stats.name,
-            "{} stores nothing of some values: {error}",
-            self.stats.name
-        );
+        self.warn_once(told, format_args!("{} stores nothing of some values: {error}", self.stats.name));
     }
 
     /// Reports once that a batch's body returned results that do not belong to its
     /// elements.
     #[cold]
     pub(crate) fn unmatched(&self) {
-        if !self.site.unmatched.swap(true, Ordering::Relaxed) {
-            let name = self.stats.name;
-            tracing::event!(
-                target: TARGET,
-                Level::WARN,
-                { attributes::CACHE_NAME } = name,
-                "{name} returned results that do not belong to the elements it was called with; it is called with all \
-                 of the caller's elements, and nothing is stored"
-            );
-        }
+        let text = "returned results that do not belong to the elements it was called with; it is called with all of the \
+                    caller's elements, and nothing is stored";
+        self.warn_once(&self.site.unmatched, format_args!("{} {text}", self.stats.name));
     }
 
     /// Reports once that `refresh_ahead` covers the whole ttl.
     #[cold]
     pub(crate) fn too_wide(&self, window: Duration, ttl: Ttl) {
-        if !self.site.too_wide.swap(true, Ordering::Relaxed) {
-            let _entered = self.span.enter();
-            let name = self.stats.name;
-            tracing::event!(
-                target: TARGET,
-                Level::WARN,
-                { attributes::CACHE_NAME } = name,
-                "{name}: `refresh_ahead` of {window:?} is not less than the ttl, {ttl:?}; half of the ttl is used instead"
-            );
-        }
+        let text = "half of the ttl is used instead";
+        let what = format_args!(
+            "{}: `refresh_ahead` of {window:?} is not less than the ttl, {ttl:?}; {text}",
+            self.stats.name
+        );
+        self.warn_once(&self.site.too_wide, what);
     }
 
     /// Reports once that a body has returned another value than the previous one, which it
     /// had said to be unchanged.
     #[cold]
     pub(crate) fn not_unchanged(&self) {
-        if !self.site.not_unchanged.swap(true, Ordering::Relaxed) {
-            let name = self.stats.name;
-            tracing::event!(
-                target: TARGET,
-                Level::WARN,
-                { attributes::CACHE_NAME } = name,
-                "{name} called `unchanged` and returned another value, which is stored"
-            );
+        let text = "called `unchanged` and returned another value, which is stored";
+        self.warn_once(&self.site.not_unchanged, format_args!("{} {text}", self.stats.name));
+    }
+
+    /// Warns in this call's span, unless that has been told.
+    fn warn_once(&self, told: &AtomicBool, what: fmt::Arguments<'_>) {
+        if !told.swap(true, Ordering::Relaxed) {
+            let _entered = self.span.enter();
+            tracing::event!(target: TARGET, Level::WARN, { attributes::CACHE_NAME } = self.stats.name, "{what}");
         }
     }
 
