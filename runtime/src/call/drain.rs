@@ -34,6 +34,13 @@ impl Drained {
         let tasks = 0;
         Drained { tasks, invalidations: late::left() }
     }
+
+    /// What is left, once that is nothing or the limit is over.
+    fn by(until: Option<Instant>) -> Option<Self> {
+        let left = Drained::now();
+        let is_over = until.is_some_and(|until| Instant::now() >= until);
+        (left.is_complete() || is_over).then_some(left)
+    }
 }
 
 /// How often it is looked whether all is done.
@@ -62,8 +69,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub fn drain(limit: Duration) -> Drained {
     let until = end(limit);
     loop {
-        let left = Drained::now();
-        if left.is_complete() || is_over(until) {
+        if let Some(left) = Drained::by(until) {
             return left;
         }
         pause(LOOK);
@@ -90,8 +96,7 @@ pub fn drain(limit: Duration) -> Drained {
 pub async fn drain_async(limit: Duration) -> Drained {
     let until = end(limit);
     loop {
-        let left = Drained::now();
-        if left.is_complete() || is_over(until) {
+        if let Some(left) = Drained::by(until) {
             return left;
         }
         timer::sleep(LOOK).await;
@@ -103,8 +108,4 @@ fn end(limit: Duration) -> Option<Instant> {
     #[cfg(feature = "tokio")]
     detached::end();
     Instant::now().checked_add(limit)
-}
-
-fn is_over(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| Instant::now() >= until)
 }
