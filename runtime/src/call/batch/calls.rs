@@ -34,6 +34,8 @@ pub(super) struct Calls<S: Shape, I> {
     pub(super) computation: Computation,
     /// Absent where nothing is cached.
     around: Option<(Cache, Budget)>,
+    /// The values whose ends are pushed forward.
+    pushed: Vec<Pushed>,
     on_error: OnFailure,
     /// Whether the store's answers came last, and not the end of a flight.
     is_answered: bool,
@@ -46,8 +48,6 @@ struct Call<S: Shape, I> {
     state: CallState<S>,
     /// Whether the caller has got an old value, which is computed anew.
     served: bool,
-    /// The value whose end is pushed forward.
-    pushed: Option<Pushed>,
 }
 
 /// How far a call is.
@@ -84,12 +84,13 @@ enum NextWait {
 
 impl<S: Shape, I: Terms<S>> Calls<S, I> {
     pub(super) fn new(span: CallSpan, on_error: OnFailure) -> Self {
-        Calls { all: Vec::new(), span, computation: Computation::new(), around: None, on_error, is_answered: false }
+        let (computation, pushed) = (Computation::new(), Vec::new());
+        Calls { all: Vec::new(), span, computation, around: None, pushed, on_error, is_answered: false }
     }
 
     /// Adds a call.
     pub(super) fn push(&mut self, typed: Option<Box<Typed<S, I>>>) {
-        let mut call = Call { typed, state: CallState::Missing, served: false, pushed: None };
+        let mut call = Call { typed, state: CallState::Missing, served: false };
         match &mut call.typed {
             Some(typed) => {
                 typed.machine.shares(self.computation);
@@ -104,7 +105,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
     /// Adds a call whose value is at hand, which took so long to compute.
     pub(super) fn push_found(&mut self, returned: S::Return, cost: u64) {
         self.span.near_hit(cost);
-        self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false, pushed: None });
+        self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false });
     }
 
     /// The calls that compute.
@@ -300,7 +301,7 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
 
     /// Pushes the ends of values forward that were found.
     fn push_ends(&mut self) {
-        let pushed: Vec<_> = self.all.iter_mut().filter_map(|call| call.pushed.take()).collect();
+        let pushed = std::mem::take(&mut self.pushed);
         if let (false, Some((cache, _))) = (pushed.is_empty(), &self.around) {
             idle::write(pushed, cache);
         }
@@ -312,14 +313,14 @@ impl<S: Shape, I: Terms<S>> Calls<S, I> {
     }
 
     fn judge(&mut self, index: usize, event: Event) -> Result<(), Error> {
-        let Calls { all, span, on_error, .. } = self;
+        let Calls { all, span, on_error, pushed, .. } = self;
         let Some(typed) = &mut all[index].typed else { return Ok(()) };
         let step = match typed.open_and_judge(event, span) {
             Err(error) if *on_error == OnFailure::Return => return Err(error),
             Err(_) => typed.open_and_judge(Event::GoOn, span).unwrap_or(Step::Compute),
             Ok(step) => step,
         };
-        all[index].pushed = typed.pushed();
+        pushed.extend(typed.pushed());
         all[index].state = match step {
             Step::Return(returned) => {
                 all[index].typed = None;
