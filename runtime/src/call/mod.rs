@@ -61,9 +61,7 @@ use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
 use period::Lifetime;
-use policy::{
-    Always, Choose, Chosen, Compute, Configured, Excusing, Graced, Lasting, OnError, Propagate, Terms, Wanted,
-};
+use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
 use previous::PreviousSlot;
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
@@ -120,16 +118,16 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     where
         F: Fn(&S::Value) -> P,
     {
-        self.on_terms(|terms| Lasting::by(closure, terms))
+        self.on_terms(|terms| Lasting::ttl(closure, terms))
     }
 
     /// Serves each value past its ttl for as long as this says.
     #[must_use]
-    pub fn graced<F, P: Lifetime>(self, closure: F) -> Memo<S, C, Graced<S::Value, F, I>, O>
+    pub fn graced<F, P: Lifetime>(self, closure: F) -> Memo<S, C, Lasting<S::Value, F, I>, O>
     where
         F: Fn(&S::Value) -> P,
     {
-        self.on_terms(|terms| Graced::by(closure, terms))
+        self.on_terms(|terms| Lasting::grace(closure, terms))
     }
 
     /// Leaves the value that the body replaces in this slot.

@@ -120,20 +120,32 @@ impl<S: Shape, F, T: Terms<S>> Terms<S> for Wanted<S::Value, F, T> {
     }
 }
 
-/// Keeps values for as long as a closure says.
+/// Keeps values for as long as a closure says, or serves them for so long past their ttl.
 #[derive(Debug)]
 pub struct Lasting<V, F, T> {
     closure: F,
-    call: fn(&F, &V) -> Option<Duration>,
+    call: fn(&F, &V) -> OwnTimes,
     terms: T,
 }
 
 impl<V, F, T> Lasting<V, F, T> {
-    pub(crate) fn by<P: Lifetime>(closure: F, terms: T) -> Self
+    /// The closure says the ttl.
+    pub(crate) fn ttl<P: Lifetime>(closure: F, terms: T) -> Self
     where
         F: Fn(&V) -> P,
     {
-        Lasting { closure, call: |closure, value| closure(value).lifetime(), terms }
+        let call = |closure: &F, value: &V| OwnTimes { ttl: Some(kept_for(closure(value).lifetime())), grace: None };
+        Lasting { closure, call, terms }
+    }
+
+    /// The closure says the grace.
+    pub(crate) fn grace<P: Lifetime>(closure: F, terms: T) -> Self
+    where
+        F: Fn(&V) -> P,
+    {
+        let call =
+            |closure: &F, value: &V| OwnTimes { ttl: None, grace: Some(closure(value).lifetime().unwrap_or_default()) };
+        Lasting { closure, call, terms }
     }
 }
 
@@ -143,40 +155,9 @@ impl<S: Shape, F, T: Terms<S>> Terms<S> for Lasting<S::Value, F, T> {
     }
 
     fn times(&self, value: &S::Value) -> OwnTimes {
-        let ttl = (self.call)(&self.closure, value);
-        OwnTimes { ttl: Some(kept_for(ttl)), ..self.terms.times(value) }
-    }
-
-    fn excuses(&self, failed: &S::Return) -> bool {
-        self.terms.excuses(failed)
-    }
-}
-
-/// Serves values past their ttl for as long as a closure says.
-#[derive(Debug)]
-pub struct Graced<V, F, T> {
-    closure: F,
-    call: fn(&F, &V) -> Option<Duration>,
-    terms: T,
-}
-
-impl<V, F, T> Graced<V, F, T> {
-    pub(crate) fn by<P: Lifetime>(closure: F, terms: T) -> Self
-    where
-        F: Fn(&V) -> P,
-    {
-        Graced { closure, call: |closure, value| closure(value).lifetime(), terms }
-    }
-}
-
-impl<S: Shape, F, T: Terms<S>> Terms<S> for Graced<S::Value, F, T> {
-    fn allows(&self, value: &S::Value) -> bool {
-        self.terms.allows(value)
-    }
-
-    fn times(&self, value: &S::Value) -> OwnTimes {
-        let grace = (self.call)(&self.closure, value).unwrap_or_default();
-        OwnTimes { grace: Some(grace), ..self.terms.times(value) }
+        let OwnTimes { ttl, grace } = (self.call)(&self.closure, value);
+        let other = self.terms.times(value);
+        OwnTimes { ttl: ttl.or(other.ttl), grace: grace.or(other.grace) }
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {
