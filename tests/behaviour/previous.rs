@@ -78,12 +78,6 @@ fn renewed(port: u16, old: Option<Previous<String>>) -> String {
     }
 }
 
-/// Seconds that the server keeps the page for.
-fn left(server: &Memcached, key: &str) -> u64 {
-    let answer = server.command(&format!("mg {key} t"));
-    answer.trim_start_matches("HD t").split_whitespace().next().and_then(|left| left.parse().ok()).unwrap()
-}
-
 #[memcached(
     key = "page:<port>", ttl = 100, grace = 1_000, previous = old, entry = page_entry, cache = cache, skip(cache)
 )]
@@ -105,7 +99,8 @@ fn a_page_is_fetched_again_only_if_it_has_changed() {
         assert_eq!(call(), "first ".repeat(500));
         assert_eq!(origin.sent(), [1, round]);
         // Its bytes are kept for as long as new ones.
-        assert!((1_080..=1_100).contains(&left(&server, &key)), "{}", left(&server, &key));
+        let left = server.seconds_left(&key).unwrap();
+        assert!((1_080..=1_100).contains(&left), "{left}");
         let renewed = server.stored(&key).unwrap();
         assert_eq!(renewed[renewed.len() - 3_000..], stored[stored.len() - 3_000..]);
     }
@@ -179,7 +174,7 @@ async fn a_refresh_in_the_background_asks_as_well() {
     let key = format!("background:{}", origin.port);
     server.command(&format!("mg {key} T900"));
     assert_eq!(call().await, "first");
-    eventually("an unchanged page", async || (left(&server, &key) > 1_000).then_some(())).await;
+    eventually("an unchanged page", async || (server.seconds_left(&key).unwrap() > 1_000).then_some(())).await;
     assert_eq!(origin.sent(), [1, 1]);
     origin.change("\"2\"", "second");
     server.command(&format!("mg {key} T900"));

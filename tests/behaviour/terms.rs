@@ -36,22 +36,17 @@ fn renew(cache: &Cache, user: u64, seconds: u64) -> Token {
     Token::lasting(seconds)
 }
 
-/// Seconds that the server keeps an item for.
-fn left(server: &Memcached, key: &str) -> u64 {
-    server.command(&format!("mg {key} t")).trim_start_matches("HD t").parse().unwrap()
-}
-
 #[test]
 fn a_token_is_kept_for_as_long_as_it_is_good() {
     let server = Memcached::start();
     let cache = Cache::builder().servers(server.address()).timeout(Duration::from_secs(2)).jitter(0).build().unwrap();
     let first = token(&cache, 1, 500);
     assert_eq!(token(&cache, 1, 5), first);
-    assert!((495..=500).contains(&left(&server, "token:1")));
+    assert!((495..=500).contains(&server.seconds_left("token:1").unwrap()));
     renew(&cache, 1, 50);
-    assert!((45..=50).contains(&left(&server, "token:1")));
+    assert!((45..=50).contains(&server.seconds_left("token:1").unwrap()));
     token_entry(&cache, 2).put(&Token::lasting(20)).unwrap();
-    assert!((15..=20).contains(&left(&server, "token:2")));
+    assert!((15..=20).contains(&server.seconds_left("token:2").unwrap()));
     token(&cache, 3, 0);
     assert_eq!(token_entry(&cache, 3).get().unwrap(), None);
 }
@@ -100,7 +95,7 @@ fn callers_in_all_processes_elect_one_of_them_by_a_grace_that_the_value_tells() 
     for n in [0, 1, 5] {
         feed(&caches[0], n, &runs);
     }
-    assert_eq!(["feed:0", "feed:1", "feed:5"].map(|key| left(&server, key).div_ceil(100)), [1, 2, 6]);
+    assert_eq!(["feed:0", "feed:1", "feed:5"].map(|key| server.seconds_left(key).unwrap().div_ceil(100)), [1, 2, 6]);
     runs.store(9, Ordering::SeqCst);
     for (n, kept) in [(1, 99), (5, 499)] {
         // Its ttl has just been over.

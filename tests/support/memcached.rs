@@ -79,6 +79,12 @@ impl Memcached {
         answer.trim_end().to_owned()
     }
 
+    /// How many seconds the item is kept for.
+    pub(crate) fn seconds_left(&self, key: &str) -> Option<u64> {
+        let answer = self.command(&format!("mg {key} t"));
+        answer.strip_prefix("HD t")?.split_whitespace().next()?.parse().ok()
+    }
+
     /// The stored bytes of `key`.
     pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
