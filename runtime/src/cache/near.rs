@@ -105,14 +105,8 @@ impl NearCopy {
     /// Returns the value that was decoded in this way, if one is kept.
     #[inline]
     pub(crate) fn decoded(&self, by: &Decoding) -> Option<&Decoded> {
-        self.any_decoded().filter(|decoded| decoded.by == *by)
-    }
-
-    /// Returns the value that was decoded in whatever way, if one is kept.
-    #[inline]
-    pub(crate) fn any_decoded(&self) -> Option<&Decoded> {
         let NearCopy::Shared(shared) = self else { return None };
-        shared.decoded.get()
+        shared.decoded.get().filter(|decoded| decoded.by == *by)
     }
 
     /// Keeps a decoded value, unless one is kept, as long as the record is.

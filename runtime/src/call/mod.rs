@@ -65,7 +65,7 @@ use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnE
 use previous::PreviousSlot;
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
-use sharing::{SharedHit, Sharer, Sharing};
+use sharing::{Sharer, Sharing};
 use site::Site;
 #[cfg(feature = "tokio")]
 use typed::OldValue;
@@ -216,19 +216,12 @@ where
     };
     let far = match tier {
         Tier::Near { copy, configured, owner, observation } => {
-            let (copy, sharer) = match shape.sharing.map(|sharing| sharer(sharing, configured, owner, false)) {
-                None => (copy, None),
-                Some(sharer) => match sharer.hit(copy) {
-                    Ok(hit) => return Ready::of(site, Start::Shared { hit, observation }),
-                    Err(copy) => (copy, Some(Box::new(sharer))),
-                },
-            };
-            let codec = codec.choose(&configured);
-            let start = match copy.record().stored_as(&codec, owner, version) {
-                Some(stored) => Start::Near { copy, codec, stored, sharer, observation },
+            let sharer = shape.sharing.map(|sharing| sharer(sharing, configured, owner, false));
+            let start = match kept(&copy, || codec.choose(&configured), owner, version, sharer) {
+                Ok(found) => Start::Kept { found, observation },
                 // Two functions with one key and two types: this one goes
                 // without a cache while the other's value is kept here.
-                None => {
+                Err(OfAnother) => {
                     let span = site.telemetry().open_observed(observation);
                     span.bypassed();
                     Start::Call { near: None, span: Some(span), typed: None }
@@ -252,6 +245,31 @@ where
     Ready::of(site, Start::Call { near, span, typed })
 }
 
+/// A copy that values of this type are not made of.
+struct OfAnother;
+
+/// Makes a value of the copy that this process keeps, and says what it took to compute.
+/// `None` if it cannot be decoded, though it was encoded or decoded here before.
+#[inline]
+fn kept<V>(
+    copy: &NearCopy,
+    codec: impl FnOnce() -> Codecs<V>,
+    owner: u64,
+    version: u32,
+    sharer: Option<Sharer<V>>,
+) -> Result<Option<(V, u64)>, OfAnother> {
+    if let Some(shared) = sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
+        return Ok(Some(shared));
+    }
+    let codec = codec();
+    let StoredAs { codec: id, cost } = copy.record().stored_as(&codec, owner, version).ok_or(OfAnother)?;
+    let decoded = copy.record().decoded(&codec, id);
+    Ok(decoded.map(|value| match sharer {
+        Some(sharer) => (sharer.keep(copy, value, cost), cost),
+        None => (value, cost),
+    }))
+}
+
 /// A call that can begin.
 pub struct Ready<S: Shape, I> {
     site: &'static Site,
@@ -262,16 +280,9 @@ pub struct Ready<S: Shape, I> {
 
 /// How a call begins.
 enum Start<S: Shape, I> {
-    /// At its end: this process keeps its value, and shares it.
-    Shared { hit: SharedHit<S::Value>, observation: Option<Observation> },
-    /// At its end: this process keeps the bytes of its value.
-    Near {
-        copy: NearCopy,
-        codec: Codecs<S::Value>,
-        stored: StoredAs,
-        sharer: Option<Box<Sharer<S::Value>>>,
-        observation: Option<Observation>,
-    },
+    /// At its end: this process keeps its value, and what that took to compute. `None` if
+    /// it could not be decoded.
+    Kept { found: Option<(S::Value, u64)>, observation: Option<Observation> },
     /// With a lookup.
     Call {
         /// What this process keeps, which may be a return value without a value.
@@ -305,7 +316,7 @@ impl<S: Shape, I> Ready<S, I> {
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Shared { .. } | Start::Near { .. } => None,
+            Start::Kept { .. } => None,
             Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
         }
     }
@@ -338,15 +349,7 @@ impl<S: Shape, I: Terms<S>> Ready<S, I> {
             Err(returned)
         };
         let (kept, observation) = match self.start {
-            Start::Shared { hit, observation } => (hit.value(), observation),
-            Start::Near { copy, codec, stored, sharer, observation } => {
-                let decoded = copy.record().decoded(&codec, stored.codec);
-                let kept = decoded.map(|value| match sharer {
-                    Some(sharer) => (sharer.keep(&copy, value, stored.cost), stored.cost),
-                    None => (value, stored.cost),
-                });
-                (kept, observation)
-            }
+            Start::Kept { found, observation } => (found, observation),
             Start::Call { near, span, typed } => {
                 if let Some(span) = span {
                     return Ok((span, typed));

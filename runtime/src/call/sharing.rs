@@ -110,12 +110,6 @@ pub(super) struct Sharer<V> {
     decoding: Decoding,
 }
 
-/// A copy whose value has been decoded.
-pub(super) struct SharedHit<V> {
-    copy: NearCopy,
-    give: Give<V>,
-}
-
 impl<V> Sharing<V> {
     /// Shares values that are decoded in the way that `decoding` says of their type.
     #[inline]
@@ -125,26 +119,9 @@ impl<V> Sharing<V> {
     }
 }
 
-impl<V> SharedHit<V> {
-    /// Returns the value, and what it took to compute.
-    #[inline]
-    pub(super) fn value(&self) -> Option<(V, u64)> {
-        let Decoded { value, cost, .. } = self.copy.any_decoded()?;
-        Some(((self.give)(&**value)?, *cost))
-    }
-}
-
 impl<V> Sharer<V> {
-    /// Takes the copy if its value has been decoded, or else gives it back.
-    #[inline]
-    pub(super) fn hit(&self, copy: NearCopy) -> Result<SharedHit<V>, NearCopy> {
-        match copy.decoded(&self.decoding) {
-            Some(_) => Ok(SharedHit { copy, give: self.ways.give }),
-            None => Err(copy),
-        }
-    }
-
     /// Returns the value that was decoded of this copy, and what it took to compute.
+    #[inline]
     pub(super) fn find(&self, copy: &NearCopy) -> Option<(V, u64)> {
         let Decoded { value, cost, .. } = copy.decoded(&self.decoding)?;
         Some(((self.ways.give)(&**value)?, *cost))
