@@ -127,7 +127,17 @@ impl Backend {
             | Request::Invalidate { key, .. }
             | Request::Count { key, .. } => self.forget(key),
             Request::FlushAll { .. } => self.forget_all(),
-            _ => {}
+            Request::Lookup { .. }
+            | Request::Peek { .. }
+            | Request::Get { .. }
+            | Request::PeekMany { .. }
+            | Request::GetAndTouch { .. }
+            | Request::Renew { .. }
+            | Request::Touch { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers
+            | Request::MemoryLimit { .. } => {}
         }
     }
 

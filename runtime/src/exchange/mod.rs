@@ -100,6 +100,19 @@ pub(crate) enum Write {
     Prepend,
 }
 
+impl Write {
+    /// Returns the verb that names a write without a guard.
+    pub(crate) fn verb(self) -> Verb {
+        match self {
+            Write::Set => Verb::Set,
+            Write::Add => Verb::Add,
+            Write::Replace => Verb::Replace,
+            Write::Append => Verb::Append,
+            Write::Prepend => Verb::Prepend,
+        }
+    }
+}
+
 /// The direction of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -284,11 +297,7 @@ impl<'a> Request<'a> {
             Request::Lookup { .. } | Request::Peek { .. } | Request::Get { .. } => Verb::Get,
             Request::PeekMany { .. } => Verb::GetMany,
             Request::GetAndTouch { .. } => Verb::Gat,
-            Request::Store { how: Write::Set, .. } => Verb::Set,
-            Request::Store { how: Write::Add, .. } => Verb::Add,
-            Request::Store { how: Write::Replace, .. } => Verb::Replace,
-            Request::Store { how: Write::Append, .. } => Verb::Append,
-            Request::Store { how: Write::Prepend, .. } => Verb::Prepend,
+            Request::Store { how, .. } => how.verb(),
             Request::Renew { .. } => Verb::Touch,
             Request::Delete { .. } | Request::Invalidate { .. } => Verb::Delete,
             Request::Count { direction: Direction::Up, .. } => Verb::Incr,
@@ -320,12 +329,24 @@ impl<'a> Request<'a> {
     /// life of the server.
     pub(crate) fn numbering(&self) -> Numbering {
         match self {
-            Request::Renew { .. }
-            | Request::Store { guard: Guard::Held(_), .. }
-            | Request::Delete { guard: Guard::Held(_), .. }
-            | Request::Invalidate { guard: Guard::Held(_), .. } => Numbering::Sent,
+            Request::Store { guard, .. } | Request::Delete { guard, .. } | Request::Invalidate { guard, .. } => {
+                match guard {
+                    Guard::Held(_) => Numbering::Sent,
+                    Guard::None | Guard::Unchanged(_) => Numbering::None,
+                }
+            }
+            Request::Renew { .. } => Numbering::Sent,
             Request::Lookup { .. } | Request::Peek { .. } => Numbering::Received,
-            _ => Numbering::None,
+            Request::Get { .. }
+            | Request::PeekMany { .. }
+            | Request::GetAndTouch { .. }
+            | Request::Count { .. }
+            | Request::Touch { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers
+            | Request::FlushAll { .. }
+            | Request::MemoryLimit { .. } => Numbering::None,
         }
     }
 
@@ -347,7 +368,21 @@ impl<'a> Request<'a> {
         self.key().map_or(Ok(()), check_key)?;
         match self {
             Request::Store { key, value, .. } => limit.check(key.len() + value.len()),
-            _ => Ok(()),
+            Request::Lookup { .. }
+            | Request::Peek { .. }
+            | Request::Get { .. }
+            | Request::PeekMany { .. }
+            | Request::GetAndTouch { .. }
+            | Request::Renew { .. }
+            | Request::Delete { .. }
+            | Request::Invalidate { .. }
+            | Request::Count { .. }
+            | Request::Touch { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers
+            | Request::FlushAll { .. }
+            | Request::MemoryLimit { .. } => Ok(()),
         }
     }
 }

@@ -118,8 +118,19 @@ impl Route {
             Request::Count { .. } | Request::Touch { .. } | Request::Invalidate { .. } => true,
             Request::Store { guard: Guard::Unchanged(number), .. } => self.is_old(key, number),
             Request::Store { guard: Guard::Held(number), .. } => self.is_old(key, self.member.own_number(number)),
-            Request::Store { how, .. } => how != Write::Set,
-            _ => false,
+            Request::Store { how, guard: Guard::None, .. } => how != Write::Set,
+            Request::Lookup { .. }
+            | Request::Peek { .. }
+            | Request::Get { .. }
+            | Request::PeekMany { .. }
+            | Request::GetAndTouch { .. }
+            | Request::Renew { .. }
+            | Request::Delete { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers
+            | Request::FlushAll { .. }
+            | Request::MemoryLimit { .. } => false,
         };
         (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Get { key })
     }
