@@ -33,19 +33,13 @@ pub(crate) struct Storing<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// Writes a value as this verb does: to put bytes beside others needs no ttl.
+    /// Writes a value: to put bytes beside others needs no ttl.
     ///
     /// # Errors
     ///
     /// If the value has no form, which is told as a call that failed.
-    pub(crate) fn store(verb: Verb, value: &'a (impl ToItem + ?Sized), ttl: Ttl, guard: Guard) -> Result<Self, Error> {
-        let how = match verb {
-            Verb::Add => Write::Add,
-            Verb::Replace => Write::Replace,
-            Verb::Append => Write::Append,
-            Verb::Prepend => Write::Prepend,
-            _ => Write::Set,
-        };
+    pub(crate) fn store(how: Write, value: &'a (impl ToItem + ?Sized), ttl: Ttl, guard: Guard) -> Result<Self, Error> {
+        let verb = if guard == Guard::None { how.verb() } else { Verb::Cas };
         let (value, flags) = value.to_item().map_err(|error| formless(verb, error))?;
         Ok(Act::Store(Storing { value, flags, ttl, how, guard }))
     }

@@ -26,7 +26,7 @@ use crate::config::Settings;
 use crate::config::builder::sealed::{Checked, FromSettings};
 use crate::config::builder::{Build, Builder};
 use crate::error::Error;
-use crate::exchange::{Direction, Guard, Request, Ttl, Verb};
+use crate::exchange::{Direction, Guard, Request, Ttl, Verb, Write};
 use crate::value::item::{FromItem, ToItem};
 
 /// A blocking client of one memcached server or of several.
@@ -217,7 +217,7 @@ macro_rules! client {
                 value: &(impl ToItem + ?Sized),
                 ttl: impl Into<Ttl>,
             ) -> Result<(), Error> {
-                let act = Act::store(Verb::Set, value, ttl.into(), Guard::None)?;
+                let act = Act::store(Write::Set, value, ttl.into(), Guard::None)?;
                 self.0.one(Verb::Set, key.as_ref(), act)$($await)*.map(drop)
             }
 
@@ -258,7 +258,7 @@ macro_rules! client {
                 value: &(impl ToItem + ?Sized),
                 ttl: impl Into<Ttl>,
             ) -> Result<bool, Error> {
-                let act = Act::store(Verb::Add, value, ttl.into(), Guard::None)?;
+                let act = Act::store(Write::Add, value, ttl.into(), Guard::None)?;
                 outcome::done(self.0.one(Verb::Add, key.as_ref(), act)$($await)*)
             }
 
@@ -273,7 +273,7 @@ macro_rules! client {
                 value: &(impl ToItem + ?Sized),
                 ttl: impl Into<Ttl>,
             ) -> Result<bool, Error> {
-                let act = Act::store(Verb::Replace, value, ttl.into(), Guard::None)?;
+                let act = Act::store(Write::Replace, value, ttl.into(), Guard::None)?;
                 outcome::done(self.0.one(Verb::Replace, key.as_ref(), act)$($await)*)
             }
 
@@ -289,7 +289,7 @@ macro_rules! client {
                 key: impl AsRef<str>,
                 value: &(impl ToItem + ?Sized),
             ) -> Result<bool, Error> {
-                let act = Act::store(Verb::Append, value, Ttl::Forever, Guard::None)?;
+                let act = Act::store(Write::Append, value, Ttl::Forever, Guard::None)?;
                 outcome::done(self.0.one(Verb::Append, key.as_ref(), act)$($await)*)
             }
 
@@ -305,7 +305,7 @@ macro_rules! client {
                 key: impl AsRef<str>,
                 value: &(impl ToItem + ?Sized),
             ) -> Result<bool, Error> {
-                let act = Act::store(Verb::Prepend, value, Ttl::Forever, Guard::None)?;
+                let act = Act::store(Write::Prepend, value, Ttl::Forever, Guard::None)?;
                 outcome::done(self.0.one(Verb::Prepend, key.as_ref(), act)$($await)*)
             }
 
@@ -322,7 +322,7 @@ macro_rules! client {
                 cas: u64,
                 ttl: impl Into<Ttl>,
             ) -> Result<CasOutcome, Error> {
-                let act = Act::store(Verb::Cas, value, ttl.into(), Guard::Unchanged(cas))?;
+                let act = Act::store(Write::Set, value, ttl.into(), Guard::Unchanged(cas))?;
                 outcome::swapped(self.0.one(Verb::Cas, key.as_ref(), act)$($await)*)
             }
 

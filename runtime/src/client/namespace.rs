@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::cache::generation::{Generation, another};
 use crate::client::act::Act;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Guard, Outcome, Reply, Ttl, Verb};
+use crate::exchange::{Guard, Outcome, Reply, Ttl, Verb, Write};
 
 /// The beginning of every key.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl<'a> Settling<'a> {
     pub(crate) fn question(&self) -> Result<(Verb, Act<'_>), Error> {
         Ok(match self.step {
             Round::Read | Round::ReadAgain => (Verb::Get, Act::Get),
-            Round::Add => (Verb::Add, Act::store(Verb::Add, &self.number, Ttl::Forever, Guard::None)?),
+            Round::Add => (Verb::Add, Act::store(Write::Add, &self.number, Ttl::Forever, Guard::None)?),
         })
     }
 
@@ -100,7 +100,7 @@ impl<'a> Flush<'a> {
     }
 
     pub(crate) fn act(&self) -> Result<Act<'_>, Error> {
-        Act::store(Verb::Set, &self.number, Ttl::Forever, Guard::None)
+        Act::store(Write::Set, &self.number, Ttl::Forever, Guard::None)
     }
 
     /// Takes the new generation for this client's own.
