@@ -32,7 +32,7 @@ mod bounded;
 #[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod detached;
 mod error;
-mod nearest;
+mod named;
 mod server;
 mod sync;
 

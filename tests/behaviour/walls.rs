@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The folders of the runtime, from the lowest up; ARCHITECTURE.md has the same
 /// list. A file imports from its own folder and from the rows above its own.
 const FOLDERS: [&[&str]; 12] = [
-    &["bounded", "detached", "error", "nearest", "server", "sync"],
+    &["bounded", "detached", "error", "named", "server", "sync"],
     &["codec", "exchange", "time"],
     &["key", "protocol", "random"],
     &["net", "value"],
@@ -36,7 +36,7 @@ const CRATES: [(&str, &str); 27] = [
     ("tokio_rustls::", "net/tls"),
     ("forkguard::", "node/pool/"),
     ("quick_cache::", "bounded"),
-    ("strsim::", "nearest"),
+    ("strsim::", "named"),
     ("coarsetime::", "time/clock"),
     ("hmac_sha256::", "key/"),
     ("hmac::", "value/signature"),

@@ -9,7 +9,7 @@ use super::Settings;
 use super::forms::{assign, assign_limit, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl};
 use crate::codec::Standard;
 use crate::error::{Error, ErrorKind};
-use crate::nearest::nearest;
+use crate::named::nearest;
 use crate::telemetry;
 use crate::value::signature::Secret;
 
