@@ -7,6 +7,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::named::named;
+
 /// Why a cache operation, or setting up a cache, failed.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -15,101 +17,58 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// The classes of [`Error`]; each is also the `error.type` of a client span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A setting has a value that cannot be used.
-    Configuration,
-    /// A value could not be turned into bytes.
-    Encode,
-    /// Bytes could not be turned into a value.
-    Decode,
-    /// The server could not be reached.
-    Connect,
-    /// The time for cache I/O ran out.
-    Timeout,
-    /// The connection broke in the middle of an exchange.
-    Io,
-    /// The server's answer was not memcached's protocol, or not the answer to
-    /// this request.
-    Protocol,
-    /// The server refused the request (`SERVER_ERROR`).
-    Server,
-    /// The server did not understand the request (`ERROR`, `CLIENT_ERROR`).
-    Rejected,
-    /// The value is larger than a server takes.
-    TooLarge,
-    /// The key is empty, too long, or has spaces or other bytes in it that are
-    /// not printable ASCII.
-    Key,
-    /// What was to be counted is no decimal number of 64 bits.
-    NotANumber,
-    /// The server did not accept user and password, or wants some.
-    Unauthenticated,
-    /// TLS could not be agreed on: the server did not prove who it is, or does
-    /// not speak TLS.
-    Tls,
-    /// The server failed a moment ago and is left alone for a while.
-    CircuitOpen,
-    /// All connections to the server were in use for too long, or the process
-    /// could not open another, or the server takes no more.
-    PoolExhausted,
-    /// The call had used up its time for cache I/O before this was asked, or before
-    /// the server had a fair share of it.
-    OutOfTime,
-    /// An async function was called outside of a tokio runtime.
-    NoRuntime,
+named! {
+    /// The classes of [`Error`]; each is also the `error.type` of a client span.
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// A setting has a value that cannot be used.
+        Configuration "configuration",
+        /// A value could not be turned into bytes.
+        Encode "encode",
+        /// Bytes could not be turned into a value.
+        Decode "decode",
+        /// The server could not be reached.
+        Connect "connect",
+        /// The time for cache I/O ran out.
+        Timeout "timeout",
+        /// The connection broke in the middle of an exchange.
+        Io "io",
+        /// The server's answer was not memcached's protocol, or not the answer to
+        /// this request.
+        Protocol "protocol",
+        /// The server refused the request (`SERVER_ERROR`).
+        Server "server_error",
+        /// The server did not understand the request (`ERROR`, `CLIENT_ERROR`).
+        Rejected "rejected",
+        /// The value is larger than a server takes.
+        TooLarge "too_large",
+        /// The key is empty, too long, or has spaces or other bytes in it that are
+        /// not printable ASCII.
+        Key "bad_key",
+        /// What was to be counted is no decimal number of 64 bits.
+        NotANumber "not_a_number",
+        /// The server did not accept user and password, or wants some.
+        Unauthenticated "unauthenticated",
+        /// TLS could not be agreed on: the server did not prove who it is, or does
+        /// not speak TLS.
+        Tls "tls",
+        /// The server failed a moment ago and is left alone for a while.
+        CircuitOpen "circuit_open",
+        /// All connections to the server were in use for too long, or the process
+        /// could not open another, or the server takes no more.
+        PoolExhausted "pool_exhausted",
+        /// The call had used up its time for cache I/O before this was asked, or before
+        /// the server had a fair share of it.
+        OutOfTime "out_of_time",
+        /// An async function was called outside of a tokio runtime.
+        NoRuntime "no_runtime",
+    }
+    /// The name used in spans and metrics; one of a closed set.
+    #[must_use]
+    pub fn as_str;
 }
 
 impl ErrorKind {
-    /// Every kind.
-    pub(crate) const ALL: [ErrorKind; 18] = [
-        ErrorKind::Configuration,
-        ErrorKind::Encode,
-        ErrorKind::Decode,
-        ErrorKind::Connect,
-        ErrorKind::Timeout,
-        ErrorKind::Io,
-        ErrorKind::Protocol,
-        ErrorKind::Server,
-        ErrorKind::Rejected,
-        ErrorKind::TooLarge,
-        ErrorKind::Key,
-        ErrorKind::NotANumber,
-        ErrorKind::Unauthenticated,
-        ErrorKind::Tls,
-        ErrorKind::CircuitOpen,
-        ErrorKind::PoolExhausted,
-        ErrorKind::OutOfTime,
-        ErrorKind::NoRuntime,
-    ];
-
-    /// The name used in spans and metrics; one of a closed set.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ErrorKind::Configuration => "configuration",
-            ErrorKind::Encode => "encode",
-            ErrorKind::Decode => "decode",
-            ErrorKind::Connect => "connect",
-            ErrorKind::Timeout => "timeout",
-            ErrorKind::Io => "io",
-            ErrorKind::Protocol => "protocol",
-            ErrorKind::Server => "server_error",
-            ErrorKind::Rejected => "rejected",
-            ErrorKind::TooLarge => "too_large",
-            ErrorKind::Key => "bad_key",
-            ErrorKind::NotANumber => "not_a_number",
-            ErrorKind::Unauthenticated => "unauthenticated",
-            ErrorKind::Tls => "tls",
-            ErrorKind::CircuitOpen => "circuit_open",
-            ErrorKind::PoolExhausted => "pool_exhausted",
-            ErrorKind::OutOfTime => "out_of_time",
-            ErrorKind::NoRuntime => "no_runtime",
-        }
-    }
-
     /// Whether later may be better.
     const fn is_transient(self) -> bool {
         match self {

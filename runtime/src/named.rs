@@ -1,7 +1,38 @@
-//! Finds the known name closest to a misspelt one. The wording of suggestions is
-//! up to the caller.
+//! Names of which there is a closed list: enums whose variants have names, and the known
+//! name closest to a misspelt one. The wording of suggestions is up to the caller.
 //!
-//! The macro crate has a copy, since it can export nothing but macros.
+//! The macro crate has a copy of [`nearest`], since it can export nothing but macros.
+
+/// Declares an enum whose variants have names, and lists them: `as_str` names one, and
+/// `ALL` has every one, in the order of the declaration.
+macro_rules! named {
+    (
+        $(#[$about:meta])*
+        $seen:vis enum $enum:ident { $($(#[$doc:meta])* $variant:ident $name:literal,)* }
+        $(#[$told:meta])*
+        $told_to:vis fn as_str;
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $seen enum $enum {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $enum {
+            /// Every variant, in the order of its declaration.
+            pub(crate) const ALL: [$enum; [$($name),*].len()] = [$($enum::$variant),*];
+
+            $(#[$told])*
+            $told_to const fn as_str(self) -> &'static str {
+                match self {
+                    $($enum::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use named;
 
 /// Returns the closest candidate at most two edits away, or three for names longer
 /// than six bytes.

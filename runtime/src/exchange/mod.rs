@@ -10,6 +10,7 @@ mod ttl;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::named::named;
 pub(crate) use keys::{Items, Keys};
 pub(crate) use note::Note;
 pub use ttl::Ttl;
@@ -215,51 +216,36 @@ pub(crate) fn found(outcome: Outcome) -> Result<Option<Item>, Error> {
     }
 }
 
-macro_rules! verbs {
-    ($($verb:ident $name:literal,)*) => {
-        /// The client's verbs, as spans and metrics name them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Verb {
-            $($verb,)*
-        }
-
-        impl Verb {
-            pub(crate) const ALL: [Verb; [$($name),*].len()] = [$(Verb::$verb),*];
-
-            pub(crate) fn as_str(self) -> &'static str {
-                match self {
-                    $(Verb::$verb => $name,)*
-                }
-            }
-        }
-    };
-}
-
-verbs! {
-    Get "get",
-    GetMany "get_many",
-    Gets "gets",
-    GetsMany "gets_many",
-    Gat "gat",
-    Gats "gats",
-    Set "set",
-    SetMany "set_many",
-    Add "add",
-    Replace "replace",
-    Append "append",
-    Prepend "prepend",
-    Cas "cas",
-    Delete "delete",
-    DeleteMany "delete_many",
-    Incr "incr",
-    Decr "decr",
-    Touch "touch",
-    Stats "stats",
-    Version "version",
-    FlushAll "flush_all",
-    CacheMemlimit "cache_memlimit",
-    Quit "quit",
-    Close "close",
+named! {
+    /// The client's verbs, as spans and metrics name them.
+    pub(crate) enum Verb {
+        Get "get",
+        GetMany "get_many",
+        Gets "gets",
+        GetsMany "gets_many",
+        Gat "gat",
+        Gats "gats",
+        Set "set",
+        SetMany "set_many",
+        Add "add",
+        Replace "replace",
+        Append "append",
+        Prepend "prepend",
+        Cas "cas",
+        Delete "delete",
+        DeleteMany "delete_many",
+        Incr "incr",
+        Decr "decr",
+        Touch "touch",
+        Stats "stats",
+        Version "version",
+        FlushAll "flush_all",
+        CacheMemlimit "cache_memlimit",
+        Quit "quit",
+        Close "close",
+    }
+    /// Returns the name in telemetry.
+    pub(crate) fn as_str;
 }
 
 impl<'a> Request<'a> {

@@ -7,31 +7,25 @@ use opentelemetry::metrics::Meter;
 use tracing::Level;
 
 use super::names::{attributes, metrics, targets};
+use crate::named::named;
 
-/// How an entry was removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Invalidation {
-    /// Before the writer went on.
-    Done,
-    /// Later, since its node did not answer.
-    Late,
-    /// Not at all: its node did not answer for too long, or too many others were late.
-    Lost,
+named! {
+    /// How an entry was removed.
+    pub(crate) enum Invalidation {
+        /// Before the writer went on.
+        Done "done",
+        /// Later, since its node did not answer.
+        Late "late",
+        /// Not at all: its node did not answer for too long, or too many others were late.
+        Lost "lost",
+    }
+    /// Returns the name in telemetry.
+    pub(crate) fn as_str;
 }
 
 impl Invalidation {
-    const ALL: [Invalidation; 3] = [Invalidation::Done, Invalidation::Late, Invalidation::Lost];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Invalidation::Done => "done",
-            Invalidation::Late => "late",
-            Invalidation::Lost => "lost",
-        }
-    }
-
     fn count(self) -> &'static AtomicU64 {
-        static COUNTS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+        static COUNTS: [AtomicU64; Invalidation::ALL.len()] = [const { AtomicU64::new(0) }; Invalidation::ALL.len()];
         &COUNTS[self as usize]
     }
 

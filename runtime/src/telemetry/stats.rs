@@ -9,32 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use super::latency::Latency;
+use crate::named::named;
 use crate::sync::lock;
 
-/// Declares an enum whose variants are counted, with their names in telemetry.
-macro_rules! counted {
-    ($(#[$about:meta])* $seen:vis enum $enum:ident { $($(#[$doc:meta])* $variant:ident $name:literal,)* }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        $seen enum $enum {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl $enum {
-            /// Every variant, in the order of its declaration.
-            pub(crate) const ALL: [$enum; [$($name),*].len()] = [$($enum::$variant),*];
-
-            /// Returns the name in telemetry.
-            pub(crate) const fn as_str(self) -> &'static str {
-                match self {
-                    $($enum::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-counted! {
+named! {
     /// How a call ended, from the cache's point of view.
     pub(crate) enum CacheResult {
         /// A fresh value was served.
@@ -50,9 +28,11 @@ counted! {
         /// The cache was unavailable.
         Error "error",
     }
+    /// Returns the name in telemetry.
+    pub(crate) fn as_str;
 }
 
-counted! {
+named! {
     /// Why a value had to be computed.
     ///
     /// It is displayed as its name in metrics, such as `absent` or `decode_error`.
@@ -73,6 +53,8 @@ counted! {
         /// The cache was unavailable.
         Unavailable "unavailable",
     }
+    /// Returns the name in telemetry.
+    pub(crate) fn as_str;
 }
 
 impl MissReason {
