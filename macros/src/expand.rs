@@ -86,7 +86,7 @@ fn freshness(plan: &Plan) -> TokenStream {
             let ttl = written(ttl);
             Some(quote!(.ttl(#ttl)))
         }
-        _ => None,
+        Some(Ttl::For(Period::Fixed(..)) | Ttl::OfValue(_) | Ttl::Forever) | None => None,
     };
     let grace = grace.as_ref().map(|grace| match grace {
         Grace::OfValue(_) => quote!(.own_grace()),
@@ -187,11 +187,11 @@ fn stored(call: &Ident, plan: &Plan) -> TokenStream {
     });
     let lasting = match &plan.freshness.ttl {
         Some(Ttl::OfValue(closure)) => Some(quote_spanned!(at=> .lasting(#closure))),
-        _ => None,
+        Some(Ttl::For(_) | Ttl::Forever) | None => None,
     };
     let graced = match &plan.freshness.grace {
         Some(Grace::OfValue(closure)) => Some(quote_spanned!(at=> .graced(#closure))),
-        _ => None,
+        Some(Grace::For(_)) | None => None,
     };
     quote_spanned!(at=> #call.shaped(#shape) #codec #lasting #graced)
 }

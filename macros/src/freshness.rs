@@ -148,7 +148,7 @@ fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
     let Freshness { grace, idle, .. } = &spec.freshness;
     let grace = match grace {
         Some(Grace::OfValue(closure)) => Some(closure as &dyn ToTokens),
-        _ => None,
+        Some(Grace::For(_)) | None => None,
     };
     for (name, written) in [("grace", grace), ("idle", idle.as_ref().map(Period::written))] {
         if let Some(written) = written {

@@ -457,7 +457,7 @@ fn companion(
     used.extend(returns.output.to_token_stream());
     used.extend(key.iter().filter_map(|step| match step {
         Step::Type(name) | Step::Const(name) => Some(name.to_token_stream()),
-        _ => None,
+        Step::Function | Step::Path | Step::TypeOf(..) | Step::Literal(_) | Step::Value(_) | Step::Owner => None,
     }));
     Companion { name, generics: generics::needed(&func.sig.generics, used), params }
 }
@@ -488,7 +488,7 @@ fn reads(step: &Step, name: &Ident) -> bool {
     match step {
         Step::TypeOf(read, _) => read == name,
         Step::Value(value) => root(&mut value.expr.clone()).is_some_and(|root| root == name),
-        _ => false,
+        Step::Function | Step::Path | Step::Literal(_) | Step::Type(_) | Step::Const(_) | Step::Owner => false,
     }
 }
 

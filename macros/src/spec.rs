@@ -179,15 +179,15 @@ impl Freshness {
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         let ttl = match &self.ttl {
             Some(Ttl::For(ttl)) => Some(ttl),
-            _ => None,
+            Some(Ttl::OfValue(_) | Ttl::Forever) | None => None,
         };
         let window = match &self.refresh_ahead {
             Some(RefreshAhead::Window(window)) => Some(window),
-            _ => None,
+            Some(RefreshAhead::Auto(_)) | None => None,
         };
         let grace = match &self.grace {
             Some(Grace::For(grace)) => Some(grace),
-            _ => None,
+            Some(Grace::OfValue(_)) | None => None,
         };
         let periods = [ttl, window, grace, self.idle.as_ref(), self.near.as_ref()];
         periods.into_iter().flatten().filter_map(Period::expr)

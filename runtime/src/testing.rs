@@ -201,7 +201,11 @@ pub fn judged_hit<R>((value, seen): (R, Observed), call: &str) -> R {
     judge(&seen, call, "hit", |outcome| match outcome {
         CallOutcome::Hit | CallOutcome::NearHit => true,
         CallOutcome::Batch(counts) => counts.hits + counts.near_hits == counts.elements,
-        _ => false,
+        CallOutcome::Stale
+        | CallOutcome::Coalesced
+        | CallOutcome::Miss(_)
+        | CallOutcome::Bypass
+        | CallOutcome::Unfinished => false,
     });
     value
 }
@@ -213,7 +217,12 @@ pub fn judged_miss<R>((value, seen): (R, Observed), call: &str) -> R {
     judge(&seen, call, "miss", |outcome| match outcome {
         CallOutcome::Miss(_) => true,
         CallOutcome::Batch(counts) => counts.misses == counts.elements,
-        _ => false,
+        CallOutcome::Hit
+        | CallOutcome::NearHit
+        | CallOutcome::Stale
+        | CallOutcome::Coalesced
+        | CallOutcome::Bypass
+        | CallOutcome::Unfinished => false,
     });
     value
 }
@@ -225,7 +234,12 @@ pub fn judged_stale<R>((value, seen): (R, Observed), call: &str) -> R {
     judge(&seen, call, "stale value", |outcome| match outcome {
         CallOutcome::Stale => true,
         CallOutcome::Batch(counts) => counts.stale == counts.elements,
-        _ => false,
+        CallOutcome::Hit
+        | CallOutcome::NearHit
+        | CallOutcome::Coalesced
+        | CallOutcome::Miss(_)
+        | CallOutcome::Bypass
+        | CallOutcome::Unfinished => false,
     });
     value
 }

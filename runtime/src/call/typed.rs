@@ -177,7 +177,9 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
             (Step::Return(()), Some(Err(returned))) => Step::Return(returned),
             (Step::Refresh((), due), Some(Ok(value))) => Step::Refresh(value, due),
             (Step::Wait, _) => Step::Wait,
-            _ => Step::Compute,
+            (Step::Compute, _)
+            | (Step::Return(()) | Step::Refresh((), _), None)
+            | (Step::Refresh((), _), Some(Err(_))) => Step::Compute,
         })
     }
 

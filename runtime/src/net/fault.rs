@@ -85,7 +85,19 @@ impl Trouble {
                 ErrorKind::Server | ErrorKind::TooLarge | ErrorKind::NotANumber | ErrorKind::Rejected => {
                     Verdict::Answers
                 }
-                _ => Verdict::Fails,
+                ErrorKind::Configuration
+                | ErrorKind::Encode
+                | ErrorKind::Decode
+                | ErrorKind::Connect
+                | ErrorKind::Timeout
+                | ErrorKind::Io
+                | ErrorKind::Protocol
+                | ErrorKind::Key
+                | ErrorKind::Unauthenticated
+                | ErrorKind::Tls
+                | ErrorKind::CircuitOpen
+                | ErrorKind::OutOfTime
+                | ErrorKind::NoRuntime => Verdict::Fails,
             },
         }
     }

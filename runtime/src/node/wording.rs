@@ -51,7 +51,15 @@ fn failed(server: &Server, verb: Verb, kind: ErrorKind) -> String {
         ErrorKind::NotANumber => "holds something that is no decimal number of 64 bits",
         ErrorKind::Tls => "ended TLS, or wants another certificate",
         ErrorKind::Unauthenticated => "did not accept user and password, or wants some",
-        _ => "answered with something else than this command's reply",
+        ErrorKind::Configuration
+        | ErrorKind::Encode
+        | ErrorKind::Decode
+        | ErrorKind::Connect
+        | ErrorKind::Protocol
+        | ErrorKind::Key
+        | ErrorKind::CircuitOpen
+        | ErrorKind::OutOfTime
+        | ErrorKind::NoRuntime => "answered with something else than this command's reply",
     };
     format!("{server} {why} ({})", verb.as_str())
 }

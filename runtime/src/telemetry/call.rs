@@ -401,7 +401,12 @@ impl CallSpan {
     pub(crate) fn serves(&self, due: &Due) {
         match due.reason {
             MissReason::Refresh => self.hit(due.value),
-            _ => self.stale(due.value),
+            MissReason::Absent
+            | MissReason::Expired
+            | MissReason::Schema
+            | MissReason::DecodeError
+            | MissReason::Changing
+            | MissReason::Unavailable => self.stale(due.value),
         }
     }
 

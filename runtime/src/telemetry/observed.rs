@@ -116,7 +116,12 @@ impl CallOutcome {
         match self {
             CallOutcome::Miss(_) => true,
             CallOutcome::Batch(counts) => counts.misses > 0,
-            _ => false,
+            CallOutcome::Hit
+            | CallOutcome::NearHit
+            | CallOutcome::Stale
+            | CallOutcome::Coalesced
+            | CallOutcome::Bypass
+            | CallOutcome::Unfinished => false,
         }
     }
 }

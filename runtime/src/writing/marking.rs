@@ -269,7 +269,9 @@ impl Marking {
                     let Record { bytes: value, flags } = record;
                     Request::Store { key, value, flags: *flags, ttl: *ttl, how: Write::Set, guard: *guard }
                 }
-                _ => Request::Delete { key, guard: *guard },
+                Goal::Mark | Goal::End | Goal::Hold(_) | Goal::Soften | Goal::Nothing => {
+                    Request::Delete { key, guard: *guard }
+                }
             },
             What::Delete { guard } => Request::Delete { key, guard: *guard },
         });
@@ -327,7 +329,16 @@ impl Marking {
             Reply::Missing(Grant::Won(number) | Grant::Lost { cas: number, .. }) => {
                 LastSeen::Other { number, stamp: None }
             }
-            _ => LastSeen::Nothing,
+            Reply::Missing(Grant::Free)
+            | Reply::FoundMany(_)
+            | Reply::Done
+            | Reply::Renewed(_)
+            | Reply::NotStored
+            | Reply::Changed
+            | Reply::Absent
+            | Reply::Number(_)
+            | Reply::Text(_)
+            | Reply::Counters(_) => LastSeen::Nothing,
         };
         let is_reached = match (&self.goal, &what) {
             (Goal::Mark, _) => is_written && self.is_marked(),

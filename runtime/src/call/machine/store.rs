@@ -44,13 +44,12 @@ impl Machine {
         cost: u64,
         span: &CallSpan,
     ) -> Option<Packing> {
-        let may_store =
-            !matches!(self.claim, Claim::Nothing | Claim::Lost | Claim::Marked) && self.groups.allow_storing();
+        let may_store = self.claim.may_store() && self.groups.allow_storing();
         match self.claim {
             _ if !self.groups.allow_storing() => span.left_to_a_writer(),
             Claim::Lost => span.left_to_another(),
             Claim::Marked => span.left_to_a_writer(),
-            _ => {}
+            Claim::Nothing | Claim::First | Claim::Lease(_) | Claim::Replace(_) => {}
         }
         if !may_store && !self.lead.as_ref().is_some_and(Lead::is_awaited) {
             return None;
@@ -281,11 +280,19 @@ impl Machine {
 }
 
 impl Claim {
+    /// Whether it is a claim to store.
+    fn may_store(&self) -> bool {
+        match self {
+            Claim::First | Claim::Lease(_) | Claim::Replace(_) => true,
+            Claim::Nothing | Claim::Lost | Claim::Marked => false,
+        }
+    }
+
     /// What storing is guarded by, without a lease.
     pub(super) fn guard(&self) -> Guard {
         match self {
             Claim::Replace(cas) => Guard::Held(*cas),
-            _ => Guard::None,
+            Claim::Nothing | Claim::Lost | Claim::Marked | Claim::First | Claim::Lease(_) => Guard::None,
         }
     }
 }

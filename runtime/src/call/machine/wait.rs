@@ -187,8 +187,12 @@ impl Machine {
             Effect::LookAgain(_) => Question::Peek,
             // The lease on a value that is kept for this long.
             Effect::Elect(left) => Question::Lookup { refresh: left.saturating_add(Duration::from_secs(1)) },
-            _ if self.mode == Mode::ReadOnly || !self.cache.numbers_items() => Question::Peek,
-            _ => Question::Lookup { refresh: self.freshness.refresh_window() },
+            Effect::Ask | Effect::Pause(_) | Effect::Join(_) | Effect::Queue(..) => {
+                match self.mode == Mode::ReadOnly || !self.cache.numbers_items() {
+                    true => Question::Peek,
+                    false => Question::Lookup { refresh: self.freshness.refresh_window() },
+                }
+            }
         }
     }
 
