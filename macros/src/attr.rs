@@ -28,7 +28,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, Ident, Lit, LitStr, Path, Token};
 
 use crate::argument::{Argument, elsewhere};
-use crate::duration::{self, Period};
+use crate::duration::{self, Besides, Period};
 use crate::errors::Errors;
 use crate::nearest::{listed, quoted, unknown};
 use crate::spec::{Codec, Each, Grace, Lasting, OnError, RefreshAhead, SingleFlight, Spec, Standard, Ttl};
@@ -131,8 +131,8 @@ fn value(input: ParseStream, name: &Ident, argument: Argument, spec: &mut Spec) 
         Argument::Patience => spec.patience = Some(period(input, name)?),
         Argument::CacheNone => spec.cache_none = Some(period(input, name)?),
         Argument::CacheErr => spec.cache_err = Some(cache_err(input, name)?),
-        Argument::StaleIf => spec.stale_if = Some(closure(input, name, argument.example())?),
-        Argument::StoreIf => spec.store_if = Some(closure(input, name, argument.example())?),
+        Argument::StaleIf => spec.stale_if = Some(closure(input, name, "error", argument.example())?),
+        Argument::StoreIf => spec.store_if = Some(closure(input, name, "value", argument.example())?),
         Argument::When => spec.when = Some(input.parse()?),
         Argument::Near => spec.freshness.near = Some(period(input, name)?),
         Argument::SingleFlight => spec.single_flight = Some(choice(input, name, SINGLE_FLIGHTS)?),
@@ -205,7 +205,7 @@ fn ttl(input: ParseStream, name: &Ident) -> syn::Result<Ttl> {
     match word(&expr) {
         Some(word) if word == "forever" => Ok(Ttl::Forever),
         _ if matches!(expr, Expr::Closure(_)) => over_value(expr, name, "value").map(Ttl::OfValue),
-        _ => duration::read(expr, Argument::Ttl.name()).map(Ttl::For),
+        _ => duration::read(expr, Argument::Ttl.name(), Besides::Forever).map(Ttl::For),
     }
 }
 
@@ -213,7 +213,7 @@ fn grace(input: ParseStream, name: &Ident) -> syn::Result<Grace> {
     let expr = plain(input.parse()?);
     match expr {
         Expr::Closure(_) => over_value(expr, name, "value").map(Grace::OfValue),
-        expr => duration::read(expr, Argument::Grace.name()).map(Grace::For),
+        expr => duration::read(expr, Argument::Grace.name(), Besides::Nothing).map(Grace::For),
     }
 }
 
@@ -221,31 +221,30 @@ fn cache_err(input: ParseStream, name: &Ident) -> syn::Result<Lasting> {
     let expr = plain(input.parse()?);
     match expr {
         Expr::Closure(_) => over_value(expr, name, "error").map(Lasting::OfError),
-        expr => duration::read(expr, Argument::CacheErr.name()).map(Lasting::For),
+        expr => duration::read(expr, Argument::CacheErr.name(), Besides::Nothing).map(Lasting::For),
     }
 }
 
 pub(crate) fn period(input: ParseStream, name: &Ident) -> syn::Result<Period> {
-    duration::read(plain(input.parse()?), &name.to_string())
+    duration::read(plain(input.parse()?), &name.to_string(), Besides::Nothing)
 }
 
 fn refresh_ahead(input: ParseStream) -> syn::Result<RefreshAhead> {
     let expr = plain(input.parse()?);
     match word(&expr) {
         Some(word) if word == "auto" => Ok(RefreshAhead::Auto(word.clone())),
-        _ => duration::read(expr, Argument::RefreshAhead.name()).map(RefreshAhead::Window),
+        _ => duration::read(expr, Argument::RefreshAhead.name(), Besides::Auto).map(RefreshAhead::Window),
     }
 }
 
-/// Reads a closure over the value.
-pub(crate) fn closure(input: ParseStream, name: &Ident, example: &str) -> syn::Result<Expr> {
+/// Reads a closure over this.
+pub(crate) fn closure(input: ParseStream, name: &Ident, what: &str, example: &str) -> syn::Result<Expr> {
     match plain(input.parse()?) {
         Expr::Lit(literal) => {
-            let what = if name == "stale_if" { "error" } else { "value" };
             let message = format!("`{name}` takes a closure over the {what}; write `{example}`");
             Err(syn::Error::new_spanned(literal, message))
         }
-        expr => over_value(expr, name, if name == "stale_if" { "error" } else { "value" }),
+        expr => over_value(expr, name, what),
     }
 }
 

@@ -9,8 +9,6 @@ use std::time::Duration;
 use quote::ToTokens;
 use syn::{Expr, Lit};
 
-use crate::argument::Argument;
-
 /// A length of time.
 pub(crate) enum Period {
     /// A literal, with its value.
@@ -45,8 +43,19 @@ impl Period {
     }
 }
 
-/// Reads the value of an argument that takes a duration.
-pub(crate) fn read(expr: Expr, argument: &str) -> syn::Result<Period> {
+/// What an argument takes besides durations.
+#[derive(Clone, Copy)]
+pub(crate) enum Besides {
+    Nothing,
+    /// The word `forever`.
+    Forever,
+    /// The word `auto`.
+    Auto,
+}
+
+/// Reads the value of an argument that takes a duration; other words that it takes have
+/// been read before.
+pub(crate) fn read(expr: Expr, argument: &str, besides: Besides) -> syn::Result<Period> {
     let literal = match expr {
         Expr::Lit(literal) => literal.lit,
         Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), .. }) => {
@@ -62,29 +71,29 @@ pub(crate) fn read(expr: Expr, argument: &str) -> syn::Result<Period> {
         Lit::Str(text) => parse(&text.value()).ok_or_else(|| {
             syn::Error::new_spanned(text, "not a duration; write for example `\"90s\"`, `\"5m\"` or `\"1h30m\"`")
         })?,
-        _ => return Err(syn::Error::new_spanned(literal, other(argument))),
+        _ => return Err(syn::Error::new_spanned(literal, other(besides))),
     };
     if duration.is_zero() {
-        return Err(syn::Error::new_spanned(literal, zero(argument)));
+        return Err(syn::Error::new_spanned(literal, zero(argument, besides)));
     }
     Ok(Period::Fixed(duration, literal))
 }
 
-fn other(argument: &str) -> String {
-    let word = match Argument::called(argument) {
-        Some(Argument::Ttl) => ", `forever`",
-        Some(Argument::RefreshAhead) => ", `auto`",
-        _ => "",
+fn other(besides: Besides) -> String {
+    let word = match besides {
+        Besides::Nothing => "",
+        Besides::Forever => ", `forever`",
+        Besides::Auto => ", `auto`",
     };
     format!("not a duration; write seconds (`300`), text (`\"5m\"`){word} or a `Duration`")
 }
 
-fn zero(argument: &str) -> String {
-    match Argument::called(argument) {
-        Some(Argument::Ttl) => {
+fn zero(argument: &str, besides: Besides) -> String {
+    match besides {
+        Besides::Forever => {
             "a ttl of zero would make memcached keep the value forever; write `forever` if that is meant".into()
         }
-        _ => format!("a `{argument}` of zero has no effect; leave it out"),
+        Besides::Nothing | Besides::Auto => format!("a `{argument}` of zero has no effect; leave it out"),
     }
 }
 

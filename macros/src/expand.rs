@@ -32,7 +32,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
         Some(batch) => run_batch(batch, plan, func),
         None => {
             let call = hidden("__memocached_call");
-            let address = address(&format_ident!("begin"), plan, func);
+            let address = address(Address::Begin, plan, func);
             run(quote!(let #call = #address;), memo(&call, plan), plan, func)
         }
     };
@@ -50,14 +50,39 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
     }
 }
 
-/// Writes the expression that begins a call (`begin`), or one of several (`element`),
-/// or only addresses it (`of`): site, cache, freshness, single flight, groups, key.
-fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
+/// What a call is addressed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Address {
+    /// To begin it.
+    Begin,
+    /// To begin one of several.
+    Element,
+    /// To name its entry.
+    Of,
+}
+
+impl Address {
+    /// The runtime's function for it.
+    fn function(self) -> Ident {
+        format_ident!(
+            "{}",
+            match self {
+                Address::Begin => "begin",
+                Address::Element => "element",
+                Address::Of => "of",
+            }
+        )
+    }
+}
+
+/// Writes the expression that addresses a call: site, cache, freshness, single flight,
+/// groups, key.
+fn address(of: Address, plan: &Plan, func: &Func) -> TokenStream {
     let krate = &plan.krate;
     let site = site(plan, func);
-    let when = plan.when.as_ref().filter(|_| how != "of").map(|when| quote!(.when(#when)));
+    let when = plan.when.as_ref().filter(|_| of != Address::Of).map(|when| quote!(.when(#when)));
     let cache = plan.cache.as_ref().map(|cache| match &plan.batch {
-        Some(_) if how == "element" => {
+        Some(_) if of == Address::Element => {
             let cache = hidden("__memocached_cache");
             quote!(.cache(#cache))
         }
@@ -72,8 +97,9 @@ fn address(how: &Ident, plan: &Plan, func: &Func) -> TokenStream {
     let groups = plan.groups.iter().map(|group| quote_spanned!(span_of(group)=> .group(&(#group))));
     let key = hidden("__memocached_key");
     let steps = plan.key.iter().map(|step| write_step(step, &key, func));
+    let begin = of.function();
     quote! {
-        #krate::private::Address::#how(#site) #when #cache #freshness #single_flight #(#groups)* .key(&mut |#key| { #(#steps)* })
+        #krate::private::Address::#begin(#site) #when #cache #freshness #single_flight #(#groups)* .key(&mut |#key| { #(#steps)* })
     }
 }
 
@@ -256,7 +282,7 @@ fn run_batch(batch: &Batch, plan: &Plan, func: &Func) -> TokenStream {
             quote!(let #mutability #param = #elements.collect(#missing);),
         ),
     };
-    let (address, memo) = (address(&format_ident!("element"), plan, func), memo(&call, plan));
+    let (address, memo) = (address(Address::Element, plan, func), memo(&call, plan));
     let begin = match plan.on_error {
         OnError::Bypass => quote!(batch::<#output, _, _>),
         OnError::Propagate => quote!(batch_propagating::<#output, _, _>),
@@ -413,7 +439,7 @@ fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func
     let (generics, _, bounds) = generics.split_for_impl();
     let kind = if plan.returns.kind == Kind::Blocking { quote!(Entry) } else { quote!(AsyncEntry) };
     let call = hidden("__memocached_call");
-    let address = address(&format_ident!("of"), plan, func);
+    let address = address(Address::Of, plan, func);
     // As in the function, so that a type that cannot be stored is told once.
     let stored = stored(&call, plan);
     let ready = ready(&stored, plan);

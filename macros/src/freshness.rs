@@ -24,11 +24,11 @@ pub(crate) fn check(spec: &Spec, errors: &mut Errors) {
     match &spec.freshness.ttl {
         Some(Ttl::Forever) => check_without_an_end(&spec.freshness, errors),
         Some(Ttl::For(ttl)) => check_window(ttl, &spec.freshness, errors),
-        Some(Ttl::OfValue(_)) => check_window_of_value("ttl", &spec.freshness, errors),
+        Some(Ttl::OfValue(_)) => check_window_of_value(OWN_TTL, &spec.freshness, errors),
         None => {}
     }
     if let Some(Grace::OfValue(_)) = &spec.freshness.grace {
-        check_window_of_value("grace", &spec.freshness, errors);
+        check_window_of_value(OWN_GRACE, &spec.freshness, errors);
     }
     if let Some(idle) = &spec.freshness.idle {
         check_idle(idle, &spec.freshness, errors);
@@ -86,16 +86,14 @@ fn check_window(ttl: &Period, freshness: &Freshness, errors: &mut Errors) {
     }
 }
 
+const OWN_TTL: &str = "this window may be wider than the ttl that a value gives itself; write `refresh_ahead = auto`";
+const OWN_GRACE: &str =
+    "where this window begins depends on the grace that a value gives itself; write `refresh_ahead = auto`";
+
 /// Reports a refresh window beside a time that only the value knows: where it begins
 /// would be unknown, or every call would refresh.
-fn check_window_of_value(name: &str, freshness: &Freshness, errors: &mut Errors) {
+fn check_window_of_value(message: &str, freshness: &Freshness, errors: &mut Errors) {
     if let Some(RefreshAhead::Window(window)) = &freshness.refresh_ahead {
-        let message = match name {
-            "ttl" => "this window may be wider than the ttl that a value gives itself; write `refresh_ahead = auto`",
-            _ => {
-                "where this window begins depends on the grace that a value gives itself; write `refresh_ahead = auto`"
-            }
-        };
         errors.push(window.written(), message);
     }
 }

@@ -120,7 +120,7 @@ fn named(input: ParseStream, spec: &mut Spec, seen: &mut Vec<WriterArgument>, er
     spec.has_target |= argument == WriterArgument::After;
     equals(input, &name, argument.example())?;
     match argument {
-        WriterArgument::After => spec.after = Some(closure(input, &name, argument.example())?),
+        WriterArgument::After => spec.after = Some(closure(input, &name, "value", argument.example())?),
         WriterArgument::HoldOff => spec.hold_off = Some(period(input, &name)?),
         WriterArgument::Mark => spec.mark = Some(choice(input, &name, MARKS)?),
         WriterArgument::OnError => {
