@@ -7,7 +7,7 @@
 use std::any::type_name;
 use std::borrow::Cow;
 
-use super::{Codec, Framing};
+use super::{Codec, Framing, id};
 use crate::error::{Error, ErrorKind};
 
 /// The codecs that values of type `V` are stored with.
@@ -58,8 +58,8 @@ impl<V> Codecs<V> {
     /// What to do about a value that none of the codecs carries.
     fn remedy(&self) -> &'static str {
         match (&self.second, self.first.id()) {
-            (None, 1 | 2) if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
-            (None, 1 | 2) => "enable memocached's feature `json`",
+            (None, id::BINCODE | id::POSTCARD) if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
+            (None, id::BINCODE | id::POSTCARD) => "enable memocached's feature `json`",
             _ => "write a codec for it (`codec = path`), or change the type",
         }
     }

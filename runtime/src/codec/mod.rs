@@ -183,6 +183,19 @@ pub struct JsonSerde;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
 
+/// The ids of this crate's codecs, which an envelope tells.
+mod id {
+    pub(super) const BINCODE: u8 = 1;
+    pub(super) const POSTCARD: u8 = 2;
+    #[cfg(feature = "json")]
+    pub(super) const JSON: u8 = 3;
+    pub(super) const TEXT: u8 = 4;
+    #[cfg(feature = "json")]
+    pub(super) const BARE_JSON: u8 = 5;
+    #[cfg(feature = "json")]
+    pub(super) const JSON_SERDE: u8 = 6;
+}
+
 /// The client flags of text and of bytes, as Python clients and libmemcached set
 /// them.
 const TEXT: u32 = 16;
@@ -197,7 +210,7 @@ fn unreadable(flags: u32) -> Error {
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 macro_rules! serde_codec {
-    ($codec:ident, $id:literal, $flags:ident, $module:ident, $blind:ident) => {
+    ($codec:ident, $id:path, $flags:ident, $module:ident, $blind:ident) => {
         impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
             fn id(&self) -> u8 {
                 $id
@@ -235,15 +248,15 @@ const UNFAITHFUL: &str = "it decodes to a different value";
 const NO_WAY_BACK: &str = "it encodes, but does not decode";
 
 #[cfg(feature = "bincode")]
-serde_codec!(Bincode, 1, BYTES, binary, Never);
+serde_codec!(Bincode, id::BINCODE, BYTES, binary, Never);
 #[cfg(feature = "postcard")]
-serde_codec!(Postcard, 2, BYTES, compact, Never);
+serde_codec!(Postcard, id::POSTCARD, BYTES, compact, Never);
 #[cfg(feature = "json")]
-serde_codec!(Json, 3, TEXT, readable, Json);
+serde_codec!(Json, id::JSON, TEXT, readable, Json);
 
 #[cfg(feature = "json")]
 macro_rules! bare_json {
-    ($codec:ident, $id:literal, $flags:ident $(, $payload:item)?) => {
+    ($codec:ident, $id:path, $flags:ident $(, $payload:item)?) => {
         impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
             fn id(&self) -> u8 {
                 $id
@@ -272,7 +285,7 @@ macro_rules! bare_json {
 
 #[cfg(feature = "json")]
 bare_json! {
-    BareJson, 5, BYTES,
+    BareJson, id::BARE_JSON, BYTES,
     fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
         match flags {
             BYTES | INTEGER | LONG | TEXT => Ok(bytes),
@@ -282,7 +295,7 @@ bare_json! {
 }
 #[cfg(feature = "json")]
 bare_json! {
-    JsonSerde, 6, JSON_SERDE,
+    JsonSerde, id::JSON_SERDE, JSON_SERDE,
     fn payload<'a>(&self, bytes: Cow<'a, [u8]>, flags: u32) -> Result<Cow<'a, [u8]>, Error> {
         match flags {
             JSON_SERDE => Ok(bytes),
@@ -320,7 +333,7 @@ pub(crate) fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 
 impl<T: Display + FromStr> Codec<T> for Text {
     fn id(&self) -> u8 {
-        4
+        id::TEXT
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {

@@ -67,6 +67,15 @@ impl Access {
     }
 }
 
+/// What a server speaks, as [`Endpoint::dialect`] keeps it.
+mod spoken {
+    pub(super) const UNKNOWN: u8 = 0;
+    pub(super) const META: u8 = 1;
+    pub(super) const CLASSIC: u8 = 2;
+    /// Unknown since a failure.
+    pub(super) const META_BEFORE: u8 = 3;
+}
+
 /// A server, with all it takes to open a connection to it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -78,8 +87,7 @@ pub(crate) struct Endpoint {
     pub(crate) lives: Lives,
     /// The address that the last connection was opened to.
     peer: RwLock<Option<Arc<str>>>,
-    /// What the server speaks, once known: 0 unknown, 1 meta, 2 classic, 3 unknown but
-    /// meta before.
+    /// What the server speaks: one of [`spoken`].
     dialect: AtomicU8,
     /// Set once the log says that it speaks the classic protocol.
     told: OnceLock<()>,
@@ -93,9 +101,9 @@ impl Endpoint {
             Location::Unix(_) => None,
         };
         let dialect = match access.protocol {
-            Protocol::Auto => 0,
-            Protocol::Meta => 1,
-            Protocol::Ascii => 2,
+            Protocol::Auto => spoken::UNKNOWN,
+            Protocol::Meta => spoken::META,
+            Protocol::Ascii => spoken::CLASSIC,
         };
         Endpoint {
             server,
@@ -138,9 +146,9 @@ impl Endpoint {
     /// What the server speaks, if that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self.dialect.load(Ordering::Relaxed) {
-            0 | 3 => None,
-            1 => Some(Dialect::Meta),
-            _ => Some(Dialect::Classic),
+            spoken::META => Some(Dialect::Meta),
+            spoken::CLASSIC => Some(Dialect::Classic),
+            _ => None,
         }
     }
 
@@ -155,8 +163,8 @@ impl Endpoint {
     /// Notes what the server has been found to speak.
     pub(crate) fn speaks(&self, dialect: Dialect) {
         let number = match dialect {
-            Dialect::Meta => 1,
-            Dialect::Classic => 2,
+            Dialect::Meta => spoken::META,
+            Dialect::Classic => spoken::CLASSIC,
         };
         self.dialect.store(number, Ordering::Relaxed);
     }
@@ -165,8 +173,11 @@ impl Endpoint {
     /// after a failure it may be another server.
     pub(crate) fn forget(&self) {
         if self.access.protocol == Protocol::Auto {
-            let unknown = if matches!(self.dialect.load(Ordering::Relaxed), 1 | 3) { 3 } else { 0 };
-            self.dialect.store(unknown, Ordering::Relaxed);
+            let forgotten = match self.dialect.load(Ordering::Relaxed) {
+                spoken::META | spoken::META_BEFORE => spoken::META_BEFORE,
+                _ => spoken::UNKNOWN,
+            };
+            self.dialect.store(forgotten, Ordering::Relaxed);
         }
     }
 
@@ -174,7 +185,7 @@ impl Endpoint {
     /// that has spoken the other is in trouble, and without leases a value could be stored
     /// that is older than a change.
     pub(crate) fn may_be_classic(&self) -> bool {
-        self.dialect.load(Ordering::Relaxed) == 0
+        self.dialect.load(Ordering::Relaxed) == spoken::UNKNOWN
     }
 
     /// Whether the server is known to speak the classic protocol, and this is
