@@ -46,12 +46,11 @@ fn every_variable_of_the_environment_is_in_the_guide() {
     let environment = include_str!("../../runtime/src/config/environment.rs");
     let table = environment.split("const VARIABLES").nth(1).and_then(|rest| rest.split("\n];").next()).unwrap();
     let named = table.split('"').filter(|text| text.starts_with("MEMCACHED_") && !text.contains(' '));
-    let mut found = 0;
-    for variable in named {
+    let names: Vec<&str> = named.collect();
+    assert!(names.contains(&"MEMCACHED_SERVERS"), "{names:?}");
+    for variable in names {
         assert!(SERVERS.contains(&format!("| `{variable}` |")), "{variable}");
-        found += 1;
     }
-    assert_eq!(found, 25);
 }
 
 #[test]

@@ -130,31 +130,28 @@ impl FunctionReport {
             readable(self.saved),
         ]
     }
-
-    /// The numbers of the second table: what calls were that were no hits.
-    fn others(&self) -> [u64; OTHERS.len()] {
-        [
-            self.stale,
-            self.coalesced,
-            self.absent,
-            self.expired,
-            self.schema,
-            self.damaged,
-            self.refreshed,
-            self.unavailable,
-            self.bypassed,
-            self.not_stored,
-        ]
-    }
 }
 
 /// The columns of the first table, after the function's name.
 const SUMMARY: [&str; 5] = ["calls", "hit ratio", "p50 hit", "p50 compute", "saved"];
 
-/// The columns of the second table. Between `coalesced` and `unkept` are the
-/// reasons to compute.
-const OTHERS: [&str; 10] =
-    ["stale", "coalesced", "absent", "expired", "schema", "damaged", "refresh", "unavailable", "bypass", "unkept"];
+/// A column of numbers, with its title.
+type Column = (&'static str, fn(&FunctionReport) -> u64);
+
+/// The columns of the second table: what calls were that were no hits. Between
+/// `coalesced` and `unkept` are the reasons to compute.
+const OTHERS: &[Column] = &[
+    ("stale", |row| row.stale),
+    ("coalesced", |row| row.coalesced),
+    ("absent", |row| row.absent),
+    ("expired", |row| row.expired),
+    ("schema", |row| row.schema),
+    ("damaged", |row| row.damaged),
+    ("refresh", |row| row.refreshed),
+    ("unavailable", |row| row.unavailable),
+    ("bypass", |row| row.bypassed),
+    ("unkept", |row| row.not_stored),
+];
 
 /// The width of a page in characters.
 const PAGE: usize = 100;
@@ -165,16 +162,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summaries = self.functions.iter().map(|row| (row.name, row.summary()));
         table(f, &SUMMARY, &summaries.collect::<Vec<_>>())?;
-        let shown = |column: &usize| self.functions.iter().any(|row| row.others()[*column] > 0);
-        let columns: Vec<usize> = (0..OTHERS.len()).filter(shown).collect();
+        let is_shown = |(_, count): &&Column| self.functions.iter().any(|row| count(row) > 0);
+        let columns: Vec<&Column> = OTHERS.iter().filter(is_shown).collect();
         if columns.is_empty() {
             return Ok(());
         }
-        let titles: Vec<&str> = columns.iter().map(|column| OTHERS[*column]).collect();
-        let rows = self.functions.iter().map(|row| {
-            let others = row.others();
-            (row.name, columns.iter().map(|column| others[*column].to_string()).collect())
-        });
+        let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+        let cells = |row| columns.iter().map(|(_, count)| count(row).to_string()).collect();
+        let rows = self.functions.iter().map(|row| (row.name, cells(row)));
         f.write_str("\n\n")?;
         table(f, &titles, &rows.collect::<Vec<_>>())
     }
