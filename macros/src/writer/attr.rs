@@ -1,4 +1,4 @@
-//! Reads the arguments of `#[invalidates]` and `#[updates]`: tokens → [`Spec`].
+//! Reads the arguments of `#[invalidates]` and `#[updates]`: tokens → [`WriterSpec`].
 //!
 //! Expressions stand by themselves, named arguments behind a name and `=`:
 //!
@@ -21,7 +21,7 @@ use crate::errors::Errors;
 use crate::nearest::unknown;
 
 /// The arguments as the user wrote them.
-pub(super) struct Spec {
+pub(super) struct WriterSpec {
     pub(super) change: Change,
     /// The entries and groups, as far as they could be read.
     pub(super) targets: Vec<Expr>,
@@ -31,7 +31,7 @@ pub(super) struct Spec {
     pub(super) hold_off: Option<Period>,
     pub(super) mark: Option<Mark>,
     /// With where it is written.
-    pub(super) on_error: Option<(OnError, Span)>,
+    pub(super) on_error: Option<(WriterOnError, Span)>,
     pub(super) krate: Option<Path>,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Mark {
 
 /// What happens if the cache fails before the body runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnError {
+pub(super) enum WriterOnError {
     /// The body runs.
     Bypass,
     /// The error is returned.
@@ -55,11 +55,11 @@ pub(super) enum OnError {
 
 const MARKS: &[(&str, Mark)] = &[("on", Mark::On), ("off", Mark::Off)];
 
-const ON_ERRORS: &[(&str, OnError)] = &[("bypass", OnError::Bypass), ("refuse", OnError::Refuse)];
+const ON_ERRORS: &[(&str, WriterOnError)] = &[("bypass", WriterOnError::Bypass), ("refuse", WriterOnError::Refuse)];
 
 /// Reads all arguments; a mistake in one does not hide mistakes in the next.
-pub(super) fn parse(change: Change, tokens: TokenStream, errors: &mut Errors) -> Spec {
-    let mut spec = Spec {
+pub(super) fn parse(change: Change, tokens: TokenStream, errors: &mut Errors) -> WriterSpec {
+    let mut spec = WriterSpec {
         change,
         targets: Vec::new(),
         has_target: false,
@@ -102,7 +102,12 @@ fn target(input: ParseStream) -> syn::Result<Expr> {
 }
 
 /// Reads one named argument into the spec.
-fn named(input: ParseStream, spec: &mut Spec, seen: &mut Vec<WriterArgument>, errors: &mut Errors) -> syn::Result<()> {
+fn named(
+    input: ParseStream,
+    spec: &mut WriterSpec,
+    seen: &mut Vec<WriterArgument>,
+    errors: &mut Errors,
+) -> syn::Result<()> {
     let name = input.call(Ident::parse_any)?;
     let text = name.to_string();
     let Some(argument) = WriterArgument::called(&text) else {

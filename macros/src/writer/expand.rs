@@ -1,4 +1,4 @@
-//! Writes the expansion of `#[invalidates]` or `#[updates]`: [`Plan`] → what changes,
+//! Writes the expansion of `#[invalidates]` or `#[updates]`: [`WriterPlan`] → what changes,
 //! and one call around the body.
 
 use proc_macro2::TokenStream;
@@ -6,16 +6,16 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Ident};
 
 use super::Change;
-use super::plan::Plan;
+use super::plan::WriterPlan;
 use crate::body::{Run, shape};
 use crate::expand::duration;
 use crate::func::Func;
 use crate::span::{located, span_of};
 
 /// Writes the function.
-pub(super) fn expand(plan: &Plan, func: &Func) -> TokenStream {
+pub(super) fn expand(plan: &WriterPlan, func: &Func) -> TokenStream {
     let Func { attrs, vis, sig, .. } = func;
-    let Plan { krate, returns, .. } = plan;
+    let WriterPlan { krate, returns, .. } = plan;
     let at = span_of(&returns.output);
     let write = Ident::new("__memocached_write", at);
     let begin = begin(&write, plan);
@@ -30,7 +30,7 @@ pub(super) fn expand(plan: &Plan, func: &Func) -> TokenStream {
 }
 
 /// Writes the statements that say what changes, and how.
-fn begin(write: &Ident, plan: &Plan) -> TokenStream {
+fn begin(write: &Ident, plan: &WriterPlan) -> TokenStream {
     let output = &plan.returns.output;
     let at = span_of(output);
     let krate = located(plan.krate.to_token_stream(), at);
@@ -70,7 +70,7 @@ fn after(after: &Expr) -> TokenStream {
 }
 
 /// Writes the entry that is updated, and that it is.
-fn updated(target: &Expr, plan: &Plan) -> (TokenStream, TokenStream) {
+fn updated(target: &Expr, plan: &WriterPlan) -> (TokenStream, TokenStream) {
     let at = span_of(target);
     let krate = located(plan.krate.to_token_stream(), at);
     let entry = Ident::new("__memocached_entry", at);

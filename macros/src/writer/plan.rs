@@ -1,12 +1,12 @@
-//! Decides what the expansion of `#[invalidates]` or `#[updates]` does: [`Spec`] and
-//! [`Func`] → [`Plan`].
+//! Decides what the expansion of `#[invalidates]` or `#[updates]` does: [`WriterSpec`] and
+//! [`Func`] → [`WriterPlan`].
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Expr, Path, Type};
 
 use super::Change;
-use super::attr::{Mark, OnError, Spec};
+use super::attr::{Mark, WriterOnError, WriterSpec};
 use crate::duration::Period;
 use crate::errors::Errors;
 use crate::func::Func;
@@ -15,7 +15,7 @@ use crate::returns::{self, Returns};
 use crate::spec;
 
 /// What the expansion does. It is right if there is no mistake in the errors.
-pub(super) struct Plan {
+pub(super) struct WriterPlan {
     pub(super) change: Change,
     /// The entries and groups, of which an update has one.
     pub(super) targets: Vec<Expr>,
@@ -28,7 +28,7 @@ pub(super) struct Plan {
 }
 
 /// Applies every rule.
-pub(super) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Plan {
+pub(super) fn plan(spec: WriterSpec, func: &Func, errors: &mut Errors) -> WriterPlan {
     check_const(&func.sig, errors);
     let returns = returns::read(func);
     if let Some(why) = unnameable(&returns.output) {
@@ -37,13 +37,13 @@ pub(super) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Plan {
     check_targets(&spec, errors);
     check_value(&spec, func, &returns, errors);
     check_mark(&spec, errors);
-    Plan {
+    WriterPlan {
         change: spec.change,
         targets: spec.targets,
         after: spec.after,
         hold_off: spec.hold_off,
         is_marked: spec.mark != Some(Mark::Off),
-        is_refusing: matches!(spec.on_error, Some((OnError::Refuse, _))),
+        is_refusing: matches!(spec.on_error, Some((WriterOnError::Refuse, _))),
         krate: spec::krate(spec.krate),
         returns,
     }
@@ -71,7 +71,7 @@ fn is_unnamed(ty: TokenStream) -> bool {
 }
 
 /// Reports that nothing changes, or too much.
-fn check_targets(spec: &Spec, errors: &mut Errors) {
+fn check_targets(spec: &WriterSpec, errors: &mut Errors) {
     match spec.change {
         Change::Invalidate if !spec.has_target => {
             errors.push_error(syn::Error::new(Span::call_site(), "name what is invalidated; write `user_entry(id)`"));
@@ -90,7 +90,7 @@ fn check_targets(spec: &Spec, errors: &mut Errors) {
 }
 
 /// Reports what needs a mark, where there is none.
-fn check_mark(spec: &Spec, errors: &mut Errors) {
+fn check_mark(spec: &WriterSpec, errors: &mut Errors) {
     // An update's mark is not for the user to choose.
     if spec.mark != Some(Mark::Off) || spec.change == Change::Update {
         return;
@@ -99,14 +99,14 @@ fn check_mark(spec: &Spec, errors: &mut Errors) {
         let message = "without a mark nothing stays that could be held off; leave `hold_off` or `mark = off` out";
         errors.push(hold_off.written(), message);
     }
-    if let Some((OnError::Refuse, at)) = spec.on_error {
+    if let Some((WriterOnError::Refuse, at)) = spec.on_error {
         let message = "without a mark nothing can fail before the body; leave `on_error = refuse` or `mark = off` out";
         errors.push_error(syn::Error::new(at, message));
     }
 }
 
 /// Reports what needs a value, on a function that returns none.
-fn check_value(spec: &Spec, func: &Func, returns: &Returns, errors: &mut Errors) {
+fn check_value(spec: &WriterSpec, func: &Func, returns: &Returns, errors: &mut Errors) {
     if !returns::is_nothing(&returns.output) {
         return;
     }
