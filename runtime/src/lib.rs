@@ -25,14 +25,14 @@ mod memcached;
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod proxy;
 
-// From below: a folder imports only what stands above it here.
-mod attribute;
+// From below: a folder imports only what stands above it here, in other paragraphs.
+mod named;
+
 mod bounded;
 #[cfg(feature = "tokio")]
 #[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "servers alone need all of it"))]
 mod detached;
 mod error;
-mod named;
 mod server;
 mod sync;
 
@@ -87,6 +87,8 @@ pub mod testing;
 pub mod tests;
 
 pub mod guide;
+
+mod attribute;
 
 #[doc(hidden)]
 pub mod private;

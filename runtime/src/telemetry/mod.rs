@@ -29,6 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
 
+use crate::error::Error;
+
 /// Announces that results are kept in this process only.
 pub(crate) fn announce_embedded() {
     tracing::event!(
@@ -40,7 +42,7 @@ pub(crate) fn announce_embedded() {
 
 /// Announces that the process-wide cache cannot be set up: as an event, or on
 /// standard error if the program has no subscriber yet.
-pub(crate) fn announce_unusable(error: &crate::Error) {
+pub(crate) fn announce_unusable(error: &Error) {
     if tracing::dispatcher::has_been_set() {
         tracing::event!(target: "memocached::memo", Level::ERROR, "nothing is cached: {error}");
     } else {
@@ -69,7 +71,7 @@ pub(crate) fn announce_without_leases(server: &str) {
 }
 
 /// Announces that a cluster's servers could not be discovered.
-pub(crate) fn announce_undiscovered(error: &crate::Error) {
+pub(crate) fn announce_undiscovered(error: &Error) {
     tracing::event!(target: "memocached::client", Level::WARN, "auto-discovery failed, so the servers stay as they are: {error}");
 }
 
