@@ -94,7 +94,7 @@ stages!(Third, Handles, AsyncHandles, |below| below);
 /// A result for each entry, in their order.
 type PerEntry<T> = Vec<Result<T, Error>>;
 
-/// What is asked for some of the entries, by their places.
+/// What is asked for some of the entries, by their indexes.
 type Requests<'a> = Vec<(usize, Result<Request<'a>, Error>)>;
 
 /// A handle with the verbs of all entries, which wait for the store.
@@ -114,28 +114,28 @@ macro_rules! handles {
                 }
                 let mut found: Vec<Result<Option<(Item, Found<V>)>, Error>> = Vec::new();
                 let mut siblings = Vec::new();
-                for (place, item) in self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)* {
+                for (index, item) in self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)* {
                     found.push(item.and_then(|item| {
-                        let entry = &self.0[place];
+                        let entry = &self.0[index];
                         let Some(item) = item else { return Ok(None) };
                         match entry.form::<V>()?.unpack(&item.value, item.flags) {
                             Ok(found) => return Ok(Some((item, found))),
                             Err(Refusal::OtherVersion { mark }) => {
-                                siblings.push((place, Sibling::of(entry.key()?, mark, &item)));
+                                siblings.push((index, Sibling::of(entry.key()?, mark, &item)));
                             }
                             Err(_) => {}
                         }
                         Ok(None)
                     }));
                 }
-                let peek = |(place, sibling): &'_ (usize, Sibling)| (*place, sibling.key().to_owned());
+                let peek = |(index, sibling): &'_ (usize, Sibling)| (*index, sibling.key().to_owned());
                 let keys: Vec<_> = siblings.iter().map(peek).collect();
-                let asked = keys.iter().map(|(place, key)| (*place, Ok(Request::Peek { key }))).collect();
+                let asked = keys.iter().map(|(index, key)| (*index, Ok(Request::Peek { key }))).collect();
                 let items = self.look(Verb::GetMany, asked)$($await)*;
-                for ((place, item), (_, sibling)) in items.into_iter().zip(&siblings) {
-                    found[place] = item.and_then(|item| {
+                for ((index, item), (_, sibling)) in items.into_iter().zip(&siblings) {
+                    found[index] = item.and_then(|item| {
                         let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
-                        let value = self.0[place].form::<V>()?.unpack(&item.value, item.flags).ok();
+                        let value = self.0[index].form::<V>()?.unpack(&item.value, item.flags).ok();
                         Ok(value.map(|found| (item, found)))
                     });
                 }
@@ -172,22 +172,22 @@ macro_rules! handles {
                 let items: Vec<_> = if self.0.iter().any(|entry| entry.has_grace().unwrap_or(false)) {
                     self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)*
                 } else {
-                    self.all(|_| Ok(())).into_iter().map(|(place, _)| (place, Ok(None))).collect()
+                    self.all(|_| Ok(())).into_iter().map(|(index, _)| (index, Ok(None))).collect()
                 };
-                let invalidate = |(place, item): &'_ (usize, Result<Option<Item>, Error>)| {
+                let invalidate = |(index, item): &'_ (usize, Result<Option<Item>, Error>)| {
                     let item = item.as_ref().map_err(Error::alike);
-                    (*place, item.and_then(|item| self.0[*place].invalidation(item.as_ref())))
+                    (*index, item.and_then(|item| self.0[*index].invalidation(item.as_ref())))
                 };
                 let asked = items.iter().map(invalidate).collect();
                 let mut invalidated = self.ask(Verb::DeleteMany, asked)$($await)*;
                 let (changed, delete): (Vec<_>, Vec<_>) = invalidated
                     .iter()
                     .filter(|(_, outcome)| matches!(outcome, Ok(Reply::Changed)))
-                    .map(|(place, _)| (*place, (*place, self.0[*place].delete())))
+                    .map(|(index, _)| (*index, (*index, self.0[*index].delete())))
                     .unzip();
                 let deleted = self.change(Verb::DeleteMany, delete)$($await)*;
-                for (place, (_, outcome)) in changed.into_iter().zip(deleted) {
-                    invalidated[place].1 = outcome;
+                for (index, (_, outcome)) in changed.into_iter().zip(deleted) {
+                    invalidated[index].1 = outcome;
                 }
                 invalidated.into_iter().map(|(_, outcome)| Ok(outcome? == Reply::Done)).collect()
             }
@@ -201,7 +201,7 @@ macro_rules! handles {
                 &'a self,
                 ask: impl Fn(&'a Whereabouts) -> Result<T, Error>,
             ) -> Vec<(usize, Result<T, Error>)> {
-                self.0.iter().enumerate().map(|(place, entry)| (place, ask(entry))).collect()
+                self.0.iter().enumerate().map(|(index, entry)| (index, ask(entry))).collect()
             }
 
             /// Changes entries, and makes this process notice.
@@ -216,11 +216,11 @@ macro_rules! handles {
                 let keys: Vec<_> = asked.iter().map(|(_, asked)| Some(asked.as_ref().ok()?.key()?.to_owned())).collect();
                 let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
                 let items: Vec<_> =
-                    self.ask(verb, asked)$($await)*.into_iter().map(|(place, outcome)| (place, value(outcome))).collect();
-                let won = items.iter().zip(&keys).filter_map(|((place, item), key)| {
+                    self.ask(verb, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect();
+                let won = items.iter().zip(&keys).filter_map(|((index, item), key)| {
                     let item = item.as_ref().ok()?.as_ref().filter(|item| item.token == Token::Won)?;
                     let guard = Guard::Held(item.cas);
-                    Some((*place, Ok(Request::Invalidate { key: key.as_ref()?, guard, ttl: None })))
+                    Some((*index, Ok(Request::Invalidate { key: key.as_ref()?, guard, ttl: None })))
                 });
                 self.ask(Verb::DeleteMany, won.collect())$($await)*;
                 items
@@ -230,30 +230,30 @@ macro_rules! handles {
             $($async)* fn ask(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Outcome)> {
                 let mut outcomes = Vec::with_capacity(asked.len());
                 let mut requests = Vec::new();
-                for (place, asked) in asked {
+                for (index, asked) in asked {
                     match asked {
-                        Ok(request) => requests.push((place, request)),
-                        Err(error) => outcomes.push((place, Err(error))),
+                        Ok(request) => requests.push((index, request)),
+                        Err(error) => outcomes.push((index, Err(error))),
                     }
                 }
-                while let Some((place, _)) = requests.first() {
-                    let Ok(machine) = self.0[*place].machine() else { break };
+                while let Some((index, _)) = requests.first() {
+                    let Ok(machine) = self.0[*index].machine() else { break };
                     let cache = machine.cache.clone();
-                    let is_there = |place: usize| self.is_at(place, cache.store());
+                    let is_there = |index: usize| self.is_at(index, cache.store());
                     let (here, elsewhere): (Vec<_>, Vec<_>) =
-                        requests.into_iter().partition(|(place, _)| is_there(*place));
+                        requests.into_iter().partition(|(index, _)| is_there(*index));
                     requests = elsewhere;
-                    let (places, asked): (Vec<_>, Vec<_>) = here.into_iter().unzip();
+                    let (indexes, asked): (Vec<_>, Vec<_>) = here.into_iter().unzip();
                     let budget = cache.budget();
                     let replies = cache.store().$ask_each(verb, &asked, &budget)$($await)*;
-                    outcomes.extend(places.into_iter().zip(replies));
+                    outcomes.extend(indexes.into_iter().zip(replies));
                 }
-                outcomes.sort_by_key(|(place, _)| *place);
+                outcomes.sort_by_key(|(index, _)| *index);
                 outcomes
             }
 
-            fn is_at(&self, place: usize, store: &Arc<Store>) -> bool {
-                self.0[place].machine().is_ok_and(|machine| Arc::ptr_eq(machine.cache.store(), store))
+            fn is_at(&self, index: usize, store: &Arc<Store>) -> bool {
+                self.0[index].machine().is_ok_and(|machine| Arc::ptr_eq(machine.cache.store(), store))
             }
         }
     };

@@ -21,7 +21,7 @@ pub(crate) struct Lookups {
     prefix: usize,
     len: usize,
     plan: Keyed,
-    /// One list for each reply, with the place of each item among all keys.
+    /// One list for each reply, with the index of each item among all keys.
     found: Vec<(Vec<usize>, Items)>,
     failed: Failures,
 }
@@ -36,10 +36,10 @@ pub(crate) struct Keyed {
     how: How,
 }
 
-/// Keys that are asked for in one line, and their places among all.
+/// Keys that are asked for in one line, and their indexes among all.
 struct KeyLine {
     keys: Keys,
-    places: Vec<usize>,
+    indexes: Vec<usize>,
 }
 
 /// No longer than this: some managed services refuse commands over 16 KB.
@@ -53,7 +53,7 @@ enum How {
 }
 
 impl Keyed {
-    fn add(&mut self, node: usize, key: &str, place: usize) {
+    fn add(&mut self, node: usize, key: &str, index: usize) {
         let index = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
             self.groups.push((node, Vec::new()));
             self.groups.len() - 1
@@ -61,11 +61,11 @@ impl Keyed {
         let lines = &mut self.groups[index].1;
         if lines.last().is_none_or(|line| line.keys.as_str().len() + key.len() >= LONGEST_LINE) {
             let expected = self.expected.min(LONGEST_LINE / 24);
-            lines.push(KeyLine { keys: Keys::with_capacity(expected), places: Vec::with_capacity(expected) });
+            lines.push(KeyLine { keys: Keys::with_capacity(expected), indexes: Vec::with_capacity(expected) });
         }
         if let Some(line) = lines.last_mut() {
             line.keys.push(key);
-            line.places.push(place);
+            line.indexes.push(index);
         }
     }
 
@@ -91,14 +91,14 @@ impl Keyed {
 impl Lookups {
     /// Keys that cannot be used fail at once.
     pub(crate) fn new(prefix: &Prefix<'_>, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let (places, names) = (store.placement(), names.into_iter());
+        let (placement, names) = (store.placement(), names.into_iter());
         let plan = Keyed { expected: names.size_hint().0, ..Keyed::default() };
         let mut lookups = Lookups { prefix: prefix.len(), plan, ..Lookups::default() };
-        for (place, name) in names.enumerate() {
+        for (index, name) in names.enumerate() {
             lookups.len += 1;
             let key = prefix.key(name.as_ref());
             match check_key(&key) {
-                Ok(()) => lookups.plan.add(places.node_of(&key), &key, place),
+                Ok(()) => lookups.plan.add(placement.node_of(&key), &key, index),
                 Err(error) => lookups.failed.push(name.as_ref().to_owned(), error),
             }
         }
@@ -126,10 +126,10 @@ impl Lookups {
                     }
                 }
                 How::OneByOne => {
-                    let asked = lines.iter().flat_map(|line| line.keys.iter().zip(&line.places));
-                    for ((key, place), outcome) in asked.zip(outcomes) {
+                    let asked = lines.iter().flat_map(|line| line.keys.iter().zip(&line.indexes));
+                    for ((key, index), outcome) in asked.zip(outcomes) {
                         match outcome {
-                            Ok(Reply::Found(item)) => self.found.push((vec![*place], Items::from_iter([(key, item)]))),
+                            Ok(Reply::Found(item)) => self.found.push((vec![*index], Items::from_iter([(key, item)]))),
                             Ok(_) => {}
                             Err(error) => self.failed(key, error),
                         }
@@ -148,19 +148,19 @@ impl Lookups {
             Err(error) => return line.keys.iter().for_each(|key| self.failed(key, error.alike())),
         };
         // Servers keep the order of the keys.
-        let mut asked = line.keys.iter().zip(&line.places);
-        let mut places = Vec::with_capacity(items.len());
+        let mut asked = line.keys.iter().zip(&line.indexes);
+        let mut indexes = Vec::with_capacity(items.len());
         items.retain(|key, item| {
-            let Some((_, place)) = asked.find(|(asked, _)| *asked == key) else { return false };
+            let Some((_, index)) = asked.find(|(asked, _)| *asked == key) else { return false };
             let is_doubtful = item.value.is_empty() && item.flags == 0;
             if is_doubtful {
-                doubtful.add(node, key, *place);
+                doubtful.add(node, key, *index);
             } else {
-                places.push(*place);
+                indexes.push(*index);
             }
             !is_doubtful
         });
-        self.found.push((places, items));
+        self.found.push((indexes, items));
     }
 
     fn failed(&mut self, key: &str, error: Error) {
@@ -196,10 +196,10 @@ impl Lookups {
         self.failed.into_result()?;
         let mut values: Vec<Option<T>> = (0..self.len).map(|_| None).collect();
         let mut done = Ok(());
-        for (places, items) in self.found {
-            let mut places = places.into_iter();
-            items.for_each(|_, item| match (read(item), places.next()) {
-                (Ok(value), Some(place)) => values[place] = Some(value),
+        for (indexes, items) in self.found {
+            let mut indexes = indexes.into_iter();
+            items.for_each(|_, item| match (read(item), indexes.next()) {
+                (Ok(value), Some(index)) => values[index] = Some(value),
                 (Err(error), _) => done = Err(error),
                 (Ok(_), None) => {}
             });
@@ -233,13 +233,13 @@ impl Changes {
         items: impl IntoIterator<Item = (K, V)>,
         ttl: Ttl,
     ) -> Self {
-        let places = backend.store().placement();
+        let placement = backend.store().placement();
         let mut batch = Changes::new(Some(ttl), backend.settings().item_limit);
         for (name, value) in items {
             match value.to_item() {
                 Ok((value, flags)) => {
                     let (value, flags) = flags::compressed(value, flags, backend.settings().compress);
-                    batch.add(&places, prefix, name.as_ref(), value.into_owned(), flags);
+                    batch.add(&placement, prefix, name.as_ref(), value.into_owned(), flags);
                 }
                 Err(error) => {
                     batch.len += 1;
@@ -256,10 +256,10 @@ impl Changes {
         store: &Store,
         names: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
-        let places = store.placement();
+        let placement = store.placement();
         let mut batch = Changes::new(None, ItemLimit::default());
         for name in names {
-            batch.add(&places, prefix, name.as_ref(), Vec::new(), 0);
+            batch.add(&placement, prefix, name.as_ref(), Vec::new(), 0);
         }
         batch
     }
@@ -268,12 +268,12 @@ impl Changes {
         Changes { ttl, limit, groups: BTreeMap::new(), failed: Failures::default(), len: 0 }
     }
 
-    fn add(&mut self, places: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
+    fn add(&mut self, placement: &Placement, prefix: &Prefix<'_>, name: &str, value: Vec<u8>, flags: u32) {
         self.len += 1;
         let key = prefix.key(name).into_owned();
         let part = Part { name: name.to_owned(), key, value, flags };
         match self.request(&part).check(self.limit) {
-            Ok(()) => self.groups.entry(places.node_of(&part.key)).or_default().push(part),
+            Ok(()) => self.groups.entry(placement.node_of(&part.key)).or_default().push(part),
             Err(error) => self.failed.push(part.name, error),
         }
     }

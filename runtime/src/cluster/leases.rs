@@ -12,7 +12,7 @@ use crate::protocol::Dialect;
 
 /// Leases that are asked for, because lookups have found nothing.
 pub(super) struct Leases<'a> {
-    /// The place of each lookup, its key, and the note to leave.
+    /// The index of each lookup, its key, and the note to leave.
     asked: Vec<(usize, &'a str, Duration, Note)>,
 }
 
@@ -22,9 +22,9 @@ impl<'a> Leases<'a> {
         if node.endpoint.dialect() != Some(Dialect::Classic) {
             return None;
         }
-        let lookups = requests.iter().zip(outcomes).enumerate().filter_map(|(place, pair)| match pair {
+        let lookups = requests.iter().zip(outcomes).enumerate().filter_map(|(index, pair)| match pair {
             (Request::Lookup { key, lease, .. }, Ok(Reply::Missing(Grant::Free))) => {
-                Some((place, *key, *lease, Note::new(None)))
+                Some((index, *key, *lease, Note::new(None)))
             }
             _ => None,
         });
@@ -44,12 +44,12 @@ impl<'a> Leases<'a> {
     /// Puts what was read back in place of the outcomes of the lookups.
     pub(super) fn grant(&self, replies: Result<Vec<Outcome>, Error>, outcomes: &mut [Outcome]) {
         let mut replies = replies.map(Vec::into_iter);
-        for (place, _, _, note) in &self.asked {
+        for (index, _, _, note) in &self.asked {
             let read = match &mut replies {
                 Ok(replies) => replies.nth(1),
                 Err(error) => Some(Err(error.alike())),
             };
-            outcomes[*place] = match read {
+            outcomes[*index] = match read {
                 // A server that numbers nothing has no leases either.
                 Some(Ok(Reply::Missing(Grant::Lost { cas: 0, .. } | Grant::Free))) | None => continue,
                 Some(Ok(Reply::Missing(Grant::Lost { cas, note: Some(found) }))) if found == *note => {

@@ -13,7 +13,7 @@ use serde::ser::{
 };
 
 use super::depth::{Depth, TOO_DEEP};
-use super::schema::shape::{Graph, Leaf, PlaceKind, ROOT};
+use super::schema::shape::{Graph, Leaf, ROOT, SpotKind};
 
 /// What a format cannot tell from other values though the calls agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl<T: Serialize + ?Sized> Serialize for Followed<'_, T> {
 #[derive(Clone, Copy)]
 struct Standing<'a> {
     trail: &'a Trail,
-    node: &'a PlaceKind,
+    node: &'a SpotKind,
 }
 
 impl<'a> Standing<'a> {
@@ -82,7 +82,7 @@ impl<'a> Standing<'a> {
 
     #[inline]
     fn leaf(self, leaf: Leaf) {
-        self.expect(matches!(self.node, PlaceKind::Leaf(expected) if *expected == leaf));
+        self.expect(matches!(self.node, SpotKind::Leaf(expected) if *expected == leaf));
     }
 
     #[inline]
@@ -99,7 +99,7 @@ impl<'a> Standing<'a> {
     #[inline]
     fn lose(self) -> Standing<'a> {
         self.expect(false);
-        Standing { node: &PlaceKind::Unknown, ..self }
+        Standing { node: &SpotKind::Unknown, ..self }
     }
 
     #[inline]
@@ -121,7 +121,7 @@ impl<'a> Standing<'a> {
     fn variant(self, number: u32, name: &'static str) -> Standing<'a> {
         let number = number as usize;
         match self.node {
-            PlaceKind::Enum(names, places) if names.get(number) == Some(&name) && number < places.len() => {
+            SpotKind::Enum(names, places) if names.get(number) == Some(&name) && number < places.len() => {
                 self.to(places[number])
             }
             _ => self.lose(),
@@ -131,7 +131,7 @@ impl<'a> Standing<'a> {
     #[inline]
     fn inside_newtype(self) -> Standing<'a> {
         match self.node {
-            PlaceKind::Newtype(inner) => self.to(*inner),
+            SpotKind::Newtype(inner) => self.to(*inner),
             _ => self.lose(),
         }
     }
@@ -139,7 +139,7 @@ impl<'a> Standing<'a> {
     #[inline]
     fn parts(self, count: usize) -> FollowedParts<'a> {
         match self.node {
-            PlaceKind::Tuple(places) if places.len() == count => {
+            SpotKind::Tuple(places) if places.len() == count => {
                 FollowedParts { step: self, places, names: &[], next: 0 }
             }
             _ => FollowedParts::lost(self),
@@ -149,7 +149,7 @@ impl<'a> Standing<'a> {
     #[inline]
     fn fields(self) -> FollowedParts<'a> {
         match self.node {
-            PlaceKind::Struct(names, places) => FollowedParts { step: self, places, names, next: 0 },
+            SpotKind::Struct(names, places) => FollowedParts { step: self, places, names, next: 0 },
             _ => FollowedParts::lost(self),
         }
     }
@@ -158,8 +158,8 @@ impl<'a> Standing<'a> {
     #[inline]
     fn may_be_null(self) -> bool {
         match self.node {
-            PlaceKind::Option(_) | PlaceKind::Leaf(Leaf::Unit | Leaf::UnitStruct) => true,
-            PlaceKind::Newtype(inner) => self.to(*inner).may_be_null(),
+            SpotKind::Option(_) | SpotKind::Leaf(Leaf::Unit | Leaf::UnitStruct) => true,
+            SpotKind::Newtype(inner) => self.to(*inner).may_be_null(),
             _ => false,
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Standing<'a> {
     #[inline]
     fn is_plain_key(self) -> bool {
         use Leaf::{I8, I16, I32, I64, Text, U8, U16, U32, U64};
-        matches!(self.node, PlaceKind::Leaf(Text | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64))
+        matches!(self.node, SpotKind::Leaf(Text | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64))
     }
 }
 
@@ -228,7 +228,7 @@ impl<'a, S: Serializer> Serializer for Follow<'a, S> {
 
     #[inline]
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
-        self.step.expect(matches!(self.step.node, PlaceKind::Option(_)));
+        self.step.expect(matches!(self.step.node, SpotKind::Option(_)));
         self.format.serialize_none()
     }
 
@@ -236,7 +236,7 @@ impl<'a, S: Serializer> Serializer for Follow<'a, S> {
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         self.step.descend()?;
         let inner = match self.step.node {
-            PlaceKind::Option(inner) => self.step.to(*inner),
+            SpotKind::Option(inner) => self.step.to(*inner),
             _ => self.step.lose(),
         };
         inner.expect(inner.trail.blind == Blind::Never || !inner.may_be_null());
@@ -284,7 +284,7 @@ impl<'a, S: Serializer> Serializer for Follow<'a, S> {
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
         self.step.descend()?;
         let element = match self.step.node {
-            PlaceKind::Seq(element) => self.step.to(*element),
+            SpotKind::Seq(element) => self.step.to(*element),
             _ => self.step.lose(),
         };
         Ok(FollowedElements { format: self.format.serialize_seq(len)?, key: element, value: element })
@@ -294,7 +294,7 @@ impl<'a, S: Serializer> Serializer for Follow<'a, S> {
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         self.step.descend()?;
         let (key, value) = match self.step.node {
-            PlaceKind::Map(key, value) => (self.step.to(*key), self.step.to(*value)),
+            SpotKind::Map(key, value) => (self.step.to(*key), self.step.to(*value)),
             _ => (self.step.lose(), self.step.lose()),
         };
         key.expect(key.trail.blind == Blind::Never || key.is_plain_key());

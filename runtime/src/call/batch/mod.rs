@@ -46,9 +46,9 @@ pub enum BatchTurn<T, R> {
 /// A call of a batch function with these elements.
 pub struct Batch<'l, T, R, S: Shape, I> {
     given: &'l [T],
-    /// The place of each given element among those that differ.
-    places: Vec<usize>,
-    /// The first given element of each place.
+    /// The index of each given element among those that differ.
+    indexes: Vec<usize>,
+    /// The first given element at each index.
     firsts: Vec<usize>,
     /// Absent if no elements are given, as is the function.
     calls: Option<Calls<S, I>>,
@@ -57,7 +57,7 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     bodies: Bodies,
     /// Whether a body has run.
     has_run: bool,
-    /// The places of what the body computes now.
+    /// The indexes of what the body computes now.
     computing: Vec<usize>,
     carry: Option<fn(Error) -> R>,
     /// Whether the next body may begin, if that is known.
@@ -133,7 +133,7 @@ where
         split: Take<T, R, S>,
         join: Put<T, R, S>,
     ) -> Self {
-        let (mut places, mut firsts, mut keys) = (Vec::with_capacity(given.len()), Vec::new(), HashMap::new());
+        let (mut indexes, mut firsts, mut keys) = (Vec::with_capacity(given.len()), Vec::new(), HashMap::new());
         let on_error = if carry.is_some() { OnFailure::Return } else { OnFailure::Compute };
         let (mut calls, mut site) = (None::<Calls<S, I>>, None);
         for (index, ready) in ready.into_iter().enumerate() {
@@ -142,13 +142,13 @@ where
             let calls = calls.get_or_insert_with(open);
             let next = firsts.len();
             if let Some(key) = ready.key() {
-                let place = *keys.entry(key.to_owned()).or_insert(next);
-                if place < next {
-                    places.push(place);
+                let index = *keys.entry(key.to_owned()).or_insert(next);
+                if index < next {
+                    indexes.push(index);
                     continue;
                 }
             }
-            places.push(next);
+            indexes.push(next);
             firsts.push(index);
             match ready.element() {
                 Ok(typed) => calls.push(typed),
@@ -161,7 +161,7 @@ where
         let bodies = if calls.is_some() { Bodies::Both } else { Bodies::None };
         Batch {
             given,
-            places,
+            indexes,
             firsts,
             calls,
             site,
@@ -359,7 +359,7 @@ where
 
     /// Clones of the elements that the body computes now.
     fn elements(&self) -> Vec<T> {
-        let element = |place: &usize| self.given[self.firsts[*place]].clone();
+        let element = |index: &usize| self.given[self.firsts[*index]].clone();
         self.computing.iter().map(element).collect()
     }
 
@@ -396,7 +396,7 @@ where
     fn joined(&mut self) -> R {
         let Some(calls) = &mut self.calls else { return (self.join)(&[], &[], Vec::new()) };
         calls.span.tallied();
-        (self.join)(self.given, &self.places, calls.returned())
+        (self.join)(self.given, &self.indexes, calls.returned())
     }
 
     /// Takes in what the body returned: the answer, if there is one already, and what
@@ -406,7 +406,7 @@ where
         self.refresh.take().into_iter().for_each(Refresh::end);
         let computing = std::mem::take(&mut self.computing);
         let Some(calls) = self.calls.as_mut().filter(|_| !computing.is_empty()) else { return (Some(returned), None) };
-        let elements: Vec<&T> = computing.iter().map(|place| &self.given[self.firsts[*place]]).collect();
+        let elements: Vec<&T> = computing.iter().map(|index| &self.given[self.firsts[*index]]).collect();
         match (self.split)(returned, &elements) {
             Split::Value(results) => (None, calls.computed(&computing, results, cost, driven)),
             Split::Failed(returned) => match calls.serve_old(&computing) {

@@ -31,9 +31,9 @@ pub trait Results<T, O>: Returns + Sized {
     /// Results that do not belong to them are left as they are (`Empty`).
     fn split(self, elements: &[&T]) -> Split<Vec<Self::Returned>, Self>;
 
-    /// Puts the results together. `places` tells for each of these elements which of
+    /// Puts the results together. `indexes` tells for each of these elements which of
     /// the results is its own.
-    fn join(elements: &[T], places: &[usize], results: Vec<Self::Returned>) -> Self;
+    fn join(elements: &[T], indexes: &[usize], results: Vec<Self::Returned>) -> Self;
 }
 
 /// Results that can carry a cache error.
@@ -69,8 +69,8 @@ macro_rules! maps {
                 Split::Value(elements.iter().map(|element| self.remove(element)).collect())
             }
 
-            fn join(elements: &[T], places: &[usize], results: Vec<Option<V>>) -> Self {
-                let results = elements.iter().zip(spread(places, results));
+            fn join(elements: &[T], indexes: &[usize], results: Vec<Option<V>>) -> Self {
+                let results = elements.iter().zip(spread(indexes, results));
                 results.filter_map(|(element, value)| Some((element.clone(), value?))).collect()
             }
         }
@@ -91,8 +91,8 @@ impl<T, R: Clone> Results<T, InOrder> for Vec<R> {
         if self.len() == elements.len() { Split::Value(self) } else { Split::Empty(self) }
     }
 
-    fn join(_: &[T], places: &[usize], results: Vec<R>) -> Self {
-        spread(places, results)
+    fn join(_: &[T], indexes: &[usize], results: Vec<R>) -> Self {
+        spread(indexes, results)
     }
 }
 
@@ -110,12 +110,12 @@ impl<T, C: Results<T, O>, E, O> Results<T, O> for Result<C, E> {
         }
     }
 
-    fn join(elements: &[T], places: &[usize], results: Vec<C::Returned>) -> Self {
-        Ok(C::join(elements, places, results))
+    fn join(elements: &[T], indexes: &[usize], results: Vec<C::Returned>) -> Self {
+        Ok(C::join(elements, indexes, results))
     }
 }
 
-/// The results in these places. Several elements with one key share a result.
-fn spread<R: Clone>(places: &[usize], results: Vec<R>) -> Vec<R> {
-    if places.len() == results.len() { results } else { places.iter().map(|place| results[*place].clone()).collect() }
+/// The results at these indexes. Several elements with one key share a result.
+fn spread<R: Clone>(indexes: &[usize], results: Vec<R>) -> Vec<R> {
+    if indexes.len() == results.len() { results } else { indexes.iter().map(|index| results[*index].clone()).collect() }
 }

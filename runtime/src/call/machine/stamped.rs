@@ -77,8 +77,8 @@ const FEW: usize = 4;
 /// All stamps that some calls need.
 struct NeededStamps<'a> {
     stamps: SmallVec<[NeededStamp<'a>; 2]>,
-    /// Their places among those, by node and key, if there are many.
-    places: HashMap<(usize, &'a str), usize>,
+    /// Their indexes among those, by node and key, if there are many.
+    indexes: HashMap<(usize, &'a str), usize>,
     /// The nodes of the calls' own keys.
     nodes: SmallVec<[usize; 1]>,
 }
@@ -87,13 +87,13 @@ impl<'a> NeededStamps<'a> {
     fn of(store: &Store, asked: &'a [Inquiry]) -> Self {
         let placement = store.placement();
         let nodes: SmallVec<_> = asked.iter().map(|asked| placement.node_of(&asked.key)).collect();
-        let mut all = NeededStamps { stamps: SmallVec::new(), places: HashMap::new(), nodes };
+        let mut all = NeededStamps { stamps: SmallVec::new(), indexes: HashMap::new(), nodes };
         for (index, asked) in asked.iter().enumerate() {
             let node = all.nodes[index];
             for key in asked.groups.iter() {
                 if all.find(node, key).is_none() {
                     if all.nodes.len() > FEW {
-                        all.places.insert((node, key), all.stamps.len());
+                        all.indexes.insert((node, key), all.stamps.len());
                     }
                     all.stamps.push(NeededStamp { node, key, state: StampState::Unread });
                 }
@@ -104,7 +104,7 @@ impl<'a> NeededStamps<'a> {
 
     fn find(&self, node: usize, key: &str) -> Option<&NeededStamp<'a>> {
         if self.nodes.len() > FEW {
-            return self.places.get(&(node, key)).and_then(|place| self.stamps.get(*place));
+            return self.indexes.get(&(node, key)).and_then(|index| self.stamps.get(*index));
         }
         self.stamps.iter().find(|needed| needed.node == node && needed.key == key)
     }

@@ -10,7 +10,7 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::shape::{Leaf, PlaceKind, Reader, is_derived, is_serdes};
+use super::shape::{Leaf, Reader, SpotKind, is_derived, is_serdes};
 use super::trace::{SAMPLES, Stopped, Traced, Tracer};
 
 /// Texts that types with their own textual format may accept.
@@ -92,7 +92,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("option");
-            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Option(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Option(parts[0]));
             if tracer.is_recurring() {
                 visitor.visit_none()
             } else if tracer.is_sealed(0) {
@@ -121,7 +121,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.note(name);
-            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Newtype(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Newtype(parts[0]));
             if is_serdes(reader.visitor) {
                 // In this way the type of the field is known.
                 tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
@@ -139,7 +139,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("seq");
-            let parts = tracer.parts(reader, None, 1, |parts| PlaceKind::Seq(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Seq(parts[0]));
             let left = usize::from(!tracer.is_recurring());
             tracer.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)))
         })
@@ -149,7 +149,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.note(&format!("tuple-{len}"));
-            let parts = tracer.parts(reader, None, len, PlaceKind::Tuple);
+            let parts = tracer.parts(reader, None, len, SpotKind::Tuple);
             tracer.deeper(|tracer| {
                 let is_array = reader.yields.starts_with('[');
                 visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts) })
@@ -161,7 +161,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.note(&format!("{name}-{len}"));
-            let parts = tracer.parts(reader, None, len, PlaceKind::Tuple);
+            let parts = tracer.parts(reader, None, len, SpotKind::Tuple);
             tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
         })
     }
@@ -170,7 +170,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("map");
-            let parts = tracer.parts(reader, None, 2, |parts| PlaceKind::Map(parts[0], parts[1]));
+            let parts = tracer.parts(reader, None, 2, |parts| SpotKind::Map(parts[0], parts[1]));
             let left = usize::from(!tracer.is_recurring());
             tracer.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)))
         })
@@ -186,7 +186,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         self.whole(reader, |tracer| {
             // All names before any value, so that they count even if one is refused.
             tracer.note(&format!("{name}{fields:?}"));
-            let parts = tracer.parts(reader, None, fields.len(), |parts| PlaceKind::Struct(fields, parts));
+            let parts = tracer.parts(reader, None, fields.len(), |parts| SpotKind::Struct(fields, parts));
             tracer.within(name, |tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)))
         })
     }
@@ -200,7 +200,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take(&format!("{name}{variants:?}"));
-            let parts = tracer.parts(reader, None, variants.len(), |parts| PlaceKind::Enum(variants, parts));
+            let parts = tracer.parts(reader, None, variants.len(), |parts| SpotKind::Enum(variants, parts));
             tracer.within(name, |tracer| {
                 let chosen = match tracer.choose(reader.visitor, variants.len()) {
                     Err(_) if tracer.has_sealed(reader.visitor) => return Err(tracer.exhausted()),
@@ -237,19 +237,19 @@ struct Fields<'a> {
     names: &'static [&'static str],
     /// Derived visitors know their fields by number as well, others by name only.
     is_derived: bool,
-    places: Vec<usize>,
+    spots: Vec<usize>,
     next: usize,
     has_sealed: bool,
 }
 
 impl<'a> Fields<'a> {
-    fn of<V>(tracer: &'a mut Tracer, names: &'static [&'static str], places: Vec<usize>) -> Self {
-        Fields { tracer, names, is_derived: is_derived(type_name::<V>()), places, next: 0, has_sealed: false }
+    fn of<V>(tracer: &'a mut Tracer, names: &'static [&'static str], spots: Vec<usize>) -> Self {
+        Fields { tracer, names, is_derived: is_derived(type_name::<V>()), spots, next: 0, has_sealed: false }
     }
 
     /// Goes to the next field that is not sealed; `None` if there is none.
     fn advance(&mut self) -> Option<FieldName> {
-        while self.next < self.places.len() && self.tracer.is_sealed(self.next) {
+        while self.next < self.spots.len() && self.tracer.is_sealed(self.next) {
             self.tracer.pass(self.next);
             self.has_sealed = true;
             self.next += 1;
@@ -260,17 +260,17 @@ impl<'a> Fields<'a> {
 
     /// There are no more fields, or the rest are other names of those there were.
     fn end(&mut self) -> Traced<()> {
-        self.next = self.places.len();
+        self.next = self.spots.len();
         if self.has_sealed { Err(self.tracer.exhausted()) } else { Ok(()) }
     }
 
     fn enter(&mut self, asked: &'static str) -> usize {
         let way = match asked == type_name::<IgnoredAny>() {
             true => {
-                self.next = self.places.len();
+                self.next = self.spots.len();
                 self.tracer.enter(self.next, None, asked)
             }
-            false => self.tracer.enter(self.next, self.places.get(self.next), asked),
+            false => self.tracer.enter(self.next, self.spots.get(self.next), asked),
         };
         self.next += 1;
         way
@@ -321,9 +321,9 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 /// The elements of a sequence, or the entries of a map.
 struct Elements<'a> {
     tracer: &'a mut Tracer,
-    /// Their places in the graph: one for all, or one for each if their number is
-    /// fixed. A map's keys and values have a place each.
-    places: Vec<usize>,
+    /// Their spots in the graph: one for all, or one for each if their number is
+    /// fixed. A map's keys and values have a spot each.
+    spots: Vec<usize>,
     left: usize,
     /// [`Tracer::taken`] before the last element.
     since: u64,
@@ -334,13 +334,13 @@ struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn fixed(tracer: &'a mut Tracer, places: Vec<usize>) -> Self {
-        let left = places.len();
-        Elements { tracer, places, left, since: 0, fixed: Some(left), is_array: false }
+    fn fixed(tracer: &'a mut Tracer, spots: Vec<usize>) -> Self {
+        let left = spots.len();
+        Elements { tracer, spots, left, since: 0, fixed: Some(left), is_array: false }
     }
 
-    fn free(tracer: &'a mut Tracer, places: Vec<usize>, left: usize) -> Self {
-        Elements { tracer, places, left, since: 0, fixed: None, is_array: true }
+    fn free(tracer: &'a mut Tracer, spots: Vec<usize>, left: usize) -> Self {
+        Elements { tracer, spots, left, since: 0, fixed: None, is_array: true }
     }
 
     /// Checks whether the last element took any bytes.
@@ -354,7 +354,7 @@ impl<'a> Elements<'a> {
     fn read<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
         let forces = self.tracer.is_forced() || self.tracer.is_sealed(number);
         let is_forced = self.tracer.force(forces);
-        let way = self.tracer.enter(number, self.places.get(number), type_name::<S::Value>());
+        let way = self.tracer.enter(number, self.spots.get(number), type_name::<S::Value>());
         let value = seed.deserialize(&mut *self.tracer)?;
         self.tracer.come_back(way);
         self.tracer.force(is_forced);
@@ -429,7 +429,7 @@ impl<'de> MapAccess<'de> for Elements<'_> {
         if sealed[1] {
             self.tracer.pass(1);
         } else {
-            let way = self.tracer.enter(1, self.places.get(1), type_name::<V::Value>());
+            let way = self.tracer.enter(1, self.spots.get(1), type_name::<V::Value>());
             // Without a key there is no entry: the value is sealed as well.
             let value = self.tracer.part(sealed[0], |tracer| value.deserialize(tracer))?;
             self.tracer.come_back(way);
@@ -471,21 +471,21 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Traced<S::Value> {
-        let parts = self.tracer.parts(self.reader, Some(self.chosen), 1, |parts| PlaceKind::Newtype(parts[0]));
+        let parts = self.tracer.parts(self.reader, Some(self.chosen), 1, |parts| SpotKind::Newtype(parts[0]));
         self.tracer.go_to(parts.first(), type_name::<S::Value>());
         self.tracer.deeper(|tracer| seed.deserialize(tracer))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
         self.tracer.note(&format!("tuple-{len}"));
-        let parts = self.tracer.parts(Reader::of::<V>(), Some(self.chosen), len, PlaceKind::Tuple);
+        let parts = self.tracer.parts(Reader::of::<V>(), Some(self.chosen), len, SpotKind::Tuple);
         self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
     }
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Traced<V::Value> {
         self.tracer.note(&format!("{fields:?}"));
         let (reader, chosen) = (Reader::of::<V>(), Some(self.chosen));
-        let parts = self.tracer.parts(reader, chosen, fields.len(), |parts| PlaceKind::Struct(fields, parts));
+        let parts = self.tracer.parts(reader, chosen, fields.len(), |parts| SpotKind::Struct(fields, parts));
         self.tracer.deeper(|tracer| visitor.visit_map(Fields::of::<V>(tracer, fields, parts)))
     }
 }

@@ -2,7 +2,7 @@
 //! is written.
 //!
 //! `trace` adds to the graph what a type's `Deserialize` asks for; `follow` walks
-//! through it. A place where the type's own code takes part (a conversion, a
+//! through it. A spot where the type's own code takes part (a conversion, a
 //! visitor written by hand) stays unknown: what it makes of the bytes can only be
 //! seen by decoding them.
 
@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 
 use serde::de::Visitor;
 
-/// The structure of a type. A place in it is the index of a node.
+/// The structure of a type. A spot in it is the index of a node.
 #[derive(Debug, Default)]
 pub(in crate::codec) struct Graph {
-    nodes: Vec<PlaceKind>,
+    nodes: Vec<SpotKind>,
 }
 
-/// What is known of one place in a type.
+/// What is known of one spot in a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::codec) enum PlaceKind {
+pub(in crate::codec) enum SpotKind {
     Unknown,
     Leaf(Leaf),
     Option(usize),
@@ -32,7 +32,7 @@ pub(in crate::codec) enum PlaceKind {
     Enum(&'static [&'static str], Vec<usize>),
 }
 
-/// A place without others inside.
+/// A spot without others inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec) enum Leaf {
     Bool,
@@ -56,19 +56,19 @@ pub(in crate::codec) enum Leaf {
     UnitVariant,
 }
 
-/// The place of the whole value.
+/// The spot of the whole value.
 pub(in crate::codec) const ROOT: usize = 0;
 /// The parts of larger tuples are not told apart.
 const MOST_PARTS: usize = 256;
-static UNKNOWN: PlaceKind = PlaceKind::Unknown;
+static UNKNOWN: SpotKind = SpotKind::Unknown;
 
 impl Graph {
     /// The graph of a type of which nothing is known.
     pub(super) const EMPTY: Graph = Graph { nodes: Vec::new() };
 
     #[inline]
-    pub(in crate::codec) fn at(&self, place: usize) -> &PlaceKind {
-        self.nodes.get(place).unwrap_or(&UNKNOWN)
+    pub(in crate::codec) fn at(&self, spot: usize) -> &SpotKind {
+        self.nodes.get(spot).unwrap_or(&UNKNOWN)
     }
 }
 
@@ -76,27 +76,27 @@ impl Graph {
 #[derive(Debug)]
 pub(super) struct GraphBuilder {
     /// `None`: not reached yet.
-    places: Vec<Option<PlaceKind>>,
-    /// The places of a type's parts, by the name of the type's visitor and of the
+    spots: Vec<Option<SpotKind>>,
+    /// The spots of a type's parts, by the name of the type's visitor and of the
     /// variant: a type that contains itself has them only once.
-    known: BTreeMap<(&'static str, Option<usize>), PlaceKind>,
+    known: BTreeMap<(&'static str, Option<usize>), SpotKind>,
 }
 
 impl Default for GraphBuilder {
     fn default() -> Self {
-        GraphBuilder { places: vec![None], known: BTreeMap::new() }
+        GraphBuilder { spots: vec![None], known: BTreeMap::new() }
     }
 }
 
-/// A place while it is being traced.
+/// A spot while it is being traced.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct Spot {
     pub(super) index: usize,
     /// The name of the type that is read there.
     pub(super) asked: &'static str,
 }
 
-/// Who reads a place: the names of a visitor's type and of the type it returns.
+/// Who reads a spot: the names of a visitor's type and of the type it returns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader {
     pub(super) visitor: &'static str,
@@ -114,7 +114,7 @@ impl Reader {
         inner.and_then(|inner| inner.strip_suffix('>')).unwrap_or_default()
     }
 
-    /// Whether serde's own code reads the place, and what it returns is the value:
+    /// Whether serde's own code reads the spot, and what it returns is the value:
     /// then equal calls mean equal values.
     fn is_serdes_own(self, asked: &str) -> bool {
         is_serdes(self.visitor) && same_type(asked, self.yields)
@@ -133,87 +133,87 @@ impl GraphBuilder {
     /// Completes the graph. If the whole type has been `traced`, a struct has no more
     /// fields than were read: a field's other names count as fields too.
     pub(super) fn finish(self, traced: bool) -> Graph {
-        let is_read: Vec<bool> = self.places.iter().map(Option::is_some).collect();
-        let completed = |node: Option<PlaceKind>| match node.unwrap_or(PlaceKind::Unknown) {
-            PlaceKind::Struct(names, mut places) if traced => {
-                places.truncate(places.iter().rposition(|place| is_read[*place]).map_or(0, |last| last + 1));
-                PlaceKind::Struct(names, places)
+        let is_read: Vec<bool> = self.spots.iter().map(Option::is_some).collect();
+        let completed = |node: Option<SpotKind>| match node.unwrap_or(SpotKind::Unknown) {
+            SpotKind::Struct(names, mut spots) if traced => {
+                spots.truncate(spots.iter().rposition(|spot| is_read[*spot]).map_or(0, |last| last + 1));
+                SpotKind::Struct(names, spots)
             }
             node => node,
         };
-        Graph { nodes: self.places.into_iter().map(completed).collect() }
+        Graph { nodes: self.spots.into_iter().map(completed).collect() }
     }
 
-    /// Adds a place that is no part of the type.
+    /// Adds a spot that is no part of the type.
     pub(super) fn elsewhere(&mut self) -> usize {
-        self.places.push(None);
-        self.places.len() - 1
+        self.spots.push(None);
+        self.spots.len() - 1
     }
 
-    /// Notes what is read at a place.
-    pub(super) fn leaf(&mut self, at: Place, leaf: Leaf, reader: Reader) {
-        let node = if reader.is_serdes_own(at.asked) { PlaceKind::Leaf(leaf) } else { PlaceKind::Unknown };
+    /// Notes what is read at a spot.
+    pub(super) fn leaf(&mut self, at: Spot, leaf: Leaf, reader: Reader) {
+        let node = if reader.is_serdes_own(at.asked) { SpotKind::Leaf(leaf) } else { SpotKind::Unknown };
         self.settle(at.index, node);
     }
 
-    /// Notes the parts of a place; returns their places. `build` makes a node of
-    /// as many places. `variant` is the variant that has the parts.
+    /// Notes the parts of a spot; returns their spots. `build` makes a node of
+    /// as many spots. `variant` is the variant that has the parts.
     pub(super) fn parts(
         &mut self,
-        at: Place,
+        at: Spot,
         reader: Reader,
         variant: Option<usize>,
         count: usize,
-        build: impl FnOnce(Vec<usize>) -> PlaceKind,
+        build: impl FnOnce(Vec<usize>) -> SpotKind,
     ) -> Vec<usize> {
         if count > MOST_PARTS {
-            self.settle(at.index, PlaceKind::Unknown);
+            self.settle(at.index, SpotKind::Unknown);
             return (0..count).map(|_| self.elsewhere()).collect();
         }
-        let first = self.places.len();
+        let first = self.spots.len();
         let fresh = build((first..first + count).collect());
         let is_known = reader.is_serdes_own(at.asked) || (variant.is_some() && is_serdes(reader.visitor));
         let known = self.known.get(&(reader.visitor, variant)).filter(|known| known.is_like(&fresh));
         let node = match (is_known, known) {
             (true, Some(known)) => known.clone(),
             (is_known, _) => {
-                self.places.resize(first + count, None);
+                self.spots.resize(first + count, None);
                 if is_known {
                     self.known.insert((reader.visitor, variant), fresh.clone());
                 }
                 fresh
             }
         };
-        let places = node.places();
-        self.settle(at.index, if is_known { node } else { PlaceKind::Unknown });
-        places
+        let spots = node.spots();
+        self.settle(at.index, if is_known { node } else { SpotKind::Unknown });
+        spots
     }
 
-    /// Two runs that find different things at one place leave it unknown.
-    pub(super) fn settle(&mut self, index: usize, node: PlaceKind) {
-        let place = &mut self.places[index];
-        match place {
-            Some(known) if *known != node => *place = Some(PlaceKind::Unknown),
-            _ => *place = Some(node),
+    /// Two runs that find different things at one spot leave it unknown.
+    pub(super) fn settle(&mut self, index: usize, node: SpotKind) {
+        let spot = &mut self.spots[index];
+        match spot {
+            Some(known) if *known != node => *spot = Some(SpotKind::Unknown),
+            _ => *spot = Some(node),
         }
     }
 }
 
-impl PlaceKind {
-    fn places(&self) -> Vec<usize> {
+impl SpotKind {
+    fn spots(&self) -> Vec<usize> {
         match self {
-            PlaceKind::Unknown | PlaceKind::Leaf(_) => Vec::new(),
-            PlaceKind::Option(one) | PlaceKind::Newtype(one) | PlaceKind::Seq(one) => vec![*one],
-            PlaceKind::Map(key, value) => vec![*key, *value],
-            PlaceKind::Tuple(places) | PlaceKind::Struct(_, places) | PlaceKind::Enum(_, places) => places.clone(),
+            SpotKind::Unknown | SpotKind::Leaf(_) => Vec::new(),
+            SpotKind::Option(one) | SpotKind::Newtype(one) | SpotKind::Seq(one) => vec![*one],
+            SpotKind::Map(key, value) => vec![*key, *value],
+            SpotKind::Tuple(spots) | SpotKind::Struct(_, spots) | SpotKind::Enum(_, spots) => spots.clone(),
         }
     }
 
-    /// Whether both are the same but for the places of their parts.
-    fn is_like(&self, other: &PlaceKind) -> bool {
-        let names_and_count = |node: &PlaceKind| match node {
-            PlaceKind::Struct(names, places) | PlaceKind::Enum(names, places) => (*names, places.len()),
-            node => (&[][..], node.places().len()),
+    /// Whether both are the same but for the spots of their parts.
+    fn is_like(&self, other: &SpotKind) -> bool {
+        let names_and_count = |node: &SpotKind| match node {
+            SpotKind::Struct(names, spots) | SpotKind::Enum(names, spots) => (*names, spots.len()),
+            node => (&[][..], node.spots().len()),
         };
         std::mem::discriminant(self) == std::mem::discriminant(other) && names_and_count(self) == names_and_count(other)
     }

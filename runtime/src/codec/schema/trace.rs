@@ -8,7 +8,7 @@
 //!
 //! Code of the type's own may expect more of a value than its structure: a
 //! conversion unwraps what it parses. So no made-up value is handed to a conversion
-//! or to a visitor that is written by hand. Such a place is *sealed* as soon as its
+//! or to a visitor that is written by hand. Such a spot is *sealed* as soon as its
 //! structure is known, and ends the run; later runs leave it out. Only what stands
 //! behind it in a tuple cannot be reached otherwise.
 //!
@@ -19,7 +19,7 @@ use std::fmt::{self, Write};
 
 use serde::de::{DeserializeOwned, Visitor};
 
-use super::shape::{Graph, GraphBuilder, Leaf, Place, PlaceKind, ROOT, Reader, is_serdes};
+use super::shape::{Graph, GraphBuilder, Leaf, ROOT, Reader, Spot, SpotKind, is_serdes};
 
 /// The record of a type's structure.
 #[derive(Debug, Default)]
@@ -91,8 +91,8 @@ fn lines(runs: BTreeMap<String, ()>) -> String {
 pub(super) struct Tracer {
     text: String,
     graph: GraphBuilder,
-    /// The place that is read next.
-    at: Place,
+    /// The spot that is read next.
+    at: Spot,
     /// The named types around the value being traced.
     around: Vec<&'static str>,
     depth: usize,
@@ -105,7 +105,7 @@ pub(super) struct Tracer {
     run: usize,
     /// The way to the value being traced: the numbers of parts and variants.
     path: Vec<usize>,
-    /// What is known of sealed places, by the ways to them.
+    /// What is known of sealed spots, by the ways to them.
     sealed: BTreeMap<Vec<usize>, Sealed>,
     /// Whether values are made up even for the type's own code.
     is_forced: bool,
@@ -121,7 +121,7 @@ pub(super) struct Tracer {
     asks: bool,
 }
 
-/// A place of which no value can be made up.
+/// A spot of which no value can be made up.
 struct Sealed {
     text: String,
     /// Whether it takes bytes.
@@ -129,7 +129,7 @@ struct Sealed {
 }
 
 /// The state before a value with parts.
-struct OpenPlace {
+struct OpenSpot {
     text: usize,
     taken: u64,
     has_more: bool,
@@ -189,7 +189,7 @@ impl Tracer {
     }
 
     fn begin(&mut self, run: usize, name: &'static str) {
-        self.at = Place { index: ROOT, asked: name };
+        self.at = Spot { index: ROOT, asked: name };
         self.text.clear();
         self.around.clear();
         self.depth = 0;
@@ -221,28 +221,28 @@ impl Tracer {
         }
     }
 
-    /// Notes in the graph what is read at the current place.
+    /// Notes in the graph what is read at the current spot.
     pub(super) fn leaf<'de, V: Visitor<'de>>(&mut self, leaf: Leaf) {
         self.graph.leaf(self.at, leaf, Reader::of::<V>());
     }
 
     /// Notes in the graph that a variant has no content.
     pub(super) fn unit_variant(&mut self) {
-        self.graph.settle(self.at.index, PlaceKind::Leaf(Leaf::UnitVariant));
+        self.graph.settle(self.at.index, SpotKind::Leaf(Leaf::UnitVariant));
     }
 
-    /// Notes in the graph that the bytes decide what the current place holds.
+    /// Notes in the graph that the bytes decide what the current spot holds.
     pub(super) fn unknown(&mut self) {
-        self.graph.settle(self.at.index, PlaceKind::Unknown);
+        self.graph.settle(self.at.index, SpotKind::Unknown);
     }
 
-    /// Notes in the graph the parts of the current place, or of its variant.
+    /// Notes in the graph the parts of the current spot, or of its variant.
     pub(super) fn parts(
         &mut self,
         reader: Reader,
         variant: Option<usize>,
         count: usize,
-        build: impl FnOnce(Vec<usize>) -> PlaceKind,
+        build: impl FnOnce(Vec<usize>) -> SpotKind,
     ) -> Vec<usize> {
         self.graph.parts(self.at, reader, variant, count, build)
     }
@@ -250,7 +250,7 @@ impl Tracer {
     /// Goes to a part, where a type of this name is read next.
     pub(super) fn go_to(&mut self, part: Option<&usize>, asked: &'static str) {
         let index = part.copied().unwrap_or_else(|| self.graph.elsewhere());
-        self.at = Place { index, asked };
+        self.at = Spot { index, asked };
     }
 
     /// Goes to a part, which has a number among its siblings. Returns the way back.
@@ -312,14 +312,14 @@ impl Tracer {
     /// Traces a value that its reader takes as it is, or that is `of_no_use`.
     pub(super) fn part<V>(&mut self, of_no_use: bool, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
         let (text, taken, has_more) = (self.text.len(), self.taken, std::mem::take(&mut self.has_more));
-        let opened = OpenPlace { text, taken, has_more, is_converted: of_no_use };
+        let opened = OpenSpot { text, taken, has_more, is_converted: of_no_use };
         let made = trace(self);
         self.close(&opened, made.is_ok())?;
         made
     }
 
     /// Ends a value with parts.
-    fn close(&mut self, opened: &OpenPlace, is_made: bool) -> Traced<()> {
+    fn close(&mut self, opened: &OpenSpot, is_made: bool) -> Traced<()> {
         let has_more = self.has_more;
         self.has_more |= opened.has_more;
         let is_exhausted = std::mem::take(&mut self.is_exhausted);
@@ -334,7 +334,7 @@ impl Tracer {
         Err(self.seal(opened.text, opened.taken))
     }
 
-    /// Seals the current place.
+    /// Seals the current spot.
     fn seal(&mut self, text: usize, taken: u64) -> Stopped {
         let sealed = Sealed { text: format!("{}) ", &self.text[text..]), takes: self.taken > taken };
         self.has_learned |= self.sealed.insert(self.path.clone(), sealed).is_none();
