@@ -173,15 +173,15 @@ fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
 /// is then a question about that very future, which the compiler refuses.
 pub(crate) fn refresh(spec: &Spec, func: &Func, params: &[Param], returns: &Returns) -> Refresh {
     let is_refreshed = spec.freshness.grace.is_some() || spec.freshness.refresh_ahead.is_some();
-    let mut terms = spec.store_if.to_token_stream();
-    spec.stale_if.to_tokens(&mut terms);
+    let mut closures = spec.store_if.to_token_stream();
+    spec.stale_if.to_tokens(&mut closures);
     if let Some(Ttl::OfValue(ttl)) = &spec.freshness.ttl {
-        ttl.to_tokens(&mut terms);
+        ttl.to_tokens(&mut closures);
     }
     if let Some(Grace::OfValue(grace)) = &spec.freshness.grace {
-        grace.to_tokens(&mut terms);
+        grace.to_tokens(&mut closures);
     }
-    let is_veto_free = !params.iter().flat_map(|param| &param.names).any(|name| func::mentions(terms.clone(), name));
+    let is_veto_free = !params.iter().flat_map(|param| &param.names).any(|name| func::mentions(closures.clone(), name));
     let is_recursive = returns.kind == Kind::Async && func.body_names(&func.sig.ident);
     if is_refreshed && returns.is_free && !is_recursive && is_veto_free && owned::owns_its_data(func, &returns.output) {
         Refresh::Background

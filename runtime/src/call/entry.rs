@@ -17,7 +17,7 @@ use crate::call::freshness::{Age, Grace, OwnTimes};
 use crate::call::machine::Machine;
 use crate::call::machine::groups::{Answered, KnownStamps};
 use crate::call::machine::stamped::{self, Inquiry, StampsSource};
-use crate::call::policy::Terms;
+use crate::call::policy::Policy;
 use crate::call::shape::Shape;
 use crate::call::sibling::Sibling;
 use crate::call::site::Site;
@@ -184,11 +184,11 @@ impl Whereabouts {
     fn new<S: Shape, I>(ready: Ready<S, I>) -> Self
     where
         S::Value: 'static,
-        I: Terms<S> + Send + Sync + 'static,
+        I: Policy<S> + Send + Sync + 'static,
     {
         let site = ready.site;
-        let stored = ready.settled().map(|(form, terms, machine)| {
-            let own = Box::new(move |value: &S::Value| terms.times(value));
+        let stored = ready.settled().map(|(form, policy, machine)| {
+            let own = Box::new(move |value: &S::Value| policy.times(value));
             Stored { machine, kind: Box::new(Storage { form, own }) }
         });
         Whereabouts { site, stored }
@@ -467,7 +467,7 @@ macro_rules! entry {
             pub fn of<S: Shape<Return = R>, I>(ready: Ready<S, I>) -> Self
             where
                 S::Value: 'static,
-                I: Terms<S> + Send + Sync + 'static,
+                I: Policy<S> + Send + Sync + 'static,
             {
                 Self::at($handle(Arc::new(Whereabouts::new(ready))))
             }

@@ -61,7 +61,7 @@ use machine::Packing;
 use machine::{Machine, Step};
 use negative::Negative;
 use period::Lifetime;
-use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Propagate, Terms, Wanted};
+use policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasting, OnError, Policy, Propagate, Wanted};
 use previous::PreviousSlot;
 use shape::{HoldsErr, HoldsNone, Shape};
 use shapes::Shaped;
@@ -77,7 +77,7 @@ pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
     shape: Shaped<S>,
     codec: C,
     negatives: Vec<Negative<S>>,
-    terms: I,
+    policy: I,
     previous: Option<PreviousSlot<S::Value>>,
     on_error: PhantomData<O>,
 }
@@ -86,8 +86,8 @@ impl Addressed {
     /// Says what part of the return value is stored.
     #[must_use]
     pub fn shaped<S: Shape>(self, shape: Shaped<S>) -> Memo<S> {
-        let (codec, negatives, terms) = (Configured, Vec::new(), Always);
-        Memo { address: self, shape, codec, negatives, terms, previous: None, on_error: PhantomData }
+        let (codec, negatives, policy) = (Configured, Vec::new(), Always);
+        Memo { address: self, shape, codec, negatives, policy, previous: None, on_error: PhantomData }
     }
 }
 
@@ -102,14 +102,14 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     /// Stores with this codec instead of the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {
-        let Memo { address, shape, negatives, terms, previous, on_error, .. } = self;
-        Memo { address, shape, codec: Chosen(codec), negatives, terms, previous, on_error }
+        let Memo { address, shape, negatives, policy, previous, on_error, .. } = self;
+        Memo { address, shape, codec: Chosen(codec), negatives, policy, previous, on_error }
     }
 
     /// Stores only the values that this allows.
     #[must_use]
     pub fn store_if<F: Fn(&S::Value) -> bool>(self, closure: F) -> Memo<S, C, Wanted<S::Value, F, I>, O> {
-        self.on_terms(|terms| Wanted::by(closure, terms))
+        self.with_policy(|policy| Wanted::by(closure, policy))
     }
 
     /// Keeps each value for as long as this says.
@@ -118,7 +118,7 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     where
         F: Fn(&S::Value) -> P,
     {
-        self.on_terms(|terms| Lasting::ttl(closure, terms))
+        self.with_policy(|policy| Lasting::ttl(closure, policy))
     }
 
     /// Serves each value past its ttl for as long as this says.
@@ -127,7 +127,7 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     where
         F: Fn(&S::Value) -> P,
     {
-        self.on_terms(|terms| Lasting::grace(closure, terms))
+        self.with_policy(|policy| Lasting::grace(closure, policy))
     }
 
     /// Leaves the value that the body replaces in this slot.
@@ -143,19 +143,19 @@ impl<S: Shape, C, I, O> Memo<S, C, I, O> {
     where
         S: HoldsErr<Error = E>,
     {
-        self.on_terms(|terms| Excusing::by(closure, terms))
+        self.with_policy(|policy| Excusing::by(closure, policy))
     }
 
-    fn on_terms<T>(self, terms: impl FnOnce(I) -> T) -> Memo<S, C, T, O> {
-        let Memo { address, shape, codec, negatives, terms: before, previous, on_error } = self;
-        Memo { address, shape, codec, negatives, terms: terms(before), previous, on_error }
+    fn with_policy<T>(self, policy: impl FnOnce(I) -> T) -> Memo<S, C, T, O> {
+        let Memo { address, shape, codec, negatives, policy: before, previous, on_error } = self;
+        Memo { address, shape, codec, negatives, policy: policy(before), previous, on_error }
     }
 
     /// Returns the cache's errors.
     #[must_use]
     pub fn propagate(self) -> Memo<S, C, I, Propagate> {
-        let Memo { address, shape, codec, negatives, terms, previous, .. } = self;
-        Memo { address, shape, codec, negatives, terms, previous, on_error: PhantomData }
+        let Memo { address, shape, codec, negatives, policy, previous, .. } = self;
+        Memo { address, shape, codec, negatives, policy, previous, on_error: PhantomData }
     }
 
     /// Stores for this long that there is no value.
@@ -209,7 +209,7 @@ where
     C: Choose<S::Value>,
     O: OnError<S>,
 {
-    let Memo { address: Addressed { site, tier }, shape, codec, negatives, terms, previous, .. } = memo;
+    let Memo { address: Addressed { site, tier }, shape, codec, negatives, policy, previous, .. } = memo;
     let (chosen, version) = (codec.id(), site.version());
     let sharer = |sharing: Sharing<_>, configured, owner, is_grouped| {
         sharing.among(|value| Decoding { value, codec: chosen, configured, owner, version, is_grouped })
@@ -240,7 +240,7 @@ where
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
         let mut machine = target.machine(site.pace(), sharer.is_some()).limited(site.places());
         machine.keeps_replaced(previous.is_some());
-        Box::new(Typed { form, negatives, terms, previous, on_error: O::answer, machine, sharer })
+        Box::new(Typed { form, negatives, policy, previous, on_error: O::answer, machine, sharer })
     });
     Ready::of(site, Start::Call { near, span, typed })
 }
@@ -295,10 +295,10 @@ enum Start<S: Shape, I> {
 
 /// A call under way: its span, and what is around its body where something is
 /// cached.
-type Started<S, I> = (CallSpan, Around<S, I>);
+type Started<S, I> = (CallSpan, CachedCall<S, I>);
 
 /// What is around a call's body, where something is cached.
-type Around<S, I> = Option<Box<Typed<S, I>>>;
+type CachedCall<S, I> = Option<Box<Typed<S, I>>>;
 
 impl<S: Shape, I> Ready<S, I> {
     fn of(site: &'static Site, start: Start<S, I>) -> Self {
@@ -312,12 +312,12 @@ impl<S: Shape, I> Ready<S, I> {
         Ready { patience: Some(patience), ..self }
     }
 
-    /// The machine of the call, with the form that values are stored in and the terms,
+    /// The machine of the call, with the form that values are stored in and the policy,
     /// where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
             Start::Kept { .. } => None,
-            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.terms, typed.machine)),
+            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.policy, typed.machine)),
         }
     }
 }
@@ -330,10 +330,10 @@ impl<S: Shape, I> Ready<S, I> {
     }
 }
 
-impl<S: Shape, I: Terms<S>> Ready<S, I> {
+impl<S: Shape, I: Policy<S>> Ready<S, I> {
     /// What is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
-    fn element(self) -> Result<Around<S, I>, (S::Return, u64)> {
+    fn element(self) -> Result<CachedCall<S, I>, (S::Return, u64)> {
         let Start::Call { near, typed, .. } = self.start else { return Ok(None) };
         match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
             Some(found) => Err(found),
@@ -464,7 +464,7 @@ fn carry<S, I, F>(
 ) -> Pin<Box<impl Future<Output = S::Return>>>
 where
     S: Shape,
-    I: Terms<S>,
+    I: Policy<S>,
     F: Future<Output = S::Return>,
 {
     let body = Box::pin(body);
@@ -578,7 +578,7 @@ fn detached_work<S, I, F>(parts: RefreshParts<S, I, F>, fallback: Fallback<S::Va
 where
     S: Shape + 'static,
     S::Value: Send,
-    I: Terms<S> + Send + 'static,
+    I: Policy<S> + Send + 'static,
     F: Future<Output = S::Return> + Send + 'static,
 {
     let RefreshParts { typed, body, place, refresh, span } = parts;
@@ -606,7 +606,7 @@ async fn compute<S, I, F>(
 ) -> S::Return
 where
     S: Shape,
-    I: Terms<S>,
+    I: Policy<S>,
     F: Future<Output = S::Return>,
 {
     let drive = typed.as_ref().map(|typed| typed.machine.drive());

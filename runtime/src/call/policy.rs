@@ -66,7 +66,7 @@ impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
 }
 
 /// Decides by what a call has returned whether, and for how long, it is kept.
-pub trait Terms<S: Shape> {
+pub trait Policy<S: Shape> {
     /// Whether to store this value.
     fn allows(&self, _: &S::Value) -> bool {
         true
@@ -87,7 +87,7 @@ pub trait Terms<S: Shape> {
 #[derive(Debug)]
 pub struct Always;
 
-impl<S: Shape> Terms<S> for Always {}
+impl<S: Shape> Policy<S> for Always {}
 
 /// Stores what a closure allows.
 ///
@@ -97,26 +97,26 @@ impl<S: Shape> Terms<S> for Always {}
 pub struct Wanted<V, F, T> {
     closure: F,
     call: fn(&F, &V) -> bool,
-    terms: T,
+    policy: T,
 }
 
 impl<V, F: Fn(&V) -> bool, T> Wanted<V, F, T> {
-    pub(crate) fn by(closure: F, terms: T) -> Self {
-        Wanted { closure, call: |closure, value| closure(value), terms }
+    pub(crate) fn by(closure: F, policy: T) -> Self {
+        Wanted { closure, call: |closure, value| closure(value), policy }
     }
 }
 
-impl<S: Shape, F, T: Terms<S>> Terms<S> for Wanted<S::Value, F, T> {
+impl<S: Shape, F, T: Policy<S>> Policy<S> for Wanted<S::Value, F, T> {
     fn allows(&self, value: &S::Value) -> bool {
-        (self.call)(&self.closure, value) && self.terms.allows(value)
+        (self.call)(&self.closure, value) && self.policy.allows(value)
     }
 
     fn times(&self, value: &S::Value) -> OwnTimes {
-        self.terms.times(value)
+        self.policy.times(value)
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {
-        self.terms.excuses(failed)
+        self.policy.excuses(failed)
     }
 }
 
@@ -125,43 +125,43 @@ impl<S: Shape, F, T: Terms<S>> Terms<S> for Wanted<S::Value, F, T> {
 pub struct Lasting<V, F, T> {
     closure: F,
     call: fn(&F, &V) -> OwnTimes,
-    terms: T,
+    policy: T,
 }
 
 impl<V, F, T> Lasting<V, F, T> {
     /// The closure says the ttl.
-    pub(crate) fn ttl<P: Lifetime>(closure: F, terms: T) -> Self
+    pub(crate) fn ttl<P: Lifetime>(closure: F, policy: T) -> Self
     where
         F: Fn(&V) -> P,
     {
         let call = |closure: &F, value: &V| OwnTimes { ttl: Some(kept_for(closure(value).lifetime())), grace: None };
-        Lasting { closure, call, terms }
+        Lasting { closure, call, policy }
     }
 
     /// The closure says the grace.
-    pub(crate) fn grace<P: Lifetime>(closure: F, terms: T) -> Self
+    pub(crate) fn grace<P: Lifetime>(closure: F, policy: T) -> Self
     where
         F: Fn(&V) -> P,
     {
         let call =
             |closure: &F, value: &V| OwnTimes { ttl: None, grace: Some(closure(value).lifetime().unwrap_or_default()) };
-        Lasting { closure, call, terms }
+        Lasting { closure, call, policy }
     }
 }
 
-impl<S: Shape, F, T: Terms<S>> Terms<S> for Lasting<S::Value, F, T> {
+impl<S: Shape, F, T: Policy<S>> Policy<S> for Lasting<S::Value, F, T> {
     fn allows(&self, value: &S::Value) -> bool {
-        self.terms.allows(value)
+        self.policy.allows(value)
     }
 
     fn times(&self, value: &S::Value) -> OwnTimes {
         let OwnTimes { ttl, grace } = (self.call)(&self.closure, value);
-        let other = self.terms.times(value);
+        let other = self.policy.times(value);
         OwnTimes { ttl: ttl.or(other.ttl), grace: grace.or(other.grace) }
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {
-        self.terms.excuses(failed)
+        self.policy.excuses(failed)
     }
 }
 
@@ -176,22 +176,22 @@ pub struct Excusing<S: Shape, E, F, T> {
     closure: F,
     call: fn(&F, &E) -> bool,
     error: fn(&S::Return) -> Option<&E>,
-    terms: T,
+    policy: T,
 }
 
 impl<S: HoldsErr, F: Fn(&S::Error) -> bool, T> Excusing<S, S::Error, F, T> {
-    pub(crate) fn by(closure: F, terms: T) -> Self {
-        Excusing { closure, call: |closure, error| closure(error), error: S::error, terms }
+    pub(crate) fn by(closure: F, policy: T) -> Self {
+        Excusing { closure, call: |closure, error| closure(error), error: S::error, policy }
     }
 }
 
-impl<S: Shape, E, F, T: Terms<S>> Terms<S> for Excusing<S, E, F, T> {
+impl<S: Shape, E, F, T: Policy<S>> Policy<S> for Excusing<S, E, F, T> {
     fn allows(&self, value: &S::Value) -> bool {
-        self.terms.allows(value)
+        self.policy.allows(value)
     }
 
     fn times(&self, value: &S::Value) -> OwnTimes {
-        self.terms.times(value)
+        self.policy.times(value)
     }
 
     fn excuses(&self, failed: &S::Return) -> bool {

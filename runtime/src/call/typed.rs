@@ -10,7 +10,7 @@ use super::freshness::OwnTimes;
 use super::machine::idle::{self, Pushed};
 use super::machine::{Event, Machine, Packing, Readable, Replaced, Step};
 use super::negative::Negative;
-use super::policy::{Terms, kept_for};
+use super::policy::{Policy, kept_for};
 use super::previous::PreviousSlot;
 use super::shape::{Shape, Split};
 use super::sharing::Sharer;
@@ -29,7 +29,7 @@ use crate::value::record::{Form, Found};
 pub(super) struct Typed<S: Shape, I> {
     pub(super) form: Form<S::Value>,
     pub(super) negatives: Vec<Negative<S>>,
-    pub(super) terms: I,
+    pub(super) policy: I,
     /// Where the body gets the value that it replaces, if it wants that.
     pub(super) previous: Option<PreviousSlot<S::Value>>,
     pub(super) on_error: fn(Error) -> Option<S::Return>,
@@ -113,7 +113,7 @@ pub(super) struct Packed<S: Shape> {
     pub(super) packing: Option<Packing>,
 }
 
-impl<S: Shape, I: Terms<S>> Typed<S, I> {
+impl<S: Shape, I: Policy<S>> Typed<S, I> {
     /// Looks for the value, blocking, until it is clear what the call does. Its frame is
     /// gone when the body runs, as are those of what is not inlined below.
     #[inline(never)]
@@ -224,10 +224,10 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
         cost: u64,
         span: &CallSpan,
     ) -> Packed<S> {
-        let Typed { form, negatives, terms, previous, machine, .. } = self;
+        let Typed { form, negatives, policy, previous, machine, .. } = self;
         let split = match S::split(returned) {
             // An error that an old value may not hide ends that, as no value does.
-            Split::Failed(failed) if !matches!(fallback, Fallback::None) && !terms.excuses(&failed) => {
+            Split::Failed(failed) if !matches!(fallback, Fallback::None) && !policy.excuses(&failed) => {
                 Split::Empty(failed)
             }
             split => split,
@@ -249,7 +249,8 @@ impl<S: Shape, I: Terms<S>> Typed<S, I> {
                     }
                     form.pack(&value, times, tag.as_deref().unwrap_or_default())
                 };
-                let packing = machine.pack(&|| terms.allows(&value), &|| terms.times(&value), &pack, false, cost, span);
+                let packing =
+                    machine.pack(&|| policy.allows(&value), &|| policy.times(&value), &pack, false, cost, span);
                 Packed { returned: Ok(value), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {

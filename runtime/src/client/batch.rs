@@ -54,11 +54,11 @@ enum How {
 
 impl Keyed {
     fn add(&mut self, node: usize, key: &str, index: usize) {
-        let index = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
+        let group = self.groups.iter().position(|(other, _)| *other == node).unwrap_or_else(|| {
             self.groups.push((node, Vec::new()));
             self.groups.len() - 1
         });
-        let lines = &mut self.groups[index].1;
+        let lines = &mut self.groups[group].1;
         if lines.last().is_none_or(|line| line.keys.as_str().len() + key.len() >= LONGEST_LINE) {
             let expected = self.expected.min(LONGEST_LINE / 24);
             lines.push(KeyLine { keys: Keys::with_capacity(expected), indexes: Vec::with_capacity(expected) });

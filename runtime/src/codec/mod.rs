@@ -224,7 +224,7 @@ macro_rules! serde_codec {
                     return Ok(());
                 }
                 let bytes = &out[start..];
-                aside(bytes.len(), || comes_back(value, $module::decode(bytes)))
+                off_the_worker(bytes.len(), || comes_back(value, $module::decode(bytes)))
             }
 
             fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
@@ -320,7 +320,7 @@ fn comes_back<T: Serialize>(value: &T, decoded: Result<T, Error>) -> Result<(), 
 
 /// Runs work on this many bytes. Other tasks of the thread go on elsewhere if it
 /// takes long.
-pub(crate) fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub(crate) fn off_the_worker<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     /// Decoded and compared in about a millisecond.
     #[cfg(feature = "tokio")]
     const LONG: usize = 64 << 10;

@@ -228,14 +228,14 @@ fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
     let flights = Flights::<()>::new(Clock::system());
     let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
     let waiters = [(); 2].map(|()| waits(flights.join("key", WantedFlight::Any, patient(), None)));
-    let mut alarms = Vec::new();
+    let mut timers = Vec::new();
     for Waiter { flight, task, drive, .. } in &waiters {
         for _ in 0..2 {
-            let polled = flight.state.poll(*task, &waker, drive, |at| alarms.push(at));
+            let polled = flight.state.poll(*task, &waker, drive, |at| timers.push(at));
             assert!(polled.is_pending());
         }
     }
-    assert_eq!(alarms.len(), 1);
+    assert_eq!(timers.len(), 1);
     lead.land(None);
     assert_eq!(woken.0.load(Ordering::Relaxed), 2);
     for mut waiter in waiters {

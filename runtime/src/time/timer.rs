@@ -22,17 +22,17 @@ use crate::time::servant::{Servant, Service, survive};
 /// Calls `ring` at the time `at`, or immediately if the timer's thread could not be
 /// started.
 pub(crate) fn set(at: Instant, ring: impl FnOnce() + Send + 'static) {
-    let mut alarms = lock(&ALARMS);
-    match THREAD.ensure("memocached-alarm", run) {
+    let mut timers = lock(&TIMERS);
+    match THREAD.ensure("memocached-timer", run) {
         Service::Ongoing => {}
         // What a parent process waits for is not this one's to wake.
-        Service::Begun => std::mem::forget(std::mem::take(&mut *alarms)),
+        Service::Begun => std::mem::forget(std::mem::take(&mut *timers)),
         Service::Denied => {
-            drop(alarms);
+            drop(timers);
             return ring();
         }
     }
-    alarms.push(Reverse(Alarm { at, ring: Box::new(ring) }));
+    timers.push(Reverse(Timer { at, ring: Box::new(ring) }));
     CHANGED.notify_one();
 }
 
@@ -73,51 +73,51 @@ pub(crate) async fn sleep(pause: Duration) {
     .await;
 }
 
-/// The pending alarms of the process.
-static ALARMS: Mutex<BinaryHeap<Reverse<Alarm>>> = Mutex::new(BinaryHeap::new());
+/// The pending timers of the process.
+static TIMERS: Mutex<BinaryHeap<Reverse<Timer>>> = Mutex::new(BinaryHeap::new());
 static CHANGED: Condvar = Condvar::new();
 static THREAD: Servant = Servant::new();
 
-struct Alarm {
+struct Timer {
     at: Instant,
     ring: Box<dyn FnOnce() + Send>,
 }
 
 fn run() {
-    let mut alarms = lock(&ALARMS);
+    let mut timers = lock(&TIMERS);
     loop {
         let now = Instant::now();
-        let wait = alarms.peek().map(|Reverse(first)| first.at.saturating_duration_since(now));
-        alarms = match wait {
-            None => CHANGED.wait(alarms).unwrap_or_else(PoisonError::into_inner),
+        let wait = timers.peek().map(|Reverse(first)| first.at.saturating_duration_since(now));
+        timers = match wait {
+            None => CHANGED.wait(timers).unwrap_or_else(PoisonError::into_inner),
             Some(Duration::ZERO) => {
-                let due = alarms.pop();
-                drop(alarms);
-                if let Some(Reverse(alarm)) = due {
-                    survive(alarm.ring);
+                let first = timers.pop();
+                drop(timers);
+                if let Some(Reverse(due)) = first {
+                    survive(due.ring);
                 }
-                lock(&ALARMS)
+                lock(&TIMERS)
             }
-            Some(wait) => CHANGED.wait_timeout(alarms, wait).unwrap_or_else(PoisonError::into_inner).0,
+            Some(wait) => CHANGED.wait_timeout(timers, wait).unwrap_or_else(PoisonError::into_inner).0,
         };
     }
 }
 
-impl PartialEq for Alarm {
+impl PartialEq for Timer {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Alarm {}
+impl Eq for Timer {}
 
-impl PartialOrd for Alarm {
+impl PartialOrd for Timer {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Alarm {
+impl Ord for Timer {
     fn cmp(&self, other: &Self) -> Ordering {
         self.at.cmp(&other.at)
     }
@@ -131,9 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_alarms_of_a_process_all_ring() {
+    fn the_first_timers_of_a_process_all_ring() {
         const ROLE: &str = "MEMOCACHED_TEST_ALARMS";
-        const TEST: &str = "time::timer::tests::the_first_alarms_of_a_process_all_ring";
+        const TEST: &str = "time::timer::tests::the_first_timers_of_a_process_all_ring";
         const THREADS: usize = 16;
         if std::env::var_os(ROLE).is_some() {
             let (barrier, (rings, rung)) = (Barrier::new(THREADS), mpsc::channel());

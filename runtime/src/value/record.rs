@@ -101,7 +101,7 @@ impl<V> Form<V> {
             let id = self.codec.encode(value, out)?;
             let Some(likeness) = &self.likeness else { return Ok(id) };
             let bytes = &out[start..];
-            let decode = || codec::aside(bytes.len(), || self.codec.decode(id, bytes).ok());
+            let decode = || codec::off_the_worker(bytes.len(), || self.codec.decode(id, bytes).ok());
             if likeness.holds(value, decode) { Ok(id) } else { Err(unlike::<V>()) }
         })
     }

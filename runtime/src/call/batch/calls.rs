@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::groups::Answered;
 use crate::call::machine::idle::{self, Pushed};
-use crate::call::machine::together::{self, Ended, Settlement};
 use crate::call::machine::wait::pause;
 use crate::call::machine::{Event, Machine, Step};
-use crate::call::policy::Terms;
+use crate::call::policy::Policy;
 use crate::call::shape::Shape;
 use crate::call::typed::{Fallback, Packed, Typed};
 use crate::error::Error;
@@ -82,7 +82,7 @@ enum NextWait {
     Join(usize, Waiter<Lease>),
 }
 
-impl<S: Shape, I: Terms<S>> Calls<S, I> {
+impl<S: Shape, I: Policy<S>> Calls<S, I> {
     pub(super) fn new(span: CallSpan, on_error: OnFailure) -> Self {
         let (computation, pushed) = (Computation::new(), Vec::new());
         Calls { all: Vec::new(), span, computation, around: None, pushed, on_error, is_answered: false }

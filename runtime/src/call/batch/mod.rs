@@ -17,7 +17,7 @@ use super::Ready;
 #[cfg(feature = "tokio")]
 use super::background::Refresh;
 use super::machine::together::Settlement;
-use super::policy::Terms;
+use super::policy::Policy;
 use super::shape::{Shape, Split};
 use super::site::Site;
 #[cfg(feature = "tokio")]
@@ -70,7 +70,7 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     refresh: Option<Refresh>,
     /// Takes results apart; see [`Results::split`].
     split: Take<T, R, S>,
-    /// Puts them together; see [`Results::join`].
+    /// Puts them batch; see [`Results::join`].
     join: Put<T, R, S>,
 }
 
@@ -102,7 +102,7 @@ impl<T, O, C> ElementList<T, O, C> {
         T: Clone,
         R: Results<T, O, Returned = S::Return>,
         S: Shape,
-        I: Terms<S>,
+        I: Policy<S>,
     {
         Batch::begin(self.as_slice(), calls, None, R::split, R::join)
     }
@@ -114,7 +114,7 @@ impl<T, O, C> ElementList<T, O, C> {
         T: Clone,
         R: Results<T, O, Returned = S::Return> + Carries,
         S: Shape,
-        I: Terms<S>,
+        I: Policy<S>,
     {
         Batch::begin(self.as_slice(), calls, Some(R::carry), R::split, R::join)
     }
@@ -124,7 +124,7 @@ impl<'l, T, R, S, I> Batch<'l, T, R, S, I>
 where
     T: Clone,
     S: Shape,
-    I: Terms<S>,
+    I: Policy<S>,
 {
     fn begin(
         given: &'l [T],
@@ -142,9 +142,9 @@ where
             let calls = calls.get_or_insert_with(open);
             let next = firsts.len();
             if let Some(key) = ready.key() {
-                let index = *keys.entry(key.to_owned()).or_insert(next);
-                if index < next {
-                    indexes.push(index);
+                let known = *keys.entry(key.to_owned()).or_insert(next);
+                if known < next {
+                    indexes.push(known);
                     continue;
                 }
             }

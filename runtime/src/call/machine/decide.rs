@@ -6,7 +6,7 @@ use super::super::freshness::SingleFlight;
 use super::super::mode::Mode;
 use super::found::{Asked, won};
 use super::groups::KnownStamps;
-use super::holder::{Course, Holder, LeaseSign};
+use super::holder::{Holder, HolderVerdict, LeaseSign};
 use super::{Claim, Decision, Effect, Event, Machine, Opener, Step};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, Item, Note, Outcome, Reply, Token};
@@ -222,11 +222,11 @@ impl Machine {
         }
         let holder = self.holder.get_or_insert_with(|| Holder::seen(cas, sign, span.wait()));
         self.effect = match holder.judge(cas, sign, self.pace) {
-            Course::Pause(pause) => {
+            HolderVerdict::Pause(pause) => {
                 self.lead.iter().for_each(|lead| lead.pause(pause));
                 Effect::Pause(pause)
             }
-            Course::TakeOver(payment) => {
+            HolderVerdict::TakeOver(payment) => {
                 self.payment = Some(payment);
                 self.take_over(cas)
             }

@@ -67,7 +67,7 @@ impl LeaseSign {
 
 /// What to do about the holder.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Course {
+pub(super) enum HolderVerdict {
     /// Ask again after this pause.
     Pause(Duration),
     /// Take the lease over, which is paid for so.
@@ -114,7 +114,7 @@ impl Holder {
     }
 
     /// Takes in what the lease looks like now, and decides how to go on.
-    pub(super) fn judge(&mut self, cas: u64, sign: LeaseSign, pace: &Pace) -> Course {
+    pub(super) fn judge(&mut self, cas: u64, sign: LeaseSign, pace: &Pace) -> HolderVerdict {
         let now = Instant::now();
         self.unanswered = 0;
         if cas != self.cas {
@@ -132,10 +132,10 @@ impl Holder {
         if is_silent || waited >= patience {
             match pace.pay(waited) {
                 Payment::Refused => {}
-                payment => return Course::TakeOver(payment),
+                payment => return HolderVerdict::TakeOver(payment),
             }
         }
-        Course::Pause(match pace.estimate() {
+        HolderVerdict::Pause(match pace.estimate() {
             Some(estimate) if self.polls <= POLLS => (estimate / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
             Some(_) => LONGEST_PAUSE.min(patience.max(SHORTEST_PAUSE)),
             None => (waited / 8).clamp(SHORTEST_PAUSE, LONGEST_BLIND_PAUSE),
@@ -149,7 +149,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn judged(sign: LeaseSign, unchanged: Duration, pace: &Pace) -> Option<Course> {
+    fn judged(sign: LeaseSign, unchanged: Duration, pace: &Pace) -> Option<HolderVerdict> {
         let mut holder = Holder::seen(7, sign, Wait::none());
         // A machine that was started a moment ago knows no such time.
         holder.unchanged = holder.unchanged.checked_sub(unchanged)?;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn takes_over(sign: LeaseSign, unchanged: Duration) -> bool {
-        judged(sign, unchanged, &Pace::new()).is_some_and(|patience| matches!(patience, Course::TakeOver(_)))
+        judged(sign, unchanged, &Pace::new()).is_some_and(|patience| matches!(patience, HolderVerdict::TakeOver(_)))
     }
 
     #[test]
@@ -175,9 +175,9 @@ mod tests {
         pace.ended(400 * MS);
         let mut holder = Holder::seen(7, LeaseSign::Granted, Wait::none());
         for _ in 0..POLLS {
-            assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), Course::Pause(100 * MS));
+            assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), HolderVerdict::Pause(100 * MS));
         }
-        assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), Course::Pause(800 * MS));
+        assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), HolderVerdict::Pause(800 * MS));
     }
 
     #[test]

@@ -142,11 +142,11 @@ impl Route {
 
     /// Whether a key's item with this number is of no use here.
     fn is_old(&self, key: &str, number: u64) -> bool {
-        let foreign = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
+        let others = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
         self.member.watermark.is_after(number)
             || self.member.failover == Failover::Next
                 && !self.is_home(key)
-                && foreign().is_none_or(|watermark| watermark.is_after(number))
+                && others().is_none_or(|watermark| watermark.is_after(number))
     }
 
     /// Returns the server's own number of an item that was found.
