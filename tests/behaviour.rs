@@ -57,6 +57,7 @@ mod behaviour {
     mod one_computation;
     mod otlp;
     mod outage;
+    mod own_times;
     mod patience;
     mod previous;
     mod public_items;
@@ -72,7 +73,6 @@ mod behaviour {
     mod sharing;
     mod spans;
     mod stampede;
-    mod terms;
     mod testing;
     mod traces;
     mod versions;

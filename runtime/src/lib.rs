@@ -131,6 +131,6 @@ pub use telemetry::observing::{observed, observed_async};
 pub use telemetry::report::{FunctionReport, Report, report};
 #[cfg(feature = "views")]
 pub use telemetry::views;
-#[cfg(feature = "memcache")]
-pub use value::foreign::Memcache;
 pub use value::item::{FromItem, RawItem, ToItem};
+#[cfg(feature = "memcache")]
+pub use value::memcache_crate::Memcache;

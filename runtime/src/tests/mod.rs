@@ -12,10 +12,10 @@ mod history;
 pub(crate) mod network;
 #[cfg(all(test, feature = "servers"))]
 mod order;
+mod own_times;
 #[cfg(all(test, feature = "authenticated", feature = "json", feature = "servers"))]
 mod settings;
 #[cfg(test)]
 pub(crate) mod shuttle_locks;
 #[cfg(all(test, feature = "servers", feature = "tokio"))]
 mod single_flight;
-mod terms;

@@ -4,11 +4,11 @@
 
 pub(crate) mod envelope;
 pub(crate) mod flags;
-#[cfg(feature = "memcache")]
-pub(crate) mod foreign;
 pub(crate) mod item;
 pub(crate) mod likeness;
 pub(crate) mod mark;
+#[cfg(feature = "memcache")]
+pub(crate) mod memcache_crate;
 pub(crate) mod record;
 pub(crate) mod signature;
 pub(crate) mod stamp;

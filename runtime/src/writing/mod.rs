@@ -7,10 +7,10 @@
 //!
 //! `marking` has the protocol for one item. Here many are carried through it at once.
 
-#[cfg(test)]
-mod explored;
 pub(crate) mod late;
 mod marking;
+#[cfg(test)]
+mod model;
 mod relay;
 mod sightings;
 

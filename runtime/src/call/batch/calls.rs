@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::call::machine::together::{self, Ended, Settlement};
+use crate::call::machine::batch::{self, Ended, Settlement};
 use crate::call::machine::groups::Answered;
 use crate::call::machine::idle::{self, Pushed};
 use crate::call::machine::wait::pause;
@@ -189,7 +189,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
-        let answers = together::ask(&self.asking(), polls.as_ref().unwrap_or(budget));
+        let answers = batch::ask(&self.asking(), polls.as_ref().unwrap_or(budget));
         self.answered(answers)
     }
 
@@ -228,7 +228,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         self.note_since();
         let Some((_, budget)) = &self.around else { return Ok(()) };
         let polls = self.polls();
-        let answers = together::ask_async(&self.asking(), polls.as_ref().unwrap_or(budget)).await;
+        let answers = batch::ask_async(&self.asking(), polls.as_ref().unwrap_or(budget)).await;
         self.answered(answers)
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::Ready;
 #[cfg(feature = "tokio")]
 use super::background::Refresh;
-use super::machine::together::Settlement;
+use super::machine::batch::Settlement;
 use super::policy::Policy;
 use super::shape::{Shape, Split};
 use super::site::Site;
@@ -70,7 +70,7 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     refresh: Option<Refresh>,
     /// Takes results apart; see [`Results::split`].
     split: Take<T, R, S>,
-    /// Puts them batch; see [`Results::join`].
+    /// Puts them together; see [`Results::join`].
     join: Put<T, R, S>,
 }
 

@@ -4,6 +4,7 @@
 //! A [`Machine`] knows everything about a call but the type of its value. It
 //! says by an [`Effect`] what to wait for, and takes the [`Event`] that follows.
 
+pub(crate) mod batch;
 mod decide;
 mod found;
 pub(crate) mod groups;
@@ -12,7 +13,6 @@ pub(crate) mod idle;
 mod question;
 pub(crate) mod stamped;
 mod store;
-pub(crate) mod together;
 pub(crate) mod wait;
 
 use std::borrow::Cow;

@@ -8,13 +8,13 @@ use std::time::Duration;
 #[cfg(feature = "tokio")]
 use super::super::freshness::Freshness;
 use super::super::mode::Mode;
+#[cfg(feature = "tokio")]
+use super::batch;
 use super::groups::Answered;
 use super::question::Question;
 #[cfg(feature = "tokio")]
 use super::question::unclaimed;
 use super::stamped::{self, Inquiry};
-#[cfg(feature = "tokio")]
-use super::together;
 use super::{Effect, Event, Machine};
 #[cfg(feature = "tokio")]
 use crate::cache::Cache;
@@ -142,7 +142,7 @@ impl Machine {
             return self.look_up(self.question().about(self.stored_key())).await.into();
         }
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
-        let answers = together::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
+        let answers = batch::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
         answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
     }
 

@@ -1,8 +1,8 @@
-//! Implements [`KeyPart`] for the types of std; `foreign` does for other crates'.
+//! Implements [`KeyPart`] for the types of std; `crates` does for other crates'.
 //!
 //! The encoding itself, and why it is injective, is in `writer`.
 
-mod foreign;
+mod crates;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, LinkedList, VecDeque};

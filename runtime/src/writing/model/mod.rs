@@ -1,7 +1,7 @@
 //! Explores all orders in which writers, readers and a server can act, within bounds.
 //!
 //! What is explored are the real [`Marking`](super::marking::Marking)s; the rest are models.
-//! `cargo test -p memocached --lib -- --ignored explored` explores more.
+//! `cargo test -p memocached --lib -- --ignored writing::model` explores more.
 
 #[cfg(test)]
 mod groups;
