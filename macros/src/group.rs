@@ -48,8 +48,11 @@ fn parse(tokens: TokenStream, errors: &mut Errors) -> (Path, Vec<Item>) {
     let read = |input: ParseStream| {
         while !input.is_empty() {
             let is_read = if input.peek(Token![crate]) && input.peek2(Token![=]) {
-                let is_first = path.is_none() && items.is_empty();
-                errors.ok(place(input, is_first)).map(|place| path = Some(place))
+                let position = match (&path, &items[..]) {
+                    (None, []) => Position::First,
+                    _ => Position::Later,
+                };
+                errors.ok(place(input, position)).map(|place| path = Some(place))
             } else {
                 item(input, &mut items, errors)
             };
@@ -65,10 +68,17 @@ fn parse(tokens: TokenStream, errors: &mut Errors) -> (Path, Vec<Item>) {
     (spec::krate(path), items)
 }
 
+/// Where something stands in the list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    First,
+    Later,
+}
+
 /// Reads `crate = path;`.
-fn place(input: ParseStream, is_first: bool) -> syn::Result<Path> {
+fn place(input: ParseStream, position: Position) -> syn::Result<Path> {
     let name: Token![crate] = input.parse()?;
-    if !is_first {
+    if position == Position::Later {
         return Err(syn::Error::new_spanned(name, "`crate = …;` stands once, before the first group"));
     }
     input.parse::<Token![=]>()?;

@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::machine::groups::Groups;
 use super::mode::{self, Mode};
 use super::site::Site;
-use crate::cache::near::NearCopy;
+use crate::cache::near::{Holds, NearCopy};
 use crate::cache::{Cache, global};
 use crate::codec::Standard;
 use crate::exchange::Ttl;
@@ -295,9 +295,9 @@ impl Target {
         }
     }
 
-    /// The machine of the call; whether its near hits share the value is up to its type.
-    pub(super) fn machine(self, pace: &'static Pace, shares: bool) -> Machine {
-        Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace, shares)
+    /// The machine of the call; what this process holds of a value is up to its type.
+    pub(super) fn machine(self, pace: &'static Pace, holds: Holds) -> Machine {
+        Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace, holds)
     }
 
     /// Whether the value is in groups.

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use crate::cache::global;
-use crate::cache::near::{Decoding, NearCopy};
+use crate::cache::near::{Decoding, Holds, NearCopy};
 use crate::codec::Codecs;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
@@ -236,9 +236,10 @@ where
         let sharer = |sharing| sharer(sharing, *target.cache.codec(), target.key.owner(), target.is_grouped());
         let sharer = shape.sharing.map(sharer);
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
-        let form = form.grouped(target.is_grouped());
+        let form = if target.is_grouped() { form.grouped() } else { form };
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
-        let mut machine = target.machine(site.pace(), sharer.is_some()).limited(site.places());
+        let holds = if sharer.is_some() { Holds::Shared } else { Holds::Value };
+        let mut machine = target.machine(site.pace(), holds).limited(site.places());
         machine.keeps_replaced(previous.is_some());
         Box::new(Typed { form, negatives, policy, previous, on_error: O::answer, machine, sharer })
     });

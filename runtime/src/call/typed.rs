@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::freshness::OwnTimes;
 use super::machine::idle::{self, Pushed};
-use super::machine::{Event, Machine, Packing, Readable, Replaced, Step};
+use super::machine::{Event, Machine, Packing, Readable, Replaced, ReturnKind, Step};
 use super::negative::Negative;
 use super::policy::{Policy, kept_for};
 use super::previous::PreviousSlot;
@@ -249,8 +249,14 @@ impl<S: Shape, I: Policy<S>> Typed<S, I> {
                     }
                     form.pack(&value, times, tag.as_deref().unwrap_or_default())
                 };
-                let packing =
-                    machine.pack(&|| policy.allows(&value), &|| policy.times(&value), &pack, false, cost, span);
+                let packing = machine.pack(
+                    &|| policy.allows(&value),
+                    &|| policy.times(&value),
+                    &pack,
+                    ReturnKind::Value,
+                    cost,
+                    span,
+                );
                 Packed { returned: Ok(value), packing }
             }
             (Split::Failed(_), Fallback::Value(value)) => {
@@ -294,7 +300,7 @@ fn pack_negative<S: Shape>(
     let kind = negatives.iter().find(|kind| kind.is(returned))?;
     let own = || OwnTimes { ttl: Some(kept_for(kind.ttl(returned))), grace: None };
     let pack = |times| kind.pack(form, returned, times).unwrap_or_else(|| Err(Error::encode(UNMARKED)));
-    machine.pack(&|| true, &own, &pack, true, cost, span)
+    machine.pack(&|| true, &own, &pack, ReturnKind::Negative, cost, span)
 }
 
 const UNMARKED: &str = "bare bytes cannot say that there is no value";
@@ -309,9 +315,9 @@ fn unpack<S: Shape>(
     flags: u32,
 ) -> Result<(Readable, Unpacked<S>), Refusal> {
     let refusal = match form.unpack(bytes, flags) {
-        Ok(found) => return Ok((Readable::of(&found, false), Ok(found.value))),
+        Ok(found) => return Ok((Readable::of(&found, ReturnKind::Value), Ok(found.value))),
         Err(refusal) => refusal,
     };
     let found = negatives.iter().find_map(|kind| kind.unpack(form, bytes, flags).ok());
-    found.map(|found| (Readable::of(&found, true), Err(found.value))).ok_or(refusal)
+    found.map(|found| (Readable::of(&found, ReturnKind::Negative), Err(found.value))).ok_or(refusal)
 }

@@ -122,7 +122,7 @@ impl AsyncConnection {
             self.socket.flush().await
         };
         let sent = self.patience.lasts(&mut self.timer, sending).await;
-        sent.ok_or_else(|| late(self.is_hurried))?.map_err(Fault::broken)?;
+        sent.ok_or_else(|| self.late())?.map_err(Fault::broken)?;
         self.session.sent();
         Ok(())
     }
@@ -151,7 +151,7 @@ impl AsyncConnection {
             }
         };
         let received = self.patience.lasts(&mut self.timer, receiving).await;
-        received.unwrap_or_else(|| Err(late(self.is_hurried)))
+        received.unwrap_or_else(|| Err(self.late()))
     }
 
     /// Ends an exchange, after which there may be another.
@@ -164,6 +164,11 @@ impl AsyncConnection {
         if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 
+    /// The fault of a server that has not answered in time.
+    fn late(&self) -> Fault {
+        if self.is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
+    }
+
     /// Says goodbye, as far as that takes no time.
     pub(crate) fn quit(mut self) {
         let context = &mut Context::from_waker(Waker::noop());
@@ -174,11 +179,6 @@ impl AsyncConnection {
     pub(crate) fn into_parts(self) -> (Box<dyn AsyncSocket>, Box<Session>) {
         (self.socket, self.session)
     }
-}
-
-/// The fault of a server that has not answered in time.
-fn late(is_hurried: bool) -> Fault {
-    if is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
 }
 
 /// Opens a socket, as `socket` does for blocking callers.

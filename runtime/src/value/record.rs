@@ -84,12 +84,11 @@ impl<V> Form<V> {
         Form { likeness, ..self }
     }
 
-    /// Values are in groups, if `is_grouped`, and carry their stamps.
-    pub(crate) fn grouped(mut self, is_grouped: bool) -> Self {
+    /// Values are in groups and carry their stamps.
+    pub(crate) fn grouped(mut self) -> Self {
         match &mut self.frame {
-            Frame::Envelope(identity) => identity.is_grouped = is_grouped,
-            frame if is_grouped => *frame = Frame::Roomless,
-            Frame::Bare { .. } | Frame::Roomless => {}
+            Frame::Envelope(identity) => identity.is_grouped = true,
+            frame @ (Frame::Bare { .. } | Frame::Roomless) => *frame = Frame::Roomless,
         }
         self
     }

@@ -137,9 +137,9 @@ impl Marking {
         }
     }
 
-    /// The item is the stamp of a group, if `is_stamp`: in its place another one is left.
-    pub(crate) fn of_stamp(self, is_stamp: bool) -> Self {
-        Marking { is_stamp, ..self }
+    /// The item is the stamp of a group: in its place another one is left.
+    pub(crate) fn of_stamp(self) -> Self {
+        Marking { is_stamp: true, ..self }
     }
 
     /// Sets the next goal, now that the last one was reached or given up.

@@ -288,7 +288,10 @@ fn by_store(destinations: Vec<Destination>, marking: impl Fn() -> Marking) -> Ve
             all.push(Marks { cache: destination.cache.clone(), items: Vec::new() });
         }
         if known.insert((index, destination.key.clone(), destination.node.clone())) {
-            let marking = marking().of_stamp(destination.node.is_some());
+            let marking = match destination.node {
+                Some(_) => marking().of_stamp(),
+                None => marking(),
+            };
             all[index].items.push(Affected { destination, marking, error: None });
         }
     }

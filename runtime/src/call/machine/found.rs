@@ -105,7 +105,7 @@ impl Machine {
     }
 
     fn fresh(&mut self, item: Item, opened: &Readable, left: Option<u64>, asked: Asked, span: &CallSpan) -> Decision {
-        if item.token == Token::Won && !opened.negative && self.may_begin() {
+        if item.token == Token::Won && !opened.is_negative() && self.may_begin() {
             self.elected(&item, opened, On::Fresh);
             return due(MissReason::Refresh, opened.shown(&item, left));
         }
@@ -160,7 +160,7 @@ impl Machine {
 
     /// Keeps a value that this call may replace, if the body wants it.
     fn replaces(&mut self, item: &Item, opened: &Readable) {
-        if self.keeps_replaced && !opened.negative {
+        if self.keeps_replaced && !opened.is_negative() {
             let age = opened.age(item);
             self.replaced = Some(Replaced { record: Arc::new(record(item.clone())), age });
         }
@@ -187,7 +187,7 @@ impl Machine {
         if self.groups.is_empty() {
             return None;
         }
-        let has_grace = || !self.freshness.grace.of(opened.grace()).is_zero() && !opened.negative;
+        let has_grace = || !self.freshness.grace.of(opened.grace()).is_zero() && !opened.is_negative();
         match (opened.stamps(), self.groups.stamps()) {
             (Some(then), Some(now)) if then == now => None,
             (Some(then), Some(now)) if then.hard == now.hard && has_grace() => Some(Age::Stale),
@@ -237,13 +237,13 @@ impl Machine {
     /// The item's age. A return value without a value has no grace.
     fn age(&self, item: &Item, opened: &Readable) -> Age {
         match self.freshness.age(item, opened.grace()) {
-            Age::Stale if opened.negative => Age::Dead,
+            Age::Stale if opened.is_negative() => Age::Dead,
             age => age,
         }
     }
 
     fn is_early(&self, left: Option<u64>, opened: &Readable) -> bool {
-        let (Ahead::Auto, Some(left), false) = (self.freshness.ahead, left, opened.negative) else { return false };
+        let (Ahead::Auto, Some(left), false) = (self.freshness.ahead, left, opened.is_negative()) else { return false };
         let chance = self.cache.random().draw(self.key.wire());
         self.mode == Mode::Normal && is_early(Duration::from_nanos(opened.cost), Duration::from_secs(left), chance)
     }
@@ -272,7 +272,7 @@ impl Machine {
             None => self.cache.store().tells_time(self.stored_key()).then_some(Duration::MAX),
         };
         if let (Some(near), Some(left)) = (near, left) {
-            let holds = self.holds(opened.negative);
+            let holds = self.holds(opened.kind);
             self.cache.near().keep(self.key.wire(), Arc::clone(&record), holds, near.min(left), self.since);
         }
         self.land(Some(record));

@@ -32,7 +32,7 @@ impl Machine {
             // Otherwise somebody is about to replace it.
             && item.token == Token::None
             && item.cas != 0
-            && !opened.negative;
+            && !opened.is_negative();
         let times = opened.times.zip(item.seconds_left).filter(|_| is_pushed);
         let times = times.and_then(|(times, left)| self.freshness.pushed(times, left));
         self.push = times.map(|times| {

@@ -87,8 +87,8 @@ pub(crate) struct Machine {
     keeps_replaced: bool,
     /// The value that was found, if its end is to be pushed forward.
     push: Option<Push>,
-    /// Whether near hits share one value.
-    shares: bool,
+    /// What this process holds of a value, if it keeps one near.
+    holds_of_value: Holds,
 }
 
 /// A stored value that a call replaces.
@@ -176,20 +176,31 @@ pub(crate) enum Step<R, V> {
 /// A step of the machine, which has no values.
 type Decision = Step<(), ()>;
 
+/// What a return value is to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReturnKind {
+    Value,
+    /// A return value without a value, which has a time of its own.
+    Negative,
+}
+
 /// Stored bytes that are a return value.
 pub(crate) struct Readable {
     /// What it took to compute, in nanoseconds.
     pub(crate) cost: u64,
     /// What its envelope says of its time, if it has one.
     times: Option<Times>,
-    /// A return value without a value has a time of its own.
-    negative: bool,
+    kind: ReturnKind,
 }
 
 impl Readable {
     /// What the machine needs to know of a value that was found.
-    pub(crate) fn of<V>(found: &Found<V>, negative: bool) -> Self {
-        Readable { cost: found.cost(), times: found.times, negative }
+    pub(crate) fn of<V>(found: &Found<V>, kind: ReturnKind) -> Self {
+        Readable { cost: found.cost(), times: found.times, kind }
+    }
+
+    fn is_negative(&self) -> bool {
+        self.kind == ReturnKind::Negative
     }
 
     /// How long the item is kept past its ttl, in seconds, if it says so.
@@ -226,7 +237,7 @@ impl Machine {
         groups: Groups,
         mode: Mode,
         pace: &'static Pace,
-        shares: bool,
+        holds_of_value: Holds,
     ) -> Self {
         let (budget, begun) = (cache.budget(), cache.flights().now());
         Machine {
@@ -257,7 +268,7 @@ impl Machine {
             replaced: None,
             keeps_replaced: false,
             push: None,
-            shares,
+            holds_of_value,
         }
     }
 
@@ -292,11 +303,10 @@ impl Machine {
     }
 
     /// The kind of what is kept near.
-    fn holds(&self, negative: bool) -> Holds {
-        match (negative, self.shares) {
-            (true, _) => Holds::Nothing,
-            (false, true) => Holds::Shared,
-            (false, false) => Holds::Value,
+    fn holds(&self, kind: ReturnKind) -> Holds {
+        match kind {
+            ReturnKind::Value => self.holds_of_value,
+            ReturnKind::Negative => Holds::Nothing,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::freshness::{Grace, Keeping, OwnTimes};
 use super::super::mode::Mode;
 use super::super::sibling::Sibling;
-use super::{Claim, Machine};
+use super::{Claim, Machine, ReturnKind};
 use crate::cache::near::{Holds, Since};
 #[cfg(feature = "tokio")]
 use crate::detached::Work;
@@ -33,14 +33,14 @@ pub(crate) struct Packing {
 impl Machine {
     /// Encodes what was computed, if this call may store it or a caller waits for
     /// it. `own` is how long it is kept, as far as it says so itself; `pack` is told what
-    /// the envelope says of its time; `is_negative` is a return value without a value,
-    /// which took `cost` nanoseconds.
+    /// the envelope says of its time; the return value is of this `kind`, and took
+    /// `cost` nanoseconds.
     pub(crate) fn pack(
         &mut self,
         wanted: &dyn Fn() -> bool,
         own: &dyn Fn() -> OwnTimes,
         pack: &dyn Fn(Times) -> Result<Record, Error>,
-        is_negative: bool,
+        kind: ReturnKind,
         cost: u64,
         span: &CallSpan,
     ) -> Option<Packing> {
@@ -70,7 +70,7 @@ impl Machine {
             }
             return None;
         }
-        let keeping = self.keeping(own, is_negative);
+        let keeping = self.keeping(own, kind);
         let record = match span.serialize_value(|| pack(keeping.times(cost, self.groups.stamps()))) {
             Ok(record) => record,
             Err(error) => {
@@ -85,15 +85,15 @@ impl Machine {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
         });
-        let near = near.map(|near| (self.holds(is_negative), near));
+        let near = near.map(|near| (self.holds(kind), near));
         Some(Packing { record: Arc::new(record), ttl: keeping.item, fresh: keeping.fresh, near, stores })
     }
 
     /// How long a value is kept that is stored now, and says this of it itself. A return
     /// value without a value is kept for its time, and no longer.
-    fn keeping(&self, own: OwnTimes, is_negative: bool) -> Keeping {
+    fn keeping(&self, own: OwnTimes, kind: ReturnKind) -> Keeping {
         let mut freshness = self.freshness.with(own);
-        if is_negative {
+        if kind == ReturnKind::Negative {
             (freshness.grace, freshness.idle) = (Grace::NONE, None);
         }
         let is_timed = freshness.grace != Grace::NONE || freshness.idle.is_some();
@@ -129,7 +129,7 @@ impl Machine {
 
     /// How long such a value is kept; `own` is what it says itself.
     pub(crate) fn put_for(&self, own: OwnTimes) -> Keeping {
-        self.keeping(own, false)
+        self.keeping(own, ReturnKind::Value)
     }
 
     /// Ends the call and stores what there is to store, blocking.

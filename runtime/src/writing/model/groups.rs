@@ -98,7 +98,7 @@ impl State {
     fn new(bounds: Bounds) -> Self {
         let invalidator = |_| Invalidator {
             stage: Stage::Commits,
-            marking: Marking::ending(Duration::from_secs(10)).of_stamp(true),
+            marking: Marking::ending(Duration::from_secs(10)).of_stamp(),
             replies: Vec::new(),
             version: 0,
         };
