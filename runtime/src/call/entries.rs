@@ -376,6 +376,13 @@ macro_rules! entries {
             }
         }
 
+        /// A clone has other handles of the same entries.
+        impl<R> Clone for $entries<R> {
+            fn clone(&self) -> Self {
+                $entries($entries($entries($handles(self.handles().0.clone()))))
+            }
+        }
+
         impl<R> fmt::Debug for $entries<R> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($entries)).field("len", &self.handles().0.len()).finish()
