@@ -72,6 +72,13 @@ impl<T: InDisplay<Way> + ?Sized, Way> KeyPart for Displayed<'_, T, Way> {
     }
 }
 
+mod sealed {
+    /// What has bits: no type of other crates.
+    pub trait Sealed {}
+}
+
+use sealed::Sealed;
+
 /// A float, or an `Option`, list or tuple of floats, whose bits can be part of a key
 /// where the placeholder says `:bits`.
 ///
@@ -82,11 +89,13 @@ impl<T: InDisplay<Way> + ?Sized, Way> KeyPart for Displayed<'_, T, Way> {
     label = "neither `f32` nor `f64`",
     note = "write the placeholder without a format, as in `<n>`"
 )]
-pub trait Bits {
+pub trait Bits: Sealed {
     /// Writes the IEEE 754 bit pattern in sixteen hexadecimal digits; an `f32` takes
     /// the last eight.
     fn write_bits(&self, key: &mut KeyWriter);
 }
+
+impl Sealed for f32 {}
 
 impl Bits for f32 {
     fn write_bits(&self, key: &mut KeyWriter) {
@@ -94,11 +103,15 @@ impl Bits for f32 {
     }
 }
 
+impl Sealed for f64 {}
+
 impl Bits for f64 {
     fn write_bits(&self, key: &mut KeyWriter) {
         hexadecimal(&self.to_bits().to_be_bytes(), key);
     }
 }
+
+impl<T: Bits + ?Sized> Sealed for &T {}
 
 impl<T: Bits + ?Sized> Bits for &T {
     fn write_bits(&self, key: &mut KeyWriter) {
@@ -134,6 +147,8 @@ macro_rules! holders {
             }
         }
 
+        impl<T: Bits, $(const $length: usize)?> Sealed for $holder {}
+
         impl<T: Bits, $(const $length: usize)?> Bits for $holder {
             fn write_bits(&self, key: &mut KeyWriter) {
                 let items: Vec<_> = self.iter().map(bits).collect();
@@ -158,6 +173,8 @@ impl<T: InDisplay<Way>, Way> InDisplay<Each<Way>> for Option<T> {
     }
 }
 
+impl<T: Bits> Sealed for Option<T> {}
+
 impl<T: Bits> Bits for Option<T> {
     fn write_bits(&self, key: &mut KeyWriter) {
         self.as_ref().map(bits).write(key);
@@ -176,6 +193,8 @@ macro_rules! tuples {
                 key.group([$(&display($name) as &dyn KeyPart),*]);
             }
         }
+
+        impl<$($name: Bits),*> Sealed for ($($name,)*) {}
 
         impl<$($name: Bits),*> Bits for ($($name,)*) {
             #[allow(non_snake_case, reason = "the type parameters name the elements")]

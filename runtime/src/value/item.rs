@@ -8,6 +8,8 @@ use crate::exchange::Item;
 use crate::value::flags::{BYTES, INTEGER, LONG, TEXT, uncompressed};
 
 /// Bytes and flags as they are stored.
+///
+/// An item has nothing else that clients choose, so no field will join these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RawItem {
     /// The value.
