@@ -116,8 +116,8 @@ impl Failures {
     }
 
     /// The keys with the reasons.
-    pub fn iter(&self) -> FailuresIter<'_> {
-        self.0.iter().map(|(name, error)| (name, error))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Error)> + DoubleEndedIterator + Clone {
+        self.into_iter()
     }
 
     /// Nothing if no key failed, else the error of the first that did.
@@ -158,17 +158,10 @@ impl<T> PerNode<T> {
     }
 
     /// The nodes' names with their answers.
-    pub fn iter(&self) -> PerNodeIter<'_, T> {
-        self.0.iter().map(|(name, answer)| (name, answer.as_ref()))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Result<&T, &Error>)> + DoubleEndedIterator + Clone {
+        self.into_iter()
     }
 }
-
-type FailuresIter<'a> = Map<slice::Iter<'a, (String, Error)>, fn(&'a (String, Error)) -> (&'a str, &'a Error)>;
-
-type PerNodeIter<'a, T> = Map<
-    slice::Iter<'a, (String, Result<T, Error>)>,
-    fn(&'a (String, Result<T, Error>)) -> (&'a str, Result<&'a T, &'a Error>),
->;
 
 impl IntoIterator for Failures {
     type Item = (String, Error);
@@ -181,10 +174,10 @@ impl IntoIterator for Failures {
 
 impl<'a> IntoIterator for &'a Failures {
     type Item = (&'a str, &'a Error);
-    type IntoIter = FailuresIter<'a>;
+    type IntoIter = Map<slice::Iter<'a, (String, Error)>, fn(&'a (String, Error)) -> (&'a str, &'a Error)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+        self.0.iter().map(|(name, error)| (name, error))
     }
 }
 
@@ -199,10 +192,13 @@ impl<T> IntoIterator for PerNode<T> {
 
 impl<'a, T> IntoIterator for &'a PerNode<T> {
     type Item = (&'a str, Result<&'a T, &'a Error>);
-    type IntoIter = PerNodeIter<'a, T>;
+    type IntoIter = Map<
+        slice::Iter<'a, (String, Result<T, Error>)>,
+        fn(&'a (String, Result<T, Error>)) -> (&'a str, Result<&'a T, &'a Error>),
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+        self.0.iter().map(|(name, answer)| (name, answer.as_ref()))
     }
 }
 
