@@ -1,5 +1,8 @@
 //! Views for a `MeterProviderBuilder` of the OpenTelemetry SDK.
 //!
+//! The SDK is `opentelemetry_sdk` 0.33: a provider of another version takes no views of
+//! this one.
+//!
 //! ```
 //! use opentelemetry_sdk::metrics::SdkMeterProvider;
 //!
