@@ -115,8 +115,8 @@ macro_rules! crowd {
     };
 }
 
-crowd!(ten_thousand_threads_and_tasks_compute_once_in_process, ((), Cache::embedded()));
-crowd!(ten_thousand_threads_and_tasks_compute_once, remote());
+crowd!(ten_thousand_threads_and_tasks_compute_once_in_one_of_four_rounds_in_process, ((), Cache::embedded()));
+crowd!(ten_thousand_threads_and_tasks_compute_once_in_one_of_four_rounds, remote());
 
 #[test]
 fn a_panic_is_its_callers_alone() {
