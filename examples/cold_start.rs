@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const KEYS: usize = 10_000;
 /// The database answers one question after the other.
 const SERVICE: Duration = Duration::from_micros(500);
-/// Whoever asks waits for no longer, and asks again; the database answers all the same.
+/// A caller waits no longer than this, and asks again; the database answers all the same.
 const TIMEOUT: Duration = Duration::from_millis(100);
 /// How long the service has to recover.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ pub(crate) fn heading(processes: u32, callers: u32, time: Duration) -> String {
     let (called, takes) = (Duration::from_secs(1).div_duration_f64(EVERY), TAKES.as_millis());
     let processes = if processes == 1 { "1 process".into() } else { format!("{processes} processes") };
     format!(
-        "{processes} with {callers} callers each, who call {called} times a second for {}\n\
+        "{processes} with {callers} callers each, which call {called} times a second for {}\n\
          seconds. The value takes {takes} ms to compute and expires after a second.\n\n\
          {:13}{:>7}{:>14}{:>10}{:>12}{:>8}{:>8}{:>8}",
         time.as_secs_f64(),

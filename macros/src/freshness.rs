@@ -47,13 +47,13 @@ pub(crate) fn check_patience(spec: &Spec, refresh: &Refresh, kind: Kind, errors:
     let message = match (&spec.freshness.grace, kind, refresh) {
         (None, ..) => "without `grace` no old value is kept that could be served instead; give a `grace`",
         (_, Kind::Blocking, _) => {
-            "whoever runs out of `patience` leaves the computation to the background, and a blocking one has none; \
-             make the function `async`, or leave `patience` out"
+            "a caller that runs out of `patience` leaves the computation to the background, and a blocking one has \
+             none; make the function `async`, or leave `patience` out"
         }
         (.., Refresh::InPlace) => {
-            "whoever runs out of `patience` leaves the computation to the background, so the function must own what \
-             it takes and returns: no `self`, references, type parameters or calls of itself, and no closure over the \
-             value that uses a parameter"
+            "a caller that runs out of `patience` leaves the computation to the background, so the function must own \
+             what it takes and returns: no `self`, references, type parameters or calls of itself, and no closure over \
+             the value that uses a parameter"
         }
         _ if spec.each.is_some() => "`patience` is for one value at a time; leave it out, or leave `each` out",
         _ => return,

@@ -1,7 +1,7 @@
 //! Expands `group!`: functions that return groups, each made from a key's template.
 //!
 //! A template means what it means in `#[memcached]`, except that the key is the
-//! template and nothing else: whoever writes the same one means the same group.
+//! template and nothing else: the same template always means the same group.
 
 use proc_macro2::{Delimiter, Group as TokenGroup, TokenStream, TokenTree};
 use quote::{ToTokens, quote};

@@ -54,7 +54,7 @@ pub(crate) struct Freshness {
     pub(crate) ttl: Option<Ttl>,
     /// How long after its ttl a value may be served.
     pub(crate) grace: Option<Grace>,
-    /// How long a value is kept that nobody asks for.
+    /// How long a value is kept while no call asks for it.
     pub(crate) idle: Option<Period>,
     pub(crate) refresh_ahead: Option<RefreshAhead>,
     /// How long this process keeps a copy.

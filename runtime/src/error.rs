@@ -1,4 +1,4 @@
-//! What can go wrong, for those who call the cache themselves.
+//! What can go wrong, for programs that call the cache themselves.
 //!
 //! A memoized function never returns these: trouble with the cache is told in
 //! its spans and metrics, and the function computes.

@@ -1,7 +1,7 @@
 //! How to use the crate, page by page.
 //!
 //! - [`keys`]: templates, and how keys are written
-//! - [`freshness`]: how long values live, and who computes new ones
+//! - [`freshness`]: how long values live, and which caller computes new ones
 //! - [`load`]: how many bodies run at once, and what happens when a hot key expires
 //! - [`batches`]: functions that compute many values at once
 //! - [`changing_data`]: writers, transactions and groups

@@ -20,7 +20,7 @@ fn runtime() -> Runtime {
 
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
-/// Whoever writes to the database keeps the readers waiting.
+/// A writer to the database keeps the readers waiting.
 #[memcached(key = "background:<n>", grace = 60, cache = &cache, skip(cache, database), entry = row_entry)]
 async fn row(cache: Cache, n: u64, database: Arc<RwLock<u64>>) -> u64 {
     ASKED.fetch_add(1, Ordering::Relaxed);

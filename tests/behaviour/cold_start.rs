@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const KEYS: usize = 10_000;
 /// One at a time.
 const SERVICE: Duration = Duration::from_micros(100);
-/// Whoever asks waits for no longer; the database answers the question all the same.
+/// A caller waits no longer than this; the database answers the question all the same.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]

@@ -30,7 +30,7 @@ struct Held {
     lists: Vec<String>,
     /// How many have been given since these are there.
     given: usize,
-    /// What was asked besides, by those who take it for one of the servers.
+    /// What was asked besides, by clients that take it for one of the servers.
     commands: Vec<String>,
 }
 

@@ -66,7 +66,7 @@ fn the_age_of_a_value_is_counted_from_when_it_was_computed() {
     assert!(seen.is_some_and(|age| (61..64).contains(&age.as_secs())), "{seen:?}");
 }
 
-/// A lease that was kept for longer would keep everybody else waiting after its holder
+/// A lease that was kept for longer would keep all other callers waiting after its holder
 /// has died, and a mark would keep the value out of the cache.
 #[test]
 fn leases_and_marks_end_as_they_would_without_it() {

@@ -244,7 +244,7 @@ fn nobody_waits_for_a_computation_from_before_an_invalidation() {
             let old = scope.spawn(move || {
                 under_way(here, n, || {
                     begun.send(()).unwrap();
-                    // Those who wait for it anyway get its value.
+                    // Callers that wait for it anyway get its value.
                     let _ = goes.recv_timeout(Duration::from_millis(500));
                     0
                 })

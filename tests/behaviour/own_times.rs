@@ -62,7 +62,7 @@ async fn page(cache: Cache, n: u64, runs: Arc<AtomicU32>) -> Result<String, u16>
     }
 }
 
-/// Refreshes run in the background: the caller who sets one off gets the old value.
+/// Refreshes run in the background: the caller that starts one gets the old value.
 #[tokio::test]
 async fn an_error_that_may_not_be_hidden_ends_an_old_value_in_the_background() {
     let server = Memcached::start();

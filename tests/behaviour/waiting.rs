@@ -342,7 +342,7 @@ fn callers_of_a_near_value_do_not_wait_for_its_refresh() {
     });
 }
 
-/// What a body takes while nobody drives it is no time that computing takes.
+/// The time in which no runtime drives a body is not counted as computing.
 #[test]
 fn bodies_that_stood_still_do_not_make_callers_more_patient() {
     #[memcached(key = "still:<n>", cache = &cache, skip(cache, body))]

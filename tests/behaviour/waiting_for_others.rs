@@ -56,7 +56,7 @@ fn a_lease_that_nobody_holds_costs_no_more_than_computing() {
             // It has taken the lease over, so the value is stored.
             assert_eq!(orphan(&cache, n, &compute), n);
         }
-        // A token is back for each, since nobody else lands.
+        // A token is back for each, since no other caller lands.
         assert_eq!(computed.load(Ordering::Relaxed) as usize, 1 + keys.len());
     };
     ask(micros, Duration::from_micros(5), 0..20);
@@ -65,9 +65,9 @@ fn a_lease_that_nobody_holds_costs_no_more_than_computing() {
     ask(longest, 2_000 * MS, 300..301);
 }
 
-/// In the dark, the silence of its holder tells that a lease is nobody's.
+/// Before the usual time is known, the silence of its holder tells that a lease has none.
 #[test]
-fn a_lease_that_nobody_holds_is_taken_over_also_before_a_body_has_ended() {
+fn a_lease_without_a_holder_is_taken_over_even_before_a_body_has_ended() {
     sites!(unknown);
     let server = Memcached::start();
     let (cache, lag) = (server.cache(), Lag::watch());
@@ -224,7 +224,7 @@ fn a_holder_that_nobody_polls_gives_its_lease_back() {
         until("the lease to be given back", || server.command("mg forsaken:2 c").starts_with("EN").then_some(()));
         // Less than the time after which a lease that is not renewed ends.
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        // Nobody else has computed, and what this one computes is not stored.
+        // No other caller has computed, and what this one computes is not stored.
         assert_eq!(kept.await, 2);
         assert_eq!(server.command("mg forsaken:2 c"), "EN");
     });

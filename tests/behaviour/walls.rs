@@ -14,7 +14,7 @@ const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 /// what expansions name, and what users' tests need.
 const ABOVE: [&str; 5] = ["attribute", "guide", "lib", "private", "testing"];
 
-/// Who may name which crate: every path that begins with the second.
+/// Where each crate may be named: in every path that begins with the second.
 const CRATES: &[(&str, &str)] = &[
     ("bincode::", "codec/"),
     ("postcard::", "codec/"),

@@ -1,5 +1,5 @@
 //! Expansions by what a site chooses about time: grace, early refresh, absence,
-//! the near copy, who computes, and where a refresh runs.
+//! the near copy, which caller computes, and where a refresh runs.
 
 use expect_test::expect;
 use quote::quote;

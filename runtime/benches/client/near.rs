@@ -79,7 +79,7 @@ fn called<T: 'static>(function: fn(u64) -> T) -> Work {
     })
 }
 
-/// Calls a function that somebody observes.
+/// Calls a function while it is observed.
 fn seen<T: 'static>(function: fn(u64) -> T) -> Work {
     Box::new(move |times| {
         for _ in 0..times {

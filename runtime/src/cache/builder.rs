@@ -64,9 +64,9 @@ impl Builder<Cache> {
         })
     }
 
-    /// Signs what is stored with this secret, of at least 32 bytes, and takes
-    /// nothing else for a value: who can write to the servers but does not know
-    /// it can forge none. All who are to share values need the same.
+    /// Signs what is stored with this secret, of at least 32 bytes, and takes nothing
+    /// else for a value. An attacker who can write to the servers but does not know the
+    /// secret can forge no value. All programs that share values need the same secret.
     /// `codec = text`, whose bytes are for other programs, is not signed.
     #[cfg(feature = "authenticated")]
     pub fn auth_key(self, secret: impl AsRef<[u8]>) -> Self {

@@ -114,7 +114,7 @@ impl Address {
         self
     }
 
-    /// Keeps a value that nobody asks for no longer than this.
+    /// Keeps a value no longer than this while no call asks for it.
     #[must_use]
     #[inline]
     pub fn idle(mut self, idle: Duration) -> Self {

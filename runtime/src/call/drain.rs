@@ -49,15 +49,15 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Ends what this crate does in the background of this process: waits for it, at most for
 /// this long, and returns what is left.
 ///
-/// Nothing begins there afterwards, for the rest of the process. Calls still work: who
-/// finds an old value computes the new one itself, and stores it before it returns. A
-/// future that is dropped while it stores does not store then, and its lease ends by itself
-/// within seconds. What writers leave behind is still removed as long as the process
+/// Nothing begins there afterwards, for the rest of the process. Calls still work: a call
+/// that finds an old value computes the new one itself, and stores it before it returns. A
+/// future that is dropped while it stores does not store the value, and its lease ends by
+/// itself within seconds. What writers leave behind is still removed as long as the process
 /// lives: drain again to wait for that. The list of what was written elsewhere while a
 /// server was out (`failover`) is not waited for.
 ///
-/// It blocks the thread. On a runtime whose only thread this is, nothing would get done:
-/// use `drain_async` there.
+/// It blocks the thread. On the only thread of a runtime, nothing would get done: use
+/// `drain_async` there.
 ///
 /// ```
 /// use std::time::Duration;

@@ -17,7 +17,7 @@ pub(crate) struct Freshness {
     /// How long a value is kept past its ttl, to be served while it is refreshed
     /// or when the refresh fails.
     pub(crate) grace: Grace,
-    /// How long a value is kept that nobody asks for, if that is shorter.
+    /// How long a value is kept while no call asks for it, if that is shorter.
     pub(crate) idle: Option<Duration>,
     pub(crate) ahead: Ahead,
     /// How long this process keeps the value as well, if it does.
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(freshness.pushed(times, 301), None);
         assert_eq!(freshness.pushed(Times { end: 0, ..times }, 10), None);
         assert_eq!(Freshness { idle: None, ..freshness }.pushed(times, 10), None);
-        // Somebody has touched the item.
+        // Another client has touched the item.
         assert_eq!(freshness.pushed(times, 601), None);
     }
 

@@ -501,8 +501,8 @@ where
     })
 }
 
-/// Refreshes an old value without needing the caller, who gets it at once or after some
-/// patience. It is in a box for the same reason as the call.
+/// Refreshes an old value without its caller, which gets the old value at once or after
+/// some patience. The future is in a box for the same reason as the call.
 #[cfg(feature = "tokio")]
 #[inline(never)]
 fn refresh_detached<S, I, F>(

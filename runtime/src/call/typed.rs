@@ -73,8 +73,8 @@ impl<V> Fallback<V> {
     }
 }
 
-/// An old value that goes to whoever takes it first: the caller that waits for a new
-/// one, or the computation.
+/// An old value that goes to the first to take it: the caller that waits for a new one,
+/// or the computation.
 #[cfg(feature = "tokio")]
 pub(super) struct OldValue<V>(Arc<Waiting<V>>);
 

@@ -1,7 +1,7 @@
 //! Leases in the classic protocol, which has none: a caller that finds nothing adds an
 //! empty item with a note of its own, as a holder leaves one that renews a lease.
 //!
-//! Whoever reads its own note back has the lease, under the number that it reads with it.
+//! A caller that reads its own note back has the lease, under the number that comes with it.
 
 use std::time::Duration;
 

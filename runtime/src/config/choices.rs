@@ -19,8 +19,8 @@ pub enum Shown {
     Nothing,
     /// The key.
     Keys,
-    /// The key, and 256 bytes of the value as it is stored: those who may read
-    /// the traces read the data.
+    /// The key, and 256 bytes of the value as it is stored: anyone with access to the
+    /// traces can read the data.
     Values,
 }
 

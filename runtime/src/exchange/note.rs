@@ -1,5 +1,5 @@
 //! What a holder writes into a lease that it renews, for waiters in other
-//! processes: how long computing usually takes, and who it is.
+//! processes: how long computing usually takes, and which holder it is.
 //!
 //! The note is the client flags of the empty item that stands for the lease: a
 //! marker in the first eight bits, the estimate in the next eight, and sixteen

@@ -50,7 +50,7 @@ impl Race {
         Ok(Race { untried: addresses.into(), running: 0, share, next: now, end: now + left, failed: None, late })
     }
 
-    /// Returns the end, which whoever runs it has to keep.
+    /// Returns when the race ends, which its caller has to observe.
     pub(crate) fn end(&self) -> Instant {
         self.end
     }

@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// A lookup that has taken longer has lost its thread, as after a fork.
 const LOST: Duration = Duration::from_secs(60);
 
-/// The addresses of one host, which all who name it share.
+/// The addresses of one host, which all clients that name it share.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(Arc<Name>);
 
@@ -195,7 +195,7 @@ impl Addresses {
 }
 
 impl Name {
-    /// Asks the system, and tells the callers who wait.
+    /// Asks the system, and tells the callers that wait.
     fn look_up(&self) {
         let found = self.look_up.as_ref().map_or_else(|| Ok(Vec::new()), |look_up| look_up());
         let mut state = lock(&self.state);
@@ -298,7 +298,7 @@ mod tests {
         let look_up = move || Ok(vec![first, second, third]);
         let addresses = Addresses::new(Some(Box::new(look_up)), vec![first, second, third]);
         assert!(addresses.agree(second, None));
-        assert!(!addresses.agree(first, None), "who began before another was first has to follow");
+        assert!(!addresses.agree(first, None), "a caller that began before another address was first has to follow");
         assert_eq!(addresses.get(Duration::ZERO).unwrap(), [second, first, third]);
         assert!(addresses.agree(third, Some(second)) && addresses.is_used(third) && !addresses.is_used(second));
         assert!(!addresses.agree(first, Some(second)) && addresses.agree(third, Some(second)));

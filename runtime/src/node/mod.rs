@@ -347,7 +347,7 @@ mod tests {
         let node = named(&[hole.port]);
         let began = Instant::now();
         for asked in ask_both(&node) {
-            assert_eq!(asked.expect_err("nobody answers").kind(), ErrorKind::Timeout);
+            assert_eq!(asked.expect_err("no server answers").kind(), ErrorKind::Timeout);
         }
         assert!(began.elapsed() < 20 * SECOND, "{:?}", began.elapsed());
     }
@@ -358,7 +358,7 @@ mod tests {
         let node = named(&[holes[0].port, holes[1].port]);
         let mut kinds = Vec::new();
         for _ in 0..3 {
-            kinds.extend(ask_both(&node).map(|asked| asked.expect_err("nobody answers").kind()));
+            kinds.extend(ask_both(&node).map(|asked| asked.expect_err("no server answers").kind()));
         }
         let expected = [[ErrorKind::Timeout; 3], [ErrorKind::CircuitOpen; 3]].concat();
         assert_eq!(kinds, expected);

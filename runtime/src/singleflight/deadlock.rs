@@ -1,4 +1,4 @@
-//! Who computes what for whom, so that no caller waits for itself.
+//! Which computations wait for which, so that no caller waits for itself.
 //!
 //! A computation that asks for its own value, directly or through others, would
 //! wait for ever. A thread or task knows the computations it is in; across

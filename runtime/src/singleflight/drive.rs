@@ -1,6 +1,6 @@
 //! Whether a computation is driven: polled soon after it is woken.
 //!
-//! A future that lost a `select!`, or that lies in a stream nobody polls, stands
+//! A future that lost a `select!`, or that lies in a stream that is not polled, stands
 //! still without being dropped. Its waker tells: it was woken, and no poll
 //! followed. A busy runtime polls late as well. So a future is taken to stand
 //! still only after its runtime has run other tasks that were spawned later, and

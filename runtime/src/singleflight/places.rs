@@ -1,7 +1,7 @@
-//! How many bodies of one function run at once: each takes a place, and who finds none waits.
+//! How many bodies of one function run at once: each takes a place, and a call that finds none waits.
 //!
-//! Who comes first goes first. A body that takes longer than a waiter of a flight is
-//! patient for gives its place up: it may be stuck. How often that happens is bounded
+//! The first to come is the first to go. A body that takes longer than a waiter of a flight
+//! is patient for gives up its place: it may be stuck. How often that happens is bounded
 //! by the [`Pace`], as overtaking is, so that a function that is slow because it is
 //! loaded gets no more load.
 //!
@@ -27,7 +27,7 @@ use crate::time::timer;
 
 /// A body that has run for less is not stuck: a busy machine may be that late.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// The bodies are looked at this often while somebody waits.
+/// The bodies are looked at this often while a caller waits.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// The places of one function.
@@ -94,8 +94,8 @@ impl Places {
         Admitted::Later(PlaceTurn { places: self, pace, number, is_over: false })
     }
 
-    /// Looks at the bodies, which was due at `at`, and gives the places of those on that
-    /// seem stuck. Returns when to look again, if somebody still waits.
+    /// Looks at the bodies, which was due at `at`, and passes on the places of those that
+    /// seem stuck. Returns when to look again, if a caller still waits.
     fn tick(&self, at: Instant, pace: &Pace) -> Option<Instant> {
         let mut taken = lock(&self.taken);
         let now = Instant::now();
@@ -143,7 +143,7 @@ impl Taken {
         }
     }
 
-    /// Gives free places to those who wait. Returns their wakers.
+    /// Gives free places to the callers that wait. Returns their wakers.
     fn give(&mut self, most: usize, now: Instant) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while self.running.len() < most
@@ -178,13 +178,13 @@ fn patience(pace: &Pace) -> Duration {
     pace.patience().max(SHORTEST)
 }
 
-/// Wakes who has got a place, not under the lock: a waker is other people's code.
+/// Wakes the callers that got a place, outside the lock: a waker may run any code.
 fn wake(taken: MutexGuard<'_, Taken>, wakers: Vec<Waker>) {
     drop(taken);
     wakers.into_iter().for_each(Waker::wake);
 }
 
-/// Looks at the bodies at this instant, and again as long as somebody waits.
+/// Looks at the bodies at this instant, and again while a caller waits.
 fn watch(places: &'static Places, pace: &'static Pace, at: Instant) {
     timer::set(at, move || {
         if let Some(again) = places.tick(at, pace) {

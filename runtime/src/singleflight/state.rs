@@ -323,7 +323,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         if due > now { due.min(now + tick) } else { now + PROMPT }
     }
 
-    /// Wakes who waits, not under the lock: a waker is other people's code.
+    /// Wakes the waiters, outside the lock: a waker may run any code.
     fn wake_all(&self, mut state: MutexGuard<'_, Shared<B, L>>) {
         let wakers = std::mem::take(&mut state.wakers);
         self.changed.notify_all();

@@ -68,10 +68,9 @@ impl Faults {
     }
 
     /// Takes this long for each exchange. The time counts towards the call's limit for
-    /// cache I/O (100 ms unless [`timeout`](crate::Builder::timeout) says otherwise), but
-    /// nobody waits for it, and the cache's clock does not move. An exchange for which
-    /// there is not enough time fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout),
-    /// and does nothing.
+    /// cache I/O (see [`timeout`](crate::Builder::timeout), 100 ms by default), but no call
+    /// waits for it, and the cache's clock does not move. An exchange that would exceed the
+    /// limit fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and does nothing.
     pub fn slow(&self, each: Duration) {
         self.set(StoreFault::Slow(each));
     }

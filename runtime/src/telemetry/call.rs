@@ -339,27 +339,27 @@ impl CallSpan {
         self.observation.clone()
     }
 
-    /// Tells who observes the call its key, and how the store has it.
+    /// Tells the observer of the call its key, and how the store has it.
     pub(crate) fn at(&self, key: &str, stored_key: &str) {
         self.observe(|call| call.at(key, stored_key));
     }
 
-    /// Tells who observes the call that its value is stored under another key.
+    /// Tells the observer of the call that its value is stored under another key.
     pub(crate) fn moved_to(&self, stored_key: &str) {
         self.observe(|call| call.moved_to(stored_key));
     }
 
-    /// Tells who observes the call which node is asked.
+    /// Tells the observer of the call which node is asked.
     pub(crate) fn asks(&self, node: impl FnOnce() -> Option<String>) {
         self.observe(|call| call.asks(node()));
     }
 
-    /// Records the concrete key, for operators who asked for it.
+    /// Records the concrete key, for operators that asked for it.
     pub(crate) fn key(&self, key: &str) {
         self.span.record(attributes::KEY, key);
     }
 
-    /// Records the first bytes of the value, for operators who asked for them.
+    /// Records the first bytes of the value, for operators that asked for them.
     pub(crate) fn value(&self, value: &str) {
         if self.tally.is_none() {
             self.span.record(attributes::VALUE, value);
@@ -480,7 +480,7 @@ impl CallSpan {
 
     /// Adds an event to OpenTelemetry's span of this call; `false` if it has none.
     fn annotated(&self, text: &'static str, with: impl FnOnce() -> Vec<KeyValue>) -> bool {
-        // The active span is this call's, which is entered, unless nobody wants that.
+        // The active span is this call's, which is entered, unless no subscriber wants it.
         !self.span.is_disabled()
             && get_active_span(|span| {
                 let is_there = span.span_context().is_valid();

@@ -163,7 +163,7 @@ fn observe_connections(meter: &Meter) {
     meter
         .u64_observable_counter(metrics::CONNECTION_TIMEOUTS)
         .with_unit("{timeout}")
-        .with_description("Callers who waited for a connection in vain")
+        .with_description("Callers that waited for a connection in vain")
         .with_callback(|observer| {
             let in_use = by_name();
             for peer in Peer::every() {

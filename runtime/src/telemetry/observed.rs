@@ -56,8 +56,8 @@ pub struct ObservedCall {
     /// [`NodeInfo`](crate::NodeInfo::name); `embedded` within the process. `None`
     /// if none was asked, as for a near hit or while a server is left alone.
     pub node: Option<String>,
-    /// What the value took to compute, by this call or whoever computed it; of a
-    /// function with `each`, what its bodies took. `None` if that is unknown.
+    /// How long the value took to compute, by this call or an earlier one. Of a function
+    /// with `each`, how long its bodies took. `None` if that is unknown.
     pub cost: Option<Duration>,
     /// How long ago the value was computed, in whole seconds. `None` if the call computed
     /// it, and where that is unknown: of a near hit, a value that was invalidated or is

@@ -14,7 +14,7 @@ use crate::exchange::Ttl;
 use crate::sync::lock;
 
 thread_local! {
-    /// Whether calls are recorded: what a call reads that nobody observes.
+    /// Whether calls are recorded: all that a call reads while it is not observed.
     static IS_ON: Cell<bool> = const { Cell::new(false) };
     /// Where calls are recorded.
     static CALLS: RefCell<Option<Arc<CallList>>> = const { RefCell::new(None) };
@@ -237,7 +237,7 @@ impl Observation {
         Observation(Arc::new(CallRecord { name, template, facts: Mutex::new(facts), nested: Arc::default() }))
     }
 
-    /// A record that nobody sees, for what continues after the call.
+    /// Returns a record that is never shown, for what continues after the call.
     #[cfg(feature = "tokio")]
     pub(super) fn unseen(&self) -> Self {
         Observation::of(self.0.name, self.0.template, None)

@@ -171,7 +171,7 @@ fn a_value_is_served_past_its_ttl_for_as_long_as_it_says() {
     assert_eq!([1, 2, 3].map(|n| page(&cache, n, never)), [Ok(none), Ok(short), Ok(long)]);
     clock.advance(6 * SECOND);
     assert_eq!([1, 2, 3].map(|n| page(&cache, n, || Err(()))), [Err(()), Ok(short), Ok(long)]);
-    // Whoever was elected has failed, and the origin is left alone for a while.
+    // The elected caller has failed, and the origin is left alone for a while.
     assert_eq!([2, 3].map(|n| page(&cache, n, never)), [Ok(short), Ok(long)]);
     clock.advance(6 * SECOND);
     assert_eq!([2, 3].map(|n| page(&cache, n, || Err(()))), [Err(()), Ok(long)]);
@@ -228,11 +228,11 @@ fn hits_keep_a_value_alive_until_its_ttl_is_over() {
     }
     let ends = ends.expect("it ends");
     assert!((980..=1_020).contains(&ends), "it ended after {ends} s");
-    assert_eq!(session(&cache, 2, || Some(4)), Some(4), "nobody has asked for it");
+    assert_eq!(session(&cache, 2, || Some(4)), Some(4), "no call has asked for it");
 }
 
 #[test]
-fn what_nobody_asks_for_ends_after_the_idle_time() {
+fn a_value_that_no_call_asks_for_ends_after_the_idle_time() {
     let (cache, clock) = cache();
     assert_eq!(session(&cache, 1, || Some(1)), Some(1));
     clock.advance(99 * SECOND);
@@ -391,7 +391,7 @@ fn a_tag_belongs_to_the_innermost_body_with_previous() {
         n
     }
     let (cache, clock) = cache();
-    crate::tag("of nobody");
+    crate::tag("of no body");
     document(&cache, 1, |_| Ok(Document(plain(&cache, 2).to_string()))).unwrap();
     clock.advance(101 * SECOND);
     let tags = [1, 2].map(|n| {

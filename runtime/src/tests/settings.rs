@@ -47,7 +47,7 @@ const PAIRS: &[Pair] = &[
     }),
 ];
 
-/// What only a program can set: who flushes a namespace does so in the program.
+/// What only a program can set: a namespace is flushed by the program itself.
 const WITHOUT_VARIABLE: [&str; 2] = ["build", "flushable_namespace"];
 
 fn from_variables(variables: &[(&str, &str)]) -> Settings {

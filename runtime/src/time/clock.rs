@@ -58,8 +58,8 @@ impl Clock {
         false
     }
 
-    /// Returns the time by which leases end, which a test does not move: whoever
-    /// computes is alive, however far it leaps. Unit tests move it, too.
+    /// Returns the time by which leases end, which a test does not move: a holder that
+    /// computes is alive, however far the clock leaps. Unit tests move it, too.
     pub(crate) fn steady(&self) -> Instant {
         if cfg!(test) { self.now() } else { Instant::now() }
     }

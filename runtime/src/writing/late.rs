@@ -145,7 +145,7 @@ fn remove(mut marks: Marks, told: Told) -> Vec<Late> {
     marks.forget();
     let nodes: Vec<_> = marks.cache.store().numbered();
     for (item, (since, becomes)) in marks.items.into_iter().zip(told) {
-        // A node that is gone from the cluster serves nobody.
+        // A node that has left the cluster serves no caller.
         let is_gone = item.destination.node.as_ref().is_some_and(|node| !nodes.contains(node));
         match item.error {
             None => becomes.happened(),

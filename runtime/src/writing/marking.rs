@@ -1,9 +1,9 @@
 //! One item that a writer marks before it changes the data behind it, and what is done
 //! about it at the end.
 //!
-//! This decides and does no I/O: it says what to ask, and takes the replies. Whatever is
-//! changed is changed under the number that it was seen with, so that writers who overlap
-//! see each other. Each round is one write and one look behind it, in one packet.
+//! This decides and does no I/O: it says what to ask, and takes the replies. Every change
+//! is made under the number that the item was seen with, so that overlapping writers see
+//! each other. Each round is one write and one look behind it, in one packet.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::value::record::Record;
 use crate::value::stamp::{self, Stamp};
 
 /// How often a change is tried under the number that the item was seen with. Then the
-/// item is overwritten by a mark that nobody removes, and that ends by itself.
+/// item is overwritten by a mark that no writer removes, and that ends by itself.
 const TRIES: u8 = 4;
 
 /// Servers count whole seconds: how much is left of the last one is unknown.
@@ -57,7 +57,7 @@ pub(crate) enum Goal {
     Mark,
     /// That what is there goes, or other writers' marks stay.
     End,
-    /// That a mark stays there for this long, and nobody removes it.
+    /// That a mark stays there for this long, and no writer removes it.
     Hold(Duration),
     /// That a new value is there, if no other writer may have a newer one, or else
     /// nothing.

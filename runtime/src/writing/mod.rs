@@ -1,9 +1,9 @@
 //! Writers: what they do about the entries of the data that they change.
 //!
-//! Before a writer changes data, each entry is replaced by a *mark*: readers who find it
+//! Before a writer changes data, each entry is replaced by a *mark*: readers that find it
 //! compute and do not store. Afterwards what is there is removed, or replaced. A mark is
-//! renewed while its writer is at work and ends by itself if that dies, so a writer may
-//! die at any moment without leaving an old value behind.
+//! renewed while its writer is at work, and ends by itself after the writer has died. So a
+//! writer may die at any moment without leaving an old value behind.
 //!
 //! `marking` has the protocol for one item. Here many are carried through it at once.
 
@@ -417,7 +417,7 @@ macro_rules! work {
                     self.is_over = true;
                     return Ok(false);
                 }
-                // From now on they are ended even if nobody waits for that.
+                // From now on they are ended even if no caller waits for that.
                 self.grow(others);
                 let mut result = Ok(());
                 for marked in &self.marks {

@@ -17,13 +17,13 @@ pub(super) struct Relay<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Absent while somebody has it.
+    /// Absent while another writer has it.
     value: Option<T>,
     /// Of tasks that wait for it.
     wakers: Vec<Waker>,
 }
 
-/// Somebody's turn, which ends when this is dropped.
+/// A writer's turn, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Baton<'a, T> {
     relay: &'a Relay<T>,
@@ -39,7 +39,7 @@ impl<T> Relay<T> {
         state.value.take().map(|value| Baton { relay: self, value: Some(value) })
     }
 
-    /// Takes the turn, if nobody has it.
+    /// Takes the turn, unless another writer has it.
     pub(super) fn try_take(&self) -> Option<Baton<'_, T>> {
         self.turn(&mut lock(&self.state))
     }

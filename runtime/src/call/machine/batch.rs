@@ -41,7 +41,7 @@ impl Machine {
         self.holder.is_some()
     }
 
-    /// Waits no longer: the value is computed beside whoever computes it, and stored
+    /// Waits no longer: the value is computed beside the other computation, and stored
     /// if this call may.
     pub(crate) fn give_up_waiting(&mut self, span: &CallSpan) {
         self.effect = Effect::Ask;

@@ -140,7 +140,7 @@ impl Machine {
     fn missing(&mut self, reply: &Reply, span: &CallSpan) -> Decision {
         let reason = if self.sibling.is_some() { MissReason::Schema } else { MissReason::Absent };
         match reply {
-            // A server that numbers nothing has leases that nobody can hold.
+            // The leases of a server that numbers nothing cannot be held.
             Reply::Missing(Grant::Won(0)) => {
                 self.cache.has_no_numbers();
                 self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
@@ -302,7 +302,7 @@ impl Machine {
                 Admitted::Free => {}
                 Admitted::Now(place) => self.place = Some(place),
                 Admitted::Later(turn) => {
-                    // Who waits for the value could but wait for a place, too.
+                    // A caller waiting for the value would only wait for a place as well.
                     self.lead.iter().for_each(|lead| lead.pause(self.pace.free_after()));
                     self.effect = Effect::Queue(turn, reason);
                     return Step::Wait;

@@ -258,7 +258,7 @@ impl Machine {
         self.keep(item, opened, left)
     }
 
-    /// Keeps the value that was found in this process, and hands it to who waits for it.
+    /// Keeps the value that was found in this process, and hands it to its waiters.
     fn keep(&mut self, item: Item, opened: &Readable, left: Option<u64>) -> Decision {
         let near = self.freshness.near.filter(|_| self.mode == Mode::Normal);
         if near.is_none() && self.lead.is_none() {

@@ -29,7 +29,7 @@ impl Machine {
     pub(super) fn push(&mut self, item: &Item, opened: &Readable) {
         let is_pushed = self.freshness.idle.is_some()
             && self.mode == Mode::Normal
-            // Otherwise somebody is about to replace it.
+            // Otherwise another caller is about to replace it.
             && item.token == Token::None
             && item.cas != 0
             && !opened.is_negative();

@@ -96,7 +96,7 @@ pub(super) struct Spot {
     pub(super) asked: &'static str,
 }
 
-/// Who reads a spot: the names of a visitor's type and of the type it returns.
+/// The reader of a spot: the names of a visitor's type and of the type it returns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader {
     pub(super) visitor: &'static str,

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crate::exchange::{Grant, Guard, Item, Reply, Request, Write};
 use crate::value::mark::{self, Mark};
 
-/// Everybody's state, and what can happen next.
+/// The state of all that take part, and what can happen next.
 trait World: Clone + Debug {
     type Action: Copy + Debug;
 
@@ -146,7 +146,7 @@ impl Server {
                 None if self.slot.take().is_some() => Reply::Done,
                 refused => refused.unwrap_or(Reply::Absent),
             },
-            _ => unreachable!("nobody asks for that"),
+            _ => unreachable!("no writer or caller asks for that"),
         }
     }
 

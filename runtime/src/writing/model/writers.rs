@@ -214,8 +214,8 @@ impl State {
         if bounds.lag && self.replica != self.committed {
             actions.push(Action::CatchesUp);
         }
-        // A mark ends unless a writer is at work who renews it, and not before reads have
-        // caught up: it stands for as long as they may lag, at least.
+        // A mark ends unless a writer at work renews it, and not before reads have caught
+        // up: it stands for at least as long as they may lag.
         let is_at_work = |mark: &Mark| {
             self.writers
                 .iter()
@@ -288,7 +288,7 @@ impl State {
             return self.goes_on(number);
         }
         if writer.replies.is_empty() {
-            // Others who are dead are taken for dead after a while.
+            // Other writers that are dead are taken for dead after a while.
             writer.marking.decide(now);
         }
         let requests: Vec<_> = writer.marking.requests("k").collect();
