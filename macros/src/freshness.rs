@@ -166,11 +166,8 @@ fn check_bare(spec: &Spec, codec: &str, errors: &mut Errors) {
     }
 }
 
-/// Decides where a refresh runs: in the background only if neither the body nor a
-/// closure over what it returns borrows from the caller.
-///
-/// Nor may an `async fn` name itself: whether its future can go to another task
-/// is then a question about that very future, which the compiler refuses.
+/// Decides where a refresh runs: in the background only if nothing borrows from the caller,
+/// and the body does not name its function, whose future the compiler then refuses to move.
 pub(crate) fn refresh(spec: &Spec, func: &Func, params: &[Param], returns: &Returns) -> Refresh {
     let is_refreshed = spec.freshness.grace.is_some() || spec.freshness.refresh_ahead.is_some();
     let mut closures = spec.store_if.to_token_stream();

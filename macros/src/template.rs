@@ -120,11 +120,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Piece>, Mistake> {
     Ok(pieces)
 }
 
-/// Finds the byte of `literal` that ends the value in front of it, which
-/// escapes that byte.
-///
-/// `~` and `&` do not qualify because they mark the pieces of a single value,
-/// hexadecimal digits and `%` because escapes are made of them.
+/// Finds the byte of `literal` that ends the value in front of it, which escapes that byte.
+/// Neither `~` and `&`, which divide a value, nor what escapes are made of can be one.
 pub(crate) fn terminator(literal: &str) -> Option<u8> {
     literal.bytes().find(|b| b.is_ascii_punctuation() && !b"~&%".contains(b))
 }

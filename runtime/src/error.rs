@@ -45,11 +45,11 @@ named! {
         /// The key is empty, too long, or has spaces or other bytes in it that are
         /// not printable ASCII.
         Key "bad_key",
-        /// What was to be counted is no decimal number of 64 bits.
+        /// The value to count is no decimal number of 64 bits.
         NotANumber "not_a_number",
-        /// The server did not accept user and password, or wants some.
+        /// The server did not accept the user and password, or asks for them.
         Unauthenticated "unauthenticated",
-        /// TLS could not be agreed on: the server did not prove who it is, or does
+        /// TLS could not be agreed on: the server did not prove its identity, or does
         /// not speak TLS.
         Tls "tls",
         /// The server failed a moment ago and is left alone for a while.
@@ -63,13 +63,13 @@ named! {
         /// An async function was called outside of a tokio runtime.
         NoRuntime "no_runtime",
     }
-    /// The name used in spans and metrics; one of a closed set.
+    /// Returns the name used in spans and metrics, which is one of a closed set.
     #[must_use]
     pub fn as_str;
 }
 
 impl ErrorKind {
-    /// Whether later may be better.
+    /// Whether the same request may succeed later.
     const fn is_transient(self) -> bool {
         match self {
             ErrorKind::Connect
@@ -104,35 +104,36 @@ impl Error {
         self
     }
 
-    /// The same error once more, for another request that it concerns; without
-    /// its source.
+    /// Returns the same error for another request that it concerns, without its
+    /// source.
     pub(crate) fn alike(&self) -> Self {
         Error::new(self.kind, self.message.clone())
     }
 
-    /// For a [`Codec`](crate::Codec): the value has no form in its format.
+    /// Creates the error of a [`Codec`](crate::Codec) that cannot encode the value.
     #[must_use]
     pub fn encode(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Error::new(ErrorKind::Encode, "the value could not be encoded").with_source(source)
     }
 
-    /// For a [`Codec`](crate::Codec): the bytes are no value of this type.
+    /// Creates the error of a [`Codec`](crate::Codec) for bytes that are no value of
+    /// this type.
     #[must_use]
     pub fn decode(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Error::new(ErrorKind::Decode, "the bytes could not be decoded").with_source(source)
     }
 
-    /// The class of the failure.
+    /// Returns the class of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether the same request may succeed later, with nothing changed but the
-    /// state of the servers and the network.
+    /// Returns whether the same request may succeed later, with nothing changed but
+    /// the state of the servers and the network.
     ///
-    /// It may be tried again after a while. An error that is not transient
-    /// comes back until the program, its settings or the stored value change.
+    /// It may be tried again after a while. An error that is not transient comes
+    /// back until the program, its settings or the stored value changes.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind.is_transient()

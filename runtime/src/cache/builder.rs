@@ -1,6 +1,6 @@
 //! The settings that only a cache has.
 //!
-//! Those that a client has too are in the configuration.
+//! Those that a client has as well are in the configuration.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::config::jitter::Jitter;
 use crate::exchange::Ttl;
 
 impl Builder<Cache> {
-    /// By how many percent of their ttl values end earlier at most, by chance,
-    /// so that what was stored together does not end together: 10 unless told
-    /// otherwise, at most 50; with 0, all end at their time. Whole seconds are
-    /// kept, rounded up, so that short ttls stay as they are.
+    /// Sets by how many percent of its ttl a value may end early, at random, so that
+    /// values that were stored together do not end together. The default is 10, the
+    /// maximum 50; with 0, each value ends at its time. Ttls are rounded up to whole
+    /// seconds, so short ones stay as they are.
     pub fn jitter(self, percent: u8) -> Self {
         self.with(|settings| {
             settings.jitter = Jitter(percent);
@@ -28,8 +28,8 @@ impl Builder<Cache> {
         })
     }
 
-    /// How long values are kept where the attribute has no `ttl`: a
-    /// `Duration`, or [`Ttl::Forever`].
+    /// Sets how long values are kept where the attribute has no `ttl`: a `Duration`,
+    /// or [`Ttl::Forever`].
     pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
         let ttl = ttl.into();
         self.with(|settings| {
@@ -38,7 +38,7 @@ impl Builder<Cache> {
         })
     }
 
-    /// Whether functions are cached; without it they compute each time.
+    /// Sets whether functions are cached. If not, they compute each time.
     pub fn enabled(self, enabled: bool) -> Self {
         self.with(|settings| {
             settings.enabled = if enabled { Enabled::All } else { Enabled::None };
@@ -46,8 +46,8 @@ impl Builder<Cache> {
         })
     }
 
-    /// Caches all functions but these, each given by its `name`, its path or
-    /// the last segment of that.
+    /// Caches all functions but these, each given by its `name`, its path or the
+    /// last segment of its path.
     pub fn disabled_functions(self, functions: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.with(|settings| {
             settings.enabled = Enabled::Without(functions.into_iter().map(Into::into).collect());
@@ -55,8 +55,8 @@ impl Builder<Cache> {
         })
     }
 
-    /// What spans show beside the key's template; [`Shown::Nothing`] unless
-    /// told otherwise.
+    /// Sets what spans show besides the key's template. The default is
+    /// [`Shown::Nothing`].
     pub fn record(self, shown: Shown) -> Self {
         self.with(|settings| {
             settings.record = shown;
@@ -77,8 +77,8 @@ impl Builder<Cache> {
         })
     }
 
-    /// The codec where the attribute names none: `bincode`, `postcard` or
-    /// `json`, as far as the features are enabled.
+    /// Sets the codec for functions whose attribute names none: `bincode`, `postcard`
+    /// or `json`, as far as the features are enabled.
     pub fn codec(self, name: impl AsRef<str>) -> Self {
         self.with(|settings| {
             let unknown = || format!("{:?} is no codec; accepted: {}", name.as_ref(), Standard::FORM);

@@ -138,7 +138,7 @@ impl Address {
         self
     }
 
-    /// Also keeps the value this long in this process.
+    /// Keeps a copy of the value in this process for this long.
     #[must_use]
     #[inline]
     pub fn near(mut self, near: Duration) -> Self {

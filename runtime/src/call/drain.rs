@@ -20,13 +20,13 @@ pub struct Drained {
 }
 
 impl Drained {
-    /// Whether nothing was left.
+    /// Returns whether nothing was left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.tasks == 0 && self.invalidations == 0
     }
 
-    /// What is under way now.
+    /// Counts what is under way now.
     fn now() -> Self {
         #[cfg(feature = "tokio")]
         let tasks = detached::running();

@@ -272,11 +272,11 @@ impl Whereabouts {
 /// The verbs that deal in values.
 macro_rules! values {
     ($value:ty, ($($async:tt)*), ($($await:tt)*)) => {
-        /// The cached values that there are and are fresh; never computes.
+        /// Returns each cached value, if there is one that is fresh. Never computes.
         ///
         /// # Errors
         ///
-        /// For each entry as [`Entry::info`](crate::Entry::info) has them.
+        /// For each entry, the same as for [`Entry::info`](crate::Entry::info).
         pub $($async)* fn get_many(&self) -> Vec<Result<Option<$value>, Error>> {
             self.handles().get_many()$($await)*
         }
@@ -285,8 +285,8 @@ macro_rules! values {
         ///
         /// # Errors
         ///
-        /// For each entry if its value cannot be encoded or is too large, or as
-        /// for `get_many`.
+        /// For each entry, if its value cannot be encoded or is too large, and the
+        /// same as for `get_many`.
         pub $($async)* fn put_many<'v>(
             &self,
             values: impl IntoIterator<Item = &'v $value>,
@@ -306,21 +306,21 @@ macro_rules! entries {
         }
 
         impl<R> $entries<R> {
-            /// Removes the values; returns for each whether there was anything.
+            /// Removes the values. Returns for each whether there was anything.
             ///
             /// # Errors
             ///
-            /// For each entry as for `get_many`.
+            /// For each entry, the same as for `get_many`.
             pub $($async)* fn delete_many(&self) -> Vec<Result<bool, Error>> {
                 self.handles().delete_many()$($await)*
             }
 
-            /// Sees to it that the next calls compute anew, as
+            /// Makes the next calls compute anew, as
             /// [`Entry::invalidate`](crate::Entry::invalidate) does.
             ///
             /// # Errors
             ///
-            /// For each entry as for `get_many`.
+            /// For each entry, the same as for `get_many`.
             pub $($async)* fn invalidate_many(&self) -> Vec<Result<bool, Error>> {
                 self.handles().invalidate_many()$($await)*
             }

@@ -432,7 +432,7 @@ handle!(AsyncHandle, ask_async, ask_one_async, (async), (.await));
 /// The verbs that deal in values.
 macro_rules! values {
     ($value:ty, ($($async:tt)*), ($($await:tt)*)) => {
-        /// The cached value, if there is one that is fresh; never computes.
+        /// Returns the cached value, if there is one that is fresh. Never computes.
         ///
         /// # Errors
         ///
@@ -476,28 +476,29 @@ macro_rules! entry {
                 $entry($entry($entry(handle)))
             }
 
-            /// The call's key, without the namespace; empty if nothing is
-            /// cached.
+            /// Returns the call's key without the namespace. It is empty if
+            /// nothing is cached.
             #[must_use]
             pub fn key(&self) -> &str {
                 self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.text())
             }
 
             /// Returns the key that the store is asked for: with the namespace, and
-            /// shortened if it is longer than 250 bytes; empty if nothing is cached.
+            /// shortened if it is longer than 250 bytes. It is empty if nothing is
+            /// cached.
             #[must_use]
             pub fn stored_key(&self) -> &str {
                 self.handle().0.stored.as_ref().map_or("", |stored| stored.machine.key.wire())
             }
 
-            /// Where the stamps are that a value gets which a writer puts in place of the old one.
+            /// Returns where the stamps are for a value that a writer puts in place of the old one.
             #[doc(hidden)]
             #[must_use]
             pub fn updating_stamps(&self) -> Option<StampsSource> {
                 self.handle().0.machine().ok().and_then(StampsSource::of)
             }
 
-            /// What is known of the value, if there is one.
+            /// Returns what is known of the value, if there is one.
             ///
             /// # Errors
             ///
@@ -507,8 +508,8 @@ macro_rules! entry {
                 self.handle().info()$($await)*
             }
 
-            /// Removes the value, also from under a call that is computing it
-            /// now; returns whether there was anything.
+            /// Removes the value. Returns whether there was anything. A call that
+            /// is computing the value now does not store it.
             ///
             /// # Errors
             ///
@@ -518,14 +519,13 @@ macro_rules! entry {
                 self.handle().delete()$($await)*
             }
 
-            /// Sees to it that the next call computes anew; returns whether
-            /// there was anything. Where the function has `grace`, others are
-            /// served the old value meanwhile; without, this is
-            /// [`delete`](Self::delete).
+            /// Makes the next call compute anew. Returns whether there was
+            /// anything. If the function has `grace`, other calls are served the
+            /// old value meanwhile. Otherwise this is [`delete`](Self::delete).
             ///
             /// # Errors
             ///
-            /// As for `delete`.
+            /// The same as for `delete`.
             pub $($async)* fn invalidate(&self) -> Result<bool, Error> {
                 self.handle().invalidate()$($await)*
             }

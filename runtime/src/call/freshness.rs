@@ -243,12 +243,8 @@ fn shortened(ttl: Ttl, Jitter(percent): Jitter, chance: f64) -> Ttl {
     }
 }
 
-/// Whether a caller refreshes a value that stays fresh for `left` and took `cost`
-/// to compute; `chance` is drawn from above 0 to 1.
-///
-/// The formula is that of Vattani, Chierichetti and Lowenstein, *Optimal
-/// Probabilistic Cache Stampede Prevention*, VLDB 2015, with β = 1: `-cost ·
-/// ln(chance) ≥ left`, which holds with probability `exp(-left / cost)`.
+/// Whether a caller refreshes early, as in Vattani, Chierichetti and Lowenstein, *Optimal
+/// Probabilistic Cache Stampede Prevention*, VLDB 2015, with β = 1; `chance` is above 0.
 pub(crate) fn is_early(cost: Duration, left: Duration, chance: f64) -> bool {
     -cost.as_secs_f64() * chance.ln() >= left.as_secs_f64()
 }

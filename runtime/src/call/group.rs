@@ -30,7 +30,7 @@ pub struct Group {
     note = "several groups stand in an array, as in `group = [team(id), everything()]`"
 )]
 pub trait IsGroup {
-    /// The group.
+    /// Returns the group.
     fn group(&self) -> &Group;
 }
 
@@ -65,13 +65,14 @@ impl Group {
         Group { name: key.finish().map(|key| key.full().0.into()), cache: None }
     }
 
-    /// The group in this cache instead of the process-wide one.
+    /// Moves the group to this cache, from the process-wide one.
     #[must_use]
     pub fn of_cache(self, cache: &Cache) -> Self {
         Group { cache: Some(cache.clone()), ..self }
     }
 
-    /// Its name, without the namespace; empty if a value in it cannot be written.
+    /// Returns its name, without the namespace. It is empty if a value in it cannot be
+    /// written.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
@@ -81,7 +82,7 @@ impl Group {
         self.name.is_some()
     }
 
-    /// The key of its stamp on each node.
+    /// Returns the key of its stamp on each node.
     pub(super) fn stamp_key(&self, cache: &Cache) -> String {
         let mut key = KeyBuilder::new(EVERYWHERE);
         prefix(cache.namespace()).iter().for_each(|text| key.literal(text));
@@ -89,7 +90,7 @@ impl Group {
         key.finish().map(Key::into_wire).unwrap_or_default()
     }
 
-    /// Where its stamps are: on every node.
+    /// Returns where its stamps are: on every node.
     fn destinations(&self) -> Result<Vec<Destination>, Error> {
         let mut room = None;
         let cache = match &self.cache {

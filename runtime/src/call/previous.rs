@@ -46,19 +46,19 @@ pub struct Previous<V> {
 }
 
 impl<V> Previous<V> {
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> &V {
         &self.value
     }
 
-    /// How long ago the value was computed, or found to be unchanged, in whole seconds.
+    /// Returns how long ago the value was computed or found unchanged, in whole seconds.
     /// `None` if that is unknown: the value was invalidated or stored without an end,
     /// the server does not tell the time, or the codec stores bare bytes.
     pub fn age(&self) -> Option<Duration> {
         self.age
     }
 
-    /// What [`tag`] said of the value, if it said something.
+    /// Returns the tag that the value was given by [`tag`], if it was given one.
     pub fn tag(&self) -> Option<&[u8]> {
         (!self.tag.is_empty()).then_some(&self.tag)
     }
@@ -66,8 +66,9 @@ impl<V> Previous<V> {
     /// Says that the value is still right, and returns it for the body to return.
     ///
     /// The stored bytes are then kept for another ttl, under the old tag unless [`tag`]
-    /// sets another. A body that returns anything else after this has others served the
-    /// old value; where its type is `PartialEq`, that is found out now and then.
+    /// sets another. If the body returns another value after this, other calls are still
+    /// served the old one; where its type is `PartialEq`, some of these mistakes are
+    /// detected.
     pub fn unchanged(self) -> V {
         self.notes.unchanged.store(true, Ordering::Relaxed);
         self.value
@@ -84,12 +85,12 @@ impl<V: fmt::Debug> fmt::Debug for Previous<V> {
 /// The most bytes of a tag.
 const LONGEST_TAG: usize = 64;
 
-/// Sets what the value that the running body returns is recognised by when it is
-/// replaced, such as an `ETag`: at most 64 bytes, which [`Previous::tag`] returns then.
+/// Gives the value that the running body returns a tag, such as an `ETag`, by which to
+/// recognise it. [`Previous::tag`] returns it when the value is replaced.
 ///
-/// It belongs to the innermost function with `previous` whose body runs, and has no
-/// effect outside of one. A longer tag is not kept, which is told once at WARN. Codecs
-/// that store bare bytes, such as `text`, have no room for a tag.
+/// The tag belongs to the innermost function with `previous` whose body runs, and has no
+/// effect outside of one. A tag of more than 64 bytes is not kept, which is logged once at
+/// WARN. Codecs that store bare bytes, such as `text`, have no room for a tag.
 pub fn tag(tag: impl AsRef<[u8]>) {
     let tag = tag.as_ref();
     if tag.len() > LONGEST_TAG {

@@ -61,7 +61,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that has not been called yet.
+    /// Creates a site that has not been called yet.
     #[must_use]
     pub const fn new(description: Description) -> Self {
         Site {
@@ -118,7 +118,7 @@ impl Site {
         self.places().map_or(Admitted::Free, |places| places.admit(&self.pace))
     }
 
-    /// How its refreshes in the background have gone.
+    /// Returns how its refreshes in the background have gone.
     #[cfg(feature = "tokio")]
     pub(crate) fn refreshes(&self) -> &Refreshes {
         &self.refreshes
@@ -161,8 +161,8 @@ pub struct SiteInfo {
     pub line: u32,
 }
 
-/// The annotated functions that have been called so far, in the order of their
-/// first calls.
+/// Lists the annotated functions that have been called so far, in the order of
+/// their first calls.
 #[must_use]
 pub fn sites() -> Vec<SiteInfo> {
     lock(&CALLED).iter().map(|site| site.info()).collect()

@@ -108,8 +108,8 @@ impl<S: Shape> WriterCall<S> {
         WriterCall { targets, manner, follow: NoFollowUp, refuse: None, shape: PhantomData }
     }
 
-    /// Also invalidates what this closure names, which gets the value that the body has
-    /// returned.
+    /// Invalidates what this closure names as well. The closure gets the value that the
+    /// body has returned.
     #[must_use]
     pub fn after<F: FnOnce(&S::Value) -> T, T: Invalidate>(self, closure: F) -> WriterCall<S, After<S::Value, F>> {
         self.followed_by(After { closure, call: |closure, value| Targets::of(&closure(value)) })

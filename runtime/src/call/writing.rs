@@ -67,19 +67,19 @@ macro_rules! writing {
             /// # Errors
             ///
             /// If a mark could not be set, because a server cannot be reached or
-            /// refuses. Those that were set are removed again.
+            /// refuses. Marks that were set are removed again.
             pub $($async)* fn begin(targets: &impl Invalidate) -> Result<Self, Error> {
                 let targets = Targets::of(targets);
                 Self::mark(targets, Manner::default())$($await)*
             }
 
-            /// Marks entries, and keeps calls from storing for this long after the end: as
-            /// long as reads of the data may lag behind its writes, such as those from a
-            /// replica. Rounded up to whole seconds.
+            /// Marks entries, and keeps calls from storing for this long after the end. Take
+            /// the time by which reads of the data, such as those from a replica, may lag
+            /// behind its writes. It is rounded up to whole seconds.
             ///
             /// # Errors
             ///
-            /// As for `begin`.
+            /// The same as for `begin`.
             pub $($async)* fn begin_holding_off(
                 targets: &impl Invalidate,
                 hold_off: Duration,
@@ -100,27 +100,27 @@ macro_rules! writing {
                 }
             }
 
-            /// Whether all marks are certain to stand now, unless a server has lost its
-            /// items. Ask right before a commit: it is false if they could not be renewed
-            /// for so long that they may have ended.
+            /// Returns whether all marks are certain to stand now, unless a server has lost
+            /// its items. Ask right before a commit: the answer is `false` if the marks could
+            /// not be renewed for so long that they may have ended.
             #[must_use]
             pub fn is_marked(&self) -> bool {
                 !self.marked_for().is_zero()
             }
 
-            /// How long all marks are certain to stand, even if they cannot be renewed any
-            /// more, unless a server loses its items.
+            /// Returns how long all marks are certain to stand, even if they cannot be renewed
+            /// any more, unless a server loses its items.
             #[must_use]
             pub fn marked_for(&self) -> Duration {
                 self.0.stands_for()
             }
 
-            /// Ends the writer, after the data was changed: what is stored is removed.
+            /// Ends the writer after the data was changed, and removes what is stored.
             ///
             /// # Errors
             ///
-            /// If a server cannot be reached or refuses. It is asked again until it answers,
-            /// for up to an hour.
+            /// If a server cannot be reached or refuses. The server is asked again until it
+            /// answers, for up to an hour.
             pub $($async)* fn done(self) -> Result<Written, Error> {
                 self.0.$finish(None, Vec::new())$($await)*.map(Written::of)
             }

@@ -1,8 +1,8 @@
 //! The instrumented client: every verb of memcached's, traced and metered.
 //!
 //! [`Client`] and [`AsyncClient`] are the same calls with and without `.await`.
-//! They only say what is asked and what comes back; nothing here decides to
-//! fail open: trouble is an error.
+//! They only say what is asked and what comes back. Nothing here decides to
+//! fail open: every failure is an error.
 
 pub(crate) mod act;
 pub(crate) mod batch;
@@ -40,7 +40,7 @@ use crate::value::item::{FromItem, ToItem};
 /// use memocached::Client;
 ///
 /// # fn main() -> Result<(), memocached::Error> {
-/// // From `MEMCACHED_SERVERS` and so on; without it, within the process.
+/// // From `MEMCACHED_SERVERS` and the other variables; without it, within the process.
 /// let client = Client::from_env()?;
 /// client.set("greeting", "hello", Duration::from_secs(60))?;
 /// assert_eq!(client.get::<String>("greeting")?.as_deref(), Some("hello"));
@@ -56,7 +56,7 @@ pub struct Client(Caller);
 
 /// An async client of one memcached server or of several, on tokio.
 ///
-/// Has the same verbs as [`Client`]. One client may be used from several
+/// Offers the same verbs as [`Client`]. One client may be used from several
 /// runtimes.
 ///
 /// ```
@@ -79,13 +79,13 @@ pub struct Client(Caller);
 pub struct AsyncClient(AsyncCaller);
 
 impl Cache {
-    /// A client of the servers that this cache uses, on its connections.
+    /// Creates a client of the servers that this cache uses, on its connections.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::of(self)
     }
 
-    /// An async client of the servers that this cache uses, on its
+    /// Creates an async client of the servers that this cache uses, on its
     /// connections.
     #[cfg(feature = "tokio")]
     #[must_use]
@@ -97,52 +97,52 @@ impl Cache {
 macro_rules! client {
     ($client:ident, $caller:ident, ($($async:tt)*), ($($await:tt)*)) => {
         impl $client {
-            /// A client from the environment variables `MEMCACHED_*`.
+            /// Creates a client from the environment variables `MEMCACHED_*`.
             ///
             /// # Errors
             ///
             /// If a variable has a value that cannot be used; the error names
-            /// it.
+            /// the variable.
             pub fn from_env() -> Result<Self, Error> {
                 Self::from_settings(Checked(Settings::from_env()?))
             }
 
-            /// Begins with the defaults that an empty environment means.
+            /// Returns a builder with the defaults that an empty environment means.
             pub fn builder() -> Builder<Self> {
                 Builder::new()
             }
 
-            /// A client of the servers that a cache uses, on its connections.
+            /// Creates a client of the servers that a cache uses, on its connections.
             #[must_use]
             pub fn of(cache: &Cache) -> Self {
                 $client($caller::new(cache.backend().clone()))
             }
 
-            /// The value of a key, if it has one.
+            /// Returns the value of a key, if it has one.
             ///
             /// # Errors
             ///
-            /// As for all verbs: if the key cannot be used, the server cannot
-            /// be reached or refuses, or the stored bytes are no `T`.
+            /// If the key cannot be used, the server cannot be reached or
+            /// refuses, or the stored bytes are no `T`.
             pub $($async)* fn get<T: FromItem>(&self, key: impl AsRef<str>) -> Result<Option<T>, Error> {
                 outcome::value(self.0.one(Verb::Get, key.as_ref(), Act::Get)$($await)*)
             }
 
-            /// The value of a key, with the number that [`cas`](Self::cas)
-            /// wants.
+            /// Returns the value of a key, with the number that
+            /// [`cas`](Self::cas) takes.
             ///
             /// # Errors
             ///
-            /// As for `get`.
+            /// The same as for `get`.
             pub $($async)* fn gets<T: FromItem>(&self, key: impl AsRef<str>) -> Result<Option<Versioned<T>>, Error> {
                 outcome::versioned(self.0.one(Verb::Gets, key.as_ref(), Act::Get)$($await)*)
             }
 
-            /// The value of a key, which is kept for `ttl` from now on.
+            /// Returns the value of a key, and keeps it for `ttl` from now on.
             ///
             /// # Errors
             ///
-            /// As for `get`.
+            /// The same as for `get`.
             pub $($async)* fn gat<T: FromItem>(
                 &self,
                 key: impl AsRef<str>,
@@ -151,11 +151,12 @@ macro_rules! client {
                 outcome::value(self.0.one(Verb::Gat, key.as_ref(), Act::GetAndTouch(ttl.into()))$($await)*)
             }
 
-            /// The value of a key with its number, kept for `ttl` from now on.
+            /// Returns the value of a key with its number, and keeps it for
+            /// `ttl` from now on.
             ///
             /// # Errors
             ///
-            /// As for `get`.
+            /// The same as for `get`.
             pub $($async)* fn gats<T: FromItem>(
                 &self,
                 key: impl AsRef<str>,
@@ -164,17 +165,17 @@ macro_rules! client {
                 outcome::versioned(self.0.one(Verb::Gats, key.as_ref(), Act::GetAndTouch(ttl.into()))$($await)*)
             }
 
-            /// The value of a key that was stored with a codec.
+            /// Returns the value of a key that was stored with a codec.
             ///
             /// # Errors
             ///
-            /// As for `get`.
+            /// The same as for `get`.
             pub $($async)* fn get_as<T, C: Codec<T>>(&self, key: impl AsRef<str>, codec: C) -> Result<Option<T>, Error> {
                 outcome::decoded(self.0.one(Verb::Get, key.as_ref(), Act::Get)$($await)*, &codec)
             }
 
-            /// The values of several keys: one round trip to each server, to
-            /// all at once.
+            /// Returns the values of several keys: one round trip to each
+            /// server, to all at once.
             pub $($async)* fn get_many<T: FromItem>(
                 &self,
                 keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -182,12 +183,12 @@ macro_rules! client {
                 self.0.look_up(Verb::GetMany, keys, outcome::read)$($await)*
             }
 
-            /// The values of several keys in the order of the keys, as
-            /// [`get_many`](Self::get_many) asks for them.
+            /// Returns the values of several keys in the order of the keys,
+            /// asking for them as [`get_many`](Self::get_many) does.
             ///
             /// # Errors
             ///
-            /// As for `get`, if any of the keys fails.
+            /// The same as for `get`, if any of the keys fails.
             pub $($async)* fn get_all<T: FromItem>(
                 &self,
                 keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -195,8 +196,8 @@ macro_rules! client {
                 self.0.look_up_all(Verb::GetMany, keys, outcome::read)$($await)*
             }
 
-            /// The values of several keys, with the numbers that
-            /// [`cas`](Self::cas) wants.
+            /// Returns the values of several keys, with the numbers that
+            /// [`cas`](Self::cas) takes.
             pub $($async)* fn gets_many<T: FromItem>(
                 &self,
                 keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -208,9 +209,10 @@ macro_rules! client {
             ///
             /// # Errors
             ///
-            /// If the key cannot be used, the value is too large or has no
-            /// form, or the server cannot be reached or refuses. Where the connection broke
-            /// before the answer, the value may have been stored.
+            /// If the key cannot be used, the value is too large or cannot be
+            /// encoded, or the server cannot be reached or refuses. If the
+            /// connection broke before the answer, the value may have been
+            /// stored.
             pub $($async)* fn set(
                 &self,
                 key: impl AsRef<str>,
@@ -226,7 +228,7 @@ macro_rules! client {
             ///
             /// # Errors
             ///
-            /// As for `set`, and if the codec has no form for the value.
+            /// The same as for `set`, and if the codec cannot encode the value.
             pub $($async)* fn set_as<T, C: Codec<T>>(
                 &self,
                 key: impl AsRef<str>,
@@ -247,11 +249,11 @@ macro_rules! client {
                 self.0.store_many(items, ttl.into())$($await)*
             }
 
-            /// Stores a value if there is none; returns whether it did.
+            /// Stores a value if there is none. Returns whether it did.
             ///
             /// # Errors
             ///
-            /// As for `set`.
+            /// The same as for `set`.
             pub $($async)* fn add(
                 &self,
                 key: impl AsRef<str>,
@@ -262,11 +264,11 @@ macro_rules! client {
                 outcome::done(self.0.one(Verb::Add, key.as_ref(), act)$($await)*)
             }
 
-            /// Stores a value if there is one already; returns whether it did.
+            /// Stores a value if there is one already. Returns whether it did.
             ///
             /// # Errors
             ///
-            /// As for `set`.
+            /// The same as for `set`.
             pub $($async)* fn replace(
                 &self,
                 key: impl AsRef<str>,
@@ -277,13 +279,13 @@ macro_rules! client {
                 outcome::done(self.0.one(Verb::Replace, key.as_ref(), act)$($await)*)
             }
 
-            /// Puts bytes behind a value, if there is one; returns whether it
-            /// did. Flags and ttl stay as they are; a compressed value becomes
+            /// Appends bytes to a value, if there is one. Returns whether it
+            /// did. Flags and ttl stay as they are. A compressed value becomes
             /// unreadable.
             ///
             /// # Errors
             ///
-            /// As for `set`.
+            /// The same as for `set`.
             pub $($async)* fn append(
                 &self,
                 key: impl AsRef<str>,
@@ -293,13 +295,13 @@ macro_rules! client {
                 outcome::done(self.0.one(Verb::Append, key.as_ref(), act)$($await)*)
             }
 
-            /// Puts bytes in front of a value, if there is one; returns whether
-            /// it did. Flags and ttl stay as they are; a compressed value
+            /// Puts bytes in front of a value, if there is one. Returns whether
+            /// it did. Flags and ttl stay as they are. A compressed value
             /// becomes unreadable.
             ///
             /// # Errors
             ///
-            /// As for `set`.
+            /// The same as for `set`.
             pub $($async)* fn prepend(
                 &self,
                 key: impl AsRef<str>,
@@ -309,12 +311,12 @@ macro_rules! client {
                 outcome::done(self.0.one(Verb::Prepend, key.as_ref(), act)$($await)*)
             }
 
-            /// Stores a value if nothing has been written since its number was
-            /// read by [`gets`](Self::gets).
+            /// Stores a value, unless the key was written to after
+            /// [`gets`](Self::gets) returned this number.
             ///
             /// # Errors
             ///
-            /// As for `set`.
+            /// The same as for `set`.
             pub $($async)* fn cas(
                 &self,
                 key: impl AsRef<str>,
@@ -326,7 +328,7 @@ macro_rules! client {
                 outcome::swapped(self.0.one(Verb::Cas, key.as_ref(), act)$($await)*)
             }
 
-            /// Removes a value; returns whether there was one.
+            /// Removes a value. Returns whether there was one.
             ///
             /// # Errors
             ///
@@ -342,63 +344,63 @@ macro_rules! client {
                 self.0.delete_many(keys)$($await)*
             }
 
-            /// Adds to a number, which wraps around at 2⁶⁴; returns the new
-            /// number, or `None` if there is nothing.
+            /// Adds to a number, which wraps around at 2⁶⁴. Returns the new
+            /// number, or `None` if there is none.
             ///
             /// # Errors
             ///
-            /// As for `delete`, and if the value is no decimal number of 64
-            /// bits ([`ErrorKind::NotANumber`](crate::ErrorKind::NotANumber)).
+            /// The same as for `delete`, and if the value is no decimal number
+            /// of 64 bits ([`ErrorKind::NotANumber`](crate::ErrorKind::NotANumber)).
             pub $($async)* fn incr(&self, key: impl AsRef<str>, by: u64) -> Result<Option<u64>, Error> {
                 outcome::number(self.0.one(Verb::Incr, key.as_ref(), Act::Count(Direction::Up, by))$($await)*)
             }
 
-            /// Subtracts from a number, down to zero; returns the new number,
-            /// or `None` if there is nothing.
+            /// Subtracts from a number, down to zero. Returns the new number,
+            /// or `None` if there is none.
             ///
             /// # Errors
             ///
-            /// As for `incr`.
+            /// The same as for `incr`.
             pub $($async)* fn decr(&self, key: impl AsRef<str>, by: u64) -> Result<Option<u64>, Error> {
                 outcome::number(self.0.one(Verb::Decr, key.as_ref(), Act::Count(Direction::Down, by))$($await)*)
             }
 
-            /// Keeps a value for `ttl` from now on; returns whether there is
+            /// Keeps a value for `ttl` from now on. Returns whether there is
             /// one.
             ///
             /// # Errors
             ///
-            /// As for `delete`.
+            /// The same as for `delete`.
             pub $($async)* fn touch(&self, key: impl AsRef<str>, ttl: impl Into<Ttl>) -> Result<bool, Error> {
                 outcome::done(self.0.one(Verb::Touch, key.as_ref(), Act::Touch(ttl.into()))$($await)*)
             }
 
-            /// The counters of each server.
+            /// Returns the counters of each server.
             pub $($async)* fn stats(&self) -> PerNode<BTreeMap<String, String>> {
                 self.stats_of("")$($await)*
             }
 
-            /// The counters of one group, such as `items`, `slabs` or
+            /// Returns the counters of one group, such as `items`, `slabs` or
             /// `settings`.
             pub $($async)* fn stats_of(&self, group: &str) -> PerNode<BTreeMap<String, String>> {
                 self.0.ask_everyone(Verb::Stats, act::stats(group), outcome::counters)$($await)*
             }
 
-            /// The version of each server.
+            /// Returns the version of each server.
             pub $($async)* fn version(&self) -> PerNode<String> {
                 self.0.ask_everyone(Verb::Version, Request::Version, outcome::version)$($await)*
             }
 
-            /// Makes each server forget everything, of all its users, at once
-            /// or after this time in whole seconds.
+            /// Makes each server forget the values of all its users, at once or
+            /// after this time in whole seconds.
             pub $($async)* fn flush_all(&self, delay: Duration) -> PerNode<()> {
                 self.0.ask_everyone(Verb::FlushAll, Request::FlushAll { delay }, drop)$($await)*
             }
 
             /// Forgets everything in the namespace, for this client at once and
-            /// for others within a second; other namespaces are left alone. It
-            /// takes no time: values that are never found again are evicted by
-            /// and by.
+            /// for others within a second. Other namespaces are left alone. It
+            /// takes no time: the old values are never found again, and the
+            /// server evicts them by and by.
             ///
             /// # Errors
             ///
@@ -415,44 +417,44 @@ macro_rules! client {
                 self.0.ask_everyone(Verb::CacheMemlimit, Request::MemoryLimit { mebibytes }, drop)$($await)*
             }
 
-            /// The servers, with whether each is up.
+            /// Lists the servers, with whether each is up.
             #[must_use]
             pub fn nodes(&self) -> Vec<NodeInfo> {
                 outcome::nodes(self.0.backend().store().nodes())
             }
 
-            /// Adds a server, written as in `MEMCACHED_SERVERS`; returns
-            /// whether it was not there already. Its share of the keys moves to
-            /// it. Caches and clients that share connections with this one know
-            /// it too.
+            /// Adds a server, written as in `MEMCACHED_SERVERS`. Returns `false`
+            /// if it was there already. Its share of the keys moves to it. Caches
+            /// and clients that share connections with this one use it too.
             ///
             /// # Errors
             ///
-            /// If it is no server, or values are kept within the process.
+            /// If the text is no server, or values are kept within the process.
             #[cfg(feature = "servers")]
             pub fn add_node(&self, server: &str) -> Result<bool, Error> {
                 self.0.backend().store().add_node(server)
             }
 
-            /// Removes a server; returns whether it was there. Its keys move to
+            /// Removes a server. Returns whether it was there. Its keys move to
             /// the others.
             ///
             /// # Errors
             ///
-            /// As for `add_node`.
+            /// The same as for `add_node`.
             #[cfg(feature = "servers")]
             pub fn remove_node(&self, server: &str) -> Result<bool, Error> {
                 self.0.backend().store().remove_node(server)
             }
 
-            /// Closes the connections that are not in use, with a word to the
-            /// servers. The client can be used again, and opens new ones.
+            /// Says `quit` to the servers on the connections that are not in
+            /// use, and closes them. The client can still be used, and then
+            /// opens new ones.
             pub fn quit(&self) {
                 caller::quit(self.0.backend());
             }
 
-            /// Closes the connections that are not in use. The client can be
-            /// used again, and opens new ones.
+            /// Closes the connections that are not in use. The client can still
+            /// be used, and then opens new ones.
             pub fn close(&self) {
                 caller::close(self.0.backend());
             }

@@ -1,6 +1,6 @@
-//! What the client's verbs give back, and how replies become that.
+//! What the client's verbs return, and how replies become that.
 //!
-//! Sends nothing, and knows nothing of keys and nodes beyond their names.
+//! It sends nothing, and knows only the names of keys and nodes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Map;
@@ -55,7 +55,7 @@ pub struct NodeInfo {
     pub is_up: bool,
 }
 
-/// The keys that something could not be done for, each with the reason.
+/// The keys for which something could not be done, each with the reason.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,40 +91,40 @@ pub struct Failures(Vec<(String, Error)>);
 pub struct PerNode<T>(Vec<(String, Result<T, Error>)>);
 
 impl Failures {
-    /// How many keys failed.
+    /// Returns how many keys failed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether no key failed.
+    /// Returns whether no key failed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The first key that failed, with the reason.
+    /// Returns the first key that failed, with the reason.
     #[must_use]
     pub fn first(&self) -> Option<(&str, &Error)> {
         self.iter().next()
     }
 
-    /// Why this key failed, if it did.
+    /// Returns why this key failed, if it did.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Error> {
         self.iter().find_map(|(name, error)| (name == key).then_some(error))
     }
 
-    /// The keys with the reasons.
+    /// Iterates over the keys, with the reasons.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Error)> + DoubleEndedIterator + Clone {
         self.into_iter()
     }
 
-    /// Nothing if no key failed, else the error of the first that did.
+    /// Turns the failures into a result.
     ///
     /// # Errors
     ///
-    /// If a key failed.
+    /// If a key failed: the error of the first one.
     pub fn into_result(self) -> Result<(), Error> {
         self.0.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
@@ -139,25 +139,25 @@ impl<T> PerNode<T> {
         PerNode(answers)
     }
 
-    /// How many nodes were asked.
+    /// Returns how many nodes were asked.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether no node was asked, because there is none.
+    /// Returns whether no node was asked, because there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The answer of the node with this name.
+    /// Returns the answer of the node with this name.
     #[must_use]
     pub fn get(&self, node: &str) -> Option<Result<&T, &Error>> {
         self.iter().find_map(|(name, answer)| (name == node).then_some(answer))
     }
 
-    /// The nodes' names with their answers.
+    /// Iterates over the nodes' names, with their answers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Result<&T, &Error>)> + DoubleEndedIterator + Clone {
         self.into_iter()
     }
@@ -207,7 +207,7 @@ pub(crate) fn all_failed(names: impl IntoIterator<Item = impl AsRef<str>>, error
     Failures(names.into_iter().map(|name| (name.as_ref().to_owned(), error.alike())).collect())
 }
 
-/// The nodes by name, with whether each is up.
+/// Lists the nodes by name, with whether each is up.
 pub(crate) fn nodes(nodes: Vec<(String, bool)>) -> Vec<NodeInfo> {
     nodes.into_iter().map(|(name, is_up)| NodeInfo { name, is_up }).collect()
 }
@@ -248,12 +248,12 @@ pub(crate) fn read_versioned<T: FromItem>(item: Item) -> Result<Versioned<T>, Er
     read(item).map(|value| Versioned { value, cas })
 }
 
-/// Whether the server did what it was asked to do.
+/// Returns whether the server did what it was asked to do.
 pub(crate) fn done(outcome: Outcome) -> Result<bool, Error> {
     outcome.map(|reply| reply == Reply::Done)
 }
 
-/// What a compare-and-swap came to.
+/// Returns how a compare-and-swap ended.
 pub(crate) fn swapped(outcome: Outcome) -> Result<CasOutcome, Error> {
     outcome.map(|reply| match reply {
         Reply::Done => CasOutcome::Stored,
@@ -262,7 +262,7 @@ pub(crate) fn swapped(outcome: Outcome) -> Result<CasOutcome, Error> {
     })
 }
 
-/// The number that was counted to, if there was one.
+/// Returns the new number, if there was one to count.
 pub(crate) fn number(outcome: Outcome) -> Result<Option<u64>, Error> {
     match outcome? {
         Reply::Number(number) => Ok(Some(number)),
@@ -270,7 +270,7 @@ pub(crate) fn number(outcome: Outcome) -> Result<Option<u64>, Error> {
     }
 }
 
-/// A node's counters by name.
+/// Returns a node's counters by name.
 pub(crate) fn counters(reply: Reply) -> BTreeMap<String, String> {
     match reply {
         Reply::Counters(counters) => counters.into_iter().collect(),
@@ -278,7 +278,7 @@ pub(crate) fn counters(reply: Reply) -> BTreeMap<String, String> {
     }
 }
 
-/// A node's version.
+/// Returns a node's version.
 pub(crate) fn version(reply: Reply) -> String {
     match reply {
         Reply::Text(version) => version,

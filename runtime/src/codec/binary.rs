@@ -41,15 +41,12 @@ fn refused(error: DecodeError) -> Error {
     }
 }
 
-/// Returns a decoder that may allocate at most 16 bytes per input byte.
-///
-/// Without a limit, a few bytes that claim a huge length abort the process.
-/// bincode's limit is a const parameter, so one limit per length would compile
-/// the decoding code several times. Instead the limit is the largest one, and
-/// everything beyond the input's share is claimed up front.
+/// Returns a decoder that may allocate at most 16 bytes per input byte: a few bytes that
+/// claim a huge length could abort the process otherwise.
 #[inline]
 fn decoder(bytes: &[u8]) -> Result<impl BorrowDecoder<'_, Context = ()>, DecodeError> {
-    // One byte can encode a `u128`, for which bincode claims all 16.
+    // One byte can encode a `u128`, for which bincode claims all 16. The limit is a const
+    // parameter, so it is the largest, and what lies beyond the input's share is claimed.
     let room = bytes.len().saturating_mul(16);
     let mut decoder = DecoderImpl::new(ShallowReader::new(bytes), standard().with_limit::<{ usize::MAX }>(), ());
     decoder.claim_bytes_read(usize::MAX - room)?;

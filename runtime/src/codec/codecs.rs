@@ -1,8 +1,8 @@
 //! The codecs of one function's values: the first choice, and another for values
 //! that the first cannot carry.
 //!
-//! How a value is checked is up to each codec. Which of them wrote stored bytes
-//! is told by the envelope.
+//! How a value is checked is up to each codec. The envelope tells which of them
+//! wrote the stored bytes.
 
 use std::any::type_name;
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 /// The codecs that values of type `V` are stored with.
 pub struct Codecs<V> {
     first: Box<dyn Codec<V>>,
-    /// Has the same framing and fingerprint as the first.
+    /// Shares the framing and the fingerprint of the first.
     second: Option<Box<dyn Codec<V>>>,
     /// The fingerprint of the type's structure.
     schema: u64,

@@ -1,4 +1,4 @@
-//! Settings from a program, by the names that the environment has for them.
+//! Settings from a program, under the names that they have in the environment.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl<T: Build> Builder<T> {
         Builder { settings: Ok(Settings::default()), target: PhantomData }
     }
 
-    /// The servers, in the forms of `MEMCACHED_SERVERS`: `host`, `host:port`,
+    /// Sets the servers, in the forms of `MEMCACHED_SERVERS`: `host`, `host:port`,
     /// `[v6]:port`, `tls://host:port` or `/path.sock`, separated by commas or
     /// spaces. Without any, values stay in this process.
     pub fn servers(self, servers: impl AsRef<str>) -> Self {
@@ -81,8 +81,8 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// How keys are spread over several servers; [`Distribution::Ketama`]
-    /// unless told otherwise.
+    /// Sets how keys are spread over several servers. The default is
+    /// [`Distribution::Ketama`].
     pub fn distribution(self, distribution: Distribution) -> Self {
         self.with(|settings| {
             settings.distribution = distribution;
@@ -90,17 +90,16 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// Stands in front of each key, with a colon; which server a key is on
-    /// does not depend on it.
+    /// Sets the namespace, which stands in front of each key, with a colon. Which
+    /// server a key is on does not depend on it.
     pub fn namespace(self, namespace: impl AsRef<str>) -> Self {
         let unusable = |accepted| format!("the namespace cannot be used; accepted: {accepted}");
         self.with(|settings| settings.set_namespace(namespace.as_ref()).map_err(unusable))
     }
 
-    /// The namespace, which [`Client::flush_namespace`](crate::Client::flush_namespace)
-    /// can flush. The keys of a client have a number between it and their name
-    /// then, which is asked for once a second; memoized functions take no
-    /// notice.
+    /// Sets a namespace that [`Client::flush_namespace`](crate::Client::flush_namespace)
+    /// can flush. Between the namespace and its name, each key of a client then has a
+    /// number, which is asked for once a second. Memoized functions do not use it.
     pub fn flushable_namespace(self, namespace: impl AsRef<str>) -> Self {
         self.namespace(namespace).with(|settings| {
             settings.flushable = true;
@@ -108,19 +107,19 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// The limit for all cache I/O of one call.
+    /// Limits all cache I/O of one call. The default is 100 ms.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.positive("timeout", timeout, |settings| settings.timeout = timeout)
     }
 
-    /// The limit for connecting, which counts towards that of the call.
+    /// Limits connecting, which counts towards the limit of the call.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.positive("connect_timeout", timeout, |settings| settings.connect_timeout = timeout)
     }
 
-    /// How many connections may be open to one server, from 1 to 65,535;
-    /// blocking and async callers each have this many. Where async callers
-    /// come in crowds, one of theirs is shared.
+    /// Sets how many connections may be open to one server, from 1 to 65,535.
+    /// Blocking and async callers each have this many. Where many async callers
+    /// come at once, they share one of theirs.
     pub fn pool_size(self, connections: usize) -> Self {
         self.with(|settings| {
             settings.pool_size = connections.clamp(1, 65_535);
@@ -128,9 +127,9 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// How many values may be refreshed in the background at once, from 1 to 65,535;
-    /// those of all functions and caches of the process count. Calls that find more
-    /// stale values serve them as they are.
+    /// Sets how many values may be refreshed in the background at once, from 1 to
+    /// 65,535. Those of all functions and caches of the process count. Calls that find
+    /// more stale values serve them as they are.
     pub fn refreshes(self, most: usize) -> Self {
         self.with(|settings| {
             settings.refreshes = most.clamp(1, 65_535);
@@ -138,7 +137,7 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// How many bytes the embedded store may hold, from 2 MiB to 64 GiB.
+    /// Sets how many bytes the embedded store may hold, from 2 MiB to 64 GiB.
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.near_size = bytes;
@@ -147,8 +146,8 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// What becomes of the keys of a server that is out; [`Failover::None`]
-    /// unless told otherwise.
+    /// Sets what becomes of the keys of a server that is out. The default is
+    /// [`Failover::None`].
     pub fn failover(self, failover: Failover) -> Self {
         self.with(|settings| {
             settings.failover = failover;
@@ -156,16 +155,16 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// The longest pause between two looks at a server that is out. The first
-    /// is one second, and each is twice the one before; a minute unless told
-    /// otherwise, and five seconds with [`Failover::Next`].
+    /// Sets the longest pause between two looks at a server that is out. The first
+    /// pause is one second, and each is twice the one before. The default is a
+    /// minute, or five seconds with [`Failover::Next`].
     pub fn retry_after(self, longest: Duration) -> Self {
         self.positive("retry_after", longest, |settings| settings.retry_after = Some(longest))
     }
 
-    /// Compresses values of at least this many bytes (64 or more) with zlib,
-    /// where that makes them fewer. Clients in other languages know such values
-    /// by their flags.
+    /// Compresses values of at least this many bytes (64 or more) with zlib, if
+    /// that makes them smaller. Clients in other languages recognise such values by
+    /// their flags.
     pub fn compress(self, threshold: usize) -> Self {
         self.with(|settings| {
             settings.compress = Some(threshold);
@@ -174,16 +173,16 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// The largest item that the servers accept, in bytes, from 1 KiB to 1 GiB: what
-    /// they were started with (`memcached -I`); 1 MiB unless told otherwise. Larger
-    /// ones are not sent.
+    /// Sets the size of the largest item that the servers accept, in bytes, from 1 KiB
+    /// to 1 GiB: what they were started with (`memcached -I`). The default is 1 MiB.
+    /// Larger items are not sent.
     pub fn item_limit(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.set_item_limit(Some(bytes)).map_err(|_| "item_limit must be from 1 KiB to 1 GiB".to_owned())
         })
     }
 
-    /// The protocol to speak; [`Protocol::Auto`] unless told otherwise.
+    /// Sets the protocol to speak. The default is [`Protocol::Auto`].
     pub fn protocol(self, protocol: Protocol) -> Self {
         self.with(|settings| {
             settings.protocol = protocol;
@@ -191,7 +190,7 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// User and password for servers that want some (`memcached -Y file`).
+    /// Sets the user and password for servers that ask for them (`memcached -Y file`).
     pub fn credentials(self, username: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.with(|settings| {
             settings.set_username(username.as_ref())?;
@@ -199,8 +198,8 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// A file in PEM with the certificate authorities that servers behind
-    /// `tls://` must have been certified by, in place of the system's.
+    /// Sets a PEM file with the certificate authorities that certify the servers
+    /// behind `tls://`, in place of the system's.
     pub fn tls_ca(self, path: impl Into<String>) -> Self {
         self.with(|settings| {
             settings.tls_ca = Some(path.into());
@@ -208,8 +207,8 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// Files in PEM with the certificate to show to servers behind `tls://`,
-    /// and with its key.
+    /// Sets two PEM files: the certificate to show to servers behind `tls://`, and
+    /// its key.
     pub fn tls_certificate(self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
         self.with(|settings| {
             settings.tls_cert = Some(certificate.into());
@@ -218,7 +217,7 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// Builds; nothing is connected to yet.
+    /// Builds the cache or the client. It connects to no server yet.
     ///
     /// # Errors
     ///
@@ -228,7 +227,7 @@ impl<T: Build> Builder<T> {
         T::from_settings(sealed::Checked(settings))
     }
 
-    /// Sets a duration, which must not be zero.
+    /// Sets a duration, and refuses zero.
     pub(crate) fn positive(self, name: &str, duration: Duration, set: impl FnOnce(&mut Settings)) -> Self {
         self.with(|settings| {
             set(settings);

@@ -98,12 +98,8 @@ impl KeyBuilder {
         self.writer.structure(text);
     }
 
-    /// Writes the full path of the function `name`, in whose body the closure
-    /// `_here` is.
-    ///
-    /// The path includes `Self` and the generic parameters of its type, but not
-    /// those of the function. Two functions inside another one can share a path,
-    /// so where that may be, `position` gives the module, line and column.
+    /// Writes the full path of the function `name`, in whose body the closure `_here` is.
+    /// The `position` tells functions apart that stand in another one and may share a path.
     pub fn function<T>(&mut self, _here: &T, name: &str, position: Option<(&str, u32, u32)>) {
         self.function_in(around(std::any::type_name::<T>()), name, position);
     }

@@ -44,12 +44,8 @@ fields! {
     }
 }
 
-/// Annotates the current span, and writes the same to the log at level DEBUG.
-///
-/// A log at level INFO has no line for a call that did what it should, but its
-/// trace says what that was. So the annotation goes to OpenTelemetry's span
-/// itself where there is one, and the line then has no span: it would come to the
-/// trace a second time.
+/// Annotates the current span, and writes the same to the log at level DEBUG. The line
+/// has no span if OpenTelemetry's has the annotation: the trace would show it twice.
 macro_rules! annotate {
     ($call:expr, $name:literal, $text:literal, $($key:expr => $value:expr),+) => {
         if $call.tally.is_some() {

@@ -1,6 +1,6 @@
 //! What the cache did for the calls that a program observes, as it is shown.
 //!
-//! How it is found out is in `observing`.
+//! How it is recorded is in `observing`.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,13 +17,13 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The last of the outermost calls: the only one, as a rule.
+    /// Returns the last of the outermost calls: the only one, as a rule.
     #[must_use]
     pub fn call(&self) -> Option<&ObservedCall> {
         self.calls.last()
     }
 
-    /// All calls, each before those that its body made.
+    /// Iterates over all calls, each before those that its body made.
     pub fn every(&self) -> impl Iterator<Item = &ObservedCall> {
         let mut ahead: Vec<&ObservedCall> = self.calls.iter().rev().collect();
         std::iter::from_fn(move || {
@@ -73,7 +73,7 @@ pub struct ObservedCall {
 
 /// How a call of a memoized function ended.
 ///
-/// It is displayed in words for headers and logs, which stay as they are: `hit`,
+/// It is displayed in fixed words for headers and logs: `hit`,
 /// `near`, `stale`, `coalesced`, `miss; absent`, `bypass`, `batch; hit=2, miss=1`,
 /// `unfinished`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ pub enum CallOutcome {
     Hit,
     /// This process kept the value near.
     NearHit,
-    /// A value past its ttl was served: within its grace, or since computing failed.
+    /// A value past its ttl was served: within its grace, or because computing failed.
     Stale,
     /// Another caller computed the value while this call waited.
     Coalesced,
@@ -92,15 +92,15 @@ pub enum CallOutcome {
     /// The call computed without a cache: by [`Mode::Bypass`](crate::Mode::Bypass),
     /// `when`, or a cache that is off.
     Bypass,
-    /// The function has `each`, and its elements ended like this.
+    /// The function has `each`, and its elements ended in these ways.
     Batch(BatchCounts),
-    /// The call came to no value: its future was dropped or is not ready yet, or its
+    /// The call returned no value: its future was dropped or is not ready yet, or its
     /// body panicked.
     Unfinished,
 }
 
 impl CallOutcome {
-    /// Whether the cache had the value, or those of all elements, fresh or stale.
+    /// Returns whether the cache had the value, or those of all elements, fresh or stale.
     #[must_use]
     pub fn is_hit(&self) -> bool {
         match self {
@@ -110,7 +110,7 @@ impl CallOutcome {
         }
     }
 
-    /// Whether there was no usable value of the call, or of one of its elements.
+    /// Returns whether there was no usable value of the call, or of one of its elements.
     #[must_use]
     pub fn is_miss(&self) -> bool {
         match self {
@@ -141,8 +141,8 @@ impl fmt::Display for CallOutcome {
     }
 }
 
-/// How many elements of a call with `each` ended how. Elements with one key count
-/// once.
+/// How many elements of a call with `each` ended in which way. Elements with the same
+/// key count once.
 ///
 /// It is displayed as `hit=2, miss=1`, without what is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -150,22 +150,22 @@ impl fmt::Display for CallOutcome {
 pub struct BatchCounts {
     /// All elements.
     pub elements: usize,
-    /// Of these the store had fresh values.
+    /// Those whose fresh values the store had.
     pub hits: usize,
-    /// Of these this process kept the values near.
+    /// Those whose values this process kept near.
     pub near_hits: usize,
-    /// Of these values past their ttl were served.
+    /// Those that were served values past their ttl.
     pub stale: usize,
-    /// These another caller computed while the call waited.
+    /// Those that another caller computed while the call waited.
     pub coalesced: usize,
-    /// These the call computed.
+    /// Those that the call computed.
     pub misses: usize,
-    /// These it computed without a cache.
+    /// Those that the call computed without a cache.
     pub bypassed: usize,
 }
 
 impl BatchCounts {
-    /// The elements that ended like this.
+    /// Returns the count of the elements that ended like this.
     pub(super) fn of(&mut self, outcome: CallOutcome) -> Option<&mut usize> {
         Some(match outcome {
             CallOutcome::Hit => &mut self.hits,

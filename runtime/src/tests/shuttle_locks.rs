@@ -1,5 +1,5 @@
-//! As [`sync`](crate::sync), on locks that let a scheduler come up with every
-//! order of events: what is built from the ones is explored on the others.
+//! Replaces the locks of [`sync`](crate::sync) with ones that let a scheduler try
+//! every order of events, so that what is built on locks can be explored.
 
 use std::sync::PoisonError;
 
