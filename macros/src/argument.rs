@@ -17,14 +17,14 @@ macro_rules! arguments {
             /// Every argument.
             pub(crate) const ALL: &[$arguments] = &[$($arguments::$variant),*];
 
-            /// The name that a user writes.
+            /// Returns the name that a user writes.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $($arguments::$variant => $name),*
                 }
             }
 
-            /// The argument as a user could write it.
+            /// Returns the argument as a user could write it.
             pub(crate) fn example(self) -> &'static str {
                 match self {
                     $($arguments::$variant => $example),*
@@ -36,7 +36,7 @@ macro_rules! arguments {
                 $arguments::ALL.iter().copied().find(|argument| argument.name() == name)
             }
 
-            /// The names of all arguments.
+            /// Returns the names of all arguments.
             pub(crate) fn names() -> Vec<&'static str> {
                 $arguments::ALL.iter().map(|argument| argument.name()).collect()
             }

@@ -248,7 +248,7 @@ pub(crate) fn closure(input: ParseStream, name: &Ident, what: &str, example: &st
     }
 }
 
-/// A closure has one parameter.
+/// Checks that a closure has one parameter.
 fn over_value(expr: Expr, name: &Ident, what: &str) -> syn::Result<Expr> {
     match expr {
         Expr::Closure(closure) if closure.inputs.len() != 1 => {

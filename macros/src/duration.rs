@@ -18,7 +18,7 @@ pub(crate) enum Period {
 }
 
 impl Period {
-    /// The length, if it is a literal.
+    /// Returns the length, if it is a literal.
     pub(crate) fn fixed(&self) -> Option<Duration> {
         match self {
             Period::Fixed(duration, _) => Some(*duration),
@@ -26,7 +26,7 @@ impl Period {
         }
     }
 
-    /// The expression, if it is not a literal.
+    /// Returns the expression, if it is not a literal.
     pub(crate) fn expr(&self) -> Option<&Expr> {
         match self {
             Period::Fixed(..) => None,
@@ -34,7 +34,7 @@ impl Period {
         }
     }
 
-    /// The tokens that an error points at.
+    /// Returns the tokens that an error points at.
     pub(crate) fn written(&self) -> &dyn ToTokens {
         match self {
             Period::Fixed(_, literal) => literal,

@@ -98,7 +98,7 @@ pub(crate) fn unchanged(sig: &mut Signature, batch: &Batch) {
     }
 }
 
-/// The `mut` of a parameter that is a plain name.
+/// Returns the `mut` of a parameter that is a plain name.
 fn by_name(arg: &FnArg) -> Option<Option<Token![mut]>> {
     let FnArg::Typed(typed) = arg else { return None };
     match &*typed.pat {
@@ -113,7 +113,7 @@ fn is_generic(ty: &Type, generics: &Generics) -> bool {
     path.path.get_ident().is_some_and(|name| generics.type_params().any(|param| param.ident == *name))
 }
 
-/// The type of a local variable that takes the parameter's place: a reference lives
+/// Returns the type of a local variable that takes the parameter's place: a reference lives
 /// for less time than the caller's.
 fn local(ty: &Type) -> Type {
     let mut ty = ty.clone();

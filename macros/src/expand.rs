@@ -200,8 +200,7 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
     quote_spanned!(at=> #krate::private::ready(#memo))
 }
 
-/// The call with what of the return type is stored, which the compiler finds
-/// out, and in which codec.
+/// Writes the call with its codec. The compiler finds out what of the return type is stored.
 fn stored(call: &Ident, plan: &Plan) -> TokenStream {
     let output = returned(plan);
     let at = value_span(plan);
@@ -459,7 +458,7 @@ fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func
     }
 }
 
-/// What stands for the site's codec.
+/// Returns what stands for the site's codec.
 fn choice(plan: &Plan) -> TokenStream {
     let krate = &plan.krate;
     match &plan.codec {

@@ -86,8 +86,8 @@ fn write(change: Change, arguments: TokenStream, item: TokenStream) -> TokenStre
     or_unchanged(writer::compile(change, arguments, item.clone()), item)
 }
 
-/// After a mistake writes the errors and the function as it was, so that its callers
-/// raise no errors of their own.
+/// Writes the errors and the unchanged function after a mistake, so that its callers raise no
+/// errors of their own.
 fn or_unchanged(expansion: Result<TokenStream, Errors>, item: TokenStream) -> TokenStream {
     expansion.unwrap_or_else(|errors| {
         let mut tokens = errors.into_compile_errors();

@@ -79,7 +79,7 @@ pub(crate) enum Grace {
 }
 
 impl Grace {
-    /// The tokens that an error points at.
+    /// Returns the tokens that an error points at.
     pub(crate) fn written(&self) -> &dyn ToTokens {
         match self {
             Grace::For(period) => period.written(),
@@ -97,7 +97,7 @@ pub(crate) enum Lasting {
 }
 
 impl Lasting {
-    /// The tokens that an error points at.
+    /// Returns the tokens that an error points at.
     pub(crate) fn written(&self) -> &dyn ToTokens {
         match self {
             Lasting::For(period) => period.written(),
@@ -159,7 +159,7 @@ pub(crate) fn krate(given: Option<Path>) -> Path {
 }
 
 impl Spec {
-    /// The groups that a value is in.
+    /// Returns the groups that a value is in.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Expr> {
         let (one, several) = match &self.group {
             Some(Expr::Array(array)) => (None, Some(&array.elems)),
@@ -168,14 +168,14 @@ impl Spec {
         one.into_iter().chain(several.into_iter().flatten())
     }
 
-    /// The expressions that address an entry besides its key.
+    /// Returns the expressions that address an entry besides its key.
     pub(crate) fn address(&self) -> impl Iterator<Item = &Expr> {
         self.freshness.exprs().chain(&self.cache).chain(self.groups())
     }
 }
 
 impl Freshness {
-    /// The expressions that are evaluated on each call.
+    /// Returns the expressions that are evaluated on each call.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         let ttl = match &self.ttl {
             Some(Ttl::For(ttl)) => Some(ttl),
@@ -195,7 +195,7 @@ impl Freshness {
 }
 
 impl Codec {
-    /// The codec's name, if the bytes that it stores are the value and nothing else.
+    /// Returns the codec's name, if the bytes that it stores are the value and nothing else.
     pub(crate) fn bare(&self) -> Option<&'static str> {
         match self {
             Codec::Standard(Standard::Text, _) => Some("text"),

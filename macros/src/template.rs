@@ -42,7 +42,7 @@ impl Format {
         FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
     }
 
-    /// The names of all formats.
+    /// Returns the names of all formats.
     pub(crate) fn names() -> [&'static str; FORMATS.len()] {
         FORMATS.map(|(name, _)| name)
     }

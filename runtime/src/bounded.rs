@@ -65,7 +65,7 @@ impl<V: Weighed> Bounded<V> {
         self.items.insert(key.into(), value);
     }
 
-    /// Whether an item is small enough to be inserted.
+    /// Returns whether an item is small enough to be inserted.
     pub(crate) fn fits(&self, key: &str, value: &V) -> bool {
         // A little less than the part of a shard that one item may fill.
         size(key, value) <= self.items.shard_capacity() / 10 * 9

@@ -84,7 +84,7 @@ pub(crate) struct Resolute<T> {
 }
 
 impl<T> Resolute<T> {
-    /// Work that this takes over if its caller stops.
+    /// Wraps work that goes on if its caller stops.
     pub(crate) fn new(work: Work<'static, T>, abandon: fn(Work<'static, T>)) -> Self {
         Resolute { work: Some(work), abandon }
     }

@@ -163,7 +163,7 @@ impl Discovery {
 impl Server {
     pub(crate) const DEFAULT_PORT: u16 = 11211;
 
-    /// The host or the path, which OpenTelemetry calls `server.address`.
+    /// Returns the host or the path, which OpenTelemetry calls `server.address`.
     pub(crate) fn host(&self) -> &str {
         match &self.address {
             Location::Tcp { host, .. } => host,
@@ -177,7 +177,7 @@ impl Server {
         matches!(self.address, Location::Tcp { security: Security::Tls, .. })
     }
 
-    /// The TCP port; a socket has none.
+    /// Returns the TCP port; a socket has none.
     pub(crate) fn port(&self) -> Option<u16> {
         match self.address {
             Location::Tcp { port, .. } => Some(port),

@@ -253,7 +253,7 @@ fn judge(seen: &Observed, call: &str, wanted: &str, is_wanted: fn(CallOutcome) -
     }
 }
 
-/// How a call ended, in words.
+/// Returns how a call ended, in words.
 fn worded(call: &ObservedCall) -> String {
     let ObservedCall { name, outcome, key, stored_key, node, .. } = call;
     let key = match (key, stored_key) {

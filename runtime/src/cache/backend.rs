@@ -145,7 +145,7 @@ impl Backend {
         &self.0.liveness
     }
 
-    /// Whether items have numbers, as far as is known.
+    /// Returns whether items have numbers, as far as is known.
     pub(crate) fn numbers_items(&self) -> bool {
         !self.0.numberless.load(Ordering::Relaxed)
     }

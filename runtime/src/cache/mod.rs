@@ -148,7 +148,7 @@ impl Cache {
         &self.backend.settings().namespace
     }
 
-    /// By how much ttls are shortened. A test that moves the clock knows when they end.
+    /// Returns by how much ttls are shortened: not at all for a test that moves the clock.
     pub(crate) fn jitter(&self) -> Jitter {
         if cfg!(not(test)) && self.backend.clock().is_stopped() { Jitter(0) } else { self.backend.settings().jitter }
     }
@@ -169,13 +169,13 @@ impl Cache {
         self.backend.budget()
     }
 
-    /// How many values may be refreshed in the background at once.
+    /// Returns how many values may be refreshed in the background at once.
     #[cfg(feature = "tokio")]
     pub(crate) fn refreshes(&self) -> usize {
         self.backend.settings().refreshes
     }
 
-    /// Whether the calls of this site use the cache.
+    /// Returns whether the calls of this site use the cache.
     #[inline]
     pub(crate) fn caches(&self, site: &str) -> bool {
         self.backend.settings().enabled.includes(site)

@@ -118,7 +118,7 @@ impl NearCopy {
 }
 
 impl Weighed for NearItem {
-    /// A decoded value counts as much as its bytes, before it is there.
+    /// Counts a decoded value as much as its bytes, even before it is there.
     fn weight(&self) -> usize {
         let bytes = self.copy.record().bytes.len();
         match self.copy {

@@ -295,7 +295,7 @@ impl Target {
         }
     }
 
-    /// The machine of the call; what this process holds of a value is up to its type.
+    /// Returns the machine of the call; what this process holds of a value is up to its type.
     pub(super) fn machine(self, pace: &'static Pace, holds: Holds) -> Machine {
         Machine::new(self.cache, self.key, self.freshness, Groups::new(self.groups), self.mode, pace, holds)
     }
@@ -349,7 +349,7 @@ impl Addressed {
         Addressed { site, tier: Tier::Far(Box::new(Far { target, near, span })) }
     }
 
-    /// The cache's codec.
+    /// Returns the cache's codec.
     pub(super) fn configured(&self) -> Option<&Standard> {
         match &self.tier {
             Tier::Near { configured, .. } => Some(configured),

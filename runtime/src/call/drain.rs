@@ -35,7 +35,7 @@ impl Drained {
         Drained { tasks, invalidations: late::left() }
     }
 
-    /// What is left, once that is nothing or the limit is over.
+    /// Returns what is left, once that is nothing or the limit is over.
     fn by(until: Option<Instant>) -> Option<Self> {
         let left = Drained::now();
         let is_over = until.is_some_and(|until| Instant::now() >= until);

@@ -59,10 +59,10 @@ pub trait Stages {
     #[cfg(feature = "tokio")]
     type AsyncEntries<R>;
 
-    /// The handles in the end.
+    /// Returns the innermost handles.
     #[doc(hidden)]
     fn handles<R>(entries: &Self::Entries<R>) -> &Handles;
-    /// The handles in the end.
+    /// Returns the innermost handles.
     #[cfg(feature = "tokio")]
     #[doc(hidden)]
     fn async_handles<R>(entries: &Self::AsyncEntries<R>) -> &AsyncHandles;
@@ -211,7 +211,7 @@ macro_rules! handles {
                 outcomes
             }
 
-            /// The items, of which none is won by being looked at.
+            /// Looks at the items, and wins none of them.
             $($async)* fn look(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let keys: Vec<_> = asked.iter().map(|(_, asked)| Some(asked.as_ref().ok()?.key()?.to_owned())).collect();
                 let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));

@@ -96,10 +96,10 @@ pub trait Stage {
     #[cfg(feature = "tokio")]
     type AsyncEntry<R>;
 
-    /// The handle in the end.
+    /// Returns the innermost handle.
     #[doc(hidden)]
     fn handle<R>(entry: &Self::Entry<R>) -> &Handle;
-    /// The handle in the end.
+    /// Returns the innermost handle.
     #[cfg(feature = "tokio")]
     #[doc(hidden)]
     fn async_handle<R>(entry: &Self::AsyncEntry<R>) -> &AsyncHandle;
@@ -163,7 +163,7 @@ type OwnTimesOf<V> = Box<dyn Fn(&V) -> OwnTimes + Send + Sync>;
 
 /// The same without the type of the values.
 trait AnyStorage: Send + Sync {
-    /// What is known of a stored value beside the value, if it is of this form.
+    /// Returns what is known of a stored value beside the value, if it is of this form.
     fn read(&self, bytes: &[u8], flags: u32) -> Result<Found<()>, Refusal>;
     /// This, to be asked for its type.
     fn any(&self) -> &dyn Any;
@@ -205,8 +205,8 @@ impl Whereabouts {
         self.stored().map(|stored| &stored.machine)
     }
 
-    /// A function that is generic over what it returns stores all of that,
-    /// also where this is an `Option` or a `Result`.
+    /// Returns the form of the stored values. A function that is generic over its return type
+    /// stores all of it, even an `Option` or a `Result`.
     pub(super) fn form<V: 'static>(&self) -> Result<&Form<V>, Error> {
         self.kept().map(|kept| &kept.form)
     }
@@ -222,7 +222,7 @@ impl Whereabouts {
         Ok(self.machine()?.key.wire())
     }
 
-    /// The machine of an entry that stores something.
+    /// Returns the machine of an entry that stores something.
     fn storing(&self) -> Result<&Machine, Error> {
         let machine = self.machine()?;
         if machine.freshness.ttl == Ttl::For(Duration::ZERO) {
@@ -292,7 +292,7 @@ impl Whereabouts {
         })
     }
 
-    /// Where nothing is cached, nothing is old.
+    /// Adds the entry to the targets of a writer. Where nothing is cached, nothing is old.
     pub(super) fn add_to(&self, targets: &mut Targets) {
         if let Ok(Machine { cache, key, .. }) = self.machine() {
             targets.add(cache, key.wire());
@@ -307,7 +307,7 @@ impl Whereabouts {
     }
 }
 
-/// The stamps that a value gets, if it is in groups.
+/// Returns the stamps that a value gets, if it is in groups.
 fn stamps(machine: &Machine, known: KnownStamps) -> Result<Option<Stamps>, Error> {
     match known.stamps() {
         None if machine.is_grouped() => {
@@ -372,7 +372,7 @@ macro_rules! handle {
                 Ok(outcome? == Reply::Done)
             }
 
-            /// This version's value and its item, which may be sibling.
+            /// Returns this version's value and its item, which may be a sibling.
             $($async)* fn find<V>(
                 &self,
                 read: &(impl Fn(&[u8], u32) -> Result<Found<V>, Refusal> + Sync),

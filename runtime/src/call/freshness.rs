@@ -36,7 +36,7 @@ pub(crate) enum Grace {
 impl Grace {
     pub(crate) const NONE: Self = Grace::For(Duration::ZERO);
 
-    /// What is known before there is a value.
+    /// Returns what is known before there is a value.
     pub(crate) fn least(self) -> Duration {
         match self {
             Grace::For(grace) => grace,
@@ -44,7 +44,7 @@ impl Grace {
         }
     }
 
-    /// The grace of a value, which `stored` says of itself, in seconds.
+    /// Returns the grace of a value, which `stored` says of itself, in seconds.
     pub(crate) fn of(self, stored: Option<u32>) -> Duration {
         match self {
             Grace::For(grace) => grace,
@@ -197,7 +197,7 @@ impl Freshness {
     }
 }
 
-/// The server knows only whole seconds.
+/// Rounds up to whole seconds: the server knows nothing finer.
 pub(crate) fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(Ttl::For(duration).seconds().unwrap_or(0))
 }
@@ -217,14 +217,14 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
-    /// What the envelope says of it.
+    /// Returns what the envelope says of it.
     pub(crate) fn times(&self, cost: u64, stamps: Option<Stamps>) -> Times {
         let kept = self.item.seconds().map_or(0, |kept| u32::try_from(kept).unwrap_or(u32::MAX));
         Times { cost, grace: self.grace, kept, age: 0, end: self.end, stamps }
     }
 }
 
-/// How old a value is whose item is kept for so many more seconds, where that is known.
+/// Returns how old a value is whose item is kept for so many more seconds, where that is known.
 pub(crate) fn age(times: Times, left: u64) -> Option<Duration> {
     let since = u64::from(times.kept).checked_sub(left).filter(|_| times.kept > 0)?;
     Some(Duration::from_secs(since.saturating_add(times.age.into())))

@@ -313,8 +313,8 @@ impl<S: Shape, I> Ready<S, I> {
         Ready { patience: Some(patience), ..self }
     }
 
-    /// The machine of the call, with the form that values are stored in and the policy,
-    /// where something is cached.
+    /// Returns the machine of the call, with the form that values are stored in and the
+    /// policy, where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
             Start::Kept { .. } => None,
@@ -324,7 +324,7 @@ impl<S: Shape, I> Ready<S, I> {
 }
 
 impl<S: Shape, I> Ready<S, I> {
-    /// The key that the store is asked for, if something is cached.
+    /// Returns the key that the store is asked for, if something is cached.
     fn key(&self) -> Option<&str> {
         let Start::Call { typed: Some(typed), .. } = &self.start else { return None };
         Some(typed.machine.key.wire())
@@ -332,7 +332,7 @@ impl<S: Shape, I> Ready<S, I> {
 }
 
 impl<S: Shape, I: Policy<S>> Ready<S, I> {
-    /// What is around the call's body where something is cached, or the return value
+    /// Returns what is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
     fn element(self) -> Result<CachedCall<S, I>, (S::Return, u64)> {
         let Start::Call { near, typed, .. } = self.start else { return Ok(None) };
@@ -342,7 +342,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
         }
     }
 
-    /// What the call needs, or the return value if that is at hand.
+    /// Returns what the call needs, or the return value if that is at hand.
     fn begin(self) -> Result<Started<S, I>, S::Return> {
         let telemetry = self.site.telemetry();
         let hit = |returned, cost, observation: Option<&Observation>| {
@@ -544,7 +544,7 @@ where
     })
 }
 
-/// The computation that others wait for, if this call leads one.
+/// Returns the computation that others wait for, if this call leads one.
 fn computation<S: Shape, I>(typed: Option<&Typed<S, I>>) -> Option<Computation> {
     typed.and_then(|typed| typed.machine.computation())
 }

@@ -43,7 +43,7 @@ impl<S: Shape> Negative<S> {
         self.kind.is(returned)
     }
 
-    /// How long a return value of this kind is kept.
+    /// Returns how long a return value of this kind is kept.
     pub(crate) fn ttl(&self, returned: &S::Return) -> Option<Duration> {
         self.kind.ttl(returned)
     }

@@ -67,17 +67,17 @@ impl<V, C: Codec<V> + 'static> Choose<V> for Chosen<C> {
 
 /// Decides by what a call has returned whether, and for how long, it is kept.
 pub trait Policy<S: Shape> {
-    /// Whether to store this value.
+    /// Returns whether to store this value.
     fn allows(&self, _: &S::Value) -> bool {
         true
     }
 
-    /// How long to keep this value, as far as it says so itself.
+    /// Returns how long to keep this value, as far as it says so itself.
     fn times(&self, _: &S::Value) -> OwnTimes {
         OwnTimes::default()
     }
 
-    /// Whether the old value may be served in place of this failure.
+    /// Returns whether the old value may be served in place of this failure.
     fn excuses(&self, _: &S::Return) -> bool {
         true
     }
@@ -129,7 +129,7 @@ pub struct Lasting<V, F, T> {
 }
 
 impl<V, F, T> Lasting<V, F, T> {
-    /// The closure says the ttl.
+    /// Takes the ttl from the closure.
     pub(crate) fn ttl<P: Lifetime>(closure: F, policy: T) -> Self
     where
         F: Fn(&V) -> P,
@@ -138,7 +138,7 @@ impl<V, F, T> Lasting<V, F, T> {
         Lasting { closure, call, policy }
     }
 
-    /// The closure says the grace.
+    /// Takes the grace from the closure.
     pub(crate) fn grace<P: Lifetime>(closure: F, policy: T) -> Self
     where
         F: Fn(&V) -> P,
@@ -165,7 +165,7 @@ impl<S: Shape, F, T: Policy<S>> Policy<S> for Lasting<S::Value, F, T> {
     }
 }
 
-/// What is kept for no time is not kept.
+/// Returns the ttl. A value without a time is not kept.
 pub(crate) fn kept_for(lifetime: Option<Duration>) -> Ttl {
     Ttl::For(lifetime.unwrap_or_default())
 }

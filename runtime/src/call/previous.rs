@@ -144,7 +144,7 @@ impl<V> PreviousSlot<V> {
         self.notes.unchanged.load(Ordering::Relaxed)
     }
 
-    /// What the body has set to recognise its value by.
+    /// Returns what the body has set to recognise its value by.
     pub(super) fn tag(&self) -> Option<Box<[u8]>> {
         lock(&self.notes.tag).take()
     }

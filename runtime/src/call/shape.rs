@@ -20,7 +20,7 @@ pub trait Shape {
     /// Rebuilds the return value from a stored value.
     fn join(value: Self::Value) -> Self::Return;
 
-    /// The value in a return value, if there is one.
+    /// Returns the value in a return value, if there is one.
     fn value(returned: &Self::Return) -> Option<&Self::Value>;
 }
 

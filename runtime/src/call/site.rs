@@ -97,23 +97,23 @@ impl Site {
         })
     }
 
-    /// What is known of the values that the function has stored.
+    /// Returns what is known of the values that the function has stored.
     pub(crate) fn seen(&'static self) -> &'static Seen {
         &self.seen
     }
 
-    /// How long its computations take.
+    /// Returns how long its computations take.
     pub(crate) fn pace(&'static self) -> &'static Pace {
         &self.pace
     }
 
-    /// The places of its bodies, if it has a limited number.
+    /// Returns the places of its bodies, if it has a limited number.
     #[inline]
     pub(crate) fn places(&'static self) -> Option<&'static Places> {
         self.places.are_limited().then_some(&self.places)
     }
 
-    /// Whether a body may begin.
+    /// Returns whether a body may begin.
     pub(crate) fn admit(&'static self) -> Admitted {
         self.places().map_or(Admitted::Free, |places| places.admit(&self.pace))
     }
@@ -175,8 +175,9 @@ impl Site {
     }
 }
 
-/// Two functions with one template share their entries. That can be meant (two
-/// versions of one function), so it is told and not refused.
+/// Registers a site that is called for the first time. Two functions with one template share
+/// their entries, which may be intended (two versions of one function), so that is logged and
+/// not refused.
 fn register(site: &'static Site) {
     let mut called = lock(&CALLED);
     let template = site.description.template;

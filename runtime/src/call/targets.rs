@@ -31,7 +31,7 @@ pub trait Invalidate: sealed::Sealed {
     note = "groups and lists of entries can only be invalidated: write `#[memocached::invalidates(…)]`"
 )]
 pub trait Updatable<Entry> {
-    /// The entry.
+    /// Returns the entry.
     fn entry(&self) -> &Entry;
 }
 
@@ -51,7 +51,7 @@ pub fn updatable<Entry>(target: &impl Updatable<Entry>) -> &Entry {
     note = "return the value that the entry holds, or invalidate it: write `#[memocached::invalidates(…)]`"
 )]
 pub trait Replaces<Held> {
-    /// What is put in place of the old value.
+    /// Returns what is put in place of the old value.
     fn replacement(&self) -> &Held;
 }
 

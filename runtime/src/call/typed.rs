@@ -192,13 +192,13 @@ impl<S: Shape, I: Policy<S>> Typed<S, I> {
         }
     }
 
-    /// The value whose end the call pushes forward, if it does.
+    /// Returns the value whose end the call pushes forward, if it does.
     pub(super) fn pushed(&mut self) -> Option<Pushed> {
         let Typed { form, machine, .. } = self;
         machine.pushed(|push| form.renewed(&push.found, push.times, None).ok())
     }
 
-    /// The return value that this process keeps, with what it took to compute.
+    /// Returns the return value that this process keeps, with what it took to compute.
     pub(super) fn near(&self, copy: &NearCopy) -> Option<(S::Return, u64)> {
         if let Some((value, cost)) = self.sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
             return Some((S::join(value), cost));

@@ -56,7 +56,7 @@ impl<'a> Act<'a> {
         }
     }
 
-    /// The request that does it.
+    /// Returns the request that does it.
     pub(crate) fn request<'r>(&'r self, key: &'r str) -> Request<'r> {
         match self {
             Act::Get => Request::Get { key },
@@ -71,8 +71,7 @@ impl<'a> Act<'a> {
     }
 }
 
-/// The bare bytes of a value in a codec, with the flags that other programs
-/// know them by.
+/// Returns the bare bytes of a value in a codec, with the flags that other programs know them by.
 ///
 /// # Errors
 ///

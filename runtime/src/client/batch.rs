@@ -89,7 +89,7 @@ impl Keyed {
 }
 
 impl Lookups {
-    /// Keys that cannot be used fail at once.
+    /// Plans the lookups. Keys that cannot be used fail at once.
     pub(crate) fn new(prefix: &Prefix<'_>, store: &Store, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let (placement, names) = (store.placement(), names.into_iter());
         let plan = Keyed { expected: names.size_hint().0, ..Keyed::default() };
@@ -109,7 +109,7 @@ impl Lookups {
         self.len
     }
 
-    /// What to ask first.
+    /// Returns what to ask first.
     pub(crate) fn first(&mut self) -> Keyed {
         std::mem::take(&mut self.plan)
     }
@@ -171,7 +171,7 @@ impl Lookups {
         self.failed.first().map(|(_, error)| error)
     }
 
-    /// The values of what was found.
+    /// Returns the values of what was found.
     pub(crate) fn read<T>(self, read: impl Fn(Item) -> Result<T, Error>) -> Many<T> {
         let Lookups { prefix, found, mut failed, .. } = self;
         let mut values = HashMap::with_capacity(found.iter().map(|(_, items)| items.len()).sum());
@@ -298,7 +298,7 @@ impl Changes {
         batches
     }
 
-    /// The keys that failed, from the replies to the batches.
+    /// Returns the keys that failed, from the replies to the batches.
     pub(crate) fn failures(self, replies: Vec<Vec<Outcome>>) -> Failures {
         let mut failed = self.failed;
         for (part, outcome) in self.groups.into_values().flatten().zip(replies.into_iter().flatten()) {

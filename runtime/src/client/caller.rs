@@ -112,7 +112,7 @@ macro_rules! caller {
                 Ok(())
             }
 
-            /// What stands in front of keys now.
+            /// Returns what stands in front of keys now.
             $($async)* fn prefix(&self) -> Result<Prefix<'_>, Error> {
                 let Some(generation) = self.0.generation() else { return Ok(Prefix::new(self.0.prefix())) };
                 if let Some(fresh) = generation.fresh() {

@@ -19,12 +19,12 @@ impl<'a> Prefix<'a> {
         Prefix(text.into())
     }
 
-    /// A key as the servers know it.
+    /// Returns a key as the servers know it.
     pub(crate) fn key<'k>(&self, name: &'k str) -> Cow<'k, str> {
         if self.0.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([&self.0, name].concat()) }
     }
 
-    /// How many bytes of a key are not its name.
+    /// Returns how many bytes of a key are not its name.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -55,7 +55,7 @@ impl<'a> Settling<'a> {
         &self.key
     }
 
-    /// What to ask next about the [key](Self::key).
+    /// Returns what to ask next about the [key](Self::key).
     pub(crate) fn question(&self) -> Result<(Verb, Act<'_>), Error> {
         Ok(match self.step {
             Round::Read | Round::ReadAgain => (Verb::Get, Act::Get),

@@ -20,7 +20,7 @@ use crate::time::budget::Budget;
 
 /// What has the members that a configuration endpoint names.
 pub(crate) trait Discovered: Send + Sync + 'static {
-    /// The way to a server of this kind, outside of the pools.
+    /// Returns the way to a server of this kind, outside of the pools.
     fn endpoint(&self, server: &Server) -> Endpoint;
 
     /// Replaces the members by exactly these servers.

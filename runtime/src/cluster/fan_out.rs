@@ -100,7 +100,7 @@ impl Cluster {
         crate::detached::all(self.assign(batches).into_iter().map(run)).await
     }
 
-    /// The batches with the ways to their members.
+    /// Returns the batches with the ways to their members.
     fn assign<'a, 'b>(&self, batches: &'a [NodeBatch<'b>]) -> Vec<Assigned<'a, 'b>> {
         let members = self.members();
         let route = |batch: &NodeBatch<'_>| self.route_to(Arc::clone(&members), batch.node, &batch.requests);
@@ -307,7 +307,7 @@ fn announce_first(node: &Node, batch: &NodeBatch<'_>) {
     }
 }
 
-/// One error for all requests of a batch.
+/// Returns one error for all requests of a batch.
 fn failed(batch: &NodeBatch<'_>, error: &Error) -> Vec<Outcome> {
     batch.requests.iter().map(|_| Err(error.alike())).collect()
 }

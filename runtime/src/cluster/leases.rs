@@ -17,7 +17,7 @@ pub(super) struct Leases<'a> {
 }
 
 impl<'a> Leases<'a> {
-    /// The leases that these lookups are to get, if their node speaks the classic protocol.
+    /// Returns the leases that these lookups are to get, if their node speaks the classic protocol.
     pub(super) fn of(node: &Node, requests: &[Request<'a>], outcomes: &[Outcome]) -> Option<Self> {
         if node.endpoint.dialect() != Some(Dialect::Classic) {
             return None;

@@ -33,7 +33,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A member without connections.
+    /// Creates a member without connections.
     pub(crate) fn new(endpoint: Endpoint, pool_size: usize, pauses: Pauses, failover: Failover) -> Arc<Self> {
         let peer = Peer::at(endpoint.server.host(), endpoint.server.port());
         Arc::new_cyclic(|this: &Weak<Member>| {
@@ -87,8 +87,7 @@ pub(crate) struct Detour {
 }
 
 impl Detour {
-    /// From which number on this member's items count, once that has been found
-    /// out.
+    /// Returns from which number on this member's items count, once that has been found out.
     pub(crate) fn watermark(&self, number: usize) -> Option<&OnceLock<Watermark>> {
         self.watermarks.get(&number)
     }
@@ -102,7 +101,7 @@ impl Members {
         Members { by_number, rules, home, detour: RwLock::new(None) }
     }
 
-    /// The member of this number.
+    /// Returns the member of this number.
     pub(crate) fn get(&self, number: usize) -> Option<&Arc<Member>> {
         self.by_number.get(&number)
     }
@@ -112,12 +111,12 @@ impl Members {
         self.by_number.is_empty()
     }
 
-    /// All members with their numbers.
+    /// Returns all members with their numbers.
     pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
         self.by_number.iter().map(|(number, member)| (*number, member))
     }
 
-    /// The number of the member to ask about a key.
+    /// Returns the number of the member to ask about a key.
     pub(crate) fn locate(&self, key: &str) -> usize {
         match self.rules.failover {
             Failover::None => self.home(key),
@@ -125,7 +124,7 @@ impl Members {
         }
     }
 
-    /// The number of the member that a key belongs to.
+    /// Returns the number of the member that a key belongs to.
     pub(crate) fn home(&self, key: &str) -> usize {
         self.home.owner(self.name_of(key))
     }
@@ -136,7 +135,7 @@ impl Members {
         self.home(key) == number || key.starts_with(EVERYWHERE)
     }
 
-    /// What of a key counts for the ring.
+    /// Returns what of a key counts for the ring.
     fn name_of<'a>(&self, key: &'a str) -> &'a [u8] {
         // To compare with nothing is slow on CPUs that read it masked.
         let prefix = &self.rules.prefix;
@@ -144,8 +143,8 @@ impl Members {
         name.as_bytes()
     }
 
-    /// The number of the member that a key belongs to for as long as others
-    /// are out; where all are, its own.
+    /// Returns the number of the member that a key belongs to for as long as others are out;
+    /// where all are, its own.
     fn away(&self, key: &str) -> usize {
         let home = self.home(key);
         if self.get(home).is_none_or(|member| member.node.is_up()) {
@@ -154,7 +153,7 @@ impl Members {
         self.detour().map_or(home, |detour| detour.ring.owner(self.name_of(key)))
     }
 
-    /// Where keys go now, if some members are out but not all.
+    /// Returns where keys go now, if some members are out but not all.
     pub(crate) fn detour(&self) -> Option<Arc<Detour>> {
         let turns: Vec<Turn> = self.all().map(|(_, member)| member.node.breaker.turn()).collect();
         let ups = turns.iter().filter(|turn| turn.is_up()).count();
@@ -175,26 +174,26 @@ impl Members {
         Some(detour)
     }
 
-    /// Other members, under the same rules.
+    /// Returns other members, under the same rules.
     pub(crate) fn changed_to(&self, by_number: BTreeMap<usize, Arc<Member>>) -> Self {
         Members::new(by_number, self.rules.clone())
     }
 
-    /// The members with this one among them.
+    /// Returns the members with this one among them.
     pub(crate) fn with(&self, number: usize, member: Arc<Member>) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
         self.changed_to(by_number)
     }
 
-    /// The members without this one.
+    /// Returns the members without this one.
     pub(crate) fn without(&self, number: usize) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.remove(&number);
         self.changed_to(by_number)
     }
 
-    /// The number of the member at this server's address.
+    /// Returns the number of the member at this server's address.
     pub(crate) fn find(&self, server: &Server) -> Option<usize> {
         let is_at = |member: &Arc<Member>| member.node.endpoint.server.address == server.address;
         self.all().find(|(_, member)| is_at(member)).map(|(number, _)| number)

@@ -56,12 +56,12 @@ pub(crate) struct ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// The way to a server.
+    /// Returns the way to a server.
     fn endpoint(&self, server: &Server) -> Endpoint {
         Endpoint::new(server.clone(), self.access.clone())
     }
 
-    /// A new member for a server.
+    /// Creates a member for a server.
     fn member(&self, server: &Server) -> Result<Arc<Member>, Error> {
         self.access.check(server)?;
         Ok(Member::new(self.endpoint(server), self.pool_size, self.pauses, self.failover))
@@ -69,7 +69,7 @@ impl ClusterSettings {
 }
 
 impl Cluster {
-    /// A cluster that has not connected to any server yet.
+    /// Creates a cluster that has not connected to any server yet.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The members that there are now.
+    /// Returns the members that there are now.
     pub(crate) fn members(&self) -> Arc<Members> {
         Arc::clone(&read(&self.members))
     }
@@ -127,8 +127,7 @@ impl Cluster {
         Ok(true)
     }
 
-    /// Whether the node of a key tells how long items are kept, as far as is
-    /// known.
+    /// Returns whether the node of a key tells how long items are kept, as far as is known.
     pub(crate) fn tells_time(&self, key: &str) -> bool {
         let members = self.members();
         let member = members.get(members.locate(key));
@@ -141,13 +140,13 @@ impl Cluster {
         members.get(members.locate(key)).is_some_and(|member| member.node.is_out_since(then))
     }
 
-    /// The name of the node to ask about a key.
+    /// Returns the name of the node to ask about a key.
     pub(crate) fn node_name(&self, key: &str) -> Option<String> {
         let members = self.members();
         members.get(members.locate(key)).map(|member| member.node.endpoint.server.to_string())
     }
 
-    /// The way to the member to ask.
+    /// Returns the way to the member to ask.
     fn route(&self, request: &Request<'_>) -> Result<Route, Error> {
         let members = self.members();
         let number = match request.key() {
@@ -157,8 +156,8 @@ impl Cluster {
         self.route_to(members, number, std::slice::from_ref(request))
     }
 
-    /// The way to a member. A write that goes elsewhere than to its key's own
-    /// member is noted there.
+    /// Returns the way to a member. A write that goes elsewhere than to its key's own member
+    /// is noted there.
     ///
     /// # Errors
     ///
@@ -181,7 +180,7 @@ impl Cluster {
         Ok(Route { member, number, members, detour })
     }
 
-    /// The error for a member that there is no longer, or not yet.
+    /// Returns the error for a member that there is no longer, or not yet.
     fn gone(&self) -> Error {
         let why = match &self.settings.discovery {
             Some(Discovery { endpoint, .. }) if self.members().is_empty() => {
@@ -236,7 +235,7 @@ impl Cluster {
     }
 }
 
-/// The error for a cluster that would have no server left.
+/// Returns the error for a cluster that would have no server left.
 fn last_one() -> Error {
     Error::new(ErrorKind::Configuration, "the last server of a cluster cannot be removed")
 }

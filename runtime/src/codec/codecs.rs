@@ -55,7 +55,7 @@ impl<V> Codecs<V> {
         Err(Error::new(ErrorKind::Encode, message).with_source(cause))
     }
 
-    /// What to do about a value that none of the codecs carries.
+    /// Returns what to do about a value that none of the codecs carries.
     fn remedy(&self) -> &'static str {
         match (&self.second, self.first.id()) {
             (None, id::BINCODE | id::POSTCARD) if cfg!(feature = "json") => "leave `codec` out, or set `codec = json`",
@@ -72,7 +72,7 @@ impl<V> Codecs<V> {
         }
     }
 
-    /// Whether one of the codecs has this id.
+    /// Returns whether one of the codecs has this id.
     pub(crate) fn include(&self, id: u8) -> bool {
         self.first.id() == id || self.second.as_ref().is_some_and(|second| second.id() == id)
     }

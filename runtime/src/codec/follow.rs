@@ -107,7 +107,8 @@ impl<'a> Standing<'a> {
         Followed { value, step: self }
     }
 
-    /// Every recursion of a type comes through here: no tuple contains itself.
+    /// Refuses to go too deep. Every recursion of a type comes through here: no tuple
+    /// contains itself.
     #[inline]
     fn descend<E: serde::ser::Error>(self) -> Result<(), E> {
         if !self.trail.depth.is_deep() {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser::{self, Serializer};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Whether both values serialize alike.
+/// Returns whether both values serialize alike.
 pub(super) fn same<T: Serialize>(a: &T, b: &T) -> bool {
     matches!((digest(a), digest(b)), (Ok(a), Ok(b)) if a == b)
 }

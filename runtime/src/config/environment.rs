@@ -85,12 +85,12 @@ fn set_path(setting: &mut Option<String>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The names of all variables.
+/// Returns the names of all variables.
 pub(crate) fn names() -> Vec<&'static str> {
     VARIABLES.iter().map(|(name, _)| *name).collect()
 }
 
-/// The message about variables that look like ours but are not.
+/// Returns the message about variables that look like ours but are not.
 pub(super) fn strange(names: &[String]) -> Option<String> {
     let known = self::names();
     let services: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();

@@ -14,7 +14,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// An empty list with room for this many keys of usual length.
+    /// Creates an empty list with room for this many keys of usual length.
     pub(crate) fn with_capacity(keys: usize) -> Self {
         Keys { text: String::with_capacity(keys * 24), len: 0 }
     }
@@ -36,7 +36,7 @@ impl Keys {
         self.text.split_ascii_whitespace()
     }
 
-    /// Whether `some` is a subsequence of the keys, in the same order.
+    /// Returns whether `some` is a subsequence of the keys, in the same order.
     pub(crate) fn include<'a>(&self, mut some: impl Iterator<Item = &'a str>) -> bool {
         let mut rest = self.text.as_str();
         some.all(|key| {

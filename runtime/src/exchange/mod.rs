@@ -203,7 +203,7 @@ pub(crate) enum Token {
 /// A reply, or the reason why there is none.
 pub(crate) type Outcome = Result<Reply, Error>;
 
-/// The error of a request that has no outcome, as none should be.
+/// Returns the error of a request without an outcome, which should not happen.
 pub(crate) fn unanswered() -> Error {
     Error::new(ErrorKind::Protocol, "a request has no outcome")
 }
@@ -296,8 +296,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the request only reads, so that it can be repeated if the reply is
-    /// lost.
+    /// Returns whether the request only reads, so that it can be repeated if the reply is lost.
     pub(crate) fn only_reads(&self) -> bool {
         matches!(
             self,
@@ -311,7 +310,7 @@ impl<'a> Request<'a> {
         )
     }
 
-    /// Where the request and its reply name items by numbers that are valid for one
+    /// Returns where the request and its reply name items by numbers that are valid for one
     /// life of the server.
     pub(crate) fn numbering(&self) -> Numbering {
         match self {

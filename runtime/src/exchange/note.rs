@@ -16,23 +16,23 @@ const MARKER: u32 = 0x6C;
 pub(crate) struct Note(u32);
 
 impl Note {
-    /// A note of a new holder.
+    /// Creates the note of a new holder.
     pub(crate) fn new(estimate: Option<Duration>) -> Self {
         let holder = RandomState::new().hash_one(()) as u16;
         Note(MARKER << 24 | u32::from(steps(estimate)) << 16 | u32::from(holder))
     }
 
-    /// The note that these flags of an empty item are, if they are one.
+    /// Reads the flags of an empty item as a note, if they are one.
     pub(crate) fn of(flags: u32) -> Option<Self> {
         (flags >> 24 == MARKER).then_some(Note(flags))
     }
 
-    /// The client flags to write.
+    /// Returns the client flags to write.
     pub(crate) fn flags(self) -> u32 {
         self.0
     }
 
-    /// How long computing usually takes, if the holder knows.
+    /// Returns how long computing usually takes, if the holder knows.
     pub(crate) fn estimate(self) -> Option<Duration> {
         match self.0 >> 16 & 0xFF {
             0 => None,

@@ -27,12 +27,12 @@ pub struct KeyBuilder {
 }
 
 impl KeyBuilder {
-    /// A builder that has yet to [begin](KeyBuilder::begin).
+    /// Creates a builder that has yet to [begin](KeyBuilder::begin).
     pub(crate) fn empty() -> Self {
         KeyBuilder { writer: KeyWriter::new(), start: 0, owner: 0 }
     }
 
-    /// A builder that has begun a key in `namespace`.
+    /// Creates a builder that has begun a key in `namespace`.
     pub(crate) fn new(namespace: &str) -> Self {
         let mut key = Self::empty();
         key.writer.text.reserve(64);
@@ -213,7 +213,7 @@ pub(super) fn around(mut closure: &str) -> &str {
     &closure[..end]
 }
 
-/// Whether the text contains the byte; compares sixteen bytes at once.
+/// Returns whether the text contains the byte, comparing sixteen bytes at once.
 #[inline]
 pub(super) fn has(text: &str, byte: u8) -> bool {
     let is_in = |block: &[u8; 16]| block.iter().fold(false, |found, other| found | (*other == byte));

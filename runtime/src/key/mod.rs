@@ -18,7 +18,7 @@ pub(crate) use builder::KeyBuilder;
 pub use format::Bits;
 pub use writer::{KeyPart, KeyWriter};
 
-/// The prefix that a namespace gives each key, in two pieces.
+/// Returns the prefix that a namespace gives each key, in two pieces.
 pub(crate) fn prefix(namespace: &str) -> [&str; 2] {
     [namespace, if namespace.is_empty() { "" } else { ":" }]
 }

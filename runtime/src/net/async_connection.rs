@@ -175,7 +175,7 @@ impl AsyncConnection {
         let _ = Pin::new(&mut self.socket).poll_write(context, GOODBYE);
     }
 
-    /// The socket, and what has been said on it.
+    /// Returns the socket, and what has been said on it.
     pub(crate) fn into_parts(self) -> (Box<dyn AsyncSocket>, Box<Session>) {
         (self.socket, self.session)
     }
@@ -196,7 +196,7 @@ async fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn AsyncS
     })
 }
 
-/// What comes of a part of connecting that has a limit.
+/// Runs a part of connecting within the time left for it.
 async fn in_time_to_connect<T>(deadline: Deadline, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
     let late = if deadline.is_fair(left) { Trouble::Silent } else { Trouble::Hurried };

@@ -176,12 +176,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The fault of a server that has not answered in time.
+    /// Returns the fault of a server that has not answered in time.
     fn late(&self) -> Fault {
         if self.is_hurried { Trouble::Hurried.into() } else { ErrorKind::Timeout.into() }
     }
 
-    /// The fault that an error of the socket's is, unless it is none.
+    /// Returns the fault of an error of the socket, unless the error can be ignored.
     fn recover(&self, error: io::Error) -> Result<(), Fault> {
         match error.kind() {
             io::ErrorKind::Interrupted => Ok(()),

@@ -23,7 +23,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// This user with this password.
+    /// Creates the credentials of this user.
     pub(crate) fn new(username: &str, password: &str) -> Self {
         Credentials { username: username.to_owned(), password: password.to_owned() }
     }
@@ -94,7 +94,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The way to a server that no connection has been opened to.
+    /// Creates the way to a server that no connection has been opened to.
     pub(crate) fn new(server: Server, access: Access) -> Self {
         let addresses = match &server.address {
             Location::Tcp { host, port, .. } => Some(Addresses::of(host, *port)),
@@ -116,7 +116,7 @@ impl Endpoint {
         }
     }
 
-    /// The IP address that the last connection was opened to.
+    /// Returns the IP address that the last connection was opened to.
     pub(crate) fn peer(&self) -> Option<Arc<str>> {
         read(&self.peer).clone()
     }
@@ -143,7 +143,7 @@ impl Endpoint {
         }
     }
 
-    /// What the server speaks, if that is known.
+    /// Returns what the server speaks, if that is known.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self.dialect.load(Ordering::Relaxed) {
             spoken::META => Some(Dialect::Meta),

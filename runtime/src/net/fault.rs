@@ -61,7 +61,7 @@ pub(crate) enum Verdict {
 }
 
 impl Trouble {
-    /// The class of the error that comes of it.
+    /// Returns the class of the error that it becomes.
     pub(crate) fn kind(self) -> ErrorKind {
         match self {
             Trouble::OutOfTime | Trouble::Hurried => ErrorKind::OutOfTime,
@@ -74,7 +74,7 @@ impl Trouble {
         }
     }
 
-    /// What it says about the server.
+    /// Returns what it says about the server.
     pub(crate) fn verdict(self) -> Verdict {
         match self {
             Trouble::OutOfTime | Trouble::Hurried | Trouble::NoRuntime | Trouble::Shared(_) => Verdict::Unknown,
@@ -107,7 +107,7 @@ impl Trouble {
 const OUT_OF_DESCRIPTORS: [i32; 2] = if cfg!(unix) { [24, 23] } else { [10024, 10024] };
 
 impl Fault {
-    /// The class of the error that comes of it.
+    /// Returns the class of the error that it becomes.
     pub(crate) fn kind(&self) -> ErrorKind {
         self.trouble.kind()
     }
@@ -118,12 +118,12 @@ impl Fault {
         self
     }
 
-    /// There is no way to the server, for this reason.
+    /// Creates the fault of a server that cannot be reached, for this reason.
     pub(crate) fn unreachable(why: &'static str) -> Self {
         Trouble::Unreachable(why).into()
     }
 
-    /// The system opened no connection.
+    /// Creates the fault of a connection that the system did not open.
     pub(crate) fn unconnected(error: io::Error) -> Self {
         let trouble = match error.kind() {
             // That says nothing about the server.
@@ -136,8 +136,8 @@ impl Fault {
         Fault::from(trouble).because(error)
     }
 
-    /// The connection broke in the middle of something. Under TLS the other
-    /// side may have said why: that is not data.
+    /// Creates the fault of a connection that broke midway. Under TLS the other side may have
+    /// said why: that is not data.
     pub(crate) fn broken(error: io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::InvalidData => ErrorKind::Tls,
@@ -146,7 +146,7 @@ impl Fault {
         Fault::from(kind).because(error)
     }
 
-    /// The same fault, in the greeting instead of in an exchange.
+    /// Returns the same fault, in the greeting instead of in an exchange.
     pub(crate) fn in_greeting(self) -> Self {
         match self.trouble {
             Trouble::Exchange(kind) => Fault { trouble: Trouble::Greeting(kind), ..self },

@@ -36,7 +36,7 @@ pub(crate) enum Move {
 }
 
 impl Race {
-    /// A race to these addresses that must end within the time left to connect.
+    /// Begins a race to these addresses, which must end within the time left to connect.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ impl From<Unresolved> for Fault {
 }
 
 impl Addresses {
-    /// The addresses of this host, which may be an address itself.
+    /// Returns the addresses of this host, which may be an address itself.
     pub(crate) fn of(host: &str, port: u16) -> Self {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Addresses::new(None, vec![SocketAddr::new(address, port)]);
@@ -111,8 +111,8 @@ impl Addresses {
         }))
     }
 
-    /// The addresses, the one in use first, waiting for them only if none has ever
-    /// been found.
+    /// Returns the addresses, the one in use first. Waits for them only if none has ever been
+    /// found.
     pub(crate) fn get(&self, patience: Duration) -> Result<Vec<SocketAddr>, Unresolved> {
         if let Some(answer) = self.ask() {
             return answer;
@@ -134,7 +134,7 @@ impl Addresses {
         lock(&self.0.state).answer().unwrap_or(Err(Unresolved::NotInTime))
     }
 
-    /// The address in use, once there is one.
+    /// Returns the address in use, once there is one.
     pub(crate) fn used(&self) -> Option<SocketAddr> {
         lock(&self.0.state).used
     }
@@ -167,7 +167,7 @@ impl Addresses {
         state.used == Some(address)
     }
 
-    /// What is known. Begins a lookup if that is nothing, or old.
+    /// Returns what is known. Begins a lookup if that is nothing, or old.
     fn ask(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         let mut state = lock(&self.0.state);
         let is_fresh = state.since.is_some_and(|since| since.elapsed() < FRESH);
@@ -221,7 +221,7 @@ impl Findings {
         self.looking && self.tried.is_none_or(|tried| tried.elapsed() < LOST)
     }
 
-    /// The addresses, or why there are none. `None` while that is open.
+    /// Returns the addresses, or why there are none. `None` while that is open.
     fn answer(&self) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
         match (&self.known[..], &self.failure) {
             ([], None) => (!self.is_looked_for()).then(|| Err(Unresolved::Failed(io::ErrorKind::NotFound.into()))),

@@ -32,7 +32,7 @@ pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn S
     })
 }
 
-/// The time left to connect.
+/// Returns the time left to connect.
 fn left(deadline: Deadline) -> Result<Duration, Fault> {
     deadline.left_to_connect().ok_or_else(|| Trouble::OutOfTime.into())
 }
@@ -113,7 +113,7 @@ impl Socket for TcpStream {
     }
 }
 
-/// Whether a read that may not wait would have to.
+/// Returns whether a read that may not wait would have to.
 fn at_once<S>(
     stream: &mut S,
     set_nonblocking: impl Fn(&S, bool) -> io::Result<()>,

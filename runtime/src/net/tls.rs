@@ -134,13 +134,13 @@ impl Socket for StreamOwned<ClientConnection, Timed> {
     }
 }
 
-/// The name that the certificate must be for.
+/// Returns the name that the certificate must be for.
 fn name(host: &str) -> Result<ServerName<'static>, Fault> {
     let name = ServerName::try_from(host.to_owned());
     name.map_err(|error| Fault::unreachable("a certificate cannot be for this name").because(error))
 }
 
-/// The authorities in this file, or the system's.
+/// Returns the authorities in this file, or the system's.
 fn roots(ca: Option<&str>) -> Result<RootCertStore, Error> {
     /// The variable that the file comes from.
     const CA: &str = "MEMCACHED_TLS_CA";
@@ -163,15 +163,15 @@ fn roots(ca: Option<&str>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// The certificates in a file.
+/// Returns the certificates in a file.
 fn certificates(variable: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(Path::new(path)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
     found.map_err(|error| unusable(variable, path, "certificates", error))
 }
 
-/// The error for a file that is not what its variable asks for. It does not
-/// quote the file, which may hold a key.
+/// Returns the error for a file that is not what its variable asks for. It does not quote the
+/// file, which may hold a key.
 fn unusable(variable: &str, path: &str, wanted: &str, error: pem::Error) -> Error {
     let why = match &error {
         pem::Error::Io(error) => format!(": {error}"),
@@ -184,12 +184,12 @@ fn unusable(variable: &str, path: &str, wanted: &str, error: pem::Error) -> Erro
     }
 }
 
-/// The error for a setting that rustls does not accept.
+/// Returns the error for a setting that rustls does not accept.
 fn refused(message: impl Into<String>, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Configuration, message).with_source(error)
 }
 
-/// A handshake failed. There is no falling back to plain text.
+/// Returns the fault of a failed handshake. There is no fallback to plain text.
 fn unsecured(error: io::Error) -> Fault {
     let trouble = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::Silent,

@@ -43,13 +43,13 @@ pub(crate) struct AsyncPermit<'a> {
     permit: Option<SemaphorePermit<'a>>,
 }
 
-/// The runtime that the caller runs on, if any.
+/// Returns the runtime that the caller runs on, if any.
 pub(crate) fn runtime() -> Option<Id> {
     Handle::try_current().ok().map(|handle| handle.id())
 }
 
 impl AsyncPool {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.max(1);
         let permits = Semaphore::new(limit);
@@ -57,7 +57,7 @@ impl AsyncPool {
         AsyncPool { idle: Mutex::default(), permits, limit, held, kept, scarcity: Mutex::default() }
     }
 
-    /// A permit, if there is one.
+    /// Takes a permit, if there is one.
     pub(crate) fn try_checkout(&self, runtime: Id) -> Option<AsyncPermit<'_>> {
         if self.kept.load(Ordering::Relaxed) > 0
             && lock(&self.scarcity).take_if(|until| *until <= Instant::now()).is_some()
@@ -74,7 +74,7 @@ impl AsyncPool {
         Some(AsyncPermit { pool: self, runtime, is_held: AtomicBool::new(false), permit: Some(permit) })
     }
 
-    /// How many connections are in use.
+    /// Returns how many connections are in use.
     pub(crate) fn in_use(&self) -> usize {
         self.limit.saturating_sub(self.permits.available_permits() + self.kept.load(Ordering::Relaxed))
     }
@@ -95,7 +95,7 @@ impl AsyncPool {
         true
     }
 
-    /// The connections that are open now.
+    /// Returns the connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         Connections { idle: lock(&self.idle).len(), used: self.in_use() }
     }
@@ -105,15 +105,15 @@ impl AsyncPool {
         drop(self.take_all());
     }
 
-    /// All idle connections.
+    /// Takes all idle connections.
     pub(crate) fn take_all(&self) -> Vec<AsyncConnection> {
         std::mem::take(&mut *lock(&self.idle)).into_iter().map(|(_, connection)| connection).collect()
     }
 }
 
 impl AsyncPermit<'_> {
-    /// An idle connection of this runtime's: the one used last, which is most
-    /// likely to be alive.
+    /// Takes an idle connection of this runtime: the one used last, which is most likely to
+    /// be alive.
     pub(crate) fn idle(&self) -> Option<AsyncConnection> {
         let mut idle = lock(&self.pool.idle);
         let position = idle.iter().rposition(|(owner, _)| *owner == self.runtime)?;

@@ -95,8 +95,7 @@ impl Node {
         }
     }
 
-    /// The right to have a connection open, and an idle one that works if
-    /// there is one.
+    /// Takes the right to have a connection open, and an idle one that works if there is one.
     fn checkout(&self, deadline: Deadline) -> Result<(PoolPermit<'_>, Option<Box<Connection>>), Fault> {
         let permit = match self.pool.try_checkout() {
             Some(permit) => permit,
@@ -116,7 +115,7 @@ impl Node {
         Ok(connection)
     }
 
-    /// The permit, and its idle connection if that works.
+    /// Returns the permit, and its idle connection if that works.
     fn usable<'a>(
         &'a self,
         mut permit: PoolPermit<'a>,
@@ -132,7 +131,7 @@ impl Node {
         (permit, idle)
     }
 
-    /// A connection to send on without waiting, if there is one.
+    /// Takes a connection to send on without waiting, if there is one.
     pub(crate) fn standby(&self, deadline: Deadline) -> Option<Standby<'_>> {
         let (permit, idle) = self.usable(self.pool.try_checkout()?, deadline);
         Some(Standby { permit, connection: idle? })
@@ -178,7 +177,7 @@ impl Node {
     }
 }
 
-/// One exchange on a connection, which goes back to the pool if all is well.
+/// Carries out one exchange on a connection, which goes back to the pool if all is well.
 fn converse(
     mut connection: Box<Connection>,
     request: &Request<'_>,

@@ -53,8 +53,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node without connections. While it is out, the target is probed: what
-    /// the node is a part of.
+    /// Creates a node without connections. While it is out, the target is probed: what the
+    /// node is a part of.
     pub(crate) fn new(
         endpoint: Endpoint,
         pool_size: usize,
@@ -87,7 +87,7 @@ impl Node {
         self.breaker.is_open_since(then)
     }
 
-    /// What an answer comes to, or the fault in its stead.
+    /// Returns the outcome of an answer, or of the fault in its stead.
     fn outcome(&self, verb: Verb, answer: Result<Answer, Fault>) -> Outcome {
         answer.and_then(|answer| answer.map_err(Fault::from)).map_err(|fault| self.worded(verb, fault))
     }
@@ -98,7 +98,7 @@ impl Node {
         worded(&self.endpoint.server, verb, fault)
     }
 
-    /// A permit that a caller has waited for, unless there was none in time.
+    /// Returns the permit that a caller has waited for, unless there was none in time.
     fn waited<P>(&self, since: Instant, permit: Option<P>) -> Result<P, Fault> {
         if permit.is_some() {
             self.observer.waited(since.elapsed());
@@ -192,7 +192,7 @@ impl Node {
         self.pipelines.clear();
     }
 
-    /// The connections that are open now.
+    /// Returns the connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         let connections = self.pool.connections();
         #[cfg(feature = "tokio")]
@@ -201,8 +201,7 @@ impl Node {
     }
 }
 
-/// The answer, if it is one to this request; if not, the connection is of no
-/// use.
+/// Returns the answer, if it is one to this request; if not, the connection is of no use.
 fn answered(request: &Request<'_>, answer: Answer) -> Result<Answer, Fault> {
     match answer {
         Ok(reply) if !request.is_answered_by(&reply) => Err(ErrorKind::Protocol.into()),
@@ -215,7 +214,7 @@ fn may_ask_again(fault: &Fault, requests: &[Request<'_>]) -> bool {
     fault.kind() == ErrorKind::Io && requests.iter().all(Request::only_reads)
 }
 
-/// The verb that several requests at once are told under.
+/// Returns the verb that several requests at once are told under.
 fn verb_of(requests: &[Request<'_>]) -> Verb {
     requests.first().map_or(Verb::Get, Request::verb)
 }

@@ -12,7 +12,7 @@ use crate::time::servant::{Servant, survive};
 
 /// What can be out and is probed then.
 pub(crate) trait Probed: Send + Sync + 'static {
-    /// When to probe next; `None` once it is back.
+    /// Returns when to probe next; `None` once it is back.
     fn probe_at(&self) -> Option<Instant>;
 
     /// Probes, within a short time limit of its own.
@@ -30,7 +30,7 @@ static CHANGED: Condvar = Condvar::new();
 static THREAD: Servant = Servant::new();
 
 impl Prober {
-    /// A prober that is not probing yet.
+    /// Creates a prober that is not probing yet.
     pub(crate) fn of(target: Weak<dyn Probed>) -> Self {
         Prober { target }
     }

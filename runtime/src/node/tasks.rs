@@ -97,7 +97,7 @@ impl Node {
         Err(fault)
     }
 
-    /// The right to have a connection open.
+    /// Takes the right to have a connection open.
     async fn checkout_async(&self, runtime: Id, deadline: Deadline) -> Result<AsyncPermit<'_>, Fault> {
         if let Some(permit) = self.async_pool.try_checkout(runtime) {
             return Ok(permit);
@@ -231,7 +231,7 @@ impl Node {
         Ok(())
     }
 
-    /// An idle connection that works, if there is one.
+    /// Takes an idle connection that works, if there is one.
     fn idle_async(&self, permit: &AsyncPermit<'_>, deadline: Deadline) -> Option<AsyncConnection> {
         let mut idle = permit.idle()?;
         if idle.is_usable(&self.endpoint, deadline) {
@@ -250,7 +250,7 @@ impl Node {
     }
 }
 
-/// One exchange on a connection, which goes back to the pool if all is well.
+/// Carries out one exchange on a connection, which goes back to the pool if all is well.
 async fn converse(
     mut connection: AsyncConnection,
     request: &Request<'_>,
@@ -265,8 +265,8 @@ async fn converse(
     Ok(answer)
 }
 
-/// One exchange on a shared connection, whose driver says when time is up. `None` if
-/// its queue is full.
+/// Carries out one exchange on a shared connection, whose driver says when time is up. `None`
+/// if its queue is full.
 async fn converse_in_line(queue: &Queue, request: &Request<'_>, deadline: Deadline) -> Option<Result<Answer, Fault>> {
     let pushed = match queue.push(request, deadline) {
         Ok(pushed) => pushed?,

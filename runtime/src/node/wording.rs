@@ -8,7 +8,7 @@ use crate::exchange::Verb;
 use crate::net::fault::{Fault, Trouble};
 use crate::server::Server;
 
-/// The error for a request under this verb that met this fault.
+/// Returns the error for a request under this verb that met this fault.
 pub(crate) fn worded(server: &Server, verb: Verb, fault: Fault) -> Error {
     let message = match fault.trouble {
         Trouble::OutOfTime => format!("no time was left to ask {server}"),
@@ -30,7 +30,7 @@ pub(crate) fn worded(server: &Server, verb: Verb, fault: Fault) -> Error {
     }
 }
 
-/// The error for a server that is not asked at all, because of this failure.
+/// Returns the error for a server that is not asked at all, because of this failure.
 pub(crate) fn left_alone(server: &Server, cause: Option<Error>) -> Error {
     let error = Error::new(ErrorKind::CircuitOpen, format!("{server} has failed and is left alone for a while"));
     match cause {
@@ -39,7 +39,7 @@ pub(crate) fn left_alone(server: &Server, cause: Option<Error>) -> Error {
     }
 }
 
-/// What to say of an exchange that failed.
+/// Returns what to say of an exchange that failed.
 fn failed(server: &Server, verb: Verb, kind: ErrorKind) -> String {
     let why = match kind {
         ErrorKind::Timeout => "gave no answer in time",

@@ -36,13 +36,13 @@ impl Life {
         say!(out, "ma ", Self::KEY, " O", number, " N0 J", token, " D0 v\r\n");
     }
 
-    /// The number within this process of an item that the server gives this one. An item
-    /// without a number has none here either.
+    /// Returns the number within this process of an item that the server gives this one. An
+    /// item without a number has none here either.
     pub(crate) fn number(self, cas: u64) -> u64 {
         if cas == 0 { 0 } else { cas.wrapping_add(self.0) }
     }
 
-    /// The server's number of an item, if it is of this life.
+    /// Returns the server's number of an item, if it is of this life.
     pub(crate) fn cas(self, number: u64) -> u64 {
         if number == 0 { 0 } else { number.wrapping_sub(self.0) }
     }
@@ -68,7 +68,7 @@ impl Lives {
         self.0.store(life.0, Ordering::Relaxed);
     }
 
-    /// The present one.
+    /// Returns the present one.
     pub(crate) fn now(&self) -> Life {
         Life(self.0.load(Ordering::Relaxed))
     }

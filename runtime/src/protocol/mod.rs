@@ -67,7 +67,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The numbers are for the requests that are written with the session.
+    /// Creates a session. The numbers are for the requests that are written with it.
     pub(crate) fn new(dialect: Dialect, numbers: RequestNumbers, lives: Lives) -> Self {
         Session {
             wording: dialect.into(),
@@ -90,7 +90,7 @@ impl Session {
         encode(self.wording, self.numbers.take(), request, &mut self.output)
     }
 
-    /// The session of a connection that is the only one.
+    /// Creates the session of a connection that is the only one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn alone(dialect: Dialect) -> Self {
         Self::new(dialect, RequestNumbers::from_one(), Lives::default())

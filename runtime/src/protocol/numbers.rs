@@ -23,7 +23,7 @@ pub(crate) struct RequestNumbers {
 }
 
 impl RequestNumbers {
-    /// The numbers of a new connection.
+    /// Creates the numbers of a new connection.
     pub(crate) fn unique() -> Self {
         static BLOCKS: LazyLock<AtomicU32> =
             LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32));
@@ -31,13 +31,13 @@ impl RequestNumbers {
         RequestNumbers { next, end: next + BLOCK }
     }
 
-    /// The numbers from 1 on, for a connection that is alone.
+    /// Creates the numbers from 1 on, for a connection that is alone.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn from_one() -> Self {
         RequestNumbers { next: 1, end: u32::MAX }
     }
 
-    /// The number of one more request.
+    /// Returns the number of one more request.
     pub(crate) fn take(&mut self) -> u32 {
         if self.next == self.end {
             *self = Self::unique();

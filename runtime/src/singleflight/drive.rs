@@ -62,7 +62,7 @@ impl Drive {
         }
     }
 
-    /// Whether it stands still, on a machine on which anything may be late by
+    /// Returns whether it stands still, on a machine on which anything may be late by
     /// `allowance`. While that is uncertain this probes its runtime, so ask again.
     pub(crate) fn stands_still(self: &Arc<Self>, now: Instant, allowance: Duration) -> bool {
         if !self.is_late(now, PROMPT) {

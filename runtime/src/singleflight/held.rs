@@ -169,8 +169,8 @@ impl Held {
         Request::Renew { key: &self.key, cas, note: self.note, lease: LEASE }
     }
 
-    /// The new number, which the reply tells: to look for it would find whatever is
-    /// there by then.
+    /// Returns the new number, which the reply tells: a lookup would find whatever is there
+    /// by then.
     fn renumbered(&self, outcome: Outcome) -> Option<u64> {
         match outcome {
             Ok(Reply::Renewed(cas)) => Some(cas),
@@ -218,7 +218,7 @@ impl Held {
         }
     }
 
-    /// When the next renewal is due.
+    /// Returns when the next renewal is due.
     fn due(&self, state: &LeaseState) -> Instant {
         match (state.on, state.renewed) {
             // Waiters that know nothing of the function learn the estimate.
@@ -229,7 +229,7 @@ impl Held {
         }
     }
 
-    /// Whether the holder is a future that has not been polled for long. Certainty
+    /// Returns whether the holder is a future that has not been polled for long. Certainty
     /// takes several looks.
     fn stands_still(&self, state: &LeaseState, now: Instant) -> bool {
         let longest = self.pace.patience().saturating_mul(2).max(FIRST_RENEWAL);

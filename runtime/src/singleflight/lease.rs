@@ -42,7 +42,7 @@ pub(crate) struct Forfeit {
 }
 
 impl Forfeit {
-    /// A lease that a lookup has won for a caller which is gone.
+    /// Creates the lease that a lookup has won for a caller that is gone.
     #[cfg(feature = "tokio")]
     pub(crate) fn won(key: &str, won: Won) -> Self {
         Forfeit { key: key.to_owned(), on: won.on, cas: won.cas }

@@ -71,12 +71,12 @@ impl FlightId {
         FlightId { lease, beside }
     }
 
-    /// Both in one number, as a flight keeps them; 0 is no flight's.
+    /// Returns both in one number, as a flight keeps them; 0 stands for no flight.
     fn number(self) -> u64 {
         self.lease ^ self.beside
     }
 
-    /// The same computation after its lease was renewed.
+    /// Returns the same computation after its lease was renewed.
     fn renewed(self, lease: u64) -> Self {
         FlightId { lease, ..self }
     }
@@ -91,7 +91,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Whether the flight runs under this lease. It is under none at first.
+    /// Returns whether the flight runs under this lease. It is under none at first.
     fn contain(&self, id: FlightId) -> bool {
         [&self.now, &self.before].iter().any(|number| number.load(Ordering::Relaxed) == id.number())
     }
@@ -148,7 +148,7 @@ impl<B: Clone> Flights<B> {
         Flights { shared: Some(computation), ..self.clone() }
     }
 
-    /// The time that flights begin by.
+    /// Returns the time that flights begin by.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -277,8 +277,7 @@ pub(crate) struct Lead<B: Clone> {
 }
 
 impl<B: Clone> Lead<B> {
-    /// The computation to enter while computing, so that waiting for oneself is
-    /// noticed.
+    /// Returns the computation to enter while computing, so that waiting for oneself is noticed.
     pub(crate) fn computation(&self) -> Computation {
         self.flight.computation
     }
@@ -295,7 +294,7 @@ impl<B: Clone> Lead<B> {
         Announced { numbers: Arc::clone(&self.flight.numbers), id }
     }
 
-    /// Where the polls of the computation are noted.
+    /// Returns where the polls of the computation are noted.
     pub(crate) fn drive(&self) -> Arc<Drive> {
         Arc::clone(&self.drive)
     }

@@ -173,7 +173,7 @@ impl Taken {
     }
 }
 
-/// How long a body keeps its place while others wait.
+/// Returns how long a body keeps its place while others wait.
 fn patience(pace: &Pace) -> Duration {
     pace.patience().max(SHORTEST)
 }

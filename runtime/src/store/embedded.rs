@@ -343,7 +343,7 @@ impl Embedded {
         cas
     }
 
-    /// The time by which a slot ends.
+    /// Returns the time by which a slot ends.
     fn now(&self, slot: &Slot) -> Instant {
         if slot.value.is_some() { self.clock.now() } else { self.clock.steady() }
     }
@@ -352,7 +352,7 @@ impl Embedded {
         after(ttl, self.clock.now())
     }
 
-    /// A lease without a value, from now on.
+    /// Creates a lease without a value, from now on.
     fn lease(&self, ttl: Ttl) -> Slot {
         Slot::new(None, after(ttl, self.clock.steady()))
     }
@@ -369,7 +369,7 @@ impl Slot {
     }
 }
 
-/// When a time to live that begins now ends. One too long for the clock never ends.
+/// Returns when a time to live that begins now ends. One too long for the clock never ends.
 fn after(ttl: Ttl, now: Instant) -> Option<Instant> {
     ttl.seconds().and_then(|seconds| now.checked_add(Duration::from_secs(seconds)))
 }

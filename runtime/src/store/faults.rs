@@ -98,7 +98,7 @@ impl Faults {
         self.set(StoreFault::None);
     }
 
-    /// No fault yet.
+    /// Begins without a fault.
     pub(super) fn none() -> Self {
         Faults(Arc::default())
     }
@@ -107,7 +107,7 @@ impl Faults {
         *lock(&self.0.fault) = fault;
     }
 
-    /// What is wrong now.
+    /// Returns what is wrong now.
     pub(super) fn now(&self) -> StoreFault {
         *lock(&self.0.fault)
     }
@@ -116,7 +116,7 @@ impl Faults {
         self.now() == StoreFault::Down
     }
 
-    /// Whether all items are to go, of which this tells once.
+    /// Returns whether all items are to go, of which this tells once.
     pub(super) fn evicts(&self) -> bool {
         self.0.evicts.swap(false, Ordering::AcqRel)
     }

@@ -38,12 +38,12 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    /// The store in this process.
+    /// Creates the store in this process.
     pub(crate) fn embedded(store: Embedded) -> Self {
         Store::Embedded(Box::new(store), Peer::at("embedded", None))
     }
 
-    /// What tests make the embedded store do wrong; `None` for a cluster.
+    /// Returns what tests make the embedded store do wrong; `None` for a cluster.
     #[cfg(feature = "testing")]
     #[cfg_attr(not(feature = "servers"), allow(clippy::unnecessary_wraps, reason = "there is only this store"))]
     pub(crate) fn faults(&self) -> Option<Faults> {
@@ -98,7 +98,7 @@ impl Store {
 }
 
 impl Store {
-    /// The nodes that keys belong to now.
+    /// Returns the nodes that keys belong to now.
     pub(crate) fn placement(&self) -> Placement {
         match self {
             Store::Embedded(..) => Placement::One,
@@ -107,7 +107,7 @@ impl Store {
         }
     }
 
-    /// Whether the node of a key tells how long items are kept.
+    /// Returns whether the node of a key tells how long items are kept.
     pub(crate) fn tells_time(&self, key: &str) -> bool {
         match self {
             Store::Embedded(..) => true,
@@ -140,13 +140,13 @@ impl Store {
         }
     }
 
-    /// The numbers and names of all nodes.
+    /// Returns the numbers and names of all nodes.
     pub(crate) fn numbered(&self) -> Vec<(usize, String)> {
         let named = |(name, batch): (String, NodeBatch<'_>)| (batch.node, name);
         self.everyone(&Request::Version).into_iter().map(named).collect()
     }
 
-    /// The nodes' names, and whether each is up.
+    /// Returns the nodes' names, and whether each is up.
     pub(crate) fn nodes(&self) -> Vec<(String, bool)> {
         match self {
             #[cfg(feature = "testing")]
@@ -163,7 +163,7 @@ impl Store {
         }
     }
 
-    /// The name of the node to ask about a key.
+    /// Returns the name of the node to ask about a key.
     #[cfg_attr(not(feature = "servers"), allow(clippy::unnecessary_wraps, reason = "the embedded store is one node"))]
     pub(crate) fn node_name(&self, key: &str) -> Option<String> {
         match self {
@@ -365,7 +365,7 @@ impl<'a> At<'a> {
         requests.iter().map(|request| At { node: None, request: *request }).collect()
     }
 
-    /// All of them, if they are for one node that each of them names.
+    /// Returns all of them, if they are for one node that each of them names.
     fn only_batch(requests: &[Self]) -> Option<NodeBatch<'a>> {
         let node = requests.first()?.node?;
         let is_only = requests.iter().all(|at| at.node == Some(node));
@@ -381,7 +381,7 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// The number of the node to ask about a key.
+    /// Returns the number of the node to ask about a key.
     pub(crate) fn node_of(&self, key: &str) -> usize {
         match self {
             Placement::One => 0,

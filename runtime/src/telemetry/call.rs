@@ -329,7 +329,7 @@ impl CallSpan {
         }
     }
 
-    /// The call's record, if it is observed, which the calls of an async body go below.
+    /// Returns the call's record, if it is observed, which the calls of an async body go below.
     #[cfg(feature = "tokio")]
     pub(crate) fn observation(&self) -> Option<Observation> {
         self.observation.clone()
@@ -750,7 +750,7 @@ fn number(number: Option<&i64>) -> Option<&dyn Value> {
     number.map(|number| number as &dyn Value)
 }
 
-/// OpenTelemetry has no unsigned integers.
+/// Converts a number, since OpenTelemetry has no unsigned integers.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -215,7 +215,7 @@ impl Exchange {
     }
 }
 
-/// OpenTelemetry has no unsigned integers.
+/// Converts a number, since OpenTelemetry has no unsigned integers.
 fn signed(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -107,7 +107,7 @@ impl Peer {
     }
 }
 
-/// What an error says, and all its causes; some of that may come from the server.
+/// Returns what an error says, and all its causes; some of that may come from the server.
 fn causes(error: &Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn StdError), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();

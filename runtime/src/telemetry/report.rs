@@ -119,7 +119,7 @@ impl FunctionReport {
         (self.calls > 0).then(|| (self.hits + self.stale + self.coalesced) as f64 / self.calls as f64)
     }
 
-    /// The cells of the first table.
+    /// Returns the cells of the first table.
     fn summary(&self) -> Vec<String> {
         let none = || "-".to_owned();
         vec![

@@ -156,7 +156,7 @@ impl Stats {
         lock(&self.not_stored).clone()
     }
 
-    /// Whether the next hit is timed. Reading the clock costs more than all other
+    /// Returns whether the next hit is timed. Reading the clock costs more than all other
     /// counting, and a sample of the hits is enough for a median.
     pub(crate) fn times_next_hit(&self) -> bool {
         let hits = self.counted(CacheResult::Hit);

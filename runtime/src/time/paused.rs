@@ -29,7 +29,7 @@ struct BellState {
 }
 
 impl Bell {
-    /// Is ready from this time on.
+    /// Becomes ready at this time.
     pub(super) fn poll(&self, at: Instant, context: &Context<'_>) -> Poll<()> {
         if Instant::now() >= at {
             return Poll::Ready(());
@@ -59,7 +59,7 @@ impl Bell {
 pub(super) struct Standstill(#[expect(dead_code, reason = "dropping it ends the wait")] mpsc::Sender<()>);
 
 impl Standstill {
-    /// A clock does not leap while anything blocks.
+    /// Keeps the clock from leaping: it does not while a blocking task runs.
     pub(super) fn begin() -> Self {
         let (ended, ends) = mpsc::channel();
         tokio::task::spawn_blocking(move || {

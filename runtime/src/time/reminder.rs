@@ -50,7 +50,7 @@ impl Reminder {
         }
     }
 
-    /// Is ready once it has gone off.
+    /// Becomes ready once it has gone off.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         #[cfg(all(feature = "testing", not(test)))]
         if paused::is_paused() {

@@ -25,7 +25,7 @@ pub struct RawItem {
     note = "store it with a codec: `client.set_as(key, codec, &value, ttl)`"
 )]
 pub trait ToItem {
-    /// Its bytes and flags.
+    /// Returns its bytes and flags.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ pub trait ToItem {
     note = "read it with a codec: `client.get_as(key, codec)`"
 )]
 pub trait FromItem: Sized {
-    /// The value that the bytes are.
+    /// Reads the value from its bytes and flags.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl From<Item> for RawItem {
     }
 }
 
-/// The item uncompressed.
+/// Returns the item uncompressed.
 fn plain(item: RawItem) -> Result<RawItem, Error> {
     let (bytes, flags) = uncompressed(Cow::Owned(item.bytes), item.flags)?;
     Ok(RawItem { bytes: bytes.into_owned(), flags })

@@ -17,7 +17,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Nothing yet.
+    /// Begins with no value seen.
     pub(crate) const fn new() -> Self {
         Seen { count: AtomicU32::new(0), unlike: AtomicBool::new(false) }
     }
@@ -38,8 +38,7 @@ pub(crate) struct Likeness<V> {
 }
 
 impl<V> Likeness<V> {
-    /// Whether the value is equal to what `decode` reads back, as far as that is
-    /// checked.
+    /// Returns whether the value is equal to what `decode` reads back, as far as that is checked.
     pub(crate) fn holds(&self, value: &V, decode: impl FnOnce() -> Option<V>) -> bool {
         let holds = !self.seen.is_due() || self.is_equal(value, decode);
         if !holds {

@@ -36,7 +36,7 @@ impl WriterToken {
         WriterToken(Nonce::new().0 << 16 | seconds.min(u64::from(u16::MAX)))
     }
 
-    /// How long it stands from when it was written.
+    /// Returns how long it stands from when it was written.
     pub(crate) fn stands(self) -> Duration {
         Duration::from_secs(self.0 & u64::from(u16::MAX))
     }
@@ -47,7 +47,7 @@ impl WriterToken {
 pub(crate) struct Mark(Vec<WriterToken>);
 
 impl Mark {
-    /// The mark of one writer.
+    /// Creates the mark of one writer.
     pub(crate) fn of(token: WriterToken) -> Self {
         Mark(vec![token])
     }
@@ -63,7 +63,7 @@ impl Mark {
         Some((Mark(numbers.map(WriterToken).collect()), change))
     }
 
-    /// The bytes of its item after this change.
+    /// Returns the bytes of its item after this change.
     pub(crate) fn bytes(&self, change: Nonce) -> Vec<u8> {
         let numbers = std::iter::once(change.0).chain(self.0.iter().map(|token| token.0));
         numbers.flat_map(u64::to_le_bytes).collect()

@@ -56,7 +56,7 @@ pub(crate) struct Found<V> {
 }
 
 impl<V> Found<V> {
-    /// The time the value took to compute, in nanoseconds, if that is known.
+    /// Returns the time the value took to compute, in nanoseconds, if that is known.
     pub(crate) fn cost(&self) -> u64 {
         self.times.unwrap_or_default().cost
     }
@@ -79,7 +79,7 @@ impl<V> Form<V> {
         Form { codec, frame, likeness: None, compress, signing }
     }
 
-    /// Also compares values with what is read back of them.
+    /// Compares values with what is read back of them as well.
     pub(crate) fn compared(self, likeness: Option<Likeness<V>>) -> Self {
         Form { likeness, ..self }
     }
@@ -183,7 +183,7 @@ impl<V> Form<V> {
     }
 }
 
-/// The value's own `==` tells it from what is read back.
+/// Returns the error of a value that its own `==` tells from what is read back.
 fn unlike<V>() -> Error {
     let message = format!(
         "a value of type `{}` cannot be stored: what is read back is not equal to it; does its type use serde's \

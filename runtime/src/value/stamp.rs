@@ -30,7 +30,7 @@ impl Stamp {
         Stamp { hard: draw(), soft: draw() }
     }
 
-    /// The stamp under which values are stale that were stored under this one.
+    /// Returns the stamp that makes values stale that were stored under this one.
     pub(crate) fn softened(self) -> Self {
         Stamp { soft: Self::new().soft, ..self }
     }
@@ -42,12 +42,12 @@ impl Stamp {
         is_one.then(|| Stamp { hard: u64::from_le_bytes(*hard), soft: u64::from_le_bytes(*soft) })
     }
 
-    /// The number under which values are current.
+    /// Returns the number under which values are current.
     pub(crate) fn hard(self) -> u64 {
         self.hard
     }
 
-    /// The bytes of its item.
+    /// Returns the bytes of its item.
     pub(crate) fn bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.hard.to_le_bytes());
@@ -66,7 +66,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// The stamps of the groups, in the order in which the function names them.
+    /// Returns the stamps of the groups, in the order in which the function names them.
     pub(crate) fn of(stamps: &[Stamp]) -> Self {
         let hash = |number: fn(&Stamp) -> u64| {
             stamps.iter().fold(0, |hash, stamp| xxh3_64_with_seed(&number(stamp).to_le_bytes(), hash))

@@ -74,7 +74,7 @@ pub(crate) fn left() -> usize {
     left.late.len() + left.unended.len() + left.busy
 }
 
-/// Whether there is a thread.
+/// Starts the thread unless it runs. Returns whether it does.
 fn ensure(left: &mut Backlog) -> bool {
     match THREAD.ensure("memocached-late", run) {
         Service::Ongoing => {}
@@ -128,7 +128,7 @@ fn run() {
     }
 }
 
-/// What a writer has left, to be ended as it wanted.
+/// Returns what a writer has left, to be ended as it wanted.
 fn end(marked: &Marked, goal: Goal) -> Vec<Late> {
     let mut marks = marked.relay.take();
     marks.turn_to(|| goal.clone());

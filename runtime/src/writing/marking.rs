@@ -243,8 +243,8 @@ impl Marking {
         self.token == token || self.former.contains(&token)
     }
 
-    /// The other writers in the mark that may still be at work, and for how long the mark is
-    /// to stand for them: not longer than they asked for.
+    /// Returns the other writers in the mark that may still be at work, and for how long the
+    /// mark is to stand for them: not longer than they asked for.
     fn others(&self, seen: &Mark, now: Instant) -> (Mark, Duration) {
         let others = seen.tokens().filter(|token| !self.is_own(*token));
         let left: Vec<_> = others.filter_map(|token| Some((token, sightings::left(token, now)?))).collect();
@@ -253,7 +253,7 @@ impl Marking {
         (left.into_iter().map(|(token, _)| token).collect(), longest.min(stood))
     }
 
-    /// The requests of a round: the write, if there is one, and the look.
+    /// Returns the requests of a round: the write, if there is one, and the look.
     pub(crate) fn requests<'a>(&'a self, key: &'a str) -> impl Iterator<Item = Request<'a>> {
         let write = self.sent.as_ref().map(|sent| match &sent.what {
             What::Mark { bytes, ttl, how, guard } => {

@@ -250,7 +250,7 @@ impl Marked {
         standing.due = began + self.stands / RENEWALS;
     }
 
-    /// How long the marks are certain to stand.
+    /// Returns how long the marks are certain to stand.
     fn stands_for(&self) -> Duration {
         let since = lock(&self.standing).since;
         // The server's seconds need not begin when this process's do.
@@ -260,7 +260,7 @@ impl Marked {
 }
 
 impl Renewed for Marked {
-    /// No other's: these are on several nodes.
+    /// Returns a home that no other has: the entries are on several nodes.
     fn home(&self) -> Home {
         (std::ptr::from_ref(self).addr(), usize::MAX)
     }
@@ -332,7 +332,7 @@ impl Writer {
         marks.items.iter().find_map(|item| item.error.as_ref()).map_or(Ok(()), |error| Err(error.alike()))
     }
 
-    /// How long all marks are certain to stand, unless their servers lose them.
+    /// Returns how long all marks are certain to stand, unless their servers lose them.
     pub(crate) fn stands_for(&self) -> Duration {
         self.marks.iter().map(|marked| marked.stands_for()).min().unwrap_or(Duration::MAX)
     }

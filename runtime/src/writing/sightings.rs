@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 static SEEN: LazyLock<Mutex<HashMap<WriterToken, Instant>>> = LazyLock::new(Mutex::default);
 
-/// How long the writer with this token may still be at work; `None` if it is dead.
+/// Returns how long the writer with this token may still be at work; `None` if it is dead.
 pub(super) fn left(token: WriterToken, now: Instant) -> Option<Duration> {
     let mut seen = lock(&SEEN);
     if seen.len() >= MOST {

@@ -108,12 +108,12 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         self.all.push(Call { typed: None, state: CallState::Returns(returned), served: false });
     }
 
-    /// The calls that compute.
+    /// Returns the calls that compute.
     pub(super) fn computing(&self) -> Vec<usize> {
         self.which(|state| matches!(state, CallState::Missing | CallState::Due(..)))
     }
 
-    /// Those of them that have no old value.
+    /// Returns those of them that have no old value.
     pub(super) fn missing(&self) -> Vec<usize> {
         self.which(|state| matches!(state, CallState::Missing))
     }
@@ -248,7 +248,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         self.sought().any(Machine::asks)
     }
 
-    /// The limits of asking about other processes again and again.
+    /// Returns the limits of asking about other processes again and again.
     fn polls(&self) -> Option<Budget> {
         let (cache, _) = self.around.as_ref()?;
         self.sought().any(Machine::waits_for_another).then(|| cache.budget())
@@ -443,7 +443,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         self.settlement(ended)
     }
 
-    /// How many values may be refreshed in the background at once.
+    /// Returns how many values may be refreshed in the background at once.
     #[cfg(feature = "tokio")]
     pub(super) fn refreshes(&self) -> usize {
         self.around.as_ref().map_or(usize::MAX, |(cache, _)| cache.refreshes())
@@ -469,7 +469,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         (!settlement.is_done()).then_some(settlement)
     }
 
-    /// What each call returns.
+    /// Returns what each call returns.
     pub(super) fn returned(&mut self) -> Vec<S::Return> {
         let returned = |call: &mut Call<S, I>| match std::mem::replace(&mut call.state, CallState::Over) {
             CallState::Returns(returned) => Some(returned),
@@ -488,7 +488,7 @@ impl<S: Shape, I> Call<S, I> {
         self.typed.as_mut().map(|typed| &mut typed.machine)
     }
 
-    /// The machine, while the value is sought.
+    /// Returns the machine, while the value is sought.
     fn seeker(&mut self) -> Option<&mut Machine> {
         if matches!(self.state, CallState::Sought) { self.machine_mut() } else { None }
     }

@@ -89,7 +89,7 @@ enum Bodies {
     None,
 }
 
-/// Whether a body may begin.
+/// Returns whether a body may begin.
 fn admit(known: &mut Option<Admitted>, site: Option<&'static Site>) -> Admitted {
     known.take().or_else(|| site.map(Site::admit)).unwrap_or(Admitted::Free)
 }
@@ -303,7 +303,7 @@ where
         }
     }
 
-    /// What follows once it is clear what is missing; `None` if others compute that.
+    /// Returns what follows once it is clear what is missing; `None` if others compute that.
     fn next_turn(&mut self) -> Option<BatchTurn<T, R>> {
         let calls = self.calls.as_mut()?;
         let bodies = self.bodies;
@@ -388,7 +388,7 @@ where
         BatchTurn::Compute(self.elements())
     }
 
-    /// How many elements the body computes now.
+    /// Returns how many elements the body computes now.
     fn width(&self) -> usize {
         if self.computing.is_empty() { self.given.len() } else { self.computing.len() }
     }

@@ -115,7 +115,7 @@ impl<T, C: Results<T, O>, E, O> Results<T, O> for Result<C, E> {
     }
 }
 
-/// The results at these indexes. Several elements with one key share a result.
+/// Returns the results at these indexes. Several elements with one key share a result.
 fn spread<R: Clone>(indexes: &[usize], results: Vec<R>) -> Vec<R> {
     if indexes.len() == results.len() { results } else { indexes.iter().map(|index| results[*index].clone()).collect() }
 }

@@ -36,7 +36,7 @@ impl Machine {
         self.places = None;
     }
 
-    /// Whether the call asks about another process.
+    /// Returns whether the call asks about another process.
     pub(crate) fn waits_for_another(&self) -> bool {
         self.holder.is_some()
     }
@@ -58,7 +58,7 @@ impl Machine {
         }
     }
 
-    /// Whether the call is about to take a lease over.
+    /// Returns whether the call is about to take a lease over.
     pub(crate) fn takes_over(&self) -> bool {
         matches!(self.effect, Effect::TakeOver(..))
     }
@@ -224,13 +224,13 @@ impl Settlement {
         }
     }
 
-    /// How storing ended for each call that may still store.
+    /// Returns how storing ended for each call that may still store.
     fn aligned(&self, outcomes: Vec<Outcome>) -> Vec<Option<Outcome>> {
         let mut outcomes = outcomes.into_iter();
         self.storing.iter().map(|storing| storing.guard.and_then(|_| outcomes.next())).collect()
     }
 
-    /// What is given back, and what is removed because it could not be replaced.
+    /// Returns what is given back, and what is removed because it could not be replaced.
     fn removals(&self, stored: &[Option<Outcome>]) -> Vec<Request<'_>> {
         let superseded = self.storing.iter().zip(stored);
         let superseded = superseded.filter(|(storing, outcome)| storing.machine.supersedes(outcome.as_ref()));

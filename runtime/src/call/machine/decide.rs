@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Whether this call asks about another process once more, since this poll was
+    /// Returns whether this call asks about another process once more, since this poll was
     /// only late.
     fn polls_again(&mut self, error: &Error) -> bool {
         let holder = self.holder.as_mut().filter(|_| is_late(error));
@@ -69,7 +69,7 @@ impl Machine {
         true
     }
 
-    /// The reply, or the trouble that there was.
+    /// Returns the reply, or notes why there is none.
     fn answered(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Reply, Error> {
         outcome.inspect_err(|error| {
             span.unavailable(error);
@@ -82,7 +82,7 @@ impl Machine {
         })
     }
 
-    /// This call tried to take a lease over.
+    /// Decides after the attempt to take over a lease.
     fn taken_over(&mut self, outcome: Outcome, span: &CallSpan) -> Result<Decision, Error> {
         match self.answered(outcome, span)? {
             Reply::Renewed(cas) => {
@@ -104,9 +104,8 @@ impl Machine {
         }
     }
 
-    /// A writer is at work: this call computes and does not store. It does so together with
-    /// those that have found the mark under this number: each writer that ends gives it
-    /// another.
+    /// Computes and does not store, since a writer is at work. Calls that have found the mark
+    /// under this number do so together: each writer that ends gives it another number.
     fn marked(&mut self, cas: u64, span: &CallSpan) -> Decision {
         self.claim(Claim::Marked);
         let id = self.flight_id(cas);
@@ -114,8 +113,8 @@ impl Machine {
         self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
     }
 
-    /// A writer is at work on all of a group: this call computes and does not store. It
-    /// gives back what it has won when it ends.
+    /// Computes and does not store, since a writer is at work on a whole group. What this
+    /// call has won is given back when it ends.
     fn group_marked(&mut self, reply: Reply, span: &CallSpan) -> Decision {
         match reply {
             Reply::Missing(Grant::Won(cas)) if cas != 0 => {
@@ -172,7 +171,7 @@ impl Machine {
         }
     }
 
-    /// This call won the right to store, and leads the callers in this process.
+    /// Takes the right to store, which this call won, and leads the callers in this process.
     pub(super) fn won(&mut self, won: Won, span: &CallSpan) {
         if self.lead.is_none() && self.coordinates() {
             let id = self.flight_id(won.cas);
@@ -194,7 +193,7 @@ impl Machine {
         self.claim(Claim::Lease(lease));
     }
 
-    /// Another call computes, under the lease with this number.
+    /// Decides while another call computes, under the lease with this number.
     pub(super) fn lost(&mut self, cas: u64, sign: LeaseSign, reason: MissReason, span: &CallSpan) -> Decision {
         self.claim(Claim::Lost);
         if self.lead.is_none() {
@@ -238,7 +237,7 @@ impl Machine {
         Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
     }
 
-    /// The wait for a flight ended.
+    /// Decides after the wait for a flight.
     fn waited(&mut self, waited: Waited<Lease>, open: &mut Opener<'_>, span: &CallSpan) -> Decision {
         match waited {
             Waited::Landed(Some(record)) => match span.try_deserialize(|| open(&record.bytes, record.flags)) {

@@ -86,7 +86,7 @@ impl Machine {
         self.compute(reason, span)
     }
 
-    /// The item is not this call's value.
+    /// Decides about an item that is not this call's value.
     fn refused(&mut self, item: &Item, refusal: Refusal, span: &CallSpan) -> Decision {
         match refusal {
             Refusal::OtherVersion { mark } if self.leaves(item) => {
@@ -116,8 +116,8 @@ impl Machine {
         self.hit(item, opened, left, span)
     }
 
-    /// Whether this call runs for the election to refresh a stale value. Where the value
-    /// itself says when it became stale, the lookup could not do that.
+    /// Returns whether this call runs for the election to refresh a stale value. Where the
+    /// value itself says when it became stale, the lookup could not do that.
     fn elects_stale(&mut self, item: &Item) -> bool {
         let elects = self.freshness.grace == Grace::OfValue
             && item.token == Token::None
@@ -130,7 +130,7 @@ impl Machine {
         elects
     }
 
-    /// The value may be served, and one caller refreshes it.
+    /// Serves the value, which one caller refreshes.
     fn stale(&mut self, item: Item, opened: &Readable, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won if self.may_begin() => {
@@ -150,8 +150,8 @@ impl Machine {
         }
     }
 
-    /// This call refreshes the value. Callers that waited for its lookup get the
-    /// value that there is, and no later caller waits for the new one.
+    /// Lets this call refresh the value. Callers that waited for its lookup get the value
+    /// that there is, and no later caller waits for the new one.
     fn elected(&mut self, item: &Item, opened: &Readable, on: On) {
         self.replaces(item, opened);
         self.land(Some(Arc::new(record(item.clone()))));
@@ -166,7 +166,7 @@ impl Machine {
         }
     }
 
-    /// The value may not be served.
+    /// Decides about a value that may not be served.
     fn dead(&mut self, item: &Item, span: &CallSpan) -> Decision {
         match item.token {
             Token::Won => {
@@ -220,7 +220,7 @@ impl Machine {
         }
     }
 
-    /// The item as this version stored it.
+    /// Returns the item as this version stored it.
     fn released(&self, item: Item) -> Result<Item, Item> {
         match &self.sibling {
             Some(sibling) => sibling.released(item),
@@ -228,13 +228,13 @@ impl Machine {
         }
     }
 
-    /// Whether another version's item stays where it is. An item that this call
-    /// was elected to rewrite does not, nor one without a number to tell it by.
+    /// Returns whether another version's item stays where it is. An item that this call was
+    /// elected to rewrite does not, nor one without a number to tell it by.
     fn leaves(&self, item: &Item) -> bool {
         self.sibling.is_none() && item.token != Token::Won && item.cas != 0
     }
 
-    /// The item's age. A return value without a value has no grace.
+    /// Returns the item's age. A return value without a value has no grace.
     fn age(&self, item: &Item, opened: &Readable) -> Age {
         match self.freshness.age(item, opened.grace()) {
             Age::Stale if opened.is_negative() => Age::Dead,

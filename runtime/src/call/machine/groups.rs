@@ -35,12 +35,12 @@ impl Groups {
         self.keys.is_empty()
     }
 
-    /// The stamps that a value gets which is stored now.
+    /// Returns the stamps for a value that is stored now.
     pub(super) fn stamps(&self) -> Option<Stamps> {
         self.known.stamps()
     }
 
-    /// Whether a value may be stored: its groups' stamps are known, if it has any.
+    /// Returns whether a value may be stored: its groups' stamps are known, if it has any.
     pub(super) fn allow_storing(&self) -> bool {
         self.is_empty() || self.stamps().is_some()
     }

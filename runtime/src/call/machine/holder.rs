@@ -99,7 +99,7 @@ impl Holder {
         (is_patient && self.unanswered < UNANSWERED).then_some(LONGEST_BLIND_PAUSE)
     }
 
-    /// The number of its lease, as it was seen last.
+    /// Returns the number of its lease, as it was seen last.
     pub(super) fn cas(&self) -> u64 {
         self.cas
     }

@@ -41,7 +41,7 @@ impl Machine {
         });
     }
 
-    /// The push that is due, with the value packed by `pack`.
+    /// Returns the push that is due, with the value packed by `pack`.
     pub(crate) fn pushed(&mut self, pack: impl FnOnce(&Push) -> Option<Record>) -> Option<Pushed> {
         let push = self.push.take()?;
         let record = pack(&push)?;

@@ -194,7 +194,7 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
-    /// What the machine needs to know of a value that was found.
+    /// Returns what the machine needs to know of a value that was found.
     pub(crate) fn of<V>(found: &Found<V>, kind: ReturnKind) -> Self {
         Readable { cost: found.cost(), times: found.times, kind }
     }
@@ -203,24 +203,24 @@ impl Readable {
         self.kind == ReturnKind::Negative
     }
 
-    /// How long the item is kept past its ttl, in seconds, if it says so.
+    /// Returns how long the item is kept past its ttl, in seconds, if it says so.
     fn grace(&self) -> Option<u32> {
         self.times.map(|times| times.grace)
     }
 
-    /// How old the value is, where that is known: when an item is invalidated its time
-    /// changes.
+    /// Returns how old the value is, where that is known: when an item is invalidated its
+    /// time changes.
     fn age(&self, item: &Item) -> Option<Duration> {
         let (times, left) = self.times.zip(item.seconds_left).filter(|_| !item.stale)?;
         freshness::age(times, left)
     }
 
-    /// What is told of it. It stays fresh for so many seconds, if that is known.
+    /// Returns what is told of it. It stays fresh for so many seconds, if that is known.
     fn shown(&self, item: &Item, left: Option<u64>) -> FoundValue {
         FoundValue { size: item.value.len(), cost: self.cost, left, age: self.age(item) }
     }
 
-    /// The stamps of its groups, as they were before it was computed.
+    /// Returns the stamps of its groups, as they were before it was computed.
     fn stamps(&self) -> Option<Stamps> {
         self.times.and_then(|times| times.stamps)
     }
@@ -302,7 +302,7 @@ impl Machine {
         self.lead.iter().for_each(|lead| lead.pause(self.cache.limits().total));
     }
 
-    /// The kind of what is kept near.
+    /// Returns the kind of what is kept near.
     fn holds(&self, kind: ReturnKind) -> Holds {
         match kind {
             ReturnKind::Value => self.holds_of_value,
@@ -310,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// The key that the store is asked for.
+    /// Returns the key that the store is asked for.
     fn stored_key(&self) -> &str {
         self.sibling.as_ref().map_or(self.key.wire(), Sibling::key)
     }
@@ -334,7 +334,7 @@ impl Machine {
         FlightId::new(cas, self.sibling.as_ref().map_or(0, Sibling::anchor) ^ self.groups.mix())
     }
 
-    /// Whether callers in this process wait for one of them.
+    /// Returns whether callers in this process wait for one of them.
     fn coordinates(&self) -> bool {
         self.mode == Mode::Normal && self.freshness.single_flight != SingleFlight::Off
     }
@@ -349,7 +349,7 @@ impl Machine {
         self
     }
 
-    /// The place that this call has for its body.
+    /// Returns the place that this call has for its body.
     pub(crate) fn take_place(&mut self) -> Option<TakenPlace> {
         self.place.take()
     }
@@ -364,7 +364,7 @@ impl Machine {
         true
     }
 
-    /// The computation that others wait for, if this call leads one.
+    /// Returns the computation that others wait for, if this call leads one.
     pub(crate) fn computation(&self) -> Option<Computation> {
         self.lead.as_ref().map(Lead::computation)
     }
@@ -376,7 +376,7 @@ impl Machine {
         self.driven = Some(driven).filter(|_| !self.lead.as_ref().is_some_and(Lead::has_landed));
     }
 
-    /// Where the polls of the computation are noted.
+    /// Returns where the polls of the computation are noted.
     #[cfg(feature = "tokio")]
     pub(crate) fn drive(&self) -> Arc<Drive> {
         match (&self.lead, &self.claim) {

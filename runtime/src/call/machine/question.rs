@@ -38,7 +38,7 @@ impl Question {
     }
 }
 
-/// What a lookup has won for a caller which is gone by now.
+/// Returns what a lookup has won for a caller that is gone by now.
 #[cfg(feature = "tokio")]
 pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
     match outcome {

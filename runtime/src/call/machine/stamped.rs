@@ -124,7 +124,7 @@ impl<'a> NeededStamps<'a> {
         }
     }
 
-    /// New stamps for those that are missing.
+    /// Draws new stamps for those that are missing.
     fn draw(&self) -> Vec<(usize, [u8; 16])> {
         let missing = self.stamps.iter().enumerate().filter(|(_, needed)| matches!(needed.state, StampState::Missing));
         missing.map(|(index, _)| (index, Stamp::new().bytes())).collect()
@@ -250,7 +250,7 @@ pub struct StampsSource {
 }
 
 impl StampsSource {
-    /// The stamps of an entry's groups, if it is in any.
+    /// Returns the stamps of an entry's groups, if it is in any.
     pub(crate) fn of(entry: &Machine) -> Option<Self> {
         let inquiry = || Inquiry::peek(entry, entry.key.wire());
         entry.is_grouped().then(|| StampsSource { cache: entry.cache.clone(), inquiry: inquiry() })

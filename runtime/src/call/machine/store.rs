@@ -89,8 +89,8 @@ impl Machine {
         Some(Packing { record: Arc::new(record), ttl: keeping.item, fresh: keeping.fresh, near, stores })
     }
 
-    /// How long a value is kept that is stored now, and says this of it itself. A return
-    /// value without a value is kept for its time, and no longer.
+    /// Returns how long a value is kept that is stored now, and says this of it itself. A
+    /// return value without a value is kept for its time, and no longer.
     fn keeping(&self, own: OwnTimes, kind: ReturnKind) -> Keeping {
         let mut freshness = self.freshness.with(own);
         if kind == ReturnKind::Negative {
@@ -101,7 +101,7 @@ impl Machine {
         freshness.keeping(tells_time, self.cache.jitter(), self.cache.random().draw(self.key.wire()))
     }
 
-    /// What was computed is not to be stored: a refresh removes what was there before.
+    /// Stores nothing: a refresh removes what was there before.
     fn replaces_by_nothing(&mut self) {
         if self.mode == Mode::Refresh {
             self.renounce();
@@ -121,13 +121,13 @@ impl Machine {
         }
     }
 
-    /// The request that stores a value which no call has computed.
+    /// Returns the request that stores a value which no call has computed.
     pub(crate) fn putting<'a>(&'a self, record: &'a Record, ttl: Ttl) -> Request<'a> {
         let Record { bytes: value, flags } = record;
         Request::Store { key: self.key.wire(), value, flags: *flags, ttl, how: Write::Set, guard: Guard::None }
     }
 
-    /// How long such a value is kept; `own` is what it says itself.
+    /// Returns how long such a value is kept; `own` is what it says itself.
     pub(crate) fn put_for(&self, own: OwnTimes) -> Keeping {
         self.keeping(own, ReturnKind::Value)
     }
@@ -204,7 +204,7 @@ impl Machine {
         Request::Store { key: self.stored_key(), value, flags: packing.record.flags, ttl: packing.ttl, how, guard }
     }
 
-    /// Whether this call is to remove what is stored: it replaces what was there, and
+    /// Returns whether this call is to remove what is stored: it replaces what was there, and
     /// could not. What is there instead may be an older computation's.
     pub(super) fn supersedes(&self, outcome: Option<&Outcome>) -> bool {
         self.mode == Mode::Refresh && !matches!(outcome, Some(Ok(Reply::Done) | Err(_)))
@@ -288,7 +288,7 @@ impl Claim {
         }
     }
 
-    /// What storing is guarded by, without a lease.
+    /// Returns what storing is guarded by, without a lease.
     pub(super) fn guard(&self) -> Guard {
         match self {
             Claim::Replace(cas) => Guard::Held(*cas),

@@ -82,7 +82,7 @@ impl Machine {
         }
     }
 
-    /// The name of the node that is asked now.
+    /// Returns the name of the node that is asked now.
     fn node(&self) -> Option<String> {
         self.cache.store().node_name(self.stored_key())
     }
@@ -179,7 +179,7 @@ impl Machine {
         self.cache.store().ask_async(request.verb(), &request, budget).await
     }
 
-    /// What the store is asked, once the call waits for nothing else.
+    /// Returns what the store is asked, once the call waits for nothing else.
     pub(super) fn question(&self) -> Question {
         match self.effect {
             Effect::TakeOver(cas, note) => Question::TakeOver(cas, note),
@@ -196,12 +196,12 @@ impl Machine {
         }
     }
 
-    /// Whether the call has something to ask now.
+    /// Returns whether the call has something to ask now.
     pub(crate) fn asks(&self) -> bool {
         !matches!(self.effect, Effect::Pause(_) | Effect::Join(_) | Effect::Queue(..))
     }
 
-    /// How long the call pauses before it asks about another process again.
+    /// Returns how long the call pauses before it asks about another process again.
     pub(crate) fn pause_left(&self) -> Option<Duration> {
         if let Effect::Pause(pause) = self.effect { Some(pause) } else { None }
     }
@@ -213,7 +213,8 @@ impl Machine {
         }
     }
 
-    /// The wait for a place, if that is what the call waits for, and why its body is to run.
+    /// Returns the wait for a place, if that is what the call waits for, and why its body is
+    /// to run.
     fn turn(&mut self) -> Option<(PlaceTurn, MissReason)> {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Queue(turn, reason) => Some((turn, reason)),
@@ -230,7 +231,7 @@ impl Machine {
         self.effect = Effect::LookAgain(reason);
     }
 
-    /// The wait for a flight of this process, if that is what the call waits for.
+    /// Returns the wait for a flight of this process, if that is what the call waits for.
     pub(crate) fn waiter(&mut self) -> Option<Waiter<Lease>> {
         match std::mem::replace(&mut self.effect, Effect::Ask) {
             Effect::Join(waiter) => Some(waiter),
@@ -241,7 +242,7 @@ impl Machine {
         }
     }
 
-    /// The event that the store's answer to the question is; `None` if there is more
+    /// Returns the event that the store's answer to the question is; `None` if there is more
     /// to ask.
     pub(crate) fn event(&mut self, Answered { outcome, known }: Answered) -> Option<Event> {
         self.groups.known = known;

@@ -40,7 +40,7 @@ impl Probed for Member {
     }
 }
 
-/// The limit of one step, from now on.
+/// Returns the limit of one step, from now on.
 fn limit() -> Deadline {
     Budget::new(PROBE, PROBE).deadline()
 }

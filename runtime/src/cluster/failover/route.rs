@@ -105,13 +105,13 @@ impl Route {
         }
     }
 
-    /// The watermark that is missing for keys that are not the member's own.
+    /// Returns the watermark that is missing for keys that are not the member's own.
     fn unmarked(&self, requests: &[Request<'_>]) -> Option<&OnceLock<Watermark>> {
         let watermark = self.detour.as_ref()?.watermark(self.number).filter(|watermark| watermark.get().is_none())?;
         requests.iter().flat_map(Request::keys).any(|key| !self.is_home(key)).then_some(watermark)
     }
 
-    /// What to read before a request that works on what is there.
+    /// Returns what to read before a request that works on what is there.
     fn to_look_first<'a>(&self, request: &Request<'a>) -> Option<Request<'a>> {
         let key = request.key()?;
         let works_on_it = match *request {
@@ -157,7 +157,7 @@ impl Route {
         }
     }
 
-    /// What is old in an outcome.
+    /// Returns what is old in an outcome.
     fn old(&self, request: &Request<'_>, outcome: &Outcome) -> Old {
         match (request.key(), outcome) {
             (Some(key), Ok(Reply::Found(item))) => {
@@ -172,7 +172,7 @@ impl Route {
         }
     }
 
-    /// What is old in several outcomes.
+    /// Returns what is old in several outcomes.
     fn all_old(&self, requests: &[Request<'_>], outcomes: &[Outcome]) -> Old {
         if self.member.failover == Failover::None {
             return Old::new();
@@ -191,7 +191,7 @@ impl Route {
         }
     }
 
-    /// The requests that remove what is old, behind a survey: the server may have
+    /// Returns the requests that remove what is old, behind a survey: the server may have
     /// been restarted, and what seems old is new then.
     fn removal<'a>(&self, survey: &'a Survey, old: &'a Old) -> Vec<Request<'a>> {
         let guard = |number| match self.member.node.endpoint.dialect() {

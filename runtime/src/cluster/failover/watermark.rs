@@ -15,7 +15,7 @@ use crate::exchange::{Guard, Keys, Outcome, Reply, Request, Ttl, Write};
 pub(crate) struct Watermark(AtomicU64);
 
 impl Watermark {
-    /// A watermark at this number.
+    /// Creates a watermark at this number.
     pub(crate) fn at(number: u64) -> Self {
         Watermark(AtomicU64::new(number))
     }
@@ -57,7 +57,7 @@ const WRITES: usize = 32;
 const TTL: Ttl = Ttl::For(Duration::from_secs(60));
 
 impl Survey {
-    /// A survey under names of its own.
+    /// Creates a survey under names of its own.
     pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         // Other processes may be surveying the same server.
@@ -68,7 +68,7 @@ impl Survey {
         Survey { names, keys }
     }
 
-    /// The requests to send to the server, at once and in this order.
+    /// Returns the requests to send to the server, at once and in this order.
     pub(crate) fn requests(&self) -> Vec<Request<'_>> {
         let (how, guard) = (Write::Set, Guard::None);
         let write = |key| Request::Store { key, value: b"1", flags: 0, ttl: TTL, how, guard };
@@ -77,9 +77,9 @@ impl Survey {
         requests
     }
 
-    /// The number that the server was at before, from the outcomes of the
-    /// requests; 0 if it has none. The numbers of the several servers behind a
-    /// proxy do not compare, and some servers are set up to have none.
+    /// Returns the number that the server was at before, from the outcomes of the requests; 0
+    /// if it has none. The numbers of the several servers behind a proxy do not compare, and
+    /// some servers are set up to have none.
     ///
     /// # Errors
     ///

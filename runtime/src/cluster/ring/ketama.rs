@@ -15,7 +15,7 @@ pub(crate) struct Ketama {
 }
 
 impl Ketama {
-    /// Of two servers or more.
+    /// Builds the ring of two servers or more.
     pub(super) fn new(servers: &[(usize, &Server)]) -> Self {
         let total: u64 = servers.iter().map(|(_, server)| u64::from(server.weight)).sum();
         let mut points = Vec::new();
@@ -30,12 +30,12 @@ impl Ketama {
         Ketama { points }
     }
 
-    /// The index of the server that a key belongs to.
+    /// Returns the index of the server that a key belongs to.
     pub(super) fn owner(&self, key: &[u8]) -> usize {
         self.successor(little_endian(&md5::compute(key).0[..4]))
     }
 
-    /// The server of the first point at or behind this number.
+    /// Returns the server of the first point at or behind this number.
     fn successor(&self, hash: u32) -> usize {
         let next = self.points.partition_point(|(point, _)| *point < hash);
         // Past the last point the circle begins again.
@@ -43,8 +43,8 @@ impl Ketama {
     }
 }
 
-/// The port is left out where it is memcached's own; a socket's is 0. IPv6
-/// addresses have no brackets here.
+/// Names a server as libmemcached does. memcached's own port is left out, and a socket has
+/// port 0. IPv6 addresses have no brackets.
 fn label(server: &Server) -> String {
     match server.port() {
         Some(Server::DEFAULT_PORT) => server.host().to_owned(),
@@ -52,7 +52,7 @@ fn label(server: &Server) -> String {
     }
 }
 
-/// 40 rounds of 4 points for each server on average. In `f32`, as in
+/// Returns how many rounds of 4 points a server gets: 40 on average. In `f32`, as in
 /// libmemcached: of 25 equal servers each has 39 rounds, not 40.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn rounds(weight: u32, total: u64, servers: usize) -> u32 {
@@ -60,7 +60,7 @@ fn rounds(weight: u32, total: u64, servers: usize) -> u32 {
     (share * 160.0 / 4.0 * servers as f32).floor() as u32
 }
 
-/// The number that four bytes are.
+/// Reads four bytes as a number.
 fn little_endian(word: &[u8]) -> u32 {
     u32::from_le_bytes([word[0], word[1], word[2], word[3]])
 }

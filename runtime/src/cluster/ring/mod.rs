@@ -38,7 +38,7 @@ impl Ring {
         }
     }
 
-    /// The index of the server that `key` belongs to.
+    /// Returns the index of the server that `key` belongs to.
     pub(crate) fn owner(&self, key: &[u8]) -> usize {
         match self {
             Ring::One(index) => *index,

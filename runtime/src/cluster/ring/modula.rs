@@ -11,18 +11,18 @@ use crate::server::Server;
 pub(crate) struct Modula(Vec<usize>);
 
 impl Modula {
-    /// Of two servers or more.
+    /// Builds the ring of two servers or more.
     pub(super) fn new(servers: &[(usize, &Server)]) -> Self {
         Modula(servers.iter().map(|(index, _)| *index).collect())
     }
 
-    /// The index of the server that a key belongs to.
+    /// Returns the index of the server that a key belongs to.
     pub(super) fn owner(&self, key: &[u8]) -> usize {
         self.0[one_at_a_time(key) as usize % self.0.len()]
     }
 }
 
-/// Bob Jenkins' hash of that name (Dr. Dobb's Journal, September 1997).
+/// Computes Bob Jenkins' hash of that name (Dr. Dobb's Journal, September 1997).
 fn one_at_a_time(key: &[u8]) -> u32 {
     let mut hash = 0_u32;
     for byte in key {

@@ -14,12 +14,12 @@ pub(super) struct Murmur3 {
 }
 
 impl Murmur3 {
-    /// The hash of nothing, with this seed.
+    /// Returns the hash of nothing, with this seed.
     pub(super) fn seeded(seed: u32) -> Self {
         Murmur3 { hash: seed, word: 0, length: 0 }
     }
 
-    /// The hash with these bytes behind the others.
+    /// Returns the hash with these bytes behind the others.
     pub(super) fn then(mut self, bytes: &[u8]) -> Self {
         for byte in bytes {
             self.word |= u32::from(*byte) << (self.length % 4 * 8);
@@ -33,7 +33,7 @@ impl Murmur3 {
         self
     }
 
-    /// The hash of all bytes so far.
+    /// Returns the hash of all bytes so far.
     pub(super) fn finish(self) -> u32 {
         let mut hash = self.hash ^ scrambled(self.word) ^ self.length;
         hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);

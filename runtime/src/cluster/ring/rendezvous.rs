@@ -14,7 +14,7 @@ pub(crate) struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Of two servers or more.
+    /// Builds the ring of two servers or more.
     pub(super) fn new(servers: &[(usize, &Server)]) -> Self {
         let mut nodes: Vec<_> = servers.iter().map(|(index, server)| (text(server), *index)).collect();
         nodes.sort();
@@ -22,7 +22,7 @@ impl Rendezvous {
         Rendezvous { nodes: nodes.into_iter().map(|(text, index)| (begun(text), index)).collect() }
     }
 
-    /// The index of the server that a key belongs to.
+    /// Returns the index of the server that a key belongs to.
     pub(super) fn owner(&self, key: &[u8]) -> usize {
         // Of equal numbers it takes the last, which has the larger text.
         let winner = self.nodes.iter().max_by_key(|(begun, _)| begun.then(key).finish());
@@ -30,8 +30,8 @@ impl Rendezvous {
     }
 }
 
-/// A server as pymemcache names it: always with its port, IPv6 addresses
-/// without brackets, sockets by path.
+/// Names a server as pymemcache does: always with its port, IPv6 addresses without brackets,
+/// sockets by path.
 fn text(server: &Server) -> String {
     match server.port() {
         Some(port) => format!("{}:{port}", server.host()),

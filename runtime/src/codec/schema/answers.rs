@@ -258,7 +258,7 @@ impl<'a> Fields<'a> {
         Some(if self.is_derived { FieldName::Number(self.next as u64) } else { FieldName::Text(name) })
     }
 
-    /// There are no more fields, or the rest are other names of those there were.
+    /// Ends the fields. There are no more, or the rest are other names of earlier ones.
     fn end(&mut self) -> Traced<()> {
         self.next = self.spots.len();
         if self.has_sealed { Err(self.tracer.exhausted()) } else { Ok(()) }

@@ -189,7 +189,7 @@ impl GraphBuilder {
         spots
     }
 
-    /// Two runs that find different things at one spot leave it unknown.
+    /// Settles what a spot holds. Two runs that find different things there leave it unknown.
     pub(super) fn settle(&mut self, index: usize, node: SpotKind) {
         let spot = &mut self.spots[index];
         match spot {
@@ -246,7 +246,7 @@ fn without_generics(path: &str) -> &str {
     &path[..opening.unwrap_or(path.len())]
 }
 
-/// Whether the types are the same, but for pointers and cells around the value that
+/// Returns whether the types are the same, but for pointers and cells around the value that
 /// serde sees through.
 fn same_type(asked: &str, yields: &str) -> bool {
     let mut asked = asked;
@@ -267,12 +267,12 @@ fn same_type(asked: &str, yields: &str) -> bool {
     }
 }
 
-/// The type behind all pointers and cells that serde sees through.
+/// Returns the type behind all pointers and cells that serde sees through.
 fn seen_through(asked: &str) -> &str {
     within_pointer(asked).map_or(asked, seen_through)
 }
 
-/// The type behind a pointer or in a cell that serde sees through.
+/// Returns the type behind a pointer or in a cell that serde sees through.
 fn within_pointer(asked: &str) -> Option<&str> {
     const SEEN_THROUGH: [&str; 11] = [
         "alloc::boxed::Box<",

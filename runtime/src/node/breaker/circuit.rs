@@ -96,7 +96,7 @@ pub(crate) enum Exclusion {
 }
 
 impl Breaker {
-    /// The breaker of a node that is up.
+    /// Creates the breaker of a node that is up.
     pub(crate) fn new(pauses: Pauses) -> Self {
         Breaker { state: Mutex::default(), pauses }
     }
@@ -142,7 +142,7 @@ impl Breaker {
         opens
     }
 
-    /// When to probe; `None` if there is no need.
+    /// Returns when to probe; `None` if there is no need.
     pub(crate) fn probe_at(&self) -> Option<Instant> {
         lock(&self.state).outage.map(|outage| outage.probe_at)
     }
@@ -179,7 +179,7 @@ impl Breaker {
         lock(&self.state).outage.is_some_and(|outage| outage.since <= then)
     }
 
-    /// Whether the node is up or out, told apart from the times before.
+    /// Returns whether the node is up or out, told apart from the times before.
     pub(crate) fn turn(&self) -> Turn {
         let state = lock(&self.state);
         match state.outage {
@@ -188,7 +188,7 @@ impl Breaker {
         }
     }
 
-    /// The pause after this one.
+    /// Returns the pause after this one.
     fn longer(&self, pause: Duration) -> Duration {
         (pause * 2).min(self.pauses.longest)
     }

@@ -40,7 +40,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// A driver that has not done anything yet.
+    /// Creates a driver that has not done anything yet.
     pub(super) fn new(queue: Arc<Queue>, socket: Box<dyn AsyncSocket>, session: Box<Session>) -> Self {
         Driver {
             queue,
@@ -232,12 +232,12 @@ enum Intake {
     Closed,
 }
 
-/// What is left of a patience; `None` if nothing is.
+/// Returns what is left of a patience; `None` if nothing is.
 fn left(patience: Duration, used: Duration) -> Option<Duration> {
     patience.checked_sub(used).filter(|left| !left.is_zero())
 }
 
-/// The fault that an error of the socket's is.
+/// Returns the fault of an error of the socket.
 fn io_fault(error: io::Error) -> Fault {
     Fault::from(ErrorKind::Io).because(error)
 }

@@ -60,8 +60,8 @@ pub(crate) struct Opening<'a> {
 }
 
 impl Pipelines {
-    /// The pipelines to a node that this many connections may be open to. If that
-    /// is one, none is shared.
+    /// Creates the pipelines to a node that this many connections may be open to. If that is
+    /// one, none is shared.
     pub(crate) fn new(pool_size: usize) -> Self {
         let crowd = if pool_size > 1 { CROWD.min(pool_size - 1) } else { usize::MAX };
         Pipelines { lines: Mutex::default(), crowd }
@@ -92,7 +92,7 @@ impl Pipelines {
         (Way::Open(Opening { pipelines: self, runtime }), untold)
     }
 
-    /// The open connection of a runtime, if there is one.
+    /// Returns the open connection of a runtime, if there is one.
     pub(crate) fn shared(&self, runtime: Id) -> Option<Arc<Queue>> {
         let lines = lock(&self.lines);
         lines.iter().find_map(|(owner, line)| match line {
@@ -101,7 +101,7 @@ impl Pipelines {
         })
     }
 
-    /// The connections that are open now.
+    /// Returns the connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         let lines = lock(&self.lines);
         let is_used = |line: &Line| match line {

@@ -61,7 +61,7 @@ pub(super) struct PendingReply {
 pub(crate) type Delivery = Result<Answer, Fault>;
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub(super) fn new(wording: Wording, numbers: RequestNumbers, peer: Option<SocketAddr>) -> Self {
         let (bytes, waiting) = (Vec::new(), Vec::new());
         let state = Queued { bytes, waiting, numbers, is_closed: false, driver: None, untold: None };

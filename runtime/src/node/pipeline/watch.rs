@@ -25,7 +25,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// A watch on a connection of the current runtime's.
+    /// Begins a watch on a connection of the current runtime.
     pub(super) fn new(now: Instant) -> Self {
         let runtime = Handle::current().metrics();
         let (waited, silent) = (Duration::ZERO, Duration::ZERO);
@@ -56,18 +56,18 @@ impl Watch {
         self.silent += idle.max(passed.min(LOOK) / MOST_LIMITS);
     }
 
-    /// How long there has been something to wait for, and the process at rest.
+    /// Returns how long there has been something to wait for, and the process at rest.
     pub(super) fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// How long the server has said nothing.
+    /// Returns how long the server has said nothing.
     pub(super) fn silent(&self) -> Duration {
         self.silent
     }
 }
 
-/// How long each worker of a runtime has been busy so far, on average.
+/// Returns how long each worker of a runtime has been busy so far, on average.
 #[cfg(target_has_atomic = "64")]
 fn busy(runtime: &RuntimeMetrics) -> Duration {
     let workers = runtime.num_workers();
@@ -75,7 +75,7 @@ fn busy(runtime: &RuntimeMetrics) -> Duration {
     all / u32::try_from(workers).unwrap_or(u32::MAX).max(1)
 }
 
-/// How long that is where the runtime cannot tell.
+/// Returns how long that is where the runtime cannot tell.
 #[cfg(not(target_has_atomic = "64"))]
 fn busy(_: &RuntimeMetrics) -> Duration {
     Duration::ZERO

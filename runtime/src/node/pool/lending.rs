@@ -43,13 +43,13 @@ pub(crate) struct Permit<'a, C> {
 }
 
 impl<C> Pool<C> {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub(crate) fn new(limit: usize) -> Self {
         let state = Stock { idle: Vec::new(), lent: 0, waiting: 0, scarcity: None, fork: forkguard::new() };
         Pool { state: Mutex::new(state), freed: Condvar::new(), limit: limit.max(1) }
     }
 
-    /// A permit, if there is one.
+    /// Takes a permit, if there is one.
     pub(crate) fn try_checkout(&self) -> Option<Permit<'_, C>> {
         let mut state = self.state();
         (!self.is_exhausted(&mut state)).then(|| self.lend(&mut state))
@@ -104,7 +104,7 @@ impl<C> Pool<C> {
         Permit { pool: self, idle: state.idle.pop() }
     }
 
-    /// The connections that are open now.
+    /// Returns the connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
         let state = lock(&self.state);
         Connections { idle: state.idle.len(), used: state.lent }
@@ -115,7 +115,7 @@ impl<C> Pool<C> {
         drop(self.take_all());
     }
 
-    /// All idle connections.
+    /// Takes all idle connections.
     pub(crate) fn take_all(&self) -> Vec<C> {
         std::mem::take(&mut self.state().idle)
     }
