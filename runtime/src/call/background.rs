@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::detached;
-use crate::telemetry::call::SiteTelemetry;
+use crate::telemetry::site::SiteTelemetry;
 
 /// Refreshes under way in the background, of all functions of the process.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);

@@ -10,7 +10,7 @@ use crate::singleflight::pace::Pace;
 use crate::singleflight::places::{Admitted, Places};
 use crate::sync::lock;
 use crate::telemetry;
-use crate::telemetry::call::SiteTelemetry;
+use crate::telemetry::site::SiteTelemetry;
 use crate::value::likeness::Seen;
 
 /// The sites that have been called.

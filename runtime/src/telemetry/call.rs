@@ -11,38 +11,18 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::get_active_span;
 use tracing::field::Value;
-use tracing::span::EnteredSpan;
 use tracing::{Level, Span};
 
-use super::callsite::{NamedSpan, Naming, fields};
-use super::names::{attributes, spans, targets};
+use super::callsite::NamedSpan;
+use super::names::{attributes, spans};
 use super::observed::{BatchCounts, CallOutcome};
-use super::observing::{FoundValue, Observation, RecordingIn};
+use super::observing::{FoundValue, Observation};
 use super::outage;
-use super::series::{Kept, Series};
+use super::site::{CallFields, SiteTelemetry, TARGET};
 pub(crate) use super::stats::MissReason;
 use super::stats::{BYPASS, CacheResult, Stats};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Ttl;
-
-const TARGET: &str = targets::MEMO;
-
-fields! {
-    /// The fields of a call's span.
-    struct CallFields {
-        name => attributes::CACHE_NAME,
-        template => attributes::KEY_TEMPLATE,
-        key => attributes::KEY,
-        keys => attributes::KEYS,
-        hits => attributes::HITS,
-        misses => attributes::MISSES,
-        hit => attributes::HIT,
-        result => attributes::RESULT,
-        ttl => attributes::TTL,
-        size => attributes::ITEM_SIZE,
-        value => attributes::VALUE,
-    }
-}
 
 /// Annotates the current span, and writes the same to the log at level DEBUG. The line
 /// has no span if OpenTelemetry's has the annotation: the trace would show it twice.
@@ -66,71 +46,7 @@ macro_rules! annotate {
     };
 }
 
-/// The telemetry of one site.
-#[derive(Debug)]
-pub(crate) struct SiteTelemetry {
-    span: &'static NamedSpan,
-    template: &'static str,
-    computations: Kept<Series<f64>>,
-    sizes: Kept<Series<u64>>,
-    pub(crate) stats: &'static Stats,
-    /// Whether it has been told that a value has no stored form.
-    unstorable: AtomicBool,
-    too_large: AtomicBool,
-    /// Whether it has been told that a batch's results do not belong to its elements.
-    unmatched: AtomicBool,
-    /// Whether it has been told that `refresh_ahead` covers the whole ttl.
-    too_wide: AtomicBool,
-    /// Whether it has been told that a body called `unchanged` and returned another value.
-    not_unchanged: AtomicBool,
-}
-
 impl SiteTelemetry {
-    pub(crate) fn new(
-        function: &'static str,
-        name: &'static str,
-        template: &'static str,
-        location: (&'static str, u32),
-    ) -> Self {
-        let span = NamedSpan::leak(Naming {
-            name: function,
-            target: TARGET,
-            location: Some(location),
-            fields: CallFields::NAMES,
-        });
-        SiteTelemetry {
-            span,
-            template,
-            computations: Kept::none(),
-            sizes: Kept::none(),
-            stats: Stats::of(name),
-            unstorable: AtomicBool::new(false),
-            too_large: AtomicBool::new(false),
-            unmatched: AtomicBool::new(false),
-            too_wide: AtomicBool::new(false),
-            not_unchanged: AtomicBool::new(false),
-        }
-    }
-
-    /// Reports that the function is not refreshed in the background any more.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn panics_in_background(&self) {
-        tracing::event!(
-            target: TARGET,
-            Level::WARN,
-            { attributes::CACHE_NAME } = self.stats.name,
-            "{} panicked twice in the background; from now on calls that find its value stale compute it themselves",
-            self.stats.name
-        );
-    }
-
-    /// Begins the record of a call, if it is observed. It comes before the call's span,
-    /// or in its place.
-    #[inline]
-    pub(crate) fn observe(&self) -> Option<Observation> {
-        Observation::begin(self.stats.name, self.template, None)
-    }
-
     /// Opens the span of a call.
     pub(crate) fn open(&'static self) -> CallSpan {
         self.open_observed(self.observe())
@@ -154,24 +70,6 @@ impl SiteTelemetry {
         let observation = Observation::begin(self.stats.name, self.template, Some(BatchCounts::default()));
         CallSpan { tally: Some(Arc::default()), observation, ..self.begin(NamedSpan::open) }
     }
-
-    /// Records the size of a stored value.
-    fn sized(&self, size: usize) {
-        self.sizes.with(
-            |instruments| Series::of(&instruments.size, named(self.stats.name)),
-            |series| series.record(size as u64),
-        );
-    }
-
-    /// Counts a hit in the near tier, which opens no span. The value took `cost`
-    /// nanoseconds to compute.
-    pub(crate) fn near_hit(&self, cost: u64, observation: Option<&Observation>) {
-        self.stats.count(CacheResult::Hit);
-        self.stats.save(cost);
-        if let Some(observation) = observation {
-            observation.found(CallOutcome::NearHit, FoundValue { cost, ..FoundValue::default() });
-        }
-    }
 }
 
 /// A value that a call found and that is due for a refresh.
@@ -192,16 +90,16 @@ impl Due {
 /// The span of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpan {
-    span: Span,
+    pub(super) span: Span,
     /// Set if a hit is to be timed.
     started: Option<Instant>,
     ttl: Option<Ttl>,
-    site: &'static SiteTelemetry,
-    stats: &'static Stats,
+    pub(super) site: &'static SiteTelemetry,
+    pub(super) stats: &'static Stats,
     /// How the calls ended, if the span is that of several.
     tally: Option<Arc<Tally>>,
     /// The call's record, if it is observed.
-    observation: Option<Observation>,
+    pub(super) observation: Option<Observation>,
 }
 
 /// How several calls ended that were made together.
@@ -238,22 +136,6 @@ impl CallSpan {
         }
     }
 
-    /// Opens the span of waiting for another call.
-    pub(crate) fn wait(&self) -> Wait {
-        if self.span.is_disabled() {
-            return Wait::none();
-        }
-        Wait(tracing::span!(target: TARGET, parent: &self.span, Level::INFO, spans::WAIT))
-    }
-
-    /// Opens the span of waiting until the function's body may run.
-    pub(crate) fn wait_for_place(&self) -> Wait {
-        if self.span.is_disabled() {
-            return Wait::none();
-        }
-        Wait(tracing::span!(target: TARGET, parent: &self.span, Level::INFO, spans::WAIT_FOR_PLACE))
-    }
-
     /// Makes this the current span until the guard is dropped.
     pub(crate) fn enter(&self) -> impl Sized + use<'_> {
         self.span.enter()
@@ -279,31 +161,6 @@ impl CallSpan {
         tracing::Instrument::instrument(call, self.span.clone())
     }
 
-    /// Opens the span of the function's own body, and times it.
-    pub(crate) fn computing(&self) -> Computing<'_> {
-        self.computing_in(compute_span())
-    }
-
-    /// Opens the span of a body that computes this many values, and times it.
-    pub(crate) fn computing_several(&self, values: usize) -> Computing<'_> {
-        self.computing_in(compute_span_of(values))
-    }
-
-    fn computing_in(&self, span: Span) -> Computing<'_> {
-        let calls = self.observation.as_ref().map(Observation::enter);
-        Computing { call: self, started: Instant::now(), span: span.entered(), _calls: calls }
-    }
-
-    /// Runs an async body in its own span. Returns its result and its cost in
-    /// nanoseconds. It is told how many values the body computes, if that may be
-    /// several. No further function is around the body: recursion pays for each.
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn compute_async<F: Future>(&self, values: Option<usize>, body: F) -> (F::Output, u64) {
-        let (span, started) = (values.map_or_else(compute_span, compute_span_of), Instant::now());
-        let returned = tracing::Instrument::instrument(body, span).await;
-        (returned, self.computed(started))
-    }
-
     /// Runs `write` in the span of rendering the key.
     pub(crate) fn serialize_key<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.span.is_disabled() {
@@ -323,7 +180,7 @@ impl CallSpan {
         tracing::span!(target: TARGET, Level::DEBUG, spans::SERIALIZE_VALUE).in_scope(write)
     }
 
-    fn observe(&self, note: impl FnOnce(&Observation)) {
+    pub(super) fn observe(&self, note: impl FnOnce(&Observation)) {
         if let Some(observation) = &self.observation {
             note(observation);
         }
@@ -512,18 +369,6 @@ impl CallSpan {
         );
     }
 
-    /// Records a computation and returns its cost in nanoseconds.
-    fn computed(&self, started: Instant) -> u64 {
-        let nanos = nanos_since(started);
-        self.stats.computed(nanos);
-        self.observe(|call| call.computed(nanos));
-        self.site.computations.with(
-            |instruments| Series::of(&instruments.compute, named(self.stats.name)),
-            |series| series.record(Duration::from_nanos(nanos).as_secs_f64()),
-        );
-        nanos
-    }
-
     /// Reports that a value of this size was stored, which is fresh for this long.
     pub(crate) fn stored(&self, size: usize, fresh: Ttl) {
         self.observe(|call| call.stored(fresh));
@@ -677,47 +522,6 @@ impl Tally {
     }
 }
 
-/// The span of a call that waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Wait(Span);
-
-impl Wait {
-    /// Returns a span that is disabled.
-    pub(crate) fn none() -> Self {
-        Wait(Span::none())
-    }
-
-    /// Makes this the current span until the guard is dropped.
-    pub(crate) fn enter(&self) -> impl Sized + use<'_> {
-        self.0.enter()
-    }
-
-    /// Makes this the current span whenever `poll` is polled.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn within<F: Future>(self, poll: F) -> impl Future<Output = F::Output> + use<F> {
-        tracing::Instrument::instrument(poll, self.0)
-    }
-}
-
-/// The function's own body while it runs. If it panics, dropping this guard closes
-/// its span.
-pub(crate) struct Computing<'a> {
-    call: &'a CallSpan,
-    started: Instant,
-    span: EnteredSpan,
-    /// Records the calls that the body makes, if the call is observed.
-    _calls: Option<RecordingIn>,
-}
-
-impl Computing<'_> {
-    /// Closes the span of a body that has returned, and returns its cost in
-    /// nanoseconds.
-    pub(crate) fn end(self) -> u64 {
-        let _span = self.span.exit();
-        self.call.computed(self.started)
-    }
-}
-
 /// Reports a value that is left unstored on purpose, at level DEBUG.
 fn not_stored_on_purpose(reason: &'static str) {
     tracing::event!(
@@ -729,20 +533,8 @@ fn not_stored_on_purpose(reason: &'static str) {
     );
 }
 
-fn named(name: &'static str) -> Vec<KeyValue> {
-    vec![KeyValue::new(attributes::CACHE_NAME, name)]
-}
-
-fn compute_span() -> Span {
-    tracing::span!(target: TARGET, Level::INFO, spans::COMPUTE)
-}
-
-fn compute_span_of(values: usize) -> Span {
-    tracing::span!(target: TARGET, Level::INFO, spans::COMPUTE, { attributes::KEYS } = signed(values as u64))
-}
-
 /// Nanoseconds since `start`; 584 years fit.
-fn nanos_since(start: Instant) -> u64 {
+pub(super) fn nanos_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -751,7 +543,7 @@ fn number(number: Option<&i64>) -> Option<&dyn Value> {
 }
 
 /// Converts a number, since OpenTelemetry has no unsigned integers.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -22,14 +22,14 @@ macro_rules! fields {
     ($(#[$doc:meta])* struct $fields:ident { $($field:ident => $name:expr,)* }) => {
         $(#[$doc])*
         #[derive(Default)]
-        struct $fields<'a> {
-            $($field: Option<&'a dyn Value>,)*
+        pub(super) struct $fields<'a> {
+            $(pub(super) $field: Option<&'a dyn Value>,)*
         }
 
         impl<'a> $fields<'a> {
-            const NAMES: &'static [&'static str] = &[$($name),*];
+            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
 
-            fn values(&self) -> [Option<&'a dyn Value>; [$($name),*].len()] {
+            pub(super) fn values(&self) -> [Option<&'a dyn Value>; [$($name),*].len()] {
                 [$(self.$field),*]
             }
         }

@@ -7,6 +7,7 @@
 pub(crate) mod call;
 mod calls;
 mod callsite;
+pub(crate) mod computing;
 pub(crate) mod exchange;
 mod instruments;
 pub(crate) mod invalidations;
@@ -21,6 +22,7 @@ mod outage;
 pub(crate) mod peer;
 pub(crate) mod report;
 mod series;
+pub(crate) mod site;
 mod stats;
 #[cfg(feature = "views")]
 pub mod views;

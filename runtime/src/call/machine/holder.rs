@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::exchange::Note;
 use crate::singleflight::lease::{RENEWAL, RENEWAL_OF_STALE, SILENCE};
 use crate::singleflight::pace::{Pace, Payment};
-use crate::telemetry::call::Wait;
+use crate::telemetry::computing::Wait;
 
 /// The holder that a call waits for.
 pub(super) struct Holder {

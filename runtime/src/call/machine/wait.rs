@@ -34,9 +34,9 @@ use crate::singleflight::lease::{Io, Job};
 use crate::singleflight::places::{PlaceTurn, TakenPlace};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
-#[cfg(feature = "tokio")]
-use crate::telemetry::call::Wait;
 use crate::telemetry::call::{CallSpan, MissReason};
+#[cfg(feature = "tokio")]
+use crate::telemetry::computing::Wait;
 #[cfg(feature = "tokio")]
 use crate::time::budget::Budget;
 #[cfg(feature = "tokio")]
