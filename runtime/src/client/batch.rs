@@ -10,7 +10,8 @@ use crate::client::namespace::Prefix;
 use crate::client::outcome::{Failures, Many};
 use crate::error::Error;
 use crate::exchange::{Guard, Item, ItemLimit, Items, Keys, NodeBatch, Outcome, Reply, Request, Ttl, Write, check_key};
-use crate::store::{Placement, Store};
+use crate::store::Store;
+use crate::store::spread::Placement;
 use crate::value::flags;
 use crate::value::item::ToItem;
 

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::exchange::{Outcome, Ttl, Verb};
 use crate::singleflight::lease::Io;
 use crate::singleflight::renewal::{self, Home, Renewed};
-use crate::store::At;
+use crate::store::spread::At;
 use crate::sync::lock;
 use crate::telemetry::exchange::quietly;
 use crate::telemetry::invalidations::Invalidation;
