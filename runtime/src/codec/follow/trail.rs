@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde::ser::{Error, Serialize};
 
 use crate::codec::depth::{Depth, TOO_DEEP};
-use crate::codec::schema::shape::{Graph, Leaf, SpotKind, ROOT};
+use crate::codec::schema::shape::{Graph, Leaf, ROOT, SpotKind};
 
 /// What a format cannot tell from other values though the calls agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
