@@ -5,6 +5,7 @@
 use std::sync::atomic::AtomicBool;
 
 use opentelemetry::KeyValue;
+#[cfg(feature = "tokio")]
 use tracing::Level;
 use tracing::field::Value;
 
