@@ -3,9 +3,10 @@
 //! Knows nothing of what they do.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// The futures under way that no caller waits for.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -61,15 +62,32 @@ impl Drop for Underway {
 /// Runs work that blocks. A worker of a multi-threaded runtime is handed over
 /// meanwhile, so that the tasks which the work waits for can run on it.
 pub(crate) fn hand_over<T>(work: impl FnOnce() -> T) -> T {
+    if is_worker() { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// Whether this thread is a worker of a multi-threaded runtime, with tasks to run.
+fn is_worker() -> bool {
     use tokio::runtime::{Handle, RuntimeFlavor};
 
-    // On a thread that drives a `LocalSet`, handing over would panic. Only its name
-    // tells a worker from such a thread.
-    let is_worker = std::thread::current().name().is_some_and(|name| name.starts_with("tokio-r"));
-    let runtime = Handle::try_current().ok().filter(|_| is_worker && tokio::task::try_id().is_some());
-    match runtime.map(|runtime| runtime.runtime_flavor()) {
-        Some(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) && schedules()
+}
+
+/// Whether this thread schedules tasks: it puts off the wake-up of one that yields. Where
+/// another thread drives tasks, as a `LocalSet` does, that wakes at once, and handing over
+/// may panic.
+fn schedules() -> bool {
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
+    !woken.0.load(Ordering::Relaxed)
+}
+
+/// Whether it was woken.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -130,4 +148,55 @@ pub(crate) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Outp
     })
     .await;
     done.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use tokio::runtime::{Builder, Handle};
+    use tokio::task::{LocalSet, block_in_place, spawn_local};
+
+    use super::*;
+
+    /// Waits for another task of the runtime, whose only worker this may be.
+    fn wait_for_a_task() {
+        let (done, is_done) = channel();
+        let runtime = Handle::current();
+        hand_over(move || {
+            runtime.spawn(async move { done.send(()) });
+            is_done.recv_timeout(Duration::from_secs(20)).expect("the other task runs");
+        });
+    }
+
+    #[test]
+    fn a_worker_is_handed_over_whatever_its_name_is() {
+        for name in ["tokio-rt-worker", "api"] {
+            let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).build().expect("a runtime");
+            let nested = async { block_in_place(wait_for_a_task) };
+            runtime.block_on(runtime.spawn(async { wait_for_a_task() })).expect("it was handed over");
+            runtime.block_on(runtime.spawn(nested)).expect("it was handed over before");
+            runtime.block_on(async { wait_for_a_task() });
+            runtime.block_on(runtime.spawn_blocking(wait_for_a_task)).expect("there was nothing to hand over");
+        }
+    }
+
+    #[test]
+    fn where_handing_over_would_panic_work_runs_all_the_same() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let drive = |handle: &Handle| {
+            handle.block_on(LocalSet::new().run_until(async {
+                wait_for_a_task();
+                spawn_local(async { wait_for_a_task() }).await.expect("no panic");
+            }));
+        };
+        drive(runtime.handle());
+        let on_the_pool = runtime.spawn_blocking(move || drive(&Handle::current()));
+        runtime.block_on(on_the_pool).expect("no panic");
+        let on_a_worker = runtime.spawn(async move { block_in_place(|| drive(&Handle::current())) });
+        runtime.block_on(on_a_worker).expect("no panic");
+        let single = Builder::new_current_thread().build().expect("a runtime");
+        single.block_on(single.spawn(async { hand_over(|| ()) })).expect("no panic");
+    }
 }

@@ -247,9 +247,12 @@ fn a_worker_that_waits_is_handed_over() {
     }
 
     let ((_server, caches), lag) = (caches(), Lag::watch());
-    for (n, (workers, tasks)) in [(1, 2), (1, 3), (2, 8)].into_iter().enumerate() {
+    let rows = [(1, 2, "tokio-rt-worker"), (1, 2, "api"), (1, 3, "api"), (2, 8, "tokio-rt-worker")];
+    for (n, (workers, tasks, name)) in rows.into_iter().enumerate() {
         for cache in &caches {
-            let (n, runtime) = (u32::try_from(n).unwrap(), runtime(workers));
+            let n = u32::try_from(n).unwrap();
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(workers).thread_name(name).enable_all().build().unwrap();
             let begun = Instant::now();
             let tasks: Vec<_> = (0..tasks)
                 .map(|_| {
