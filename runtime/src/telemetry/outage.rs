@@ -18,7 +18,8 @@ use crate::sync::lock;
 const QUIET: Duration = Duration::from_secs(5);
 
 static OUTAGE: Mutex<Option<Failing>> = Mutex::new(None);
-/// Whether there is an outage; reading this is cheaper than locking.
+/// Whether there is an outage; reading this is cheaper than locking. It changes only under
+/// the lock.
 static IS_UNDER_WAY: AtomicBool = AtomicBool::new(false);
 
 /// Calls that fail, none long after another.
@@ -47,13 +48,14 @@ impl Failing {
 /// Notes a call that goes on without the cache.
 pub(super) fn failed(error: &Error) {
     let now = Instant::now();
-    let mut outage = lock(&OUTAGE);
-    if let Some(outage) = &mut *outage {
-        return outage.goes_on(now);
+    {
+        let mut outage = lock(&OUTAGE);
+        if let Some(outage) = &mut *outage {
+            return outage.goes_on(now);
+        }
+        *outage = Some(Failing::begin(now));
+        IS_UNDER_WAY.store(true, Ordering::Relaxed);
     }
-    *outage = Some(Failing::begin(now));
-    drop(outage);
-    IS_UNDER_WAY.store(true, Ordering::Relaxed);
     tracing::event!(
         target: targets::MEMO,
         Level::WARN,
@@ -72,8 +74,13 @@ pub(super) fn answered() {
 
 #[cold]
 fn end(now: Instant) {
-    let Some(Failing { began, last, calls }) = lock(&OUTAGE).take_if(|outage| outage.is_over(now)) else { return };
-    IS_UNDER_WAY.store(false, Ordering::Relaxed);
+    let over = {
+        let mut outage = lock(&OUTAGE);
+        let over = outage.take_if(|outage| outage.is_over(now));
+        IS_UNDER_WAY.store(outage.is_some(), Ordering::Relaxed);
+        over
+    };
+    let Some(Failing { began, last, calls }) = over else { return };
     let seconds = last.saturating_duration_since(began).as_secs_f64();
     tracing::event!(
         target: targets::MEMO,
@@ -96,5 +103,25 @@ mod tests {
         assert!(!outage.is_over(after(8)));
         assert!(outage.is_over(after(9)));
         assert_eq!(outage.calls, 2);
+    }
+
+    #[test]
+    fn a_call_that_fails_while_an_outage_ends_begins_another() {
+        use crate::error::ErrorKind;
+
+        let (error, later) =
+            (Error::new(ErrorKind::Timeout, "on purpose"), Instant::now() + Duration::from_secs(3_600));
+        std::thread::scope(|scope| {
+            let fails = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    failed(&error);
+                    end(later);
+                }
+            });
+            while !fails.is_finished() {
+                let outage = lock(&OUTAGE);
+                assert_eq!(IS_UNDER_WAY.load(Ordering::Relaxed), outage.is_some());
+            }
+        });
     }
 }
