@@ -22,6 +22,9 @@ const PROBES: u32 = 3;
 /// The bit of a probe that is under way.
 #[cfg(feature = "tokio")]
 const UNDER_WAY: u32 = 1;
+/// A probe that has been under way for longer tells that its runtime runs nothing.
+#[cfg(feature = "tokio")]
+const STUCK: Duration = Duration::from_secs(1);
 /// A late poll on an executor that cannot be probed.
 const LATE_UNPROBED: Duration = Duration::from_millis(200);
 
@@ -37,6 +40,9 @@ pub(crate) struct Drive {
     /// Probes that have run since it was woken; one is under way if the first bit
     /// is set.
     probes: AtomicU32,
+    /// When the last one began, in nanoseconds since the computation did.
+    #[cfg(feature = "tokio")]
+    probed: AtomicU64,
     #[cfg(feature = "tokio")]
     runtime: std::sync::OnceLock<tokio::runtime::Handle>,
 }
@@ -49,6 +55,8 @@ impl Drive {
             woken: AtomicU64::new(0),
             stood_still: AtomicU64::new(0),
             probes: AtomicU32::new(0),
+            #[cfg(feature = "tokio")]
+            probed: AtomicU64::new(0),
             #[cfg(feature = "tokio")]
             runtime: std::sync::OnceLock::new(),
         }
@@ -69,26 +77,31 @@ impl Drive {
             return false;
         }
         let until_then = Duration::from_nanos(self.woken.load(Ordering::Relaxed));
-        let is_probed = self.is_probed();
+        let is_probed = self.is_probed(now);
         let late = if is_probed.is_some() { LATE } else { LATE_UNPROBED };
         is_probed.unwrap_or(true) && self.is_late(now, late.max(until_then / 4) + allowance)
     }
 
-    /// Whether enough probes have run; `None` where none can.
+    /// Whether enough probes have run by now; `None` where none can.
     #[cfg(feature = "tokio")]
-    fn is_probed(self: &Arc<Self>) -> Option<bool> {
+    fn is_probed(self: &Arc<Self>, now: Instant) -> Option<bool> {
         let runtime = self.runtime.get()?;
+        let now = nanos(now.saturating_duration_since(self.begun));
+        if self.probes.load(Ordering::Acquire) & UNDER_WAY == 0 {
+            self.probed.store(now, Ordering::Release);
+        }
         let probes = self.probes.fetch_or(UNDER_WAY, Ordering::AcqRel);
         if probes & UNDER_WAY == 0 {
-            let drive = Arc::clone(self);
-            // Counts itself and clears the bit.
-            runtime.spawn(async move { drive.probes.fetch_add(UNDER_WAY, Ordering::AcqRel) });
+            let probe = Probe(Arc::clone(self));
+            runtime.spawn(async move { drop(probe) });
+        } else if now.saturating_sub(self.probed.load(Ordering::Acquire)) > nanos(STUCK) {
+            return None;
         }
         Some(probes >> 1 >= PROBES)
     }
 
     #[cfg(not(feature = "tokio"))]
-    fn is_probed(self: &Arc<Self>) -> Option<bool> {
+    fn is_probed(self: &Arc<Self>, _: Instant) -> Option<bool> {
         None
     }
 
@@ -128,6 +141,18 @@ impl Drive {
     #[cfg(feature = "tokio")]
     fn now(&self) -> u64 {
         nanos(self.begun.elapsed())
+    }
+}
+
+/// A probe under way. A runtime that has ended drops it, which tells as much.
+#[cfg(feature = "tokio")]
+struct Probe(Arc<Drive>);
+
+#[cfg(feature = "tokio")]
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // Counts itself and clears the bit.
+        self.0.probes.fetch_add(UNDER_WAY, Ordering::AcqRel);
     }
 }
 
@@ -174,5 +199,40 @@ mod tests {
             assert!(!drive.is_late(later, PROMPT));
         }
         assert!(waker.is_some());
+    }
+
+    /// Polled once on this runtime, and woken since.
+    fn kept(runtime: &tokio::runtime::Runtime) -> Arc<Drive> {
+        let drive = Arc::new(Drive::new());
+        let _inside = runtime.enter();
+        drive.polled();
+        drive.woken();
+        drive
+    }
+
+    /// Whether it stands still: looks so many times, at this instant.
+    fn is_found_out(drive: &Arc<Drive>, looks: u32, at: Instant) -> bool {
+        (0..looks).any(|_| drive.stands_still(at, Duration::ZERO))
+    }
+
+    #[test]
+    fn a_future_whose_runtime_is_gone_stands_still() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let drive = kept(&runtime);
+        drop(runtime);
+        assert!(is_found_out(&drive, PROBES + 1, Instant::now() + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_future_whose_runtime_is_not_driven_stands_still_in_the_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let drive = kept(&runtime);
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(!is_found_out(&drive, 10, later));
+        assert!(!is_found_out(&drive, 10, later + STUCK));
+        assert!(is_found_out(&drive, 1, later + STUCK + PROMPT));
+        // It runs the probe at last, and is trusted again.
+        runtime.block_on(tokio::task::yield_now());
+        assert!(!is_found_out(&drive, 1, later + 2 * STUCK));
     }
 }
