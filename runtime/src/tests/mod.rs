@@ -19,3 +19,5 @@ mod settings;
 pub(crate) mod shuttle_locks;
 #[cfg(all(test, feature = "servers", feature = "tokio"))]
 mod single_flight;
+#[cfg(all(test, feature = "servers", feature = "tokio"))]
+mod waiting;

@@ -413,6 +413,7 @@ impl Drop for Machine {
         if std::thread::panicking() {
             return lead.land(None);
         }
+        self.refund();
         // The lease lies with the flight, so a waiter takes it up.
         drop(claim);
         lead.pass_on();

@@ -28,6 +28,12 @@ pub(super) enum Question {
 }
 
 impl Question {
+    /// Whether the answer may be a lease.
+    #[cfg(feature = "tokio")]
+    pub(super) fn may_win(self) -> bool {
+        matches!(self, Question::Lookup { .. } | Question::TakeOver(..))
+    }
+
     pub(super) fn about(self, key: &str) -> Request<'_> {
         match self {
             Question::Peek => Request::Peek { key },
@@ -38,11 +44,11 @@ impl Question {
     }
 }
 
-/// Returns what a lookup has won for a caller that is gone by now.
+/// Returns what a question has won for a caller that is gone by now.
 #[cfg(feature = "tokio")]
 pub(super) fn unclaimed(outcome: &Outcome, freshness: Freshness) -> Option<Won> {
     match outcome {
-        Ok(Reply::Missing(Grant::Won(cas))) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
+        Ok(Reply::Missing(Grant::Won(cas)) | Reply::Renewed(cas)) => Some(Won { cas: *cas, on: On::Nothing, value: 0 }),
         Ok(Reply::Found(item)) if item.token == Token::Won && !mark::is_mark(item) => match freshness.age(item, None) {
             Age::Fresh(_) => None,
             Age::Stale | Age::Dead => Some(Won { cas: item.cas, on: On::Stale, value: fingerprint(&item.value) }),

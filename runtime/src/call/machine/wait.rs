@@ -96,7 +96,6 @@ impl Machine {
     }
 
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
-        // Asking about another process again and again has limits of its own.
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
         self.cache.store().ask(request.verb(), &request, polls.as_ref().unwrap_or(&self.budget))
     }
@@ -139,26 +138,25 @@ impl Machine {
     #[cfg(feature = "tokio")]
     async fn inquire_async(&self) -> Answered {
         if self.groups.is_empty() {
-            return self.look_up(self.question().about(self.stored_key())).await.into();
+            return self.pose(self.question()).await.into();
         }
         let polls = self.holder.as_ref().map(|_| self.cache.budget());
         let answers = batch::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
         answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
     }
 
-    /// Looks up. A lookup that is dropped must not leave a lease without a
-    /// holder, so its reply is then awaited in the background.
+    /// Asks. A question that may win a lease and is dropped must not leave one without
+    /// a holder, so its reply is then awaited in the background.
     #[cfg(feature = "tokio")]
-    async fn look_up(&self, request: Request<'_>) -> Outcome {
-        let Request::Lookup { key, lease, refresh } = request else { return self.ask_async(request).await };
-        if !self.cache.store().is_remote() {
-            return self.ask_async(request).await;
+    async fn pose(&self, question: Question) -> Outcome {
+        if !question.may_win() || !self.cache.store().is_remote() {
+            return self.ask_async(question.about(self.stored_key())).await;
         }
-        let (cache, key, freshness) = (self.cache.clone(), key.to_owned(), self.freshness);
+        let (cache, key, freshness) = (self.cache.clone(), self.stored_key().to_owned(), self.freshness);
         let budget = if self.holder.is_some() { cache.budget() } else { self.budget.lend() };
         let job = Job { pace: self.pace, drive: Arc::new(Drive::new()), note: None };
         let work = Box::pin(async move {
-            let request = Request::Lookup { key: &key, lease, refresh };
+            let request = question.about(&key);
             let outcome = cache.store().ask_async(request.verb(), &request, &budget).await;
             Looked { outcome, cache, key, budget, freshness, job }
         });
@@ -265,7 +263,7 @@ pub(crate) fn pause(pause: Duration) {
     sleep();
 }
 
-/// A lookup that has ended.
+/// A question that was answered.
 #[cfg(feature = "tokio")]
 struct Looked {
     outcome: Outcome,
@@ -278,7 +276,7 @@ struct Looked {
 
 #[cfg(feature = "tokio")]
 impl Looked {
-    /// Gives back the lease that the lookup won, because its caller is gone.
+    /// Gives back the lease that was won, because its caller is gone.
     fn forsake(self) {
         if let Some(won) = unclaimed(&self.outcome, self.freshness) {
             drop(Lease::hold(self.cache.store(), self.cache.limits(), &self.key, won, Io::Async, self.job));
