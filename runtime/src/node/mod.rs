@@ -110,7 +110,8 @@ impl Node {
 
     /// Lets a caller ask, unless the node is out.
     fn admit(&self, deadline: Deadline) -> Result<Admission, Error> {
-        self.breaker.admit(deadline.begun()).map_err(|exclusion| {
+        let admitted = self.breaker.admit(deadline.begun());
+        admitted.map(|admission| admission.of_poll(deadline.is_of_poll())).map_err(|exclusion| {
             if exclusion == Exclusion::Forgotten {
                 self.prober.start();
             }

@@ -1,4 +1,5 @@
-//! Calls that wait for another process: what they leave behind.
+//! Calls that wait for another process: what they leave behind, and what they make of a
+//! server that does not answer them.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use memocached::{group, memcached};
 
 use crate::cache::Cache;
+use crate::client::Client;
 use crate::memcached::{Memcached, until};
-use crate::proxy::Proxy;
+use crate::proxy::{Fault, Form, Pace, Proxy, Then};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -161,4 +163,33 @@ fn a_call_that_is_dropped_after_it_has_taken_a_lease_over_costs_others_nothing()
     let begun = Instant::now();
     assert_eq!(runtime.block_on(paid(&cache, 11, true)), 11);
     assert!(begun.elapsed() < 2_000 * MS, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn polls_without_an_answer_say_nothing_about_a_server() {
+    #[memcached(key = "poll:<n>", cache = cache, skip(cache))]
+    fn blocking(cache: &Cache, n: u32) -> u32 {
+        n
+    }
+
+    #[memcached(key = "poll:<n>", cache = cache, skip(cache))]
+    async fn yielding(cache: &Cache, n: u32) -> u32 {
+        n
+    }
+
+    let (server, runtime) = (Memcached::start(), runtime());
+    for n in [1, 2] {
+        let proxy = Proxy::before(server.port);
+        let cache = Cache::builder().servers(proxy.address()).timeout(100 * MS).build().expect("a valid server");
+        let ask = |n| if n % 2 == 0 { runtime.block_on(yielding(&cache, n)) } else { blocking(&cache, n) };
+        orphaned(&server, &format!("poll:{n}"));
+        let late = Fault { form: Form::Whole, pace: Pace::Late(10_000 * MS), then: Then::GoOn };
+        // What tells the server's life and who computes is in time, and so is a first poll.
+        proxy.inflict(late, 3);
+        let begun = Instant::now();
+        assert_eq!(ask(n), n);
+        assert!(begun.elapsed() >= 300 * MS, "it has asked three times: {:?}", begun.elapsed());
+        let nodes = Client::of(&cache).nodes();
+        assert!(nodes.iter().all(|node| node.is_up), "{nodes:?}");
+    }
 }

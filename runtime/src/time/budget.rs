@@ -34,11 +34,23 @@ pub(crate) struct Budget {
     connect: Duration,
     /// What is a fair share, by the limits of the call as a whole.
     fair: Duration,
+    is_of_polls: bool,
 }
 
 impl Budget {
     pub(crate) fn new(total: Duration, connect: Duration) -> Self {
-        Budget { left: AtomicU64::new(nanos(total)), connect, fair: FAIR.min(total / 2).min(connect / 2) }
+        Budget {
+            left: AtomicU64::new(nanos(total)),
+            connect,
+            fair: FAIR.min(total / 2).min(connect / 2),
+            is_of_polls: false,
+        }
+    }
+
+    /// Makes this the budget of polls: questions that are asked again and again, and say
+    /// nothing about the server if they are not answered.
+    pub(crate) fn of_polls(self) -> Self {
+        Budget { is_of_polls: true, ..self }
     }
 
     /// Returns a copy for another task to spend, to be taken back with
@@ -62,7 +74,8 @@ impl Budget {
     /// at the clock.
     pub(crate) fn deadline_from(&self, now: Instant) -> Deadline {
         let left = Duration::from_nanos(self.left.load(Ordering::Relaxed));
-        Deadline { begun: now, at: now + left, connect: self.connect, fair: self.fair }
+        let Budget { connect, fair, is_of_polls, .. } = *self;
+        Deadline { begun: now, at: now + left, connect, fair, is_of_poll: is_of_polls }
     }
 
     /// Deducts the time that an exchange took.
@@ -85,9 +98,15 @@ pub(crate) struct Deadline {
     at: Instant,
     connect: Duration,
     fair: Duration,
+    is_of_poll: bool,
 }
 
 impl Deadline {
+    /// Whether it is a poll's.
+    pub(crate) fn is_of_poll(&self) -> bool {
+        self.is_of_poll
+    }
+
     /// Returns the time at which the exchange started.
     pub(crate) fn begun(&self) -> Instant {
         self.begun

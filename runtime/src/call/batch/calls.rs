@@ -251,7 +251,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
     /// Returns the limits of asking about other processes again and again.
     fn polls(&self) -> Option<Budget> {
         let (cache, _) = self.around.as_ref()?;
-        self.sought().any(Machine::waits_for_another).then(|| cache.budget())
+        self.sought().any(Machine::waits_for_another).then(|| cache.budget().of_polls())
     }
 
     fn next_wait(&mut self) -> NextWait {

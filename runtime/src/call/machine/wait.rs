@@ -37,7 +37,6 @@ use crate::telemetry;
 use crate::telemetry::call::{CallSpan, MissReason};
 #[cfg(feature = "tokio")]
 use crate::telemetry::computing::Wait;
-#[cfg(feature = "tokio")]
 use crate::time::budget::Budget;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
@@ -91,12 +90,17 @@ impl Machine {
         if self.groups.is_empty() {
             return self.ask(self.question().about(self.stored_key())).into();
         }
-        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let polls = self.polls();
         stamped::ask_one(self.cache.store(), &Inquiry::by(self), polls.as_ref().unwrap_or(&self.budget))
     }
 
+    /// The limits of asking about another process again and again.
+    fn polls(&self) -> Option<Budget> {
+        self.holder.as_ref().map(|_| self.cache.budget().of_polls())
+    }
+
     pub(super) fn ask(&self, request: Request<'_>) -> Outcome {
-        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let polls = self.polls();
         self.cache.store().ask(request.verb(), &request, polls.as_ref().unwrap_or(&self.budget))
     }
 
@@ -140,7 +144,7 @@ impl Machine {
         if self.groups.is_empty() {
             return self.pose(self.question()).await.into();
         }
-        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let polls = self.polls();
         let answers = batch::ask_async(&[self], polls.as_ref().unwrap_or(&self.budget)).await;
         answers.into_iter().next().unwrap_or_else(|| Err(unanswered()).into())
     }
@@ -153,7 +157,7 @@ impl Machine {
             return self.ask_async(question.about(self.stored_key())).await;
         }
         let (cache, key, freshness) = (self.cache.clone(), self.stored_key().to_owned(), self.freshness);
-        let budget = if self.holder.is_some() { cache.budget() } else { self.budget.lend() };
+        let budget = self.polls().unwrap_or_else(|| self.budget.lend());
         let job = Job { pace: self.pace, drive: Arc::new(Drive::new()), note: None };
         let work = Box::pin(async move {
             let request = question.about(&key);
@@ -172,7 +176,7 @@ impl Machine {
 
     #[cfg(feature = "tokio")]
     pub(super) async fn ask_async(&self, request: Request<'_>) -> Outcome {
-        let polls = self.holder.as_ref().map(|_| self.cache.budget());
+        let polls = self.polls();
         let budget = polls.as_ref().unwrap_or(&self.budget);
         self.cache.store().ask_async(request.verb(), &request, budget).await
     }

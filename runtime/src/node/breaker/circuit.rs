@@ -83,7 +83,17 @@ impl Turn {
 /// The right to ask the node once. What comes of it must be reported.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct Admission(());
+pub(crate) struct Admission {
+    is_of_poll: bool,
+}
+
+impl Admission {
+    /// Makes this the right of a poll, whose failures do not count: only a server that
+    /// cannot be reached is left alone.
+    pub(crate) fn of_poll(self, is_of_poll: bool) -> Self {
+        Admission { is_of_poll }
+    }
+}
 
 /// Why a node is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +115,7 @@ impl Breaker {
     pub(crate) fn admit(&self, now: Instant) -> Result<Admission, Exclusion> {
         let mut state = lock(&self.state);
         match &mut state.outage {
-            None => Ok(Admission(())),
+            None => Ok(Admission { is_of_poll: false }),
             Some(outage) if now.saturating_duration_since(outage.probe_at) > LATE => {
                 outage.probe_at = now;
                 Err(Exclusion::Forgotten)
@@ -125,10 +135,10 @@ impl Breaker {
 
     /// Notes that the node did not answer; returns whether that has opened the
     /// circuit.
-    pub(crate) fn failed(&self, _: Admission, kind: ErrorKind, now: Instant) -> bool {
+    pub(crate) fn failed(&self, admission: Admission, kind: ErrorKind, now: Instant) -> bool {
         let mut state = lock(&self.state);
         // Calls that were under way when the circuit opened change nothing.
-        if state.outage.is_some() {
+        if state.outage.is_some() || admission.is_of_poll && !is_final(kind) {
             return false;
         }
         state.failures += 1;
