@@ -224,7 +224,7 @@ impl Keeping {
     }
 }
 
-/// Returns how old a value is whose item is kept for so many more seconds, where that is known.
+/// Returns the age of a value whose item is kept for this many more seconds, if it is known.
 pub(crate) fn age(times: Times, left: u64) -> Option<Duration> {
     let since = u64::from(times.kept).checked_sub(left).filter(|_| times.kept > 0)?;
     Some(Duration::from_secs(since.saturating_add(times.age.into())))

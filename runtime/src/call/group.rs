@@ -120,8 +120,8 @@ macro_rules! verbs {
         ///
         /// # Errors
         ///
-        /// If a node cannot be reached or refuses, which the error names. It is asked again
-        /// until it answers, for up to an hour; until then what it holds may be served.
+        /// If a node cannot be reached or refuses; the error names the node. It is asked again
+        /// until it answers, for up to an hour. Until then, the values it holds may be served.
         pub $($async)* fn $invalidate(&self) -> Result<(), Error> {
             let destinations = self.destinations()?;
             Writer::$remove(destinations, Manner::default())$($await)*.map(drop)
@@ -132,7 +132,7 @@ macro_rules! verbs {
         ///
         /// # Errors
         ///
-        /// As for `invalidate`.
+        /// The same as for `invalidate`.
         pub $($async)* fn $softly(&self) -> Result<(), Error> {
             let destinations = self.destinations()?;
             Writer::$remove(destinations, Manner { is_soft: true, ..Manner::default() })$($await)*.map(drop)

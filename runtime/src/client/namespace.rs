@@ -87,6 +87,8 @@ pub(crate) struct Flush<'a> {
 }
 
 impl<'a> Flush<'a> {
+    /// Begins to flush a namespace.
+    ///
     /// # Errors
     ///
     /// If the namespace has no generation.

@@ -27,7 +27,7 @@ mod tests {
     use super::super::{Dialect, Session};
     use super::*;
 
-    /// The outcome of the first reply to a greeting, and the dialect afterwards.
+    /// Returns the outcome of the first reply to a greeting, and the dialect afterwards.
     fn greeted(credentials: Option<(&str, &str)>, reply: &str) -> (Result<Option<Reply>, ErrorKind>, Dialect) {
         let mut session = Session::alone(Dialect::Meta);
         let tickets = session.greet(credentials, credentials.is_some()).expect("the greeting can be encoded");

@@ -4,40 +4,40 @@
 #[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
 use crate::codec;
 
-/// What comes in place of replies is read as replies only if it is some.
+/// Reads bytes as replies only if they are replies.
 pub fn replies(bytes: &[u8]) {
     crate::protocol::stream_tests::any_bytes(bytes);
 }
 
-/// What is found in place of a value is refused.
+/// Refuses bytes that are found in place of a value.
 pub fn envelope(bytes: &[u8]) {
     crate::value::envelope::any_bytes(bytes);
 }
 
-/// What an envelope vouches for is read as a value that can be stored, or refused.
+/// Reads what an envelope vouches for as a value that can be stored, or refuses it.
 #[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
 pub fn bincode(bytes: &[u8]) {
     codec::any_bytes::any_bytes(codec::Standard::Bincode, bytes);
 }
 
-/// As for bincode.
+/// Does the same with postcard.
 #[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
 pub fn postcard(bytes: &[u8]) {
     codec::any_bytes::any_bytes(codec::Standard::Postcard, bytes);
 }
 
-/// As for bincode.
+/// Does the same with JSON.
 #[cfg(all(feature = "bincode", feature = "postcard", feature = "json"))]
 pub fn json(bytes: &[u8]) {
     codec::any_bytes::any_bytes(codec::Standard::Json, bytes);
 }
 
-/// What other clients have compressed is read whole or refused.
+/// Reads what other clients have compressed whole, or refuses it.
 pub fn compressed(bytes: &[u8]) {
     crate::value::flags::any_bytes(bytes);
 }
 
-/// Different arguments give different keys.
+/// Gives different arguments different keys.
 pub fn key(bytes: &[u8]) {
     crate::key::calls::any_bytes(bytes);
 }

@@ -436,7 +436,7 @@ macro_rules! work {
             ///
             /// # Errors
             ///
-            /// As for the end of a writer.
+            /// The same as for the end of a writer.
             pub(crate) $($async)* fn $remove(destinations: Vec<Destination>, manner: Manner) -> Result<bool, Error> {
                 Self::of(destinations, manner, $io, || manner.removal()).$end(None, Vec::new())$($await)*
             }

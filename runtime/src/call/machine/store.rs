@@ -89,8 +89,8 @@ impl Machine {
         Some(Packing { record: Arc::new(record), ttl: keeping.item, fresh: keeping.fresh, near, stores })
     }
 
-    /// Returns how long a value is kept that is stored now, and says this of it itself. A
-    /// return value without a value is kept for its time, and no longer.
+    /// Returns how long a value that is stored now is kept, by what it says itself. A return
+    /// value without a value is kept for its time, and no longer.
     fn keeping(&self, own: OwnTimes, kind: ReturnKind) -> Keeping {
         let mut freshness = self.freshness.with(own);
         if kind == ReturnKind::Negative {
@@ -121,7 +121,7 @@ impl Machine {
         }
     }
 
-    /// Returns the request that stores a value which no call has computed.
+    /// Returns the request that stores a value that no call has computed.
     pub(crate) fn putting<'a>(&'a self, record: &'a Record, ttl: Ttl) -> Request<'a> {
         let Record { bytes: value, flags } = record;
         Request::Store { key: self.key.wire(), value, flags: *flags, ttl, how: Write::Set, guard: Guard::None }
