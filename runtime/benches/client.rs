@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p memocached --bench client` takes about a minute and a half;
 //! words after ` -- ` select rows by name. With ` -- calls` it counts system
-//! calls instead, using `strace`.
+//! calls instead, using `strace`; with ` -- limits` it asks under load with several time-outs.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot continue should panic")]
 
@@ -17,6 +17,8 @@ mod changes;
 mod cores;
 #[path = "client/functions.rs"]
 mod functions;
+#[path = "client/limits.rs"]
+mod limits;
 #[path = "../../tests/support/memcached.rs"]
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 mod memcached;
@@ -36,6 +38,7 @@ use memcached::Memcached;
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["limits"] => limits::measure(),
         ["calls"] => calls::count(&Memcached::start().address()),
         ["gets", contender, address, times] => {
             blocking::gets(contender.parse().unwrap(), address, times.parse().unwrap())
