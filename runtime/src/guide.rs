@@ -11,7 +11,9 @@
 //! - [`servers`]: the environment, clusters, and servers that fail
 //! - [`languages`]: Python and PHP
 //! - [`telemetry`]: traces, logs and metrics
+//! - [`deploying`]: time-outs, Kubernetes, rolling deploys and shutting down
 //! - [`migrating`]: from other crates
+//! - [`comparison`]: other crates, and where they are better
 //!
 //! The arguments of the attribute are on [its own page](macro@crate::memcached).
 
@@ -26,5 +28,6 @@ macro_rules! pages {
 }
 
 pages! {
-    keys freshness load batches changing_data entries testing client servers languages telemetry migrating
+    keys freshness load batches changing_data entries testing client servers languages telemetry deploying
+    migrating comparison
 }
