@@ -4,16 +4,20 @@
 //! ```text
 //! cargo run --example axum_service
 //! curl -i http://127.0.0.1:8080/product/7    # 20 ms the first time; see X-Cache
-//! curl http://127.0.0.1:8080/search/teapot
-//! curl http://127.0.0.1:8080/metrics
+//! curl -i http://127.0.0.1:8080/products/6,7 # only 6 is looked up
+//! curl http://127.0.0.1:8080/search/teapot   # /metrics is for Prometheus
+//! curl -X PUT -d samovar http://127.0.0.1:8080/product/7
 //! ```
 //!
-//! `MEMCACHED_SERVERS` shares results with other processes,
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` says where traces go, and an argument sets the
+//! `MEMCACHED_SERVERS` shares results with other processes, an argument sets the
 //! address to listen on. `dashboards/` shows the traces and metrics.
 
+#[path = "support/service.rs"]
+mod service;
+
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -22,53 +26,86 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use memocached::{memcached, observed_async};
-use opentelemetry::global;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
-use prometheus::{Registry, TextEncoder};
+use memocached::{group, invalidates, memcached, observed_async};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tracing::{Instrument, info_span};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Product {
     id: u32,
     name: String,
 }
 
-/// Stands in for a database.
-struct Catalogue {
-    country: String,
+group! {
+    /// What depends on any name in a country.
+    fn names(country: &str) = "names:<country>";
 }
 
-impl Catalogue {
-    /// Finds a product. A missing one is looked up again on every call.
-    #[memcached(key = "product:<self.country>:<id>", ttl = "5m", name = "product")]
+/// The shop of one country, and its database.
+#[derive(Clone)]
+struct Shop {
+    country: &'static str,
+    names: Arc<Mutex<BTreeMap<u32, String>>>,
+}
+
+impl Shop {
+    /// Finds a product. A missing one is looked up again after ten seconds.
+    #[memcached(
+        key = "product:<self.country>:<id>", ttl = "5m", grace = "1h", cache_none = "10s", at_most = 32,
+        name = "product", entry = product_entry
+    )]
     async fn product(&self, id: u32) -> Option<Product> {
+        self.query(|names| Some(Product { id, name: names.get(&id)?.clone() })).await
+    }
+
+    /// Finds several products with one query, in the same entries.
+    #[memcached(key = "product:<self.country>:<id>", each(id in ids), ttl = "5m", grace = "1h", name = "products")]
+    async fn products(&self, ids: &[u32]) -> HashMap<u32, Product> {
+        let product = |names: &BTreeMap<_, String>, id| Some((id, Product { id, name: names.get(&id)?.clone() }));
+        self.query(|names| ids.iter().filter_map(|id| product(names, *id)).collect()).await
+    }
+
+    /// Finds the products whose names contain these words.
+    #[memcached(key = "search:<self.country>:<words>", ttl = "1m", group = names(self.country), name = "search")]
+    async fn search(&self, words: &str) -> Vec<u32> {
+        self.query(|names| names.iter().filter(|(_, name)| name.contains(words)).map(|(id, _)| *id).collect()).await
+    }
+
+    /// Renames a product. No call that begins afterwards gets the old name.
+    #[invalidates(self.product_entry(id), names(self.country))]
+    async fn rename(&self, id: u32, name: String) {
+        self.query(|names| names.insert(id, name)).await;
+    }
+
+    /// Takes as long as a query that finds no index.
+    async fn query<T>(&self, answer: impl FnOnce(&mut BTreeMap<u32, String>) -> T) -> T {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        (id < 1_000).then(|| Product { id, name: format!("teapot {id}") })
+        answer(&mut self.names.lock().unwrap_or_else(|broken| broken.into_inner()))
     }
 }
 
-#[memcached(key = "search:<words>", ttl = "1m", name = "search")]
-async fn search(words: &str) -> Vec<u32> {
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    (0..20).filter(|id| format!("teapot {id}").contains(words)).collect()
+fn line(product: &Product) -> String {
+    format!("{}: {}\n", product.id, product.name)
 }
 
-async fn show_product(State(shop): State<Arc<Catalogue>>, Path(id): Path<u32>) -> Result<String, StatusCode> {
-    let product = shop.product(id).await.ok_or(StatusCode::NOT_FOUND)?;
-    Ok(format!("{}: {}\n", product.id, product.name))
+async fn show_product(State(shop): State<Shop>, Path(id): Path<u32>) -> Result<String, StatusCode> {
+    shop.product(id).await.as_ref().map(line).ok_or(StatusCode::NOT_FOUND)
 }
 
-async fn show_search(Path(words): Path<String>) -> String {
-    format!("{:?}\n", search(&words).await)
+async fn show_products(State(shop): State<Shop>, Path(ids): Path<String>) -> Result<String, StatusCode> {
+    let ids: Result<Vec<u32>, _> = ids.split(',').map(str::parse).collect();
+    let ids = ids.map_err(|_| StatusCode::BAD_REQUEST)?;
+    let products = shop.products(&ids).await;
+    Ok(ids.iter().filter_map(|id| products.get(id)).map(line).collect())
+}
+
+async fn show_search(State(shop): State<Shop>, Path(words): Path<String>) -> String {
+    format!("{:?}\n", shop.search(&words).await)
+}
+
+async fn rename_product(State(shop): State<Shop>, Path(id): Path<u32>, name: String) {
+    shop.rename(id, name).await;
 }
 
 /// Wraps each request in a span, the parent of the spans of memoized functions.
@@ -89,58 +126,25 @@ async fn told(request: Request, next: Next) -> Response {
 // Not `#[tokio::main]`: the exporter starts and shuts down outside the runtime.
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let (registry, tracers) = install_telemetry()?;
-    let metrics = async move || TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default();
+    let telemetry = service::Telemetry::install()?;
+    let scraped = telemetry.clone();
+    let names = (0..1_000).map(|id| (id, format!("teapot {id}"))).collect();
     let app = Router::new()
-        .route("/product/{id}", get(show_product))
+        .route("/product/{id}", get(show_product).put(rename_product))
+        .route("/products/{ids}", get(show_products))
         .route("/search/{words}", get(show_search))
         .layer(from_fn(told))
         .layer(from_fn(traced))
-        .route("/metrics", get(metrics))
-        .with_state(Arc::new(Catalogue { country: "se".into() }));
+        .route("/metrics", get(async move || scraped.metrics()))
+        .with_state(Shop { country: "se", names: Arc::new(Mutex::new(names)) });
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);
-        axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
+        axum::serve(listener, app).with_graceful_shutdown(service::asked_to_stop()).await?;
         let left = memocached::drain_async(Duration::from_secs(5)).await;
-        if !left.is_complete() {
-            eprintln!("the cache is not up to date: {left:?}");
-        }
+        println!("left undone: {left:?}");
         Ok::<_, std::io::Error>(())
     })?;
     println!("{}", memocached::report());
-    Ok(tracers.shutdown()?)
-}
-
-/// Waits for a signal to stop. The server then finishes the requests it has
-/// begun.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
-/// Sets up metrics for Prometheus to scrape, and traces for the endpoint that
-/// `OTEL_EXPORTER_OTLP_ENDPOINT` names.
-fn install_telemetry() -> Result<(Registry, SdkTracerProvider), Box<dyn Error>> {
-    let registry = Registry::new();
-    let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
-    let meters = SdkMeterProvider::builder().with_view(memocached::views::all()).with_reader(reader).build();
-    global::set_meter_provider(meters);
-    memocached::enable_metrics_views();
-
-    let mut tracers = SdkTracerProvider::builder();
-    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
-        tracers = tracers.with_batch_exporter(SpanExporter::builder().with_http().build()?);
-    }
-    let tracers = tracers.build();
-    let layer = tracing_opentelemetry::layer().with_tracer(tracers.tracer("axum_service"));
-    tracing_subscriber::registry().with(LevelFilter::INFO).with(layer).init();
-    Ok((registry, tracers))
+    telemetry.shut_down()
 }

@@ -7,51 +7,21 @@
 //!
 //! It starts the servers itself, which takes `memcached` on the PATH.
 
+#[path = "support/server.rs"]
+mod server;
+
 use std::error::Error;
-use std::io;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memocached::{Cache, Client, memcached, observed};
+use server::Server;
 
 const KEYS: u64 = 300;
 
 #[memcached(key = "square:<n>", ttl = 60, cache = cache, skip(cache))]
 fn square(cache: &Cache, n: u64) -> u64 {
     n * n
-}
-
-/// A server behind a socket, which ends with this.
-struct Server {
-    socket: PathBuf,
-    process: Child,
-}
-
-impl Server {
-    fn start(socket: PathBuf) -> io::Result<Self> {
-        let mut command = Command::new("memcached");
-        // Only root needs `-u`: memcached refuses to run as root without it.
-        command.args(["-u", "root", "-s"]).arg(&socket).stdin(Stdio::null());
-        let server = Server { process: command.spawn()?, socket };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while UnixStream::connect(&server.socket).is_err() {
-            if Instant::now() > deadline {
-                return Err(io::Error::other("memcached does not listen"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_file(&self.socket);
-    }
 }
 
 /// Calls the function with all keys, and shows what the cache did.
@@ -94,9 +64,5 @@ fn run(folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::temp_dir().join(format!("memocached-cluster-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let outcome = run(&folder);
-    std::fs::remove_dir_all(&folder)?;
-    outcome
+    server::in_folder("cluster", run)
 }

@@ -11,7 +11,7 @@ use crate::support::memcached::Memcached;
 use crate::support::process::example;
 use crate::support::prometheus::Prometheus;
 use crate::support::tools::Tool;
-use crate::support::web::visit;
+use crate::support::web::{header, put, visit};
 
 /// The example `axum_service`, killed when dropped.
 pub(super) struct Service {
@@ -82,6 +82,21 @@ fn queries() -> Vec<(String, String)> {
         }
     }
     queries
+}
+
+#[test]
+fn the_service_answers_for_several_products_and_shows_no_old_name() {
+    let servers = [Memcached::start()];
+    let service = Service::on(&servers);
+    let outcome = |path: &str| header(service.port, path, "x-cache").unwrap().unwrap_or_default();
+    assert_eq!(outcome("/product/7"), "miss; absent");
+    assert_eq!(visit(service.port, "/products/6,7").unwrap(), (200, "6: teapot 6\n7: teapot 7\n".to_owned()));
+    assert_eq!((outcome("/product/6"), outcome("/product/7")), ("hit".to_owned(), "hit".to_owned()));
+    assert_eq!(visit(service.port, "/search/samovar").unwrap().1, "[]\n");
+    assert_eq!(put(service.port, "/product/7", "samovar").unwrap().0, 200);
+    assert_eq!(visit(service.port, "/product/7").unwrap().1, "7: samovar\n");
+    assert_eq!(visit(service.port, "/search/samovar").unwrap().1, "[7]\n");
+    assert!(service.stop().contains("left undone"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::dashboards::Service;
 use crate::support::memcached::Memcached;
 use crate::support::process::{example, output};
+use crate::support::tools::{PYTHON_MODULES, Tool};
 use crate::support::web::header;
 
 const ANSWERS: &str =
@@ -60,5 +61,36 @@ fn the_web_service_tells_in_a_header_what_the_cache_did() {
     let told = ["/product/7", "/product/7", "/search/7", "/product/1000", "/product/1000", "/metrics"].map(told);
     let told = told.each_ref().map(Option::as_deref);
     let [miss, hit] = [Some("miss; absent"), Some("hit")];
-    assert_eq!(told, [miss, hit, miss, miss, miss, None]);
+    assert_eq!(told, [miss, hit, miss, miss, hit, None]);
+}
+
+#[test]
+fn the_attribute_and_its_steps_by_hand_share_their_entries() {
+    let server = Memcached::start();
+    let printed = output(example("by_hand").env("MEMCACHED_SERVERS", server.address()));
+    let lines: Vec<&str> = printed.lines().collect();
+    let expected = [
+        "with the attribute: 20 ==> 6765 (miss; absent)",
+        "by hand:            20 ==> 6765",
+        "by hand:            25 ==> 75025",
+        "with the attribute: 25 ==> 75025 (hit)",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(server.items(), 0, "it has cleaned up");
+}
+
+#[test]
+fn values_are_shared_with_python() {
+    if !Tool::Pymemcache.is_here() {
+        return;
+    }
+    let printed = output(example("shared_with_python").env("PYTHONPATH", PYTHON_MODULES));
+    for line in [
+        "Rust    miss; absent: User { id: 7, name: \"user 7\", languages: [\"Rust\"] }",
+        "Python  reads user:r%26d:7: {'id': 7, 'name': 'user 7', 'languages': ['Rust']}",
+        "Rust    hit: User { id: 8, name: \"Guido\", languages: [\"Python\", \"C\"] }",
+        "Rust    counts Some(42) visits",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "no {line} in {printed}");
+    }
 }

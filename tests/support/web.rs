@@ -5,21 +5,30 @@ use std::net::{TcpListener, TcpStream};
 
 /// Status and body of a page.
 pub(crate) fn visit(port: u16, path: &str) -> std::io::Result<(u16, String)> {
-    let (head, body) = answer(port, path)?;
+    status(answer(port, "GET", path, "")?)
+}
+
+/// Sends a page's new content; the status and body of the answer.
+pub(crate) fn put(port: u16, path: &str, content: &str) -> std::io::Result<(u16, String)> {
+    status(answer(port, "PUT", path, content)?)
+}
+
+fn status((head, body): (String, String)) -> std::io::Result<(u16, String)> {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body))
 }
 
 /// A header of a page, if it has that; `name` is in lower case.
 pub(crate) fn header(port: u16, path: &str, name: &str) -> std::io::Result<Option<String>> {
-    let (head, _) = answer(port, path)?;
+    let (head, _) = answer(port, "GET", path, "")?;
     let value = head.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| *found == name));
     Ok(value.map(|(_, value)| value.to_owned()))
 }
 
-fn answer(port: u16, path: &str) -> std::io::Result<(String, String)> {
+fn answer(port: u16, method: &str, path: &str, content: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+    let length = content.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n{content}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();

@@ -10,14 +10,17 @@
 //! memcached: the difference is what the calls take. Time on a busy machine does not
 //! change it, but another compiler or C library does: only counts by the same are compared.
 
+#[path = "../../../examples/support/server.rs"]
+mod server;
+
 use std::env;
 use std::error::Error;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
 
 use memocached::{Cache, Mode, memcached, with_mode};
+use server::Server;
 
 /// A case: its name, and what makes so many calls.
 type Case = (&'static str, fn(&Cache, u64));
@@ -123,67 +126,31 @@ fn update() -> Result<ExitCode, Box<dyn Error>> {
 
 /// What one call of each case takes.
 fn counted() -> Result<Vec<(&'static str, u64)>, Box<dyn Error>> {
-    let folder = env::temp_dir().join(format!("memocached-instructions-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let server = Server::start(&folder)?;
-    let count = |(name, _): &Case| {
-        let [few, many] = CALLS.map(|calls| server.instructions(name, calls, &folder));
-        let calls = CALLS[1] - CALLS[0];
-        let calls = if name.starts_with("batch") { calls / 20 } else { calls };
-        Ok((*name, many?.saturating_sub(few?) / calls))
-    };
-    let counts = CASES.iter().map(count).collect();
-    drop(server);
-    std::fs::remove_dir_all(&folder)?;
-    counts
+    server::in_folder("instructions", |folder| {
+        let server = Server::start(folder.join("socket"))?;
+        let count = |(name, _): &Case| {
+            let [few, many] = CALLS.map(|calls| instructions(&server, name, calls, folder));
+            let calls = CALLS[1] - CALLS[0];
+            let calls = if name.starts_with("batch") { calls / 20 } else { calls };
+            Ok((*name, many?.saturating_sub(few?) / calls))
+        };
+        CASES.iter().map(count).collect()
+    })
 }
 
-/// A memcached behind a socket, which ends with this.
-struct Server {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Server {
-    fn start(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        let socket = folder.join("socket");
-        let mut command = Command::new("memcached");
-        command.args(["-u", "root", "-m", "64", "-s"]).arg(&socket).stdin(Stdio::null());
-        let server = Server { process: command.spawn()?, socket };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while std::os::unix::net::UnixStream::connect(&server.socket).is_err() {
-            if Instant::now() > deadline {
-                return Err("memcached does not listen".into());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(server)
-    }
-
-    /// All instructions of a process that makes so many calls. Each starts with an empty
-    /// server.
-    fn instructions(&self, case: &str, calls: u64, folder: &Path) -> Result<u64, Box<dyn Error>> {
-        std::io::Write::write_all(
-            &mut std::os::unix::net::UnixStream::connect(&self.socket)?,
-            b"flush_all\r\nquit\r\n",
-        )?;
-        let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
-        command.args(["run", case, &calls.to_string()]).arg(format!("unix://{}", self.socket.display()));
-        let output = command.current_dir(folder).env_clear().output()?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        let collected = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-        match collected.filter(|_| output.status.success()) {
-            Some(count) => Ok(count),
-            None => Err(format!("callgrind has failed: {told}").into()),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// All instructions of a process that makes so many calls. Each starts with an empty
+/// server.
+fn instructions(server: &Server, case: &str, calls: u64, folder: &Path) -> Result<u64, Box<dyn Error>> {
+    std::io::Write::write_all(&mut std::os::unix::net::UnixStream::connect(&server.socket)?, b"flush_all\r\nquit\r\n")?;
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
+    command.args(["run", case, &calls.to_string()]).arg(format!("unix://{}", server.socket.display()));
+    let output = command.current_dir(folder).env_clear().output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let collected = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    match collected.filter(|_| output.status.success()) {
+        Some(count) => Ok(count),
+        None => Err(format!("callgrind has failed: {told}").into()),
     }
 }
 
