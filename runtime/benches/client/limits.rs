@@ -13,8 +13,8 @@ const TASKS: u64 = 500;
 const THREADS: usize = 2;
 const KEYS: u64 = 100;
 const TIME: Duration = Duration::from_secs(1);
-const LIMITS: [Duration; 7] =
-    [1, 5, 20, 50, 100, 500, 2_000].map(|milliseconds: u64| Duration::from_millis(milliseconds));
+/// In milliseconds.
+const LIMITS: [u64; 7] = [1, 5, 20, 50, 100, 500, 2_000];
 
 static COMPUTED: AtomicU64 = AtomicU64::new(0);
 
@@ -27,7 +27,7 @@ async fn row(cache: &Cache, n: u64) -> u64 {
 pub(crate) fn measure() {
     let server = Memcached::start();
     println!("{:>8} {:>9} {:>9} {:>9} {:>9} {:>10}", "limit", "calls/s", "p50 ms", "p99 ms", "max ms", "computed");
-    for limit in LIMITS {
+    for limit in LIMITS.map(Duration::from_millis) {
         let cache = Cache::builder().servers(server.address()).timeout(limit).build().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
         let mut times = runtime.block_on(under_load(cache));

@@ -18,6 +18,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use memocached::{Cache, Mode, memcached, with_mode};
 use server::Server;
