@@ -3,6 +3,7 @@
 //! Knows nothing of what they do.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -62,7 +63,18 @@ impl Drop for Underway {
 /// Runs work that blocks. A worker of a multi-threaded runtime is handed over
 /// meanwhile, so that the tasks which the work waits for can run on it.
 pub(crate) fn hand_over<T>(work: impl FnOnce() -> T) -> T {
-    if is_worker() { tokio::task::block_in_place(work) } else { work() }
+    if !is_worker() {
+        return work();
+    }
+    let mut work = Some(work);
+    let handed_over =
+        catch_unwind(AssertUnwindSafe(|| tokio::task::block_in_place(|| work.take().expect("it runs once")())));
+    match (handed_over, work) {
+        (Ok(returned), _) => returned,
+        // A current-thread runtime that has entered the handle of another one.
+        (Err(_), Some(work)) => work(),
+        (Err(panic), None) => resume_unwind(panic),
+    }
 }
 
 /// Whether this thread is a worker of a multi-threaded runtime, with tasks to run.
@@ -198,5 +210,11 @@ mod tests {
         runtime.block_on(on_a_worker).expect("no panic");
         let single = Builder::new_current_thread().build().expect("a runtime");
         single.block_on(single.spawn(async { hand_over(|| ()) })).expect("no panic");
+        let other = runtime.handle().clone();
+        let inside_another = async move {
+            let _entered = other.enter();
+            hand_over(|| 7)
+        };
+        assert_eq!(single.block_on(single.spawn(inside_another)).expect("no panic"), 7);
     }
 }
