@@ -2,10 +2,12 @@
 //! ends, and on the library's own threads.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use memocached::{Cache, memcached};
+use memocached::{Cache, Client, invalidates, memcached};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -67,11 +69,17 @@ static COMPUTED: AtomicU64 = AtomicU64::new(0);
 /// Panics on the library's own threads, as a layer may that needs a runtime.
 struct Panicking;
 
+/// The threads on which it has panicked.
+static PANICKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 impl<S: tracing::Subscriber> Layer<S> for Panicking {
     fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
-        assert!(!name.starts_with("memocached-"), "on purpose");
+        if name.starts_with("memocached-") {
+            PANICKED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+            panic!("on purpose");
+        }
     }
 }
 
@@ -117,4 +125,60 @@ fn a_panic_on_the_librarys_threads_ends_neither_calls_nor_renewals() {
     });
     assert_eq!(COMPUTED.load(Ordering::Relaxed), 1);
     println!("computed once");
+}
+
+#[memcached(key = "foreign:square:<n>", each(n in numbers), cache = cache, skip(cache))]
+fn squares(cache: &Cache, numbers: &[u64]) -> Vec<u64> {
+    numbers.iter().map(|n| n * n).collect()
+}
+
+/// Asks three servers at once, two of which are gone: threads that ask them say so.
+fn ask_for_many() {
+    let mut servers = [Memcached::start(), Memcached::start(), Memcached::start()];
+    let list = servers.each_ref().map(Memcached::address).join(",");
+    let cache = Cache::builder().servers(list).build().unwrap();
+    servers[..2].iter_mut().for_each(Memcached::kill);
+    let numbers: Vec<_> = (0..60).collect();
+    assert_eq!(squares(&cache, &numbers), numbers.iter().map(|n| n * n).collect::<Vec<_>>());
+}
+
+#[invalidates(double_entry(cache, n))]
+fn change(cache: &Cache, n: u64) -> u64 {
+    n
+}
+
+/// Changes data while the server is stopped: what removes the value later says so.
+fn change_while_it_is_stopped() {
+    let server = Memcached::start();
+    let cache = Cache::builder().servers(server.address()).timeout(Duration::from_millis(100)).build().unwrap();
+    double_entry(&cache, 5).put(&1).unwrap();
+    server.freeze();
+    change(&cache, 5);
+    let is_out = || Client::of(&cache).nodes().iter().any(|node| !node.is_up);
+    until("the server to be left alone", || is_out().then_some(()));
+    server.thaw();
+    until("the old value to be removed", || server.stored("foreign:double:5").is_none().then_some(()));
+    assert_eq!(double(&cache, 5), 10);
+}
+
+#[test]
+fn a_panic_on_the_librarys_threads_costs_neither_batches_nor_invalidations() {
+    if role().is_none() {
+        let test = "behaviour::foreign_code::a_panic_on_the_librarys_threads_costs_neither_batches_nor_invalidations";
+        let said = output(&mut again(test, "child"));
+        assert!(said.contains("all is well"), "{said}");
+        return;
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(60));
+        std::process::exit(1);
+    });
+    tracing_subscriber::registry().with(Panicking).init();
+    ask_for_many();
+    change_while_it_is_stopped();
+    let panicked = PANICKED.lock().unwrap_or_else(PoisonError::into_inner);
+    for thread in ["memocached-batch", "memocached-late"] {
+        assert!(panicked.contains(thread), "{panicked:?}");
+    }
+    println!("all is well");
 }

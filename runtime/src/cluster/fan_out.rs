@@ -12,11 +12,12 @@ use crate::cluster::failover::route::Route;
 use crate::cluster::leases::Leases;
 use crate::cluster::members::Member;
 use crate::error::Error;
-use crate::exchange::{NodeBatch, Outcome, Verb};
+use crate::exchange::{NodeBatch, Outcome, Verb, unanswered};
 use crate::node::{Node, Pending, Standby};
 use crate::telemetry;
 use crate::telemetry::exchange::{NodeSpan, Telling};
 use crate::time::budget::{Budget, Deadline};
+use crate::time::servant::survive;
 
 /// memcached answers within microseconds, and so do most networks.
 const PROMPT: Duration = Duration::from_millis(4);
@@ -190,7 +191,7 @@ enum Branch<'scope> {
     /// Sent, and to be read by this thread.
     Here(Running<'scope>),
     /// Left to another thread.
-    Elsewhere(ScopedJoinHandle<'scope, Vec<Outcome>>),
+    Elsewhere(&'scope NodeBatch<'scope>, ScopedJoinHandle<'scope, Option<Vec<Outcome>>>),
     /// Left for when nothing else remains to be done.
     Later(Box<dyn FnOnce() -> Vec<Outcome> + 'scope>),
     Over(Vec<Outcome>),
@@ -223,7 +224,7 @@ impl<'scope> FanOut<'scope, '_> {
         if !self.are_several || standby.is_some() {
             return send(part, batch, node, standby, deadline).map_or_else(Branch::Over, Branch::Here);
         }
-        self.elsewhere(move || {
+        self.elsewhere(batch, move || {
             let sent = send(part, batch, node, None, deadline);
             sent.map_or_else(|outcomes| outcomes, |running| running.end(deadline))
         })
@@ -236,13 +237,14 @@ impl<'scope> FanOut<'scope, '_> {
         let Branch::Here(mut running) = branch else { return branch };
         let deadline = self.deadline;
         let is_late = self.are_several && running.pending.is_late(deadline.or_after(PROMPT));
+        let batch = running.batch;
         let end = move || running.end(deadline);
-        if is_late { self.elsewhere(end) } else { Branch::Over(end()) }
+        if is_late { self.elsewhere(batch, end) } else { Branch::Over(end()) }
     }
 
     /// Does the rest of a batch on a thread of its own, or later if none can
     /// be had.
-    fn elsewhere<W>(&self, work: W) -> Branch<'scope>
+    fn elsewhere<W>(&self, batch: &'scope NodeBatch<'scope>, work: W) -> Branch<'scope>
     where
         W: FnOnce() -> Vec<Outcome> + Send + 'scope,
     {
@@ -250,10 +252,11 @@ impl<'scope> FanOut<'scope, '_> {
         // is handed to the thread afterwards.
         let (hand, handed) = std::sync::mpsc::channel::<W>();
         let run = telemetry::carried(move || handed.recv().map_or_else(|_| Vec::new(), |work| work()));
-        match std::thread::Builder::new().name("memocached-batch".into()).spawn_scoped(self.scope, run) {
+        let thread = std::thread::Builder::new().name("memocached-batch".into());
+        match thread.spawn_scoped(self.scope, || survive(run)) {
             Ok(thread) => {
                 _ = hand.send(work);
-                Branch::Elsewhere(thread)
+                Branch::Elsewhere(batch, thread)
             }
             Err(_) => Branch::Later(Box::new(work)),
         }
@@ -265,7 +268,10 @@ impl Branch<'_> {
     fn end(self, deadline: Deadline) -> Vec<Outcome> {
         match self {
             Branch::Here(running) => running.end(deadline),
-            Branch::Elsewhere(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // A panic is that of other people's code beside the exchange.
+            Branch::Elsewhere(batch, thread) => {
+                thread.join().ok().flatten().unwrap_or_else(|| failed(batch, &unanswered()))
+            }
             Branch::Later(work) => work(),
             Branch::Over(outcomes) => outcomes,
         }

@@ -49,13 +49,16 @@ struct Backlog {
 /// Leaves an entry to the thread. Where no thread can be started, it is lost.
 pub(super) fn leave(item: Affected) {
     let mut left = lock(&BACKLOG);
-    if ensure(&mut left) {
+    let lost = if ensure(&mut left) {
         left.late.push_back(Late { item, since: Instant::now(), becomes: Invalidation::Late });
-        left.limit();
         ADDED.notify_one();
+        left.limit()
     } else {
-        Invalidation::Lost.happened();
-    }
+        1
+    };
+    // Not under the lock: who is told of it is other people's code.
+    drop(left);
+    (0..lost).for_each(|_| Invalidation::Lost.happened());
 }
 
 /// Leaves to the thread all that a writer has marked. A renewal may be under way.
@@ -90,12 +93,11 @@ impl Backlog {
         Backlog { late: VecDeque::new(), unended: Vec::new(), busy: 0 }
     }
 
-    /// Drops the oldest that are too many.
-    fn limit(&mut self) {
-        while self.late.len() > MOST {
-            self.late.pop_front();
-            Invalidation::Lost.happened();
-        }
+    /// Drops the oldest that are too many. Returns how many those are.
+    fn limit(&mut self) -> usize {
+        let lost = self.late.len().saturating_sub(MOST);
+        self.late.drain(..lost);
+        lost
     }
 }
 
@@ -111,11 +113,15 @@ fn run() {
         let ended = unended.into_iter().flat_map(|(marked, goal)| end(&marked, goal));
         let all: Vec<Late> = all.into_iter().chain(ended).collect();
         for (marks, told) in by_cache(all) {
-            let again = survive(|| quietly(|| remove(marks, told))).unwrap_or_default();
-            let mut left = lock(&BACKLOG);
-            // They are older than what came meanwhile.
-            again.into_iter().rev().for_each(|late| left.late.push_front(late));
-            left.limit();
+            let (again, ended) = remove(marks, told);
+            let lost = {
+                let mut left = lock(&BACKLOG);
+                // They are older than what came meanwhile.
+                again.into_iter().rev().for_each(|late| left.late.push_front(late));
+                left.limit()
+            };
+            let ended = ended.into_iter().chain(std::iter::repeat_n(Invalidation::Lost, lost));
+            ended.for_each(|becomes| _ = survive(|| becomes.happened()));
         }
         let is_left = {
             let mut left = lock(&BACKLOG);
@@ -132,31 +138,34 @@ fn run() {
 fn end(marked: &Marked, goal: Goal) -> Vec<Late> {
     let mut marks = marked.relay.take();
     marks.turn_to(|| goal.clone());
-    marks.forget();
+    survive(|| marks.forget());
     let (since, becomes) = (Instant::now(), Invalidation::Done);
     std::mem::take(&mut marks.items).into_iter().map(|item| Late { item, since, becomes }).collect()
 }
 
-/// Tries to remove these; returns those whose nodes have not answered.
-fn remove(mut marks: Marks, told: Told) -> Vec<Late> {
-    let mut left = Vec::new();
+/// Tries to remove these. Returns those whose nodes have not answered, and what has become
+/// of the others.
+fn remove(mut marks: Marks, told: Told) -> (Vec<Late>, Vec<Invalidation>) {
+    let (mut left, mut ended) = (Vec::new(), Vec::new());
     marks.items.iter_mut().for_each(|item| item.error = None);
-    marks.carry(Verb::Delete);
-    marks.forget();
+    if survive(|| quietly(|| marks.carry(Verb::Delete))).is_none() {
+        marks.give_up();
+    }
+    survive(|| marks.forget());
     let nodes: Vec<_> = marks.cache.store().numbered();
     for (item, (since, becomes)) in marks.items.into_iter().zip(told) {
         // A node that has left the cluster serves no caller.
         let is_gone = item.destination.node.as_ref().is_some_and(|node| !nodes.contains(node));
         match item.error {
-            None => becomes.happened(),
-            Some(_) if is_gone => Invalidation::Late.happened(),
+            None => ended.push(becomes),
+            Some(_) if is_gone => ended.push(Invalidation::Late),
             Some(_) if since.elapsed() < LONGEST => {
                 left.push(Late { item, since, becomes: Invalidation::Late });
             }
-            Some(_) => Invalidation::Lost.happened(),
+            Some(_) => ended.push(Invalidation::Lost),
         }
     }
-    left
+    (left, ended)
 }
 
 /// Since when each of some entries has been late, and what becomes of it.
@@ -175,4 +184,27 @@ fn by_cache(all: Vec<Late>) -> Vec<(Marks, Told)> {
         told.push((since, becomes));
     }
     by_cache
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::marking::Marking;
+    use super::super::{Cache, Destination};
+    use super::*;
+
+    #[test]
+    fn the_oldest_that_are_too_many_are_lost() {
+        let cache = Cache::embedded();
+        let late = |n: usize| {
+            let destination = Destination { cache: cache.clone(), key: n.to_string(), node: None };
+            let item = Affected { destination, marking: Marking::unmarked(), error: None };
+            Late { item, since: Instant::now(), becomes: Invalidation::Late }
+        };
+        let mut backlog = Backlog::none();
+        backlog.late.extend((0..MOST).map(late));
+        assert_eq!(backlog.limit(), 0);
+        backlog.late.extend((MOST..MOST + 3).map(late));
+        assert_eq!((backlog.limit(), backlog.late.len()), (3, MOST));
+        assert_eq!(backlog.late[0].item.destination.key, "3");
+    }
 }

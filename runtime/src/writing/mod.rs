@@ -158,6 +158,13 @@ impl Marks {
         }
     }
 
+    /// Waits no longer for what was asked: a panic has cost the answers.
+    fn give_up(&mut self) {
+        for item in self.items.iter_mut().filter(|item| item.asks()) {
+            item.error = item.marking.answered([], Instant::now()).err();
+        }
+    }
+
     /// Gives each item this goal.
     fn turn_to(&mut self, goal: impl Fn() -> Goal) {
         for item in &mut self.items {
