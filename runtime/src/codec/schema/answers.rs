@@ -124,7 +124,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
             let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Newtype(parts[0]));
             if is_serdes(reader.visitor) {
                 // In this way the type of the field is known.
-                tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+                tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts, reader.yields)))
             } else if tracer.is_sealed(0) {
                 tracer.pass(0);
                 Err(tracer.exhausted())
@@ -141,7 +141,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
             tracer.take("seq");
             let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Seq(parts[0]));
             let left = usize::from(!tracer.is_recurring());
-            tracer.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left)))
+            tracer.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left, reader.yields)))
         })
     }
 
@@ -152,7 +152,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
             let parts = tracer.parts(reader, None, len, SpotKind::Tuple);
             tracer.deeper(|tracer| {
                 let is_array = reader.yields.starts_with('[');
-                visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts) })
+                visitor.visit_seq(Elements { is_array, ..Elements::fixed(tracer, parts, reader.yields) })
             })
         })
     }
@@ -162,7 +162,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         self.whole(reader, |tracer| {
             tracer.note(&format!("{name}-{len}"));
             let parts = tracer.parts(reader, None, len, SpotKind::Tuple);
-            tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+            tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts, reader.yields)))
         })
     }
 
@@ -172,7 +172,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
             tracer.take("map");
             let parts = tracer.parts(reader, None, 2, |parts| SpotKind::Map(parts[0], parts[1]));
             let left = usize::from(!tracer.is_recurring());
-            tracer.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left)))
+            tracer.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left, reader.yields)))
         })
     }
 
@@ -331,16 +331,18 @@ struct Elements<'a> {
     fixed: Option<usize>,
     /// Whether all elements have one type.
     is_array: bool,
+    /// The name of what they are read for.
+    of: &'static str,
 }
 
 impl<'a> Elements<'a> {
-    fn fixed(tracer: &'a mut Tracer, spots: Vec<usize>) -> Self {
+    fn fixed(tracer: &'a mut Tracer, spots: Vec<usize>, of: &'static str) -> Self {
         let left = spots.len();
-        Elements { tracer, spots, left, since: 0, fixed: Some(left), is_array: false }
+        Elements { tracer, spots, left, since: 0, fixed: Some(left), is_array: false, of }
     }
 
-    fn free(tracer: &'a mut Tracer, spots: Vec<usize>, left: usize) -> Self {
-        Elements { tracer, spots, left, since: 0, fixed: None, is_array: true }
+    fn free(tracer: &'a mut Tracer, spots: Vec<usize>, left: usize, of: &'static str) -> Self {
+        Elements { tracer, spots, left, since: 0, fixed: None, is_array: true, of }
     }
 
     /// Checks whether the last element took any bytes.
@@ -350,14 +352,11 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// Reads a part: an element, a key or a value. A value is made up for a sealed one.
+    /// Reads a part: an element, a key or a value.
     fn read<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
-        let forces = self.tracer.is_forced() || self.tracer.is_sealed(number);
-        let is_forced = self.tracer.force(forces);
         let way = self.tracer.enter(number, self.spots.get(number), type_name::<S::Value>());
         let value = seed.deserialize(&mut *self.tracer)?;
         self.tracer.come_back(way);
-        self.tracer.force(is_forced);
         Ok(value)
     }
 }
@@ -372,14 +371,16 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
         let number = self.fixed.map_or(0, |fixed| fixed - self.left);
         self.left -= 1;
         self.since = self.tracer.taken();
-        // What stands behind a sealed part of a tuple is reached in no other way.
-        if !self.tracer.is_sealed(number) || self.left > 0 && !self.is_array {
+        if !self.tracer.is_sealed(number) {
             let element = self.read(number, seed)?;
             self.weigh();
             return Ok(Some(element));
         }
         self.tracer.pass(number);
         self.weigh();
+        if self.left > 0 && !self.is_array {
+            return Err(self.tracer.cut_off(self.of));
+        }
         if self.fixed.is_some() { Err(self.tracer.exhausted()) } else { Ok(None) }
     }
 
@@ -397,6 +398,10 @@ impl<'de> MapAccess<'de> for Elements<'_> {
         }
         self.left -= 1;
         self.since = self.tracer.taken();
+        if self.tracer.is_sealed(0) {
+            self.tracer.pass(0);
+            return Err(self.tracer.cut_off(self.of));
+        }
         self.read(0, seed).map(Some)
     }
 
@@ -478,8 +483,9 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Traced<V::Value> {
         self.tracer.note(&format!("tuple-{len}"));
-        let parts = self.tracer.parts(Reader::of::<V>(), Some(self.chosen), len, SpotKind::Tuple);
-        self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, parts)))
+        let reader = Reader::of::<V>();
+        let parts = self.tracer.parts(reader, Some(self.chosen), len, SpotKind::Tuple);
+        self.tracer.deeper(|tracer| visitor.visit_seq(Elements::fixed(tracer, parts, reader.yields)))
     }
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Traced<V::Value> {

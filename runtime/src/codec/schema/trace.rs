@@ -9,8 +9,8 @@
 //! Code of the type's own may expect more of a value than its structure: a
 //! conversion unwraps what it parses. So no made-up value is handed to a conversion
 //! or to a visitor that is written by hand. Such a spot is *sealed* as soon as its
-//! structure is known, and ends the run; later runs leave it out. Only what stands
-//! behind it in a tuple cannot be reached otherwise.
+//! structure is known, and ends the run; later runs leave it out. What stands behind
+//! it in a tuple is cut off, since a tuple's parts are asked for one after the other.
 //!
 //! What a type is answered is in `answers`; hashing the record is the parent's task.
 
@@ -68,7 +68,8 @@ pub(super) fn structure(of: &Type) -> Structure {
             runs.insert(text, ());
             let is_over = ended || is_sealed;
             if is_over && tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
-                return tracer.structure(lines(runs), true);
+                let is_complete = !tracer.is_cut_off;
+                return tracer.structure(lines(runs), is_complete);
             }
             if !ended && !tracer.has_learned {
                 break;
@@ -107,8 +108,8 @@ pub(super) struct Tracer {
     path: Vec<usize>,
     /// What is known of sealed spots, by the ways to them.
     sealed: BTreeMap<Vec<usize>, Sealed>,
-    /// Whether values are made up even for the type's own code.
-    is_forced: bool,
+    /// Whether some of the type cannot be reached.
+    is_cut_off: bool,
     /// Whether all parts of the value have been read, but for sealed ones.
     is_exhausted: bool,
     /// Whether an enum has variants that later runs follow.
@@ -196,7 +197,7 @@ impl Tracer {
         self.given = 0;
         self.run = run;
         self.path.clear();
-        (self.is_forced, self.is_exhausted, self.has_more, self.has_learned) = (false, false, false, false);
+        (self.is_exhausted, self.has_more, self.has_learned) = (false, false, false);
     }
 
     /// Replaces the last sample, which was refused, by the next one for the next
@@ -268,7 +269,7 @@ impl Tracer {
     /// Whether a part is sealed.
     pub(super) fn is_sealed(&mut self, number: usize) -> bool {
         self.path.push(number);
-        let is_sealed = !self.is_forced && self.sealed.contains_key(&self.path);
+        let is_sealed = self.sealed.contains_key(&self.path);
         self.path.pop();
         is_sealed
     }
@@ -289,24 +290,22 @@ impl Tracer {
         Stopped
     }
 
-    /// Says whether values are made up even for the type's own code; returns whether
-    /// they were before.
-    pub(super) fn force(&mut self, is_forced: bool) -> bool {
-        std::mem::replace(&mut self.is_forced, is_forced)
-    }
-
-    pub(super) fn is_forced(&self) -> bool {
-        self.is_forced
+    /// Ends the run, since parts of the type of this name stand behind a sealed one. Only
+    /// the name tells what they are.
+    pub(super) fn cut_off(&mut self, name: &'static str) -> Stopped {
+        self.note(name);
+        self.is_cut_off = true;
+        self.exhausted()
     }
 
     /// Whether a value that is made up for this reader would meet the type's own code.
     pub(super) fn is_own(&self, reader: Reader) -> bool {
-        !self.is_forced && (!is_serdes(reader.visitor) || reader.is_converted(self.at.asked))
+        !is_serdes(reader.visitor) || reader.is_converted(self.at.asked)
     }
 
     /// Traces a value with parts, which this reader makes.
     pub(super) fn whole<V>(&mut self, reader: Reader, trace: impl FnOnce(&mut Self) -> Traced<V>) -> Traced<V> {
-        self.part(!self.is_forced && reader.is_converted(self.at.asked), trace)
+        self.part(reader.is_converted(self.at.asked), trace)
     }
 
     /// Traces a value that its reader takes as it is, or that is `of_no_use`.
@@ -436,7 +435,7 @@ impl Tracer {
         self.come_back(way + 1);
         let is_sealed = !is_made && self.sealed.contains_key(&self.path);
         if let Some(state) = self.enums.get_mut(visitor).and_then(|seen| seen.state.get_mut(variant)) {
-            state.is_left |= is_made && !self.is_forced;
+            state.is_left |= is_made;
             state.is_sealed |= is_sealed;
         }
         self.come_back(way);
@@ -449,18 +448,15 @@ impl Tracer {
             true => seen.state.iter().any(|variant| variant.is_sealed),
             false => seen.state.iter().all(|variant| variant.is_sealed),
         };
-        !self.is_forced && self.enums.get(visitor).is_some_and(is_sealed)
+        self.enums.get(visitor).is_some_and(is_sealed)
     }
 
     /// Chooses the variant to follow.
     pub(super) fn choose(&mut self, visitor: &'static str, count: usize) -> Traced<usize> {
-        let (recurring, run, is_forced) = (self.is_recurring(), self.run, self.is_forced);
+        let (recurring, run) = (self.is_recurring(), self.run);
         let variants = self.enums.entry(visitor).or_default();
         variants.state.resize(count, VariantState::default());
-        let mut ending = variants.all(|variant| variant.is_left);
-        if ending.is_empty() && is_forced {
-            ending = variants.all(|variant| variant.is_sealed);
-        }
+        let ending = variants.all(|variant| variant.is_left);
         let chosen = match (variants.next_unseen(), &ending[..]) {
             (Some(unseen), []) => unseen,
             (Some(unseen), _) if !recurring => unseen,
