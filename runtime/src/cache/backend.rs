@@ -3,8 +3,9 @@
 //!
 //! It holds these parts together and decides nothing about a call.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 use crate::cache::generation::Generation;
 use crate::cache::near::Near;
@@ -18,6 +19,7 @@ use crate::singleflight::lease::Lease;
 use crate::singleflight::liveness::Liveness;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
+use crate::sync::{read, write};
 use crate::time::budget::{Budget, Limits};
 use crate::time::clock::Clock;
 
@@ -36,8 +38,15 @@ struct Inner {
     liveness: Liveness,
     random: Random,
     clock: Clock,
-    /// Whether a server was found that numbers no items (`memcached -C`).
-    numberless: AtomicBool,
+    numberless: Numberless,
+}
+
+/// The nodes that were found to number no items (`memcached -C`), by their names.
+#[derive(Default)]
+struct Numberless {
+    /// Whether there are any; reading this is cheaper than locking.
+    are_some: AtomicBool,
+    names: RwLock<HashSet<String>>,
 }
 
 impl Backend {
@@ -74,7 +83,7 @@ impl Backend {
             liveness,
             random,
             clock: clock.clone(),
-            numberless: AtomicBool::new(false),
+            numberless: Numberless::default(),
         }))
     }
 
@@ -145,14 +154,20 @@ impl Backend {
         &self.0.liveness
     }
 
-    /// Returns whether items have numbers, as far as is known.
-    pub(crate) fn numbers_items(&self) -> bool {
-        !self.0.numberless.load(Ordering::Relaxed)
+    /// Whether the item under this key has a number, as far as is known.
+    pub(crate) fn numbers(&self, key: &str) -> bool {
+        let Numberless { are_some, names } = &self.0.numberless;
+        if !are_some.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.0.store.node_name(key).is_none_or(|name| !read(names).contains(&name))
     }
 
-    /// Remembers that a server numbers no items.
-    pub(crate) fn has_no_numbers(&self) {
-        self.0.numberless.store(true, Ordering::Relaxed);
+    /// Remembers that the server of this key numbers no items.
+    pub(crate) fn has_no_numbers(&self, key: &str) {
+        let Numberless { are_some, names } = &self.0.numberless;
+        write(names).extend(self.0.store.node_name(key));
+        are_some.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn random(&self) -> &Random {

@@ -128,12 +128,12 @@ impl Cache {
         self.backend.liveness()
     }
 
-    pub(crate) fn numbers_items(&self) -> bool {
-        self.backend.numbers_items()
+    pub(crate) fn numbers(&self, key: &str) -> bool {
+        self.backend.numbers(key)
     }
 
-    pub(crate) fn has_no_numbers(&self) {
-        self.backend.has_no_numbers();
+    pub(crate) fn has_no_numbers(&self, key: &str) {
+        self.backend.has_no_numbers(key);
     }
 
     pub(crate) fn random(&self) -> &Random {

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::config::Settings;
 use crate::exchange::{Reply, Request, Verb};
 use crate::memcached::{Memcached, until};
+use crate::proxy::{Fault, Form, Pace, Proxy, Then};
 use crate::time::clock::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -109,6 +110,115 @@ fn a_refresh_without_a_value_removes_the_one_before() {
 #[memcached(key = "order:near:<n>", ttl = 100, near = 50, cache = cache, skip(cache, body))]
 fn near(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
     body()
+}
+
+/// A site of its own, of which it is not known how long computing takes: its leader is
+/// waited for.
+macro_rules! fresh {
+    (near) => {
+        #[memcached(key = "fresh:<n>", ttl = 100, near = 50, cache = cache, skip(cache, body))]
+        fn near(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+            body()
+        }
+    };
+    (plain) => {
+        #[memcached(key = "fresh:<n>", ttl = 100, cache = cache, skip(cache, body))]
+        fn plain(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+            body()
+        }
+    };
+}
+
+/// Begins a call within the body of an older one, and waits until it joins that one or
+/// ends.
+fn begin_later<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    cache: &Cache,
+    call: impl FnOnce() -> u32 + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, u32> {
+    let (later, key) = (scope.spawn(call), "fresh:1");
+    until("the later call to join or to end", || {
+        (cache.flights().waiting(key) == 1 || later.is_finished()).then_some(())
+    });
+    later
+}
+
+#[test]
+fn a_near_call_joins_no_computation_that_began_before_it_may_overlook_a_delete() {
+    fresh!(near);
+    let clock = Clock::manual();
+    let one = Cache::at(Settings::default(), &clock).expect("the default settings");
+    let other = one.in_another_process(&clock);
+    thread::scope(|scope| {
+        let mut later = None;
+        let older = near(&one, 1, || {
+            clock.advance(51 * SECOND);
+            Client::of(&other).delete("fresh:1").unwrap();
+            later = Some(begin_later(scope, &one, || near(&one, 1, || 2)));
+            1
+        });
+        assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+    });
+}
+
+/// Its lookup is late, so what it would have told of a delete is unknown.
+#[test]
+fn a_call_without_a_reply_joins_no_computation_from_before_a_delete() {
+    fresh!(plain);
+    let server = Memcached::start();
+    let proxy = Proxy::before(server.port);
+    let one = Cache::builder().servers(proxy.address()).timeout(SECOND / 10).build().expect("a valid server");
+    let other = server.cache();
+    thread::scope(|scope| {
+        let mut later = None;
+        let older = plain(&one, 1, || {
+            Client::of(&other).delete("fresh:1").unwrap();
+            proxy.inflict(Fault { form: Form::Whole, pace: Pace::Late(10 * SECOND), then: Then::GoOn }, 0);
+            later = Some(begin_later(scope, &one, || plain(&one, 1, || 2)));
+            proxy.heal();
+            1
+        });
+        assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+    });
+}
+
+#[test]
+fn a_call_on_a_server_without_numbers_joins_no_computation_from_before_a_delete() {
+    let server = Memcached::start_with(&["-C"]);
+    let [one, other] = [server.cache(), server.cache()];
+    fresh!(plain);
+    // So that it is known to have none.
+    assert_eq!(super::order::plain(&one, 0, || 0), 0);
+    thread::scope(|scope| {
+        let mut later = None;
+        let older = plain(&one, 1, || {
+            Client::of(&other).delete("fresh:1").unwrap();
+            later = Some(begin_later(scope, &one, || plain(&one, 1, || 2)));
+            1
+        });
+        assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+    });
+    assert_eq!(plain(&one, 1, never), 2);
+}
+
+#[test]
+fn a_server_without_numbers_takes_no_leases_from_the_others() {
+    let (servers, mut leases) = ([Memcached::start(), Memcached::start_with(&["-C"])], 0);
+    let list = servers.each_ref().map(Memcached::address).join(",");
+    let cache = Cache::builder().servers(list).timeout(2 * SECOND).build().expect("valid servers");
+    for n in 0..40 {
+        let key = format!("order:{n}");
+        let mut is_lease = false;
+        plain(&cache, n, || {
+            is_lease = servers[0].stored(&key).is_some_and(|value| value.is_empty());
+            n
+        });
+        if servers[0].stored(&key).is_some() {
+            assert!(is_lease, "{key} had none");
+            leases += 1;
+        }
+    }
+    assert!((1..40).contains(&leases), "{leases} of 40 on the healthy one");
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Machine {
         match reply {
             // The leases of a server that numbers nothing cannot be held.
             Reply::Missing(Grant::Won(0)) => {
-                self.cache.has_no_numbers();
+                self.cache.has_no_numbers(self.stored_key());
                 self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
             }
             Reply::Missing(Grant::Won(cas)) => {
@@ -159,14 +159,13 @@ impl Machine {
                 self.effect = self.take_over(*cas);
                 Step::Wait
             }
-            Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers_items() => {
+            Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers(self.stored_key()) => {
                 self.lost(*cas, LeaseSign::of(*note), reason, span)
             }
             _ => {
                 self.claim(Claim::First);
-                // Stamps tell a computation from one that began before a change.
-                let wanted = if self.is_grouped() { WantedFlight::Id(self.flight_id(0)) } else { WantedFlight::Any };
-                self.compute_with_others(wanted, reason, span)
+                // Nothing tells an older computation from one that began after a change.
+                self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
             }
         }
     }

@@ -123,7 +123,7 @@ impl Machine {
             && item.token == Token::None
             && !item.stale
             && self.mode == Mode::Normal
-            && self.cache.numbers_items();
+            && self.cache.numbers(self.stored_key());
         if elects {
             self.effect = Effect::Elect(Duration::from_secs(item.seconds_left.unwrap_or(0)));
         }

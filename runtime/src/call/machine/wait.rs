@@ -190,7 +190,7 @@ impl Machine {
             // The lease on a value that is kept for this long.
             Effect::Elect(left) => Question::Lookup { refresh: left.saturating_add(Duration::from_secs(1)) },
             Effect::Ask | Effect::Pause(_) | Effect::Join(_) | Effect::Queue(..) => {
-                match self.mode == Mode::ReadOnly || !self.cache.numbers_items() {
+                match self.mode == Mode::ReadOnly || !self.cache.numbers(self.stored_key()) {
                     true => Question::Peek,
                     false => Question::Lookup { refresh: self.freshness.refresh_window() },
                 }
