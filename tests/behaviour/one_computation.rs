@@ -125,8 +125,11 @@ fn eight_processes_of_a_hundred_callers_compute_once_in_one_of_three_rounds() {
     let server = Memcached::start();
     for (n, millis) in [(1, 50), (2, 200), (3, 2_000)] {
         // On a busy machine a holder seems to stand still now and then, and is overtaken.
-        let is_once = (0..3).any(|round| crowd(&server, n + 10 * round, millis) == 1);
-        assert!(is_once, "of {millis} ms");
+        let mut all = Vec::new();
+        while all.last() != Some(&1) && all.len() < 3 {
+            all.push(crowd(&server, n + 10 * all.len() as u64, millis));
+        }
+        assert!(all.ends_with(&[1]) && all.iter().all(|computed| *computed <= 3), "{all:?} of {millis} ms");
     }
 }
 

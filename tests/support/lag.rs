@@ -30,9 +30,10 @@ impl Lag {
     }
 
     /// Asserts that something took no longer than this. What depends on several
-    /// threads in a row may be late by the machine's lag a few times over.
+    /// threads in a row may be late by the machine's lag since the last check a few
+    /// times over.
     pub(crate) fn check(&self, what: &str, took: Duration, most: Duration) {
-        let lag = Duration::from_micros(self.worst.load(Ordering::Relaxed));
+        let lag = Duration::from_micros(self.worst.swap(0, Ordering::Relaxed));
         println!("{what}: {took:?} of {most:?}, lag {lag:?}");
         assert!(took <= most + 5 * lag, "{what}: {took:?}, more than {most:?} (lag {lag:?})");
     }
