@@ -133,6 +133,29 @@ impl<S: Subscriber> Layer<S> for Warnings {
     }
 }
 
+/// Panics when it is told of something while its thread is panicking.
+struct Panicking;
+
+impl<S: Subscriber> Layer<S> for Panicking {
+    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+        assert!(!std::thread::panicking(), "on purpose");
+    }
+}
+
+#[test]
+fn a_layer_that_panics_with_a_refresh_does_not_end_the_process() {
+    alone(module_path!(), "a_layer_that_panics_with_a_refresh_does_not_end_the_process", || {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Panicking)).unwrap();
+        let (runtime, cache) = (runtime(), Cache::builder().build().unwrap());
+        let call = |tenant| runtime.block_on(TENANT.scope(tenant, of_tenant(cache.clone(), 1)));
+        assert_eq!(call(10), 11);
+        until("a new value", || {
+            assert!(runtime.block_on(of_tenant_entry(cache.clone(), 1).invalidate()).unwrap());
+            (call(20) == 21).then_some(())
+        });
+    });
+}
+
 #[test]
 fn a_function_that_panics_in_the_background_is_refreshed_by_its_callers() {
     alone(module_path!(), "a_function_that_panics_in_the_background_is_refreshed_by_its_callers", || {

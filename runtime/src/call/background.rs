@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::detached;
 use crate::telemetry::site::SiteTelemetry;
+use crate::time::servant::survive;
 
 /// Refreshes under way in the background, of all functions of the process.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -55,7 +56,8 @@ impl Drop for Refresh {
     fn drop(&mut self) {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
         if std::thread::panicking() && self.refreshes.panics.fetch_add(1, Ordering::Relaxed) + 1 == PANICS {
-            self.telemetry.panics_in_background();
+            // A second panic would end the process.
+            survive(|| self.telemetry.panics_in_background());
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::sync::lock;
 use crate::telemetry::exchange::{Exchange, quietly};
 use crate::time::budget::Limits;
-use crate::time::servant::survive;
+use crate::time::servant::{survive, wake_all};
 
 /// How long memcached remembers a lease. With less than two seconds, two callers
 /// win at times.
@@ -264,7 +264,7 @@ impl Held {
         let (on, wakers) = (state.on, std::mem::take(&mut state.wakers));
         self.changed.notify_all();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         if is_dropped && let Some(cas) = renewed {
             quietly(|| self.give_back(on, cas));
         }

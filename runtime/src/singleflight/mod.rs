@@ -343,7 +343,7 @@ impl<B: Clone> Lead<B> {
     /// Lets one of the waiters take over, with the baton.
     pub(crate) fn pass_on(mut self) {
         self.over = true;
-        if let Left::Closed(_) = self.flight.state.retire(None) {
+        if let Left::Closed(_) = self.flight.state.retire(None, self.payment) {
             self.flights.remove(&self.flight);
         }
     }

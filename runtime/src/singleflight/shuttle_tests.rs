@@ -34,7 +34,7 @@ fn flight() -> Flight {
 /// The leader leaves, with its baton beside the flight.
 fn retire(flight: &Flight) -> Left<&'static str> {
     flight.lay_down("lease");
-    flight.retire(None)
+    flight.retire(None, None)
 }
 
 fn drive() -> Arc<Drive> {
@@ -123,7 +123,7 @@ fn a_waiter_that_leaves_takes_neither_the_lead_nor_the_baton_with_it() {
                     Some(std::task::Poll::Ready(Wakeup::Succeeds(baton))) => {
                         assert_eq!(baton, Some("lease"));
                         // It leads, and leaves as a leader does.
-                        flight.retire(None)
+                        flight.retire(None, None)
                     }
                     Some(std::task::Poll::Pending) => flight.leave(1, None),
                     // The other has been faster.

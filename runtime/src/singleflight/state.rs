@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::locks::{Condvar, Mutex, MutexGuard, lock};
 use crate::singleflight::drive::{Drive, PROMPT};
 use crate::singleflight::pace::{Pace, Payment};
+use crate::time::servant::wake_all;
 
 /// The state of one flight. `B` entitles a leader to more than computing, `L` is
 /// what the flight lands with.
@@ -228,9 +229,13 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         self.wake_all(state);
     }
 
-    /// Leaves the lead. Without a waiter the flight ends with `closed`.
-    pub(super) fn retire(&self, closed: L) -> Left<B> {
+    /// Leaves the lead. Without a waiter the flight ends with `closed`. A paid overtaker
+    /// that leaves before the flight has ended gets its token back: it computes no more.
+    pub(super) fn retire(&self, closed: L, payment: Option<Payment>) -> Left<B> {
         let mut state = self.state();
+        if state.landed.is_none() && payment == Some(Payment::Token) {
+            self.pace.refund();
+        }
         state.leaders -= 1;
         if state.leaders > 0 || state.landed.is_some() {
             return Left::Open;
@@ -328,7 +333,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         let wakers = std::mem::take(&mut state.wakers);
         self.changed.notify_all();
         drop(state);
-        wakers.into_values().for_each(Waker::wake);
+        wake_all(wakers.into_values());
     }
 
     fn state(&self) -> MutexGuard<'_, Shared<B, L>> {

@@ -171,6 +171,42 @@ fn an_overtaker_that_lands_first_gets_its_token_back() {
 }
 
 #[test]
+fn an_overtaker_that_is_cancelled_gets_its_token_back() {
+    let flights = Flights::<()>::new(Clock::system());
+    let pace = pace(5 * MS);
+    while pace.pay(Duration::ZERO) == Payment::Token {}
+    pace.refund();
+    let joined = || flights.join("key", WantedFlight::Any, pace, None);
+    let (lead, waiter) = (leads(joined()), waits(joined()));
+    let Waited::Overtakes(overtaking, None) = waiter.wait() else { panic!("waits for ever") };
+    overtaking.pass_on();
+    assert_eq!(pace.pay(Duration::ZERO), Payment::Token);
+    drop(lead);
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_from_waking() {
+    struct Panicking;
+    impl Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let woken = Arc::new(Woken::default());
+    let flights = Flights::<()>::new(Clock::system());
+    let joined = || flights.join("key", WantedFlight::Any, patient(), None);
+    let lead = leads(joined());
+    let waiters: Vec<_> = (0..16).map(|_| waits(joined())).collect();
+    for (number, Waiter { flight, task, drive, .. }) in waiters.iter().enumerate() {
+        let panics = number % 4 == 0;
+        let waker = if panics { Waker::from(Arc::new(Panicking)) } else { Waker::from(Arc::clone(&woken)) };
+        assert!(flight.state.poll(*task, &waker, drive, |_| ()).is_pending());
+    }
+    lead.land(None);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 12);
+}
+
+#[test]
 fn a_flight_is_joined_by_callers_that_began_before_it() {
     let flights = Flights::<()>::new(Clock::system());
     let before = Instant::now();

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
 
 /// A thread that serves the whole process. A forked child has none of its parent's
 /// threads, and starts its own.
@@ -47,4 +48,9 @@ impl Servant {
 pub(crate) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
     // What a panic was raised with may panic when it is dropped.
     catch_unwind(AssertUnwindSafe(work)).map_err(std::mem::forget).ok()
+}
+
+/// Wakes tasks. A waker is other people's code: one that panics keeps no other from waking.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(|waker| _ = survive(|| waker.wake()));
 }

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::task::Waker;
 
 use crate::sync::{Condvar, Mutex, lock};
+use crate::time::servant::wake_all;
 
 #[derive(Debug)]
 pub(super) struct Relay<T> {
@@ -77,7 +78,7 @@ impl<T> Drop for Baton<'_, T> {
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.relay.returned.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 
