@@ -323,6 +323,7 @@ impl Renewed for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Error, ErrorKind};
     use crate::exchange::{ItemLimit, Ttl, Write};
     use crate::singleflight::lease::{Io, Lease};
     use crate::store::embedded::Embedded;
@@ -402,6 +403,39 @@ mod tests {
         drop(lease);
         held.renewed(number);
         assert!(matches!(look(&store), Reply::Missing(Grant::Won(_))));
+    }
+
+    /// What may happen between a renewal, of which the server tells no number, and the
+    /// look for it.
+    #[test]
+    fn a_lease_that_another_has_won_is_not_taken_for_the_renewed_one() {
+        let (store, drive) = (store(), Arc::new(Drive::new()));
+        let (lease, held) = held(&store, &drive, Duration::ZERO).expect("the present");
+        let ask = |request: Request<'_>| store.ask(request.verb(), &request, &limits().budget()).expect("a reply");
+        ask(Request::Delete { key: KEY, guard: Guard::None });
+        let Reply::Missing(Grant::Won(cas)) = look(&store) else { panic!("it is free") };
+        assert_eq!(held.renumbered(Ok(Reply::Done)), None);
+        // Renewed by its holder, it has a note.
+        let note = Note::of(held.note.flags() ^ 1).expect("another's");
+        let Reply::Renewed(cas) = ask(Request::Renew { key: KEY, cas, note, lease: LEASE }) else { panic!("it is") };
+        assert_eq!(held.renumbered(Ok(Reply::Done)), None);
+        let Reply::Missing(Grant::Lost { cas: now, .. }) = look(&store) else { panic!("it is another's") };
+        assert_eq!(now, cas, "which stays");
+        drop(lease);
+    }
+
+    #[test]
+    fn nothing_is_stored_under_a_lease_whose_renewal_had_no_answer() {
+        let (store, drive) = (store(), Arc::new(Drive::new()));
+        let late = Err(Error::new(ErrorKind::Timeout, "on purpose"));
+        for outcome in [Some(late), Some(Ok(Reply::Absent)), None] {
+            let (lease, held) = held(&store, &drive, Duration::ZERO).expect("the present");
+            assert!(held.begin().is_some());
+            held.answered(outcome);
+            assert_eq!(lease.end(), None);
+            let request = Request::Delete { key: KEY, guard: Guard::None };
+            store.ask(Verb::Delete, &request, &limits().budget()).expect("an embedded store");
+        }
     }
 
     #[cfg(feature = "tokio")]
