@@ -155,8 +155,9 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// Sets the longest pause between two looks at a server that is out. The first
-    /// pause is one second, and each is twice the one before. The default is a
+    /// Sets the longest time for which a server that is out is left alone before it is
+    /// looked at. That is one second while it does not answer. Where it answers then
+    /// and fails its callers again, each time is twice the one before. The default is a
     /// minute, or five seconds with [`Failover::Next`].
     pub fn retry_after(self, longest: Duration) -> Self {
         self.positive("retry_after", longest, |settings| settings.retry_after = Some(longest))

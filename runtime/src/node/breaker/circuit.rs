@@ -2,9 +2,9 @@
 //!
 //! Pure arithmetic over the instants that it is given; probes are made
 //! elsewhere. A node that refuses connections is left alone at once, one that
-//! gives no answer after three times in a row. From then on it is probed after
-//! a pause that doubles while the probes fail, or the first calls after them; two
-//! good probes bring it back.
+//! gives no answer after three times in a row. From then on it is probed time and
+//! again; two good probes bring it back. Where it answers probes and fails its
+//! callers, it is left alone for twice as long each time.
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,12 @@ const SHORT_PAUSE: Duration = Duration::from_millis(50);
 /// A probe that is this late has lost its thread.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How long a node that is out is left alone between probes.
+/// How long a node that is out is left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pauses {
+    /// Before the first probe, and between probes that fail.
     pub(crate) first: Duration,
+    /// At most, before the first probe of a node that came back in vain.
     pub(crate) longest: Duration,
 }
 
@@ -57,7 +59,7 @@ struct Circuit {
 struct Outage {
     since: Instant,
     probe_at: Instant,
-    /// After the next probe that fails.
+    /// Before the first probe.
     pause: Duration,
     /// Good probes in a row.
     good: u32,
@@ -146,8 +148,7 @@ impl Breaker {
         if opens {
             let pause = state.resumed.take().unwrap_or(self.pauses.first);
             state.outages += 1;
-            state.outage =
-                Some(Outage { since: now, probe_at: now + jittered(pause), pause: self.longer(pause), good: 0 });
+            state.outage = Some(Outage { since: now, probe_at: now + jittered(pause), pause, good: 0 });
         }
         opens
     }
@@ -167,13 +168,12 @@ impl Breaker {
         let mut state = lock(&self.state);
         let Some(outage) = &mut state.outage else { return false };
         if !answered {
-            let pause = outage.pause;
-            *outage = Outage { probe_at: now + jittered(pause), pause: self.longer(pause), good: 0, ..*outage };
+            *outage = Outage { probe_at: now + jittered(self.pauses.first), good: 0, ..*outage };
         } else if outage.good + 1 < CONVINCING {
             *outage = Outage { probe_at: now + SHORT_PAUSE, good: outage.good + 1, ..*outage };
         } else {
             // Some servers answer probes and nothing else.
-            let resumed = Some(outage.pause);
+            let resumed = Some((outage.pause * 2).min(self.pauses.longest));
             *state = Circuit { outages: state.outages, resumed, ..Circuit::default() };
         }
         state.outage.is_none()
@@ -196,11 +196,6 @@ impl Breaker {
             None => Turn::Up(state.outages),
             Some(_) => Turn::Out(state.outages),
         }
-    }
-
-    /// Returns the pause after this one.
-    fn longer(&self, pause: Duration) -> Duration {
-        (pause * 2).min(self.pauses.longest)
     }
 }
 

@@ -85,15 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_up_to_a_minute() {
+    fn a_node_that_is_back_is_asked_again_within_two_seconds_however_long_it_was_out() {
         let (breaker, mut now) = breaker();
-        fail(&breaker, ErrorKind::Connect, now);
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let pause = breaker.probe_at().expect("open") - now;
-            let asked = SECOND * seconds;
-            assert!(pause >= asked * 7 / 8 && pause <= asked * 9 / 8, "{pause:?} for {asked:?}");
-            now += pause;
-            breaker.probed(false, now);
+        for _ in 0..3 {
+            fail(&breaker, ErrorKind::Connect, now);
+            for _ in 0..100 {
+                let pause = breaker.probe_at().expect("open") - now;
+                now += pause;
+                breaker.probed(false, now);
+            }
+            let back = now;
+            while let Some(next) = breaker.probe_at() {
+                now = next;
+                breaker.probed(true, now);
+            }
+            assert!(now <= back + 2 * SECOND, "{:?}", now - back);
         }
     }
 
