@@ -59,14 +59,18 @@ fn withstand_bursts(servers: usize) {
     }
     let first = burst(&runtime, &cache, 0..TASKS);
     assert!(all_are_up(&cache), "{first} computed");
-    let bursts = [(); 3].map(|()| {
-        let computed = burst(&runtime, &cache, 0..TASKS);
-        assert!(all_are_up(&cache), "{computed} computed");
-        computed
-    });
-    // Servers that other programs keep from the CPU are slow indeed.
-    println!("{bursts:?} computed, {first} at first");
-    assert!(bursts.iter().min().is_some_and(|least| *least <= TASKS / 100), "{bursts:?} computed, {first} at first");
+    let are_hits = |bursts: &[u64; 3]| bursts.iter().all(|computed| *computed <= TASKS / 100);
+    let mut all: Vec<[u64; 3]> = Vec::new();
+    // Servers that other programs keep from the CPU are slow indeed: once more then.
+    while !all.last().is_some_and(are_hits) && all.len() < 2 {
+        all.push([(); 3].map(|()| {
+            let computed = burst(&runtime, &cache, 0..TASKS);
+            assert!(all_are_up(&cache), "{computed} computed");
+            computed
+        }));
+    }
+    println!("{all:?} computed, {first} at first");
+    assert!(all.last().is_some_and(are_hits), "{all:?} computed, {first} at first");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Drive {
         }
         let probes = self.probes.fetch_or(UNDER_WAY, Ordering::AcqRel);
         if probes & UNDER_WAY == 0 {
-            let probe = Probe(Arc::clone(self));
+            let probe = RuntimeProbe(Arc::clone(self));
             runtime.spawn(async move { drop(probe) });
         } else if now.saturating_sub(self.probed.load(Ordering::Acquire)) > nanos(STUCK) {
             return None;
@@ -146,10 +146,10 @@ impl Drive {
 
 /// A probe under way. A runtime that has ended drops it, which tells as much.
 #[cfg(feature = "tokio")]
-struct Probe(Arc<Drive>);
+struct RuntimeProbe(Arc<Drive>);
 
 #[cfg(feature = "tokio")]
-impl Drop for Probe {
+impl Drop for RuntimeProbe {
     fn drop(&mut self) {
         // Counts itself and clears the bit.
         self.0.probes.fetch_add(UNDER_WAY, Ordering::AcqRel);
