@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock, RwLock, Weak};
 
 use crate::cluster::failover::journal::Journal;
 use crate::cluster::failover::watermark::Watermark;
+use crate::cluster::moves::{Former, Moves, RingKey};
 use crate::cluster::ring::Ring;
 use crate::exchange::EVERYWHERE;
 use crate::net::endpoint::Endpoint;
@@ -70,7 +71,12 @@ pub(crate) struct Members {
     by_number: BTreeMap<usize, Arc<Member>>,
     rules: Rules,
     /// Over all of them.
-    home: Ring,
+    home: Arc<Ring>,
+    /// How their keys have come to them.
+    moves: Moves,
+    /// Those that have just left. No key is theirs, but they are asked what was assigned
+    /// to them before.
+    leaving: BTreeMap<usize, Arc<Member>>,
     /// As it was when it was last asked for.
     detour: RwLock<Option<Arc<Detour>>>,
 }
@@ -97,13 +103,14 @@ impl Members {
     /// Members that keys are spread over by these rules.
     pub(crate) fn new(by_number: BTreeMap<usize, Arc<Member>>, rules: Rules) -> Self {
         let servers = by_number.iter().map(|(number, member)| (*number, &member.node.endpoint.server));
-        let home = Ring::new(rules.distribution, servers);
-        Members { by_number, rules, home, detour: RwLock::new(None) }
+        let home = Arc::new(Ring::new(rules.distribution, servers));
+        let (moves, leaving) = (Moves::default(), BTreeMap::new());
+        Members { by_number, rules, home, moves, leaving, detour: RwLock::new(None) }
     }
 
     /// Returns the member of this number.
     pub(crate) fn get(&self, number: usize) -> Option<&Arc<Member>> {
-        self.by_number.get(&number)
+        self.by_number.get(&number).or_else(|| self.leaving.get(&number))
     }
 
     /// Whether there is none.
@@ -133,6 +140,41 @@ impl Members {
     /// each member has.
     pub(crate) fn is_home(&self, key: &str, number: usize) -> bool {
         self.home(key) == number || key.starts_with(EVERYWHERE)
+    }
+
+    /// Returns what of a key tells where it belongs.
+    fn ring_key<'a>(&self, key: &'a str) -> RingKey<'a> {
+        if key.starts_with(EVERYWHERE) { RingKey::Everywhere } else { RingKey::Name(self.name_of(key)) }
+    }
+
+    /// Whether any key has come from another member.
+    pub(crate) fn have_moved(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    /// Whether a key has come to the member with this number from another.
+    pub(crate) fn has_moved(&self, key: &str, number: usize) -> bool {
+        self.moves.have_brought(number, self.ring_key(key))
+    }
+
+    /// Whether the member has an item of this number from before another had its key.
+    pub(crate) fn is_passed(&self, key: &str, number: usize, item: u64) -> bool {
+        self.moves.have_passed(number, self.ring_key(key), item)
+    }
+
+    /// Returns the watermark that is missing for one of these keys, if it has come from another
+    /// member.
+    pub(crate) fn unmarked<'a>(
+        &self,
+        number: usize,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Option<&OnceLock<Watermark>> {
+        self.moves.unmarked(number, keys.map(|key| self.ring_key(key)))
+    }
+
+    /// Corrects what counts of a member's items by the number that it is at now.
+    pub(crate) fn correct(&self, number: usize, now: u64) {
+        self.moves.correct(number, now);
     }
 
     /// Returns what of a key counts for the ring.
@@ -174,23 +216,41 @@ impl Members {
         Some(detour)
     }
 
-    /// Returns other members, under the same rules.
+    /// Returns other members, under the same rules. The first there are find their keys as they
+    /// are; later, keys move.
     pub(crate) fn changed_to(&self, by_number: BTreeMap<usize, Arc<Member>>) -> Self {
-        Members::new(by_number, self.rules.clone())
+        let mut moves = Moves::default();
+        if !self.is_empty() {
+            let former = Former { ring: Arc::clone(&self.home), numbers: self.by_number.keys().copied().collect() };
+            moves = self.moves.and(former, by_number.keys().copied());
+        }
+        let mut leaving = self.by_number.clone();
+        leaving.retain(|number, _| !by_number.contains_key(number));
+        Members { moves, leaving, ..Members::new(by_number, self.rules.clone()) }
+    }
+
+    /// The same members, if there are some that are leaving, without them.
+    pub(crate) fn settled(&self) -> Option<Self> {
+        (!self.leaving.is_empty()).then(|| self.chosen(self.by_number.clone()))
+    }
+
+    /// Members whose keys are taken as they are.
+    fn chosen(&self, by_number: BTreeMap<usize, Arc<Member>>) -> Self {
+        Members { moves: self.moves.clone(), ..Members::new(by_number, self.rules.clone()) }
     }
 
     /// Returns the members with this one among them.
     pub(crate) fn with(&self, number: usize, member: Arc<Member>) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.insert(number, member);
-        self.changed_to(by_number)
+        self.chosen(by_number)
     }
 
     /// Returns the members without this one.
     pub(crate) fn without(&self, number: usize) -> Self {
         let mut by_number = self.by_number.clone();
         by_number.remove(&number);
-        self.changed_to(by_number)
+        self.chosen(by_number)
     }
 
     /// Returns the number of the member at this server's address.

@@ -10,6 +10,7 @@ pub(crate) mod failover;
 mod fan_out;
 mod leases;
 pub(crate) mod members;
+mod moves;
 pub(crate) mod ring;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ use crate::net::endpoint::{Access, Endpoint};
 use crate::node::Node;
 use crate::node::breaker::Pauses;
 use crate::protocol::Dialect;
-use crate::server::{Discovery, Distribution, Failover, Server};
+use crate::server::discovery::Discovery;
+use crate::server::{Distribution, Failover, Server};
 use crate::sync::{read, write};
 use crate::telemetry;
 use crate::telemetry::nodes::{self, NodeState, Watched};
@@ -274,6 +276,13 @@ impl Discovered for Cluster {
         }
         Ok(())
     }
+
+    fn settle(&self) {
+        let mut members = write(&self.members);
+        if let Some(settled) = members.settled() {
+            *members = Arc::new(settled);
+        }
+    }
 }
 
 impl Watched for Cluster {
@@ -284,5 +293,39 @@ impl Watched for Cluster {
             connections: member.node.connections(),
         };
         self.members().all().map(state).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::exchange::NodeBatch;
+    use crate::memcached::Memcached;
+    use crate::telemetry::exchange::Telling;
+
+    #[test]
+    fn what_was_assigned_to_a_member_before_it_left_is_answered() {
+        let servers = [Memcached::start(), Memcached::start()];
+        let list = servers.each_ref().map(|server| server.address().parse::<Server>().expect("a server"));
+        let settings = ClusterSettings {
+            servers: list.to_vec(),
+            distribution: Distribution::default(),
+            failover: Failover::default(),
+            namespace: String::new(),
+            pool_size: 1,
+            pauses: Pauses::default(),
+            access: Access::default(),
+            discovery: None,
+        };
+        let cluster = Cluster::new(settings).expect("a cluster");
+        let batch = NodeBatch { node: 0, requests: vec![Request::Version] };
+        let budget = || Budget::new(Duration::from_secs(20), Duration::from_secs(20));
+        let ask = || cluster.ask_node(Verb::Version, Telling::Exchanges, &batch, &budget()).remove(0);
+        cluster.change_to(&list[1..]).expect("a list");
+        assert!(ask().is_ok() && cluster.members().all().all(|(number, _)| number == 1));
+        cluster.settle();
+        assert_eq!(ask().map_err(|error| error.kind()), Err(ErrorKind::Connect));
     }
 }

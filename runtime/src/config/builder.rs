@@ -64,19 +64,37 @@ impl<T: Build> Builder<T> {
         self.with(|settings| settings.set_servers(servers.as_ref()).map_err(unusable))
     }
 
-    /// Takes the list of servers from the configuration endpoint of an Amazon
-    /// ElastiCache cluster, in place of [`Builder::servers`]. The endpoint is asked
-    /// at once and then every so often, in the background. Until its first answer,
-    /// there is no server.
+    /// Asks for the list of servers every so often, in place of [`Builder::servers`], in
+    /// the forms of `MEMCACHED_DISCOVERY`:
     ///
-    /// The endpoint is written as `host:port`, or as `tls://host:port`: then its
-    /// servers are reached by TLS too.
+    /// - `elasticache://host:port`, or just `host:port`: the configuration endpoint of an
+    ///   Amazon ElastiCache cluster names them.
+    /// - `gcp://host:port`: the discovery endpoint of a Google Cloud Memorystore instance
+    ///   does.
+    /// - `dns://name:port`: there is one at each address of the name, as Kubernetes'
+    ///   headless services have it.
+    ///
+    /// With `elasticache+tls://`, `gcp+tls://` and `dns+tls://` all are reached by TLS. The
+    /// first question is asked at once, in the background. Until it is answered, there is
+    /// no server: nothing is cached.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use memocached::Cache;
+    ///
+    /// # fn main() -> Result<(), memocached::Error> {
+    /// let discovery = "dns://cache.shop.svc.cluster.local:11211";
+    /// let cache = Cache::builder().discovery(discovery, Duration::from_secs(10)).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "servers")]
-    pub fn discovery(self, endpoint: impl AsRef<str>, every: Duration) -> Self {
+    pub fn discovery(self, source: impl AsRef<str>, every: Duration) -> Self {
         self.positive("discovery", every, |_| {}).with(|settings| {
-            let unusable = |accepted| format!("the configuration endpoint cannot be used; accepted: {accepted}");
-            settings.set_discovery(endpoint.as_ref()).map_err(unusable)?;
-            settings.discovery.iter_mut().for_each(|discovery| discovery.every = every);
+            let unusable = |accepted| format!("the discovery of servers cannot be used; accepted: {accepted}");
+            settings.set_discovery(source.as_ref()).map_err(unusable)?;
+            settings.set_discovery_interval(every);
             Ok(())
         })
     }

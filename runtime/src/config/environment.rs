@@ -4,6 +4,7 @@
 //! the value and what is accepted. Unknown names are logged.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use super::Settings;
 use super::forms::{assign, assign_limit, assign_some, bytes, compress, enabled, jitter, limit, positive, size, ttl};
@@ -19,6 +20,7 @@ pub(super) type Setter = fn(&mut Settings, &str) -> Result<(), String>;
 pub(super) const VARIABLES: &[(&str, Setter)] = &[
     ("MEMCACHED_SERVERS", Settings::set_servers),
     ("MEMCACHED_DISCOVERY", discovery),
+    ("MEMCACHED_DISCOVERY_INTERVAL", discovery_interval),
     ("MEMCACHED_DISTRIBUTION", |settings, text| assign(&mut settings.distribution, text.parse().ok())),
     ("MEMCACHED_FAILOVER", |settings, text| assign(&mut settings.failover, text.parse().ok())),
     ("MEMCACHED_RETRY_AFTER", |settings, text| assign_some(&mut settings.retry_after, limit(text))),
@@ -72,12 +74,23 @@ impl Settings {
     }
 }
 
-/// Sets the endpoint that names the servers, unless they are written down.
+/// Sets what names the servers, unless they are written down.
 fn discovery(settings: &mut Settings, text: &str) -> Result<(), String> {
     if !settings.servers.is_empty() {
         return Err("nothing beside MEMCACHED_SERVERS: either names the servers".into());
     }
     settings.set_discovery(text)
+}
+
+/// Sets how often that is asked.
+fn discovery_interval(settings: &mut Settings, text: &str) -> Result<(), String> {
+    let mut every = Duration::ZERO;
+    assign(&mut every, limit(text))?;
+    if settings.discovery.is_none() {
+        return Err("nothing without MEMCACHED_DISCOVERY, which says what is asked".into());
+    }
+    settings.set_discovery_interval(every);
+    Ok(())
 }
 
 fn set_path(setting: &mut Option<String>, text: &str) -> Result<(), String> {
@@ -141,14 +154,13 @@ fn unusable(name: &str, value: &str, accepted: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::choices::Shown;
     use super::super::enabled::Enabled;
     use super::*;
     use crate::config::jitter::Jitter;
     use crate::exchange::Ttl;
     use crate::server::Distribution;
+    use crate::server::discovery::Source;
 
     fn read(name: &str, value: &str) -> Result<Settings, Error> {
         Settings::from_lookup(|asked| (asked == name).then(|| value.to_owned()))
@@ -216,7 +228,21 @@ mod tests {
                     "bücher",
                 ],
             ),
-            ("DISCOVERY", "of a configuration endpoint", &["/run/mc.sock", "cfg:0", "udp://cfg:1", "cfg:1,cfg:2"]),
+            (
+                "DISCOVERY",
+                "`dns://name:port`",
+                &[
+                    "/run/mc.sock",
+                    "cfg:0",
+                    "foo://cfg:1",
+                    "dnssrv://cfg",
+                    "cfg:1,cfg:2",
+                    "dns://cfg",
+                    "gcp://cfg:1/x?y",
+                ],
+            ),
+            ("DISCOVERY_INTERVAL", "a duration such as `300`", &["0", "0ms", "often", "-1", "25h"]),
+            ("DISCOVERY_INTERVAL", "nothing without MEMCACHED_DISCOVERY", &["10s"]),
             ("DISTRIBUTION", "`ketama`, `rendezvous` or `modula`", &["Ketama", "consistent", "ketama,modula"]),
             ("FAILOVER", "`none` or `next`", &["true", "NEXT"]),
             ("RETRY_AFTER", "a duration such as `300`", &["0", "off", "25h"]),
@@ -276,7 +302,8 @@ mod tests {
         };
         let text = Settings::from_lookup(both).unwrap_err().to_string();
         assert!(text.starts_with("MEMCACHED_DISCOVERY=") && text.contains("beside MEMCACHED_SERVERS"), "{text}");
-        assert!(read("MEMCACHED_DISCOVERY", "cfg:11211").unwrap().discovery.is_some());
+        let discovery = read("MEMCACHED_DISCOVERY", "dns://cache:11211").unwrap().discovery.unwrap();
+        assert_eq!((discovery.source, discovery.every), (Source::Name, Duration::from_secs(60)));
     }
 
     #[test]

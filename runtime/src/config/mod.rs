@@ -28,7 +28,8 @@ use crate::net::endpoint::{Access, Credentials};
 use crate::net::tls::Tls;
 #[cfg(feature = "servers")]
 use crate::node::breaker::Pauses;
-use crate::server::{Discovery, Distribution, Failover, Protocol, Server};
+use crate::server::discovery::Discovery;
+use crate::server::{Distribution, Failover, Protocol, Server};
 use crate::value::signature::Secret;
 
 pub(crate) use forms::{LARGEST_NEAR, SHORTEST_TO_COMPRESS, SMALLEST_NEAR};
@@ -173,6 +174,8 @@ impl Settings {
             item_limit: self.item_limit,
             #[cfg(feature = "tls")]
             tls: if self.wants_tls() { Some(self.tls()?) } else { None },
+            #[cfg(feature = "tls")]
+            certified_name: self.discovery.as_ref().and_then(Discovery::certified_name).map(str::to_owned),
         })
     }
 
@@ -208,11 +211,16 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets the endpoint that names the servers.
+    /// Sets what names the servers.
     pub(crate) fn set_discovery(&mut self, text: &str) -> Result<(), String> {
         self.discovery = Some(Discovery::named(text)?);
         self.servers.clear();
         Ok(())
+    }
+
+    /// Sets how often that is asked.
+    pub(crate) fn set_discovery_interval(&mut self, every: Duration) {
+        self.discovery.iter_mut().for_each(|discovery| discovery.every = every);
     }
 
     pub(crate) fn set_username(&mut self, text: &str) -> Result<(), String> {

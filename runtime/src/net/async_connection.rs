@@ -278,6 +278,7 @@ async fn unix(_: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
 #[cfg(feature = "tls")]
 async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
     let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
+    let host = endpoint.access.certified_name.as_deref().unwrap_or(host);
     Ok(Box::new(tls.open_async(host, stream).await?))
 }
 

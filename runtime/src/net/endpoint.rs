@@ -44,6 +44,9 @@ pub(crate) struct Access {
     pub(crate) item_limit: ItemLimit,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<crate::net::tls::Tls>,
+    /// What their certificates are for, if that is not their own names.
+    #[cfg(feature = "tls")]
+    pub(crate) certified_name: Option<String>,
 }
 
 impl Access {

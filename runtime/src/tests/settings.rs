@@ -17,6 +17,10 @@ const PAIRS: &[Pair] = &[
     (&[("SERVERS", "a, b:1")], "servers", |builder| builder.servers("a, b:1")),
     #[cfg(feature = "servers")]
     (&[("DISCOVERY", "tls://cfg:1")], "discovery", |builder| builder.discovery("tls://cfg:1", Duration::from_secs(60))),
+    #[cfg(feature = "servers")]
+    (&[("DISCOVERY", "dns://cfg:1"), ("DISCOVERY_INTERVAL", "10s")], "discovery", |builder| {
+        builder.discovery("dns://cfg:1", Duration::from_secs(10))
+    }),
     (&[("DISTRIBUTION", "modula")], "distribution", |builder| builder.distribution(Distribution::Modula)),
     (&[("FAILOVER", "next")], "failover", |builder| builder.failover(Failover::Next)),
     (&[("RETRY_AFTER", "10s")], "retry_after", |builder| builder.retry_after(Duration::from_secs(10))),

@@ -1,6 +1,6 @@
 //! The way of a request to the member where its key is now. That may not be the
-//! key's own member, or may have been out: what it has from before is not
-//! served.
+//! key's own member, may have become it, or may have been out: what it has from
+//! before is not served.
 //!
 //! Which member that is, `members` says. With failover, each process finds out
 //! for itself that a node is out or back. It cannot know what others have
@@ -67,20 +67,18 @@ impl Route {
     /// Finds out from which number on the member's items count, before requests
     /// that need to know.
     pub(crate) fn prepare(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
-        match self.unmarked(requests) {
-            Some(watermark) => set(watermark, self.member.node.ask_all(&Survey::new().requests(), deadline)?),
-            None => Ok(()),
+        match &self.unmarked(requests)[..] {
+            [] => Ok(()),
+            unmarked => set(unmarked, self.member.node.ask_all(&Survey::new().requests(), deadline)?),
         }
     }
 
     /// Finds that out for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn prepare_async(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
-        match self.unmarked(requests) {
-            Some(watermark) => {
-                set(watermark, self.member.node.ask_all_async(&Survey::new().requests(), deadline).await?)
-            }
-            None => Ok(()),
+        match &self.unmarked(requests)[..] {
+            [] => Ok(()),
+            unmarked => set(unmarked, self.member.node.ask_all_async(&Survey::new().requests(), deadline).await?),
         }
     }
 
@@ -105,10 +103,13 @@ impl Route {
         }
     }
 
-    /// Returns the watermark that is missing for keys that are not the member's own.
-    fn unmarked(&self, requests: &[Request<'_>]) -> Option<&OnceLock<Watermark>> {
-        let watermark = self.detour.as_ref()?.watermark(self.number).filter(|watermark| watermark.get().is_none())?;
-        requests.iter().flat_map(Request::keys).any(|key| !self.is_home(key)).then_some(watermark)
+    /// Returns the watermarks that are missing for keys that are not the member's own, or have
+    /// not always been.
+    fn unmarked(&self, requests: &[Request<'_>]) -> Vec<&OnceLock<Watermark>> {
+        let keys = || requests.iter().flat_map(Request::keys);
+        let foreign = self.detour.as_ref().and_then(|detour| detour.watermark(self.number));
+        let foreign = foreign.filter(|watermark| watermark.get().is_none() && keys().any(|key| !self.is_home(key)));
+        foreign.into_iter().chain(self.members.unmarked(self.number, keys())).collect()
     }
 
     /// Returns what to read before a request that works on what is there.
@@ -132,7 +133,9 @@ impl Route {
             | Request::FlushAll { .. }
             | Request::MemoryLimit { .. } => false,
         };
-        (works_on_it && (self.detour.is_some() || self.member.watermark.is_set())).then_some(Request::Get { key })
+        let may_be_old =
+            || self.detour.is_some() || self.member.watermark.is_set() || self.members.has_moved(key, self.number);
+        (works_on_it && may_be_old()).then_some(Request::Get { key })
     }
 
     /// Whether a key is the member's own.
@@ -144,6 +147,7 @@ impl Route {
     fn is_old(&self, key: &str, number: u64) -> bool {
         let others = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
         self.member.watermark.is_after(number)
+            || self.members.is_passed(key, self.number, number)
             || self.member.failover == Failover::Next
                 && !self.is_home(key)
                 && others().is_none_or(|watermark| watermark.is_after(number))
@@ -174,7 +178,7 @@ impl Route {
 
     /// Returns what is old in several outcomes.
     fn all_old(&self, requests: &[Request<'_>], outcomes: &[Outcome]) -> Old {
-        if self.member.failover == Failover::None {
+        if self.member.failover == Failover::None && !self.members.have_moved() {
             return Old::new();
         }
         requests.iter().zip(outcomes).flat_map(|(request, outcome)| self.old(request, outcome)).collect()
@@ -206,6 +210,7 @@ impl Route {
     fn correct(&self, outcomes: Vec<Outcome>) -> Result<(), Error> {
         let now = Survey::number(outcomes)?;
         self.member.watermark.correct(now);
+        self.members.correct(self.number, now);
         if let Some(watermark) = self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get()) {
             watermark.correct(now);
         }
@@ -213,8 +218,9 @@ impl Route {
     }
 }
 
-/// Sets a watermark, unless another caller has been first.
-fn set(watermark: &OnceLock<Watermark>, outcomes: Vec<Outcome>) -> Result<(), Error> {
-    let _ = watermark.set(Watermark::at(Survey::number(outcomes)?));
+/// Sets watermarks, unless another caller has been first.
+fn set(unmarked: &[&OnceLock<Watermark>], outcomes: Vec<Outcome>) -> Result<(), Error> {
+    let number = Survey::number(outcomes)?;
+    unmarked.iter().for_each(|watermark| drop(watermark.set(Watermark::at(number))));
     Ok(())
 }

@@ -2,10 +2,11 @@
 //!
 //! `net` looks the names up and opens the connections.
 
+pub(crate) mod discovery;
+
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
-use std::time::Duration;
 
 /// A memcached server and its weight in the ring.
 ///
@@ -31,15 +32,6 @@ pub(crate) enum Location {
     Tcp { host: String, port: u16, security: Security },
     /// The absolute path of a Unix socket.
     Unix(String),
-}
-
-/// Where the list of servers comes from, if it is not written down: a
-/// configuration endpoint, which is asked again and again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "servers"), allow(dead_code, reason = "clusters alone ask"))]
-pub(crate) struct Discovery {
-    pub(crate) endpoint: Server,
-    pub(crate) every: Duration,
 }
 
 /// Whether a TCP connection is encrypted.
@@ -142,22 +134,6 @@ mod reason {
     pub(super) const WEIGHT: &str = "only a weight from 0 to 65535 may follow `?`, as in `?weight=3` or `/?3`";
     pub(super) const SEPARATOR: &str = "separate servers by commas";
     pub(super) const TWICE: &str = "it is listed twice, with different weights or once with TLS and once without";
-}
-
-impl Discovery {
-    /// How long from one question to the next, by default.
-    const EVERY: Duration = Duration::from_secs(60);
-
-    /// Reads an endpoint, which is asked every minute. An error says what is
-    /// accepted.
-    pub(crate) fn named(text: &str) -> Result<Self, String> {
-        const FORM: &str = "the `host:port` or `tls://host:port` of a configuration endpoint";
-        let endpoint: Server = text.parse().map_err(|why| format!("{FORM}; it is refused: {why}"))?;
-        if matches!(endpoint.address, Location::Unix(_)) {
-            return Err(FORM.to_owned());
-        }
-        Ok(Discovery { endpoint, every: Discovery::EVERY })
-    }
 }
 
 impl Server {
