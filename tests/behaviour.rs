@@ -32,6 +32,8 @@ mod behaviour {
     mod dashboards;
     mod dialects;
     mod discovery;
+    mod discovery_by_name;
+    mod discovery_under_load;
     mod drain;
     mod edges;
     mod example;

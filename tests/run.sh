@@ -46,6 +46,8 @@ command -v memccp >/dev/null && command -v memccat >/dev/null ||
     install_if_possible "$(named libmemcached-tools libmemcached-awesome-tools libmemcached libmemcached)"
 command -v promtool >/dev/null && command -v prometheus >/dev/null ||
     install_if_possible "$(named prometheus golang-github-prometheus prometheus prometheus)"
+command -v unshare >/dev/null && command -v ip >/dev/null ||
+    install_if_possible "$(named iproute2 iproute iproute2 iproute2mac)"
 command -v strace >/dev/null || install_if_possible strace
 command -v faketime >/dev/null || install_if_possible "$(named faketime libfaketime libfaketime libfaketime)"
 # CI counts instructions.

@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 
 use memocached::Cache;
 
+const LOOPBACK: &str = "127.0.0.1";
+
 /// A server, killed when dropped.
 pub(crate) struct Memcached {
     child: Child,
+    /// Where the tests themselves ask it.
+    host: String,
     pub(crate) port: u16,
 }
 
@@ -41,7 +45,7 @@ impl Memcached {
             text.lines().find_map(|line| line.strip_prefix("TCP INET"))?.rsplit(' ').next()?.parse().ok()
         });
         let _ = std::fs::remove_file(&file);
-        Memcached { child, port }
+        Memcached { child, host: LOOPBACK.into(), port }
     }
 
     /// Starts a server behind a unix socket, which has no port.
@@ -49,19 +53,24 @@ impl Memcached {
     pub(crate) fn behind(socket: &str, arguments: &[&str]) -> Self {
         let child = command("127.0.0.1", "0").args(["-s", socket]).args(arguments).spawn().expect("memcached");
         until("the socket", || std::os::unix::net::UnixStream::connect(socket).ok());
-        Memcached { child, port: 0 }
+        Memcached { child, host: LOOPBACK.into(), port: 0 }
     }
 
     /// Starts a server where another one was.
     pub(crate) fn restart(port: u16) -> Self {
-        let child = command("127.0.0.1", &port.to_string()).spawn().expect("memcached");
-        let server = Memcached { child, port };
+        Self::at(LOOPBACK, port)
+    }
+
+    /// Starts a server at this address and port.
+    pub(crate) fn at(host: &str, port: u16) -> Self {
+        let child = command(host, &port.to_string()).spawn().expect("memcached");
+        let server = Memcached { child, host: host.into(), port };
         server.wait();
         server
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// A cache on this server alone.
@@ -71,7 +80,7 @@ impl Memcached {
 
     /// The first line of the answer to a command, as an outsider sees it.
     pub(crate) fn command(&self, line: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let mut stream = self.connect().expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout is set");
         write!(stream, "{line}\r\n").expect("the server reads");
         let mut answer = String::new();
@@ -87,7 +96,7 @@ impl Memcached {
 
     /// The stored bytes of `key`.
     pub(crate) fn stored(&self, key: &str) -> Option<Vec<u8>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let mut stream = self.connect().expect("the server listens");
         write!(stream, "mg {key} v\r\nquit\r\n").expect("the server reads");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("the server answers");
@@ -97,7 +106,7 @@ impl Memcached {
 
     /// Stores bytes under `key` with these flags.
     pub(crate) fn store(&self, key: &str, flags: u32, value: &[u8]) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let mut stream = self.connect().expect("the server listens");
         let head = format!("ms {key} {} F{flags} T60\r\n", value.len());
         stream.write_all(&[head.as_bytes(), value, b"\r\nquit\r\n"].concat()).expect("the server reads");
         let mut answer = String::new();
@@ -107,7 +116,7 @@ impl Memcached {
 
     /// A counter of the server, such as `cmd_set`.
     pub(crate) fn stat(&self, name: &str) -> u64 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let mut stream = self.connect().expect("the server listens");
         write!(stream, "stats\r\nquit\r\n").expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");
@@ -141,6 +150,10 @@ impl Memcached {
         let _ = Command::new("kill").args(["-KILL", &self.child.id().to_string()]).stderr(Stdio::null()).status();
     }
 
+    fn connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect((self.host.as_str(), self.port))
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {name}");
@@ -149,7 +162,7 @@ impl Memcached {
     /// Waits for an answer, so that this connection is counted before any other.
     fn wait(&self) {
         until("the server to answer", || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            let mut stream = self.connect().ok()?;
             stream.write_all(b"version\r\n").ok()?;
             (stream.read(&mut [0; 8]).ok()? > 0).then_some(())
         });

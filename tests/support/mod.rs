@@ -3,11 +3,13 @@
 pub(crate) mod asking;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod configuration;
 pub(crate) mod damage;
 pub(crate) mod folder;
 pub(crate) mod full;
 pub(crate) mod lag;
 pub(crate) mod memcached;
+pub(crate) mod names;
 pub(crate) mod older;
 pub(crate) mod process;
 pub(crate) mod prometheus;

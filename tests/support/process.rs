@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use super::folder::Folder;
+
 /// An example's program, built with the tests.
 pub(crate) fn example(name: &str) -> Command {
     let tests = std::env::current_exe().expect("this program has a path");
@@ -25,6 +27,21 @@ pub(crate) fn gently(command: &Command) -> Command {
     let mut nice = Command::new("nice");
     nice.args(["-n", "15"]);
     under(nice, command)
+}
+
+/// The same process on a network of its own, where it is the name server itself. Not
+/// without the tool `Namespaces`.
+pub(crate) fn apart(command: &Command, folder: &Folder) -> Command {
+    let asks_itself = folder.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
+    let asks_no_other = folder.write("nsswitch.conf", "hosts: files dns\n");
+    let script = r#"ip link set lo up
+        mount --bind "$1" /etc/resolv.conf
+        [ ! -e /etc/nsswitch.conf ] || mount --bind "$2" /etc/nsswitch.conf
+        shift 2
+        exec "$@""#;
+    let mut shell = Command::new("unshare");
+    shell.args(["-mn", "sh", "-ec", script, "sh", &asks_itself, &asks_no_other]);
+    under(shell, command)
 }
 
 /// The same process, run by another program.

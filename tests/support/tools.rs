@@ -15,6 +15,8 @@ pub(crate) const PYTHON_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ta
 pub(crate) enum Tool {
     Faketime,
     Memccp,
+    /// A network and files of a process's own.
+    Namespaces,
     Oteltap,
     Php,
     Prometheus,
@@ -46,6 +48,10 @@ impl Tool {
         match self {
             Tool::Faketime => starts("faketime"),
             Tool::Memccp => starts("memccp") && starts("memccat"),
+            Tool::Namespaces => {
+                let mut apart = Command::new("unshare");
+                silent(apart.args(["-mn", "ip", "link", "set", "lo", "up"])).is_ok_and(|status| status.success())
+            }
             Tool::Prometheus => starts("prometheus"),
             Tool::Promtool => starts("promtool"),
             Tool::Oteltap => imports("oteltap"),
@@ -68,6 +74,9 @@ impl Tool {
         match self {
             Tool::Faketime => "run `sh tests/run.sh`, or install Debian's package `faketime`",
             Tool::Memccp => "run `sh tests/run.sh`, or install Debian's package `libmemcached-tools`",
+            Tool::Namespaces => {
+                "run `sh tests/run.sh` as root, or install Debian's packages `util-linux` and `iproute2`"
+            }
             Tool::Prometheus | Tool::Promtool => "run `sh tests/run.sh`, or install Debian's package `prometheus`",
             Tool::Oteltap => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python oteltap`",
             Tool::Pymemcache => "run `sh tests/run.sh`, or `python3 -m pip install --target target/python pymemcache`",
@@ -85,6 +94,7 @@ impl fmt::Display for Tool {
         f.write_str(match self {
             Tool::Faketime => "`faketime`",
             Tool::Memccp => "`memccp` with `memccat`",
+            Tool::Namespaces => "`unshare` with `ip`",
             Tool::Oteltap => "the Python module `oteltap`",
             Tool::Prometheus => "`prometheus`",
             Tool::Promtool => "`promtool`",
