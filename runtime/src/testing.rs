@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! memocached = { version = "0.1", features = ["testing"] }
+//! memocached = { version = "0.2", features = ["testing"] }
 //! ```
 //!
 //! Functions that name no cache use the process-wide one. Within [`with_cache`] they use

@@ -75,7 +75,7 @@ fn by_hand() -> Call {
 }
 
 fn fetched() -> Call {
-    let client = memcache::exp::Memcache::connect(server()).expect("a client");
+    let client = memcache::exp::Memcache::connect([server()]).expect("a client");
     Box::new(move |id| {
         let load = || Ok::<_, std::io::Error>(load(id).name);
         let name = client.fetch(format!("rivals:fetch:{id}"), Duration::from_secs(300), load).expect("a value");
