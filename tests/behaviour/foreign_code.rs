@@ -12,6 +12,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::support::configuration::{ConfigurationEndpoint, listed};
 use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, output, role};
 
@@ -161,10 +162,23 @@ fn change_while_it_is_stopped() {
     assert_eq!(double(&cache, 5), 10);
 }
 
+/// Looks for servers where there is no list yet: what looks says so.
+fn discover_servers() {
+    let server = Memcached::start();
+    let endpoint = ConfigurationEndpoint::start();
+    let client = Client::builder().discovery(endpoint.address(), Duration::from_millis(10)).build().unwrap();
+    until("the layer to panic", || {
+        PANICKED.lock().unwrap_or_else(PoisonError::into_inner).contains("memocached-discovery").then_some(())
+    });
+    endpoint.hold(listed("1", &[server.port]));
+    until("the server to be found", || (client.nodes().len() == 1).then_some(()));
+}
+
 #[test]
-fn a_panic_on_the_librarys_threads_costs_neither_batches_nor_invalidations() {
+fn a_panic_on_the_librarys_threads_costs_no_batch_no_invalidation_and_no_server() {
     if role().is_none() {
-        let test = "behaviour::foreign_code::a_panic_on_the_librarys_threads_costs_neither_batches_nor_invalidations";
+        let test =
+            "behaviour::foreign_code::a_panic_on_the_librarys_threads_costs_no_batch_no_invalidation_and_no_server";
         let said = output(&mut again(test, "child"));
         assert!(said.contains("all is well"), "{said}");
         return;
@@ -176,6 +190,7 @@ fn a_panic_on_the_librarys_threads_costs_neither_batches_nor_invalidations() {
     tracing_subscriber::registry().with(Panicking).init();
     ask_for_many();
     change_while_it_is_stopped();
+    discover_servers();
     let panicked = PANICKED.lock().unwrap_or_else(PoisonError::into_inner);
     for thread in ["memocached-batch", "memocached-late"] {
         assert!(panicked.contains(thread), "{panicked:?}");

@@ -20,6 +20,7 @@ use crate::node::wording::worded;
 use crate::server::Server;
 use crate::server::discovery::{Discovery, Source};
 use crate::telemetry;
+use crate::time::servant::survive;
 
 /// What has the members that are discovered.
 pub(crate) trait Discovered: Send + Sync + 'static {
@@ -52,10 +53,11 @@ pub(crate) fn start<D: Discovered>(cluster: Weak<D>, discovery: Discovery) {
 fn run<D: Discovered>(cluster: &Weak<D>, discovery: &Discovery) {
     let (mut known, mut is_failing) = (Believed::default(), false);
     while let Some(endpoint) = cluster.upgrade().map(|strong| strong.endpoint(&discovery.endpoint)) {
-        let updated = update(cluster, &endpoint, discovery.source, &mut known);
+        // Telling of it runs other people's code.
+        let updated = survive(|| update(cluster, &endpoint, discovery.source, &mut known)).unwrap_or(Ok(()));
         // Once for each time that it begins to fail.
         if let (Err(error), false) = (&updated, is_failing) {
-            telemetry::announce_undiscovered(error);
+            survive(|| telemetry::announce_undiscovered(error));
         }
         is_failing = updated.is_err();
         let steps = discovery.every.as_nanos().div_ceil(STEP.as_nanos());
@@ -80,10 +82,11 @@ fn update<D: Discovered>(
     let news = known.weigh(&list);
     let Some(cluster) = cluster.upgrade().filter(|_| news != News::None) else { return Ok(()) };
     cluster.change_to(&list.servers)?;
-    if let (News::Unnumbered, Some(version)) = (news, list.version) {
+    let version = list.version.filter(|_| news == News::Unnumbered);
+    known.believe(list);
+    if let Some(version) = version {
         telemetry::announce_renumbered(&named.to_string(), version);
     }
-    known.believe(list);
     Ok(())
 }
 
