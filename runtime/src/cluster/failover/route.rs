@@ -106,6 +106,9 @@ impl Route {
     /// Returns the watermarks that are missing for keys that are not the member's own, or have
     /// not always been.
     fn unmarked(&self, requests: &[Request<'_>]) -> Vec<&OnceLock<Watermark>> {
+        if self.detour.is_none() && !self.members.have_moved() {
+            return Vec::new();
+        }
         let keys = || requests.iter().flat_map(Request::keys);
         let foreign = self.detour.as_ref().and_then(|detour| detour.watermark(self.number));
         let foreign = foreign.filter(|watermark| watermark.get().is_none() && keys().any(|key| !self.is_home(key)));
@@ -147,7 +150,7 @@ impl Route {
     fn is_old(&self, key: &str, number: u64) -> bool {
         let others = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
         self.member.watermark.is_after(number)
-            || self.members.is_passed(key, self.number, number)
+            || self.members.have_moved() && self.members.is_passed(key, self.number, number)
             || self.member.failover == Failover::Next
                 && !self.is_home(key)
                 && others().is_none_or(|watermark| watermark.is_after(number))
