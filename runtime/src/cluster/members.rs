@@ -159,7 +159,7 @@ impl Members {
 
     /// Whether the member has an item of this number from before another had its key.
     pub(crate) fn is_passed(&self, key: &str, number: usize, item: u64) -> bool {
-        self.moves.have_passed(number, self.ring_key(key), item)
+        self.have_moved() && self.moves.have_passed(number, self.ring_key(key), item)
     }
 
     /// Returns the watermark that is missing for one of these keys, if it has come from another

@@ -277,8 +277,7 @@ async fn unix(_: &str) -> Result<Box<dyn AsyncSocket>, Fault> {
 /// Speaks TLS over a stream.
 #[cfg(feature = "tls")]
 async fn secure(endpoint: &Endpoint, host: &str, stream: TcpStream) -> Result<Box<dyn AsyncSocket>, Fault> {
-    let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
-    let host = endpoint.access.certified_name.as_deref().unwrap_or(host);
+    let (tls, host) = endpoint.access.tls_with(host)?;
     Ok(Box::new(tls.open_async(host, stream).await?))
 }
 

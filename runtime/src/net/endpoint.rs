@@ -50,6 +50,13 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Returns how to speak TLS with a host, and the name that its certificate is for.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls_with<'a>(&'a self, host: &'a str) -> Result<(&'a crate::net::tls::Tls, &'a str), Fault> {
+        let Some(tls) = &self.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
+        Ok((tls, self.certified_name.as_deref().unwrap_or(host)))
+    }
+
     /// Accepts a server that can be reached so.
     ///
     /// # Errors

@@ -163,8 +163,7 @@ fn unix(_: &str, _: Deadline) -> Result<Box<dyn Socket>, Fault> {
 /// Speaks TLS over a stream.
 #[cfg(feature = "tls")]
 fn secure(endpoint: &Endpoint, host: &str, deadline: Deadline, stream: TcpStream) -> Result<Box<dyn Socket>, Fault> {
-    let Some(tls) = &endpoint.access.tls else { return Err(Fault::unreachable("TLS has not been set up")) };
-    let host = endpoint.access.certified_name.as_deref().unwrap_or(host);
+    let (tls, host) = endpoint.access.tls_with(host)?;
     tls.open(host, deadline, stream)
 }
 

@@ -53,7 +53,7 @@ mod reason {
 }
 
 impl Discovery {
-    /// Between two questions, unless told otherwise.
+    /// How long from one question to the next, by default.
     const EVERY: Duration = Duration::from_secs(60);
 
     /// Reads what names the servers, which is asked every minute. An error says what

@@ -150,7 +150,7 @@ impl Route {
     fn is_old(&self, key: &str, number: u64) -> bool {
         let others = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
         self.member.watermark.is_after(number)
-            || self.members.have_moved() && self.members.is_passed(key, self.number, number)
+            || self.members.is_passed(key, self.number, number)
             || self.member.failover == Failover::Next
                 && !self.is_home(key)
                 && others().is_none_or(|watermark| watermark.is_after(number))
