@@ -115,14 +115,16 @@ pub(crate) fn shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStre
     }
 }
 
-/// Writes the expression that finds out whether near hits share a value of this return
-/// type.
-pub(crate) fn sharing(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStream {
+/// Writes the same expression, which also finds out whether near hits share the value.
+pub(crate) fn shared_shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStream {
+    let shape = shape(krate, output, at);
     let krate = located(krate.to_token_stream(), at);
     quote_spanned! {at=>
         {
             use #krate::private::sharing::*;
-            (&&#krate::private::SharingProbe::<#output, fn(&()) -> #output>::NEW).__memocached_sharing()
+            let shaped = #shape;
+            let probe = #krate::private::SharingProbe::<_, fn(&()) -> #output>::of(&shaped);
+            shaped.shared((&&probe).__memocached_sharing())
         }
     }
 }

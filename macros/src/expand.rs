@@ -10,7 +10,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path};
 
-use crate::body::{Replaced, Run, braced, inferred, shape, sharing};
+use crate::body::{Replaced, Run, braced, inferred, shape, shared_shape};
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
 use crate::fingerprint::fingerprint;
@@ -174,17 +174,14 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         OnError::Propagate if plan.batch.is_none() => Some(quote_spanned!(at=> .propagate())),
         OnError::Propagate | OnError::Bypass => None,
     };
-    let is_kept = plan.freshness.near.is_some() && names_no_lifetime(output.to_token_stream());
-    let sharing = is_kept.then(|| {
-        let sharing = sharing(&plan.krate, &returned(plan), at);
-        quote_spanned!(at=> .sharing(#sharing))
-    });
     let replacing = plan.previous.as_ref().map(|_| {
         let slot = located(hidden(SLOT).to_token_stream(), at);
         quote_spanned!(at=> .replacing(&#slot))
     });
-    let stored = stored(call, plan);
-    let stored = quote!(#stored #replacing #sharing #stale_if #store_if #cache_none #cache_err #propagate);
+    let is_shared = plan.freshness.near.is_some() && names_no_lifetime(output.to_token_stream());
+    let shape = if is_shared { shared_shape } else { shape };
+    let stored = stored(call, plan, shape(&plan.krate, &returned(plan), at));
+    let stored = quote!(#stored #replacing #stale_if #store_if #cache_none #cache_err #propagate);
     let ready = ready(&stored, plan);
     let patience = plan.patience.as_ref().map(|period| {
         let period = duration(period, &plan.krate);
@@ -201,11 +198,9 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
 }
 
 /// Writes the call with its codec. The compiler finds out what of the return type is stored.
-fn stored(call: &Ident, plan: &Plan) -> TokenStream {
-    let output = returned(plan);
+fn stored(call: &Ident, plan: &Plan, shape: TokenStream) -> TokenStream {
     let at = value_span(plan);
     let call = Ident::new(&call.to_string(), at);
-    let shape = shape(&plan.krate, &output, at);
     let codec = plan.codec.as_ref().map(|codec| {
         let codec = codec_path(codec, plan);
         quote_spanned!(at=> .codec(#codec))
@@ -440,7 +435,8 @@ fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func
     let call = hidden("__memocached_call");
     let address = address(Address::Of, plan, func);
     // As in the function, so that a type that cannot be stored is told once.
-    let stored = stored(&call, plan);
+    let shape = shape(&plan.krate, &returned(plan), value_span(plan));
+    let stored = stored(&call, plan, shape);
     let ready = ready(&stored, plan);
     // A trait that does not have this function is reported at its name.
     let mark = span_of(name);

@@ -53,21 +53,21 @@ fn every_choice_about_time_as_a_literal() {
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<
-                                    Result<Option<u8>, Failure>,
-                                >::NEW)
-                                    .__memocached_shape()
+                                use ::memocached::private::sharing::*;
+                                let shaped = {
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<
+                                        Result<Option<u8>, Failure>,
+                                    >::NEW)
+                                        .__memocached_shape()
+                                };
+                                let probe = ::memocached::private::SharingProbe::<
+                                    _,
+                                    fn(&()) -> Result<Option<u8>, Failure>,
+                                >::of(&shaped);
+                                shaped.shared((&&probe).__memocached_sharing())
                             })
                             .codec(::memocached::codec::Json)
-                            .sharing({
-                                use ::memocached::private::sharing::*;
-                                (&&::memocached::private::SharingProbe::<
-                                    Result<Option<u8>, Failure>,
-                                    fn(&()) -> Result<Option<u8>, Failure>,
-                                >::NEW)
-                                    .__memocached_sharing()
-                            })
                             .store_if(|value| *value > 0)
                             .cache_none(::core::time::Duration::from_millis(500u64))
                             .cache_err(
@@ -138,17 +138,17 @@ fn choices_that_read_parameters_and_their_companion() {
                 ::memocached::private::ready(
                         __memocached_call
                             .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
-                                    .__memocached_shape()
-                            })
-                            .sharing({
                                 use ::memocached::private::sharing::*;
-                                (&&::memocached::private::SharingProbe::<
-                                    Option<u8>,
+                                let shaped = {
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
+                                        .__memocached_shape()
+                                };
+                                let probe = ::memocached::private::SharingProbe::<
+                                    _,
                                     fn(&()) -> Option<u8>,
-                                >::NEW)
-                                    .__memocached_sharing()
+                                >::of(&shaped);
+                                shaped.shared((&&probe).__memocached_sharing())
                             })
                             .cache_none(::memocached::private::duration(d)),
                     )

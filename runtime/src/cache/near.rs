@@ -21,7 +21,7 @@ use crate::value::record::Record;
 
 /// The near tier of one cache.
 pub(crate) struct Near {
-    items: Bounded<NearItem>,
+    copies: Bounded<Arc<NearCopy>>,
     /// How often a key of each stripe has been forgotten.
     forgotten: [Mutex<u64>; STRIPES],
     clock: Clock,
@@ -31,13 +31,6 @@ const STRIPES: usize = 64;
 
 /// Nothing is kept for longer; the ticks of the clock could not tell.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
-
-#[derive(Clone)]
-struct NearItem {
-    copy: NearCopy,
-    holds: Holds,
-    expires: Tick,
-}
 
 /// The kind of result that a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,18 +43,13 @@ pub(crate) enum Holds {
 }
 
 /// A copy of what is stored under a key.
-#[derive(Clone)]
-pub(crate) enum NearCopy {
-    /// Each hit decodes it.
-    Bytes(Arc<Record>),
-    /// The first hit decodes it.
-    Shared(Arc<OnceDecoded>),
-}
-
-/// A record with the value that was decoded of it first.
-pub(crate) struct OnceDecoded {
+pub(crate) struct NearCopy {
     record: Arc<Record>,
-    decoded: OnceLock<Decoded>,
+    holds: Holds,
+    expires: Tick,
+    /// The value that the first hit decodes, where all may share it. Other hits decode
+    /// their own.
+    decoded: OnceLock<Box<Decoded>>,
 }
 
 /// A decoded value.
@@ -87,43 +75,36 @@ pub(crate) struct Decoding {
 }
 
 impl NearCopy {
-    fn of(record: Arc<Record>, holds: Holds) -> Self {
-        match holds {
-            Holds::Shared => NearCopy::Shared(Arc::new(OnceDecoded { record, decoded: OnceLock::new() })),
-            Holds::Value | Holds::Nothing => NearCopy::Bytes(record),
-        }
+    fn new(record: Arc<Record>, holds: Holds, expires: Tick) -> Self {
+        NearCopy { record, holds, expires, decoded: OnceLock::new() }
     }
 
     #[inline]
     pub(crate) fn record(&self) -> &Record {
-        match self {
-            NearCopy::Bytes(record) => record,
-            NearCopy::Shared(shared) => &shared.record,
-        }
+        &self.record
     }
 
     /// Returns the value that was decoded in this way, if one is kept.
     #[inline]
     pub(crate) fn decoded(&self, by: &Decoding) -> Option<&Decoded> {
-        let NearCopy::Shared(shared) = self else { return None };
-        shared.decoded.get().filter(|decoded| decoded.by == *by)
+        self.decoded.get().map(|decoded| &**decoded).filter(|decoded| decoded.by == *by)
     }
 
     /// Keeps a decoded value, unless one is kept, as long as the record is.
     pub(crate) fn keep_decoded(&self, decoded: Decoded) {
-        if let NearCopy::Shared(shared) = self {
-            let _ = shared.decoded.set(decoded);
+        if self.holds == Holds::Shared {
+            let _ = self.decoded.set(Box::new(decoded));
         }
     }
 }
 
-impl Weighed for NearItem {
+impl Weighed for Arc<NearCopy> {
     /// Counts a decoded value as much as its bytes, even before it is there.
     fn weight(&self) -> usize {
-        let bytes = self.copy.record().bytes.len();
-        match self.copy {
-            NearCopy::Bytes(_) => bytes,
-            NearCopy::Shared(_) => 2 * bytes + size_of::<OnceDecoded>(),
+        let bytes = self.record.bytes.len();
+        match self.holds {
+            Holds::Value | Holds::Nothing => bytes,
+            Holds::Shared => 2 * bytes + size_of::<Decoded>(),
         }
     }
 }
@@ -141,24 +122,19 @@ impl Near {
     /// Creates a tier that holds about `capacity` bytes, in items up to the limit.
     pub(crate) fn new(capacity: u64, limit: ItemLimit, clock: Clock) -> Self {
         let forgotten = std::array::from_fn(|_| Mutex::new(0));
-        Near { items: Bounded::new(limit.0, capacity), forgotten, clock }
+        Near { copies: Bounded::new(limit.0, capacity), forgotten, clock }
     }
 
     /// Returns the copy under this key, unless its time is over.
-    pub(crate) fn find(&self, key: &str) -> Option<NearCopy> {
-        Some(self.current(key)?.copy)
+    #[inline]
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<NearCopy>> {
+        self.copies.get(key).filter(|copy| self.clock.tick() < copy.expires)
     }
 
     /// Returns the copy under this key if it is a [plain](Record::is_plain) value.
     #[inline]
-    pub(crate) fn find_plain(&self, key: &str) -> Option<NearCopy> {
-        let NearItem { copy, holds, .. } = self.current(key)?;
-        (holds != Holds::Nothing && copy.record().is_plain()).then_some(copy)
-    }
-
-    #[inline]
-    fn current(&self, key: &str) -> Option<NearItem> {
-        self.items.get(key).filter(|item| self.clock.tick() < item.expires)
+    pub(crate) fn find_plain(&self, key: &str) -> Option<Arc<NearCopy>> {
+        self.find(key).filter(|copy| copy.holds != Holds::Nothing && copy.record.is_plain())
     }
 
     /// Returns the state for [`Near::keep`], to be taken before the value is looked up.
@@ -187,7 +163,7 @@ impl Near {
     /// when it was known to be the current one.
     pub(crate) fn replace(&self, key: &str, by: Option<(Arc<Record>, Holds, Duration)>, since: Since) {
         let mut forgotten = lock(self.stripe(key));
-        self.items.remove(key);
+        self.copies.remove(key);
         if let Some((record, holds, time)) = by.filter(|_| *forgotten == since.forgotten) {
             self.insert(key, record, holds, time, since);
         }
@@ -197,13 +173,13 @@ impl Near {
     fn insert(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
         let expires = since.current.saturating_add(time.min(LONGEST).into());
         if self.clock.tick() < expires {
-            let item = |holds| NearItem { copy: NearCopy::of(Arc::clone(&record), holds), holds, expires };
-            let item = match item(holds) {
+            let copy = |holds| Arc::new(NearCopy::new(Arc::clone(&record), holds, expires));
+            let copy = match copy(holds) {
                 // Without room for its value beside its bytes, each hit decodes it.
-                large if holds == Holds::Shared && !self.items.fits(key, &large) => item(Holds::Value),
-                item => item,
+                large if holds == Holds::Shared && !self.copies.fits(key, &large) => copy(Holds::Value),
+                copy => copy,
             };
-            self.items.insert(key, item);
+            self.copies.insert(key, copy);
         }
     }
 
@@ -212,7 +188,7 @@ impl Near {
     pub(crate) fn forget(&self, key: &str) {
         let mut forgotten = lock(self.stripe(key));
         *forgotten += 1;
-        self.items.remove(key);
+        self.copies.remove(key);
     }
 
     /// Drops all records, and prevents lookups already under way from keeping one.
@@ -220,7 +196,7 @@ impl Near {
         for forgotten in &self.forgotten {
             *lock(forgotten) += 1;
         }
-        self.items.clear();
+        self.copies.clear();
     }
 
     fn stripe(&self, key: &str) -> &Mutex<u64> {
@@ -298,8 +274,8 @@ mod tests {
             let key = format!("key:{i}");
             near.keep(&key, record(&[0; 100]), Holds::Value, SECOND, near.since(&key));
         }
-        assert!(near.items.weight() <= 2 << 20);
-        assert!(near.items.len() > 1_000);
+        assert!(near.copies.weight() <= 2 << 20);
+        assert!(near.copies.len() > 1_000);
     }
 
     #[cfg(feature = "bincode")]
@@ -371,17 +347,17 @@ mod tests {
     fn a_shared_value_counts_as_much_as_its_bytes() {
         let (near, _) = near();
         let keep = |holds, bytes: usize| {
-            near.items.clear();
+            near.copies.clear();
             near.keep("k", record(&vec![0; bytes]), holds, SECOND, near.since("k"));
-            (near.items.weight(), near.find("k"))
+            (near.copies.weight(), near.find("k"))
         };
         let (once, _) = keep(Holds::Value, 10_000);
         let (twice, copy) = keep(Holds::Shared, 10_000);
-        assert!((20_000..20_000 + once).contains(&twice) && matches!(copy, Some(NearCopy::Shared(_))));
+        assert!((20_000..20_000 + once).contains(&twice) && copy.is_some_and(|copy| copy.holds == Holds::Shared));
         // Its bytes alone have room, and are kept.
         let (once, copy) = keep(Holds::Shared, 1_500_000);
-        assert!((1_500_000..1_600_000).contains(&once) && matches!(copy, Some(NearCopy::Bytes(_))));
+        assert!((1_500_000..1_600_000).contains(&once) && copy.is_some_and(|copy| copy.holds == Holds::Value));
         let (_, copy) = keep(Holds::Nothing, 1_500_000);
-        assert!(matches!(copy, Some(NearCopy::Bytes(_))) && near.find_plain("k").is_none());
+        assert!(copy.is_some() && near.find_plain("k").is_none());
     }
 }

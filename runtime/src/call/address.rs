@@ -316,7 +316,7 @@ pub struct Addressed {
 pub(super) enum Tier {
     /// This process has it.
     Near {
-        copy: NearCopy,
+        copy: Arc<NearCopy>,
         /// The cache's codec.
         configured: Standard,
         /// The key's owner.
@@ -333,13 +333,18 @@ pub(super) struct Far {
     /// Absent where nothing is cached.
     pub(super) target: Option<Target>,
     /// What this process keeps under the key, if it is no plain value.
-    pub(super) near: Option<NearCopy>,
+    pub(super) near: Option<Arc<NearCopy>>,
     /// Absent where no call is made, or has not begun.
     pub(super) span: Option<CallSpan>,
 }
 
 impl Addressed {
-    fn far(site: &'static Site, target: Option<Target>, near: Option<NearCopy>, mut span: Option<CallSpan>) -> Self {
+    fn far(
+        site: &'static Site,
+        target: Option<Target>,
+        near: Option<Arc<NearCopy>>,
+        mut span: Option<CallSpan>,
+    ) -> Self {
         if let Some(span) = &mut span {
             match &target {
                 Some(target) => target.describe(span),

@@ -10,7 +10,6 @@ use super::policy::{Always, Choose, Chosen, Compute, Configured, Excusing, Lasti
 use super::previous::PreviousSlot;
 use super::shape::{HoldsErr, HoldsNone, Shape};
 use super::shapes::Shaped;
-use super::sharing::Sharing;
 
 /// A call with everything that its site has chosen.
 pub struct Memo<S: Shape, C = Configured, I = Always, O = Compute> {
@@ -33,13 +32,6 @@ impl Addressed {
 }
 
 impl<S: Shape, C, I, O> Memo<S, C, I, O> {
-    /// Lets near hits share one value, if its type allows that.
-    #[must_use]
-    pub fn sharing(mut self, sharing: Option<Sharing<S::Value>>) -> Self {
-        self.shape.sharing = sharing;
-        self
-    }
-
     /// Stores with this codec instead of the cache's.
     #[must_use]
     pub fn codec<K>(self, codec: K) -> Memo<S, Chosen<K>, I, O> {

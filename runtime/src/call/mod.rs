@@ -31,6 +31,7 @@ mod typed;
 pub(crate) mod writer;
 pub(crate) mod writing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::near::{Decoding, Holds, NearCopy};
@@ -69,17 +70,7 @@ where
     let far = match tier {
         Tier::Near { copy, configured, owner, observation } => {
             let sharer = shape.sharing.map(|sharing| sharer(sharing, configured, owner, false));
-            let start = match kept(&copy, || codec.choose(&configured), owner, version, sharer) {
-                Ok(found) => Start::Kept { found, observation },
-                // Two functions with one key and two types: this one goes
-                // without a cache while the other's value is kept here.
-                Err(OfAnother) => {
-                    let span = site.telemetry().open_observed(observation);
-                    span.bypassed();
-                    Start::Call { near: None, span: Some(span), typed: None }
-                }
-            };
-            return Ready::of(site, start);
+            return kept(&copy, || codec.choose(&configured), owner, sharer, site, observation);
         }
         Tier::Far(far) => *far,
     };
@@ -95,32 +86,40 @@ where
         machine.keeps_replaced(previous.is_some());
         Box::new(Typed { form, negatives, policy, previous, on_error: O::answer, machine, sharer })
     });
-    Ready::of(site, Start::Call { near, span, typed })
+    Ready::of(site, Start::Call(Pending { near, span, typed }))
 }
 
-/// A copy that values of this type are not made of.
-struct OfAnother;
-
-/// Makes a value of the copy that this process keeps, and says what it took to compute.
-/// `None` if it cannot be decoded, though it was encoded or decoded here before.
+/// Makes a value of the copy that this process keeps. It is moved as rarely as can be:
+/// that is what a hit spends its time on.
 #[inline]
-fn kept<V>(
+fn kept<S: Shape, I>(
     copy: &NearCopy,
-    codec: impl FnOnce() -> Codecs<V>,
+    codec: impl FnOnce() -> Codecs<S::Value>,
     owner: u64,
-    version: u32,
-    sharer: Option<Sharer<V>>,
-) -> Result<Option<(V, u64)>, OfAnother> {
-    if let Some(shared) = sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
-        return Ok(Some(shared));
+    sharer: Option<Sharer<S::Value>>,
+    site: &'static Site,
+    observation: Option<Observation>,
+) -> Ready<S, I> {
+    if let Some((value, cost)) = sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
+        return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
     }
     let codec = codec();
-    let StoredAs { codec: id, cost } = copy.record().stored_as(&codec, owner, version).ok_or(OfAnother)?;
-    let decoded = copy.record().decoded(&codec, id);
-    Ok(decoded.map(|value| match sharer {
-        Some(sharer) => (sharer.keep(copy, value, cost), cost),
-        None => (value, cost),
-    }))
+    let stored = copy.record().stored_as(&codec, owner, site.version());
+    if let Some(StoredAs { codec: id, cost }) = stored
+        && let Ok(value) = copy.record().decoded(&codec, id)
+    {
+        if let Some(value) = sharer.and_then(|sharer| sharer.keep(copy, &value, cost)) {
+            return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
+        }
+        return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
+    }
+    let span = site.telemetry().open_observed(observation);
+    // Two functions with one key and two types: this one goes without a cache while the
+    // other's value is kept here. What is of this type was encoded or decoded here before.
+    if stored.is_none() {
+        span.bypassed();
+    }
+    Ready::of(site, Start::Call(Pending { near: None, span: Some(span), typed: None }))
 }
 
 /// A call that can begin.
@@ -133,17 +132,27 @@ pub struct Ready<S: Shape, I> {
 
 /// How a call begins.
 enum Start<S: Shape, I> {
-    /// At its end: this process keeps its value, and what that took to compute. `None` if
-    /// it could not be decoded.
-    Kept { found: Option<(S::Value, u64)>, observation: Option<Observation> },
+    /// At its end.
+    Kept(Kept<S>),
     /// With a lookup.
-    Call {
-        /// What this process keeps, which may be a return value without a value.
-        near: Option<NearCopy>,
-        span: Option<CallSpan>,
-        /// Absent where nothing is cached.
-        typed: Option<Box<Typed<S, I>>>,
-    },
+    Call(Pending<S, I>),
+}
+
+/// A call whose value this process keeps.
+struct Kept<S: Shape> {
+    value: S::Value,
+    /// What it took to compute, in nanoseconds.
+    cost: u64,
+    observation: Option<Observation>,
+}
+
+/// A call whose value is looked up, or computed.
+struct Pending<S: Shape, I> {
+    /// What this process keeps, which may be a return value without a value.
+    near: Option<Arc<NearCopy>>,
+    span: Option<CallSpan>,
+    /// Absent where nothing is cached.
+    typed: Option<Box<Typed<S, I>>>,
 }
 
 /// A call under way: its span, and what is around its body where something is
@@ -154,6 +163,7 @@ type Started<S, I> = (CallSpan, CachedCall<S, I>);
 type CachedCall<S, I> = Option<Box<Typed<S, I>>>;
 
 impl<S: Shape, I> Ready<S, I> {
+    #[inline]
     fn of(site: &'static Site, start: Start<S, I>) -> Self {
         Ready { site, start, patience: None }
     }
@@ -169,8 +179,8 @@ impl<S: Shape, I> Ready<S, I> {
     /// policy, where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Kept { .. } => None,
-            Start::Call { typed, .. } => typed.map(|typed| (typed.form, typed.policy, typed.machine)),
+            Start::Kept(_) => None,
+            Start::Call(Pending { typed, .. }) => typed.map(|typed| (typed.form, typed.policy, typed.machine)),
         }
     }
 }
@@ -178,7 +188,7 @@ impl<S: Shape, I> Ready<S, I> {
 impl<S: Shape, I> Ready<S, I> {
     /// Returns the key that the store is asked for, if something is cached.
     fn key(&self) -> Option<&str> {
-        let Start::Call { typed: Some(typed), .. } = &self.start else { return None };
+        let Start::Call(Pending { typed: Some(typed), .. }) = &self.start else { return None };
         Some(typed.machine.key.wire())
     }
 }
@@ -187,56 +197,96 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     /// Returns what is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
     fn element(self) -> Result<CachedCall<S, I>, (S::Return, u64)> {
-        let Start::Call { near, typed, .. } = self.start else { return Ok(None) };
+        let Start::Call(Pending { near, typed, .. }) = self.start else { return Ok(None) };
         match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
             Some(found) => Err(found),
             None => Ok(typed),
         }
     }
 
-    /// Returns what the call needs, or the return value if that is at hand.
-    fn begin(self) -> Result<Started<S, I>, S::Return> {
-        let telemetry = self.site.telemetry();
-        let hit = |returned, cost, observation: Option<&Observation>| {
-            telemetry.near_hit(cost, observation);
-            Err(returned)
-        };
-        let (kept, observation) = match self.start {
-            Start::Kept { found, observation } => (found, observation),
-            Start::Call { near, span, typed } => {
-                if let Some(span) = span {
-                    return Ok((span, typed));
-                }
-                let observation = telemetry.observe();
-                if let (Some(observation), Some(typed)) = (&observation, &typed) {
-                    let key = &typed.machine.key;
-                    observation.at(key.text(), key.wire());
-                }
-                let found = near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near));
-                return match found {
-                    Some((returned, cost)) => hit(returned, cost, observation.as_ref()),
-                    None => Ok((telemetry.open_observed(observation), typed)),
-                };
+    /// Returns the cached return value, or the body's.
+    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
+        match self.start {
+            Start::Kept(kept) => kept.returned(self.site),
+            Start::Call(call) => {
+                let mut body = Some(body);
+                call.run(self.site, &mut || body.take().expect("a call runs its body once")())
             }
-        };
-        match kept {
-            Some((value, cost)) => hit(S::join(value), cost, observation.as_ref()),
-            // It was encoded or decoded here before.
-            None => Ok((telemetry.open_observed(observation), None)),
         }
     }
 
-    /// Returns the cached return value, or the body's.
-    pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
-        let mut body = Some(body);
-        self.run_object(&mut || body.take().expect("a call runs its body once")())
+    /// Returns the cached return value, or what the body completes with.
+    #[cfg(feature = "tokio")]
+    pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
+        let site = self.site;
+        let begun = match self.begin() {
+            Ok(begun) => begun,
+            Err(returned) => return returned,
+        };
+        carry(begun, site, body, None).await
+    }
+
+    /// Runs as [`Ready::run_async`] does, but refreshes in the background.
+    #[cfg(feature = "tokio")]
+    pub async fn run_detached<F>(self, body: F) -> S::Return
+    where
+        F: Future<Output = S::Return> + Send + 'static,
+        S: 'static,
+        S::Value: Send,
+        I: Send + 'static,
+    {
+        let (site, patience) = (self.site, self.patience);
+        let begun = match self.begin() {
+            Ok(begun) => begun,
+            Err(returned) => return returned,
+        };
+        carry(begun, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
+    }
+
+    /// Returns what the call needs, or the return value if that is at hand.
+    #[cfg(feature = "tokio")]
+    fn begin(self) -> Result<Started<S, I>, S::Return> {
+        match self.start {
+            Start::Kept(kept) => Err(kept.returned(self.site)),
+            Start::Call(call) => call.begin(self.site),
+        }
+    }
+}
+
+impl<S: Shape> Kept<S> {
+    /// Ends the call.
+    #[inline]
+    fn returned(self, site: &'static Site) -> S::Return {
+        site.telemetry().near_hit(self.cost, self.observation.as_ref());
+        S::join(self.value)
+    }
+}
+
+impl<S: Shape, I: Policy<S>> Pending<S, I> {
+    /// Returns what the call needs, or the return value if that is at hand.
+    fn begin(self, site: &'static Site) -> Result<Started<S, I>, S::Return> {
+        let (telemetry, Pending { near, span, typed }) = (site.telemetry(), self);
+        if let Some(span) = span {
+            return Ok((span, typed));
+        }
+        let observation = telemetry.observe();
+        if let (Some(observation), Some(typed)) = (&observation, &typed) {
+            let key = &typed.machine.key;
+            observation.at(key.text(), key.wire());
+        }
+        match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
+            Some((returned, cost)) => {
+                telemetry.near_hit(cost, observation.as_ref());
+                Err(returned)
+            }
+            None => Ok((telemetry.open_observed(observation), typed)),
+        }
     }
 
     /// Runs a body that comes as an object: each body has a type of its own, and
     /// this is compiled once for all that return the same.
-    fn run_object(self, body: &mut dyn FnMut() -> S::Return) -> S::Return {
-        let site = self.site;
-        let (span, typed) = match self.begin() {
+    fn run(self, site: &'static Site, body: &mut dyn FnMut() -> S::Return) -> S::Return {
+        let (span, typed) = match self.begin(site) {
             Ok(begun) => begun,
             Err(returned) => return returned,
         };
@@ -273,33 +323,5 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
             Ok(value) => S::join(value),
             Err(returned) => returned,
         }
-    }
-
-    /// Returns the cached return value, or what the body completes with.
-    #[cfg(feature = "tokio")]
-    pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
-        let site = self.site;
-        let begun = match self.begin() {
-            Ok(begun) => begun,
-            Err(returned) => return returned,
-        };
-        carry(begun, site, body, None).await
-    }
-
-    /// Runs as [`Ready::run_async`] does, but refreshes in the background.
-    #[cfg(feature = "tokio")]
-    pub async fn run_detached<F>(self, body: F) -> S::Return
-    where
-        F: Future<Output = S::Return> + Send + 'static,
-        S: 'static,
-        S::Value: Send,
-        I: Send + 'static,
-    {
-        let (site, patience) = (self.site, self.patience);
-        let begun = match self.begin() {
-            Ok(begun) => begun,
-            Err(returned) => return returned,
-        };
-        carry(begun, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
     }
 }

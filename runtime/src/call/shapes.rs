@@ -26,6 +26,14 @@ pub struct Shaped<S: Shape> {
     pub(super) sharing: Option<Sharing<S::Value>>,
 }
 
+impl<S: Shape> Shaped<S> {
+    /// Lets near hits share one value, if its type allows that.
+    #[must_use]
+    pub fn shared(self, sharing: Option<Sharing<S::Value>>) -> Self {
+        Shaped { sharing, ..self }
+    }
+}
+
 macro_rules! probes {
     ($($(#[$doc:meta])* $trait:ident for $probe:ty, <$($param:ident),*> => $shape:ty, $equal:expr
         $(, where $value:ident: PartialEq)?;)*) => {$(

@@ -1,4 +1,5 @@
-//! Values in an `Arc`, which all near hits share, found by type as `shapes` finds shapes.
+//! Values that all near hits may share, found by type as `shapes` finds shapes: those in
+//! an `Arc`, and those that are `Copy`, which are never decoded twice either.
 //!
 //! What is kept must be `'static`, which no method lookup asks for. The attribute leaves
 //! types out whose tokens name a lifetime. [`Settled`] leaves out those that hide one, and
@@ -10,14 +11,20 @@ use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
+use super::shape::Shape;
+use super::shapes::Shaped;
 use crate::cache::near::{Decoded, Decoding, NearCopy};
 
-/// Finds whether the values of functions that return `R` are shared. `F` is `fn(&()) -> R`.
-pub struct SharingProbe<R, F>(PhantomData<fn() -> (R, F)>);
+/// Finds whether values of type `V` are shared that a function returns in its own way. `F`
+/// is `fn(&()) -> R` with the return type.
+pub struct SharingProbe<V, F>(PhantomData<fn() -> (V, F)>);
 
-impl<R, F> SharingProbe<R, F> {
-    /// The only value of this type.
-    pub const NEW: Self = SharingProbe(PhantomData);
+impl<V, F> SharingProbe<V, F> {
+    /// Asks about the values of return types of this shape.
+    #[must_use]
+    pub fn of<S: Shape<Value = V>>(_: &Shaped<S>) -> Self {
+        SharingProbe(PhantomData)
+    }
 }
 
 /// A function whose return type borrows nothing of its argument.
@@ -51,55 +58,62 @@ impl<V> fmt::Debug for Sharing<V> {
     }
 }
 
-fn sharing<T: ?Sized + Send + Sync + 'static>() -> Option<Sharing<Arc<T>>> {
+/// Finds values in an `Arc`.
+pub trait SharesArc {
+    /// What the `Arc` points to.
+    type Target: ?Sized;
+    /// Returns how the value is shared.
+    fn __memocached_sharing(&self) -> Option<Sharing<Arc<Self::Target>>>;
+}
+
+impl<T, F: Settled> SharesArc for &SharingProbe<Arc<T>, F>
+where
+    T: ?Sized + Send + Sync + RefUnwindSafe + 'static,
+{
+    type Target = T;
+    fn __memocached_sharing(&self) -> Option<Sharing<Arc<T>>> {
+        sharing()
+    }
+}
+
+/// Finds values that are `Copy`.
+pub trait SharesCopy {
+    /// The value's type.
+    type Value;
+    /// Returns how the value is shared.
+    fn __memocached_sharing(&self) -> Option<Sharing<Self::Value>>;
+}
+
+impl<V, F: Settled> SharesCopy for &SharingProbe<V, F>
+where
+    V: Copy + Send + Sync + RefUnwindSafe + 'static,
+{
+    type Value = V;
+    fn __memocached_sharing(&self) -> Option<Sharing<V>> {
+        sharing()
+    }
+}
+
+/// Shares a value whose clones are as good as the value itself.
+fn sharing<V: Clone + Send + Sync + 'static>() -> Option<Sharing<V>> {
     Some(Sharing(|| Ways {
-        value: TypeId::of::<Arc<T>>(),
-        keep: |value| Box::new(Arc::clone(value)),
+        value: TypeId::of::<V>(),
+        keep: |value| Box::new(value.clone()),
         give: |kept| kept.downcast_ref().cloned(),
     }))
 }
 
-macro_rules! probes {
-    ($($(#[$doc:meta])* $trait:ident for $probe:ty $(, $error:ident)?;)*) => {$(
-        $(#[$doc])*
-        pub trait $trait {
-            /// What the `Arc` points to.
-            type Target: ?Sized;
-            /// Returns how the value is shared.
-            fn __memocached_sharing(&self) -> Option<Sharing<Arc<Self::Target>>>;
-        }
-
-        impl<T, F: Settled $(, $error)?> $trait for $probe
-        where
-            T: ?Sized + Send + Sync + RefUnwindSafe + 'static,
-        {
-            type Target = T;
-            fn __memocached_sharing(&self) -> Option<Sharing<Arc<T>>> {
-                sharing()
-            }
-        }
-    )*};
-}
-
-probes! {
-    /// Finds a `Result<Option<Arc<_>>, _>`.
-    SharesOkSome for &SharingProbe<Result<Option<Arc<T>>, E>, F>, E;
-    /// Finds a `Result<Arc<_>, _>`.
-    SharesOk for &SharingProbe<Result<Arc<T>, E>, F>, E;
-    /// Finds an `Option<Arc<_>>`.
-    SharesSome for &SharingProbe<Option<Arc<T>>, F>;
-    /// Finds an `Arc<_>`.
-    SharesAll for &SharingProbe<Arc<T>, F>;
-}
-
 /// Finds everything else.
 pub trait SharesNothing {
+    /// The value's type.
+    type Value;
     /// Returns that the value is not shared.
-    fn __memocached_sharing<V>(&self) -> Option<Sharing<V>>;
+    fn __memocached_sharing(&self) -> Option<Sharing<Self::Value>>;
 }
 
-impl<R, F> SharesNothing for SharingProbe<R, F> {
-    fn __memocached_sharing<V>(&self) -> Option<Sharing<V>> {
+impl<V, F> SharesNothing for SharingProbe<V, F> {
+    type Value = V;
+    fn __memocached_sharing(&self) -> Option<Sharing<V>> {
         None
     }
 }
@@ -129,9 +143,10 @@ impl<V> Sharer<V> {
 
     /// Keeps a value decoded of this copy. Returns the one that is kept: another hit
     /// may have been faster.
-    pub(super) fn keep(&self, copy: &NearCopy, value: V, cost: u64) -> V {
-        copy.keep_decoded(Decoded { by: self.decoding, cost, value: (self.ways.keep)(&value) });
-        self.find(copy).map_or(value, |(kept, _)| kept)
+    #[cold]
+    pub(super) fn keep(&self, copy: &NearCopy, value: &V, cost: u64) -> Option<V> {
+        copy.keep_decoded(Decoded { by: self.decoding, cost, value: (self.ways.keep)(value) });
+        self.find(copy).map(|(kept, _)| kept)
     }
 }
 
@@ -142,24 +157,25 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::call::shapes::*;
 
     macro_rules! is_shared {
-        ($type:ty, $value:ty) => {{
-            let sharing: Option<Sharing<$value>> =
-                (&&SharingProbe::<$type, fn(&()) -> $type>::NEW).__memocached_sharing();
-            sharing.is_some()
+        ($type:ty) => {{
+            let shaped = (&&&&&&Probe::<$type>::NEW).__memocached_shape();
+            (&&SharingProbe::<_, fn(&()) -> $type>::of(&shaped)).__memocached_sharing().is_some()
         }};
     }
 
     #[test]
-    fn an_arc_is_shared_wherever_a_function_returns_it() {
+    fn an_arc_and_what_is_copy_are_shared_wherever_a_function_returns_them() {
         type Answer<T> = Result<T, Box<dyn std::error::Error>>;
-        assert!(is_shared!(Arc<u8>, Arc<u8>) && is_shared!(Arc<str>, Arc<str>));
-        assert!(is_shared!(Option<Arc<[u8]>>, Arc<[u8]>) && is_shared!(Answer<Arc<u8>>, Arc<u8>));
-        assert!(is_shared!(Answer<Option<Arc<Mutex<u8>>>>, Arc<Mutex<u8>>));
-        assert!(!is_shared!(u8, u8) && !is_shared!(Vec<Arc<u8>>, Vec<Arc<u8>>));
-        assert!(!is_shared!(Answer<u8>, u8) && !is_shared!(Option<Option<Arc<u8>>>, Option<Arc<u8>>));
-        assert!(!is_shared!(Arc<Cell<u8>>, Arc<Cell<u8>>), "it would not be `Sync`");
+        assert!(is_shared!(Arc<u8>) && is_shared!(Arc<str>));
+        assert!(is_shared!(Option<Arc<[u8]>>) && is_shared!(Answer<Arc<u8>>));
+        assert!(is_shared!(Answer<Option<Arc<Mutex<u8>>>>));
+        assert!(is_shared!(u8) && is_shared!(Answer<(u8, char)>) && is_shared!(Option<Option<[f64; 3]>>));
+        assert!(!is_shared!(String) && !is_shared!(Vec<Arc<u8>>) && !is_shared!(Option<Option<Arc<u8>>>));
+        assert!(!is_shared!(Answer<Vec<u8>>));
+        assert!(!is_shared!(Arc<Cell<u8>>), "it would not be `Sync`");
     }
 
     #[test]
@@ -167,16 +183,16 @@ mod tests {
         struct Borrows<'a>(Mutex<Cow<'a, str>>);
         #[allow(mismatched_lifetime_syntaxes, reason = "that is what is tried")]
         fn hidden(text: &str) -> (Arc<Borrows>, bool) {
-            let shared = is_shared!(Arc<Borrows>, Arc<Borrows<'_>>);
+            let shared = is_shared!(Arc<Borrows>);
             (Arc::new(Borrows(Mutex::new(Cow::Borrowed(text)))), shared)
         }
-        fn generic<T: Send + Sync>() -> bool {
-            is_shared!(Arc<Vec<T>>, Arc<Vec<T>>)
+        fn generic<T: Copy + Send + Sync>() -> bool {
+            is_shared!(Arc<Vec<T>>) || is_shared!(T)
         }
         trait Held {
             type Type: Send + Sync;
             fn is_shared() -> bool {
-                is_shared!(Option<Arc<Self::Type>>, Arc<Self::Type>)
+                is_shared!(Option<Arc<Self::Type>>)
             }
         }
         impl Held for u8 {

@@ -207,7 +207,7 @@ impl<S: Shape, I: Policy<S>> Typed<S, I> {
         let (Readable { cost, .. }, unpacked) =
             unpack(&self.form, &self.negatives, &record.bytes, record.flags).ok()?;
         let returned = match (unpacked, &self.sharer) {
-            (Ok(value), Some(sharer)) => S::join(sharer.keep(copy, value, cost)),
+            (Ok(value), Some(sharer)) => S::join(sharer.keep(copy, &value, cost).unwrap_or(value)),
             (Ok(value), None) => S::join(value),
             (Err(returned), _) => returned,
         };

@@ -221,8 +221,9 @@ impl Record {
     }
 
     /// Decodes the payload of a plain value that the codec with this id has encoded.
-    pub(crate) fn decoded<V>(&self, codec: &Codecs<V>, id: u8) -> Option<V> {
-        codec.decode(id, envelope::payload(&self.bytes)).ok()
+    #[inline]
+    pub(crate) fn decoded<V>(&self, codec: &Codecs<V>, id: u8) -> Result<V, Error> {
+        codec.decode(id, envelope::payload(&self.bytes))
     }
 }
 
