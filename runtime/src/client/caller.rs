@@ -32,8 +32,9 @@ macro_rules! caller {
             pub(crate) $($async)* fn one(&self, verb: Verb, name: &str, act: Act<'_>) -> Outcome {
                 let key = self.prefix()$($await)*?.key(name);
                 let act = act.compressed(self.0.settings().compress);
-                let outcome = self.ask(verb, act.request(&key))$($await)*;
-                self.0.take_note(&act.request(&key));
+                let request = act.request(&key);
+                let outcome = self.ask(verb, request)$($await)*;
+                self.0.take_note(&request);
                 outcome
             }
 

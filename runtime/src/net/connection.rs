@@ -12,7 +12,7 @@ use crate::exchange::{Numbering, Request};
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::socket;
-use crate::net::stream::{Socket, rounded};
+use crate::net::stream::{STEP, Socket, rounded};
 use crate::protocol::{Answer, Dialect, GOODBYE, RequestNumbers, Session, Ticket};
 use crate::time::budget::Deadline;
 
@@ -128,6 +128,15 @@ impl Connection {
         Ok(tickets)
     }
 
+    /// Reads the reply to a request that has been sent just now, which saves a look at the
+    /// clock.
+    pub(crate) fn receive_now(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
+        if self.session.is_drained() {
+            self.read()?;
+        }
+        self.receive(ticket, deadline)
+    }
+
     /// Reads the next reply.
     pub(crate) fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
         let mut until = None;
@@ -141,11 +150,19 @@ impl Connection {
             let left = until.checked_duration_since(now).filter(|left| !left.is_zero());
             let left = left.ok_or_else(|| self.late())?;
             self.limit(left, until)?;
-            match self.socket.read(self.session.space()) {
-                Ok(0) => return Err(ErrorKind::Io.into()),
-                Ok(bytes) => self.session.received(bytes),
-                Err(error) => self.recover(error)?,
+            self.read()?;
+        }
+    }
+
+    /// Reads what arrives within the limit.
+    fn read(&mut self) -> Result<(), Fault> {
+        match self.socket.read(self.session.space()) {
+            Ok(0) => Err(ErrorKind::Io.into()),
+            Ok(bytes) => {
+                self.session.received(bytes);
+                Ok(())
             }
+            Err(error) => self.recover(error),
         }
     }
 
@@ -168,8 +185,8 @@ impl Connection {
     /// Limits how long the next call on the socket may take.
     fn limit(&mut self, left: Duration, until: Instant) -> Result<(), Fault> {
         self.socket.until(until);
-        let limit = rounded(left);
-        if limit != self.limit {
+        if self.limit.checked_sub(left).is_none_or(|more| more >= STEP) {
+            let limit = rounded(left);
             self.socket.limit(limit).map_err(Fault::unconnected)?;
             self.limit = limit;
         }

@@ -28,9 +28,9 @@ pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {}
 #[cfg(feature = "tokio")]
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncSocket for S {}
 
-/// Time limits are rounded up to multiples of this, so that the system need
-/// not be told a new one for each request.
-const STEP: Duration = Duration::from_millis(4);
+/// Time limits are rounded up to multiples of this, so that the system need not be told
+/// a new one for each request.
+pub(crate) const STEP: Duration = Duration::from_millis(4);
 
 /// Rounds a time limit up.
 pub(crate) fn rounded(left: Duration) -> Duration {

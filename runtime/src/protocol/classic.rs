@@ -122,7 +122,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
 fn servers(line: &[u8], head: usize, input: &[u8]) -> Result<Progress, Malformed> {
     let words: Vec<&[u8]> = scan::words(line).collect();
     let [b"CONFIG", b"cluster", _, size] = words[..] else { return Err(ALIEN) };
-    let Some((list, length)) = scan::value(&input[head..], scan::number(size).ok_or(ALIEN)?)? else {
+    let Some((list, length)) = scan::value(&input[head..], scan::size(size)?)? else {
         return Ok(Progress::More);
     };
     let read = head + length;
@@ -172,7 +172,7 @@ impl<'a> Head<'a> {
     fn read(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_prefix(b"VALUE ")?;
         let (key, numbers) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
-        let mut numbers = scan::words(numbers).map(scan::number::<u64>);
+        let mut numbers = scan::words(numbers).map(scan::number);
         let mut next = || numbers.next()?;
         Some(Head { key, flags: next()?.try_into().ok()?, size: next()?.try_into().ok()?, cas: next()? })
     }

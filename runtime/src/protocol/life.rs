@@ -48,14 +48,13 @@ impl Life {
     }
 
     /// Gives the item of a reply its number within this process.
-    pub(super) fn renumbered(self, mut reply: Reply) -> Reply {
+    pub(super) fn renumber(self, reply: &mut Reply) {
         if let Reply::Found(Item { cas, .. })
         | Reply::Missing(Grant::Won(cas) | Grant::Lost { cas, .. })
-        | Reply::Renewed(cas) = &mut reply
+        | Reply::Renewed(cas) = reply
         {
             *cas = self.number(*cas);
         }
-        reply
     }
 }
 

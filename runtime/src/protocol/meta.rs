@@ -117,7 +117,7 @@ pub(super) fn decode(ticket: Ticket, input: &[u8]) -> Result<Progress, Malformed
         };
     };
     let size = match code {
-        Code::Va => Some(words.next().and_then(scan::number::<usize>).ok_or(ALIEN)?),
+        Code::Va => Some(scan::size(words.next().unwrap_or_default())?),
         _ => None,
     };
     let flags = Flags::read(words);
@@ -219,16 +219,19 @@ impl Flags {
     fn read<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut flags = Flags::default();
         for word in words {
-            match word {
+            let [flag, token @ ..] = word else { continue };
+            let number = scan::number(token);
+            let short = number.and_then(|number| u32::try_from(number).ok());
+            match (flag, token) {
                 // A number that cannot be parsed must not match.
-                [b'O', digits @ ..] => flags.number = Some(scan::number(digits).unwrap_or(u32::MAX)),
-                [b'f', digits @ ..] => flags.client = scan::number(digits),
-                [b'c', digits @ ..] => flags.cas = scan::number(digits),
-                b"t-1" => flags.seconds_left = Some(None),
-                [b't', digits @ ..] => flags.seconds_left = scan::number(digits).map(Some),
-                b"W" => flags.token = Token::Won,
-                b"Z" => flags.token = Token::Lost,
-                b"X" => flags.stale = true,
+                (b'O', _) => flags.number = Some(short.unwrap_or(u32::MAX)),
+                (b'f', _) => flags.client = short,
+                (b'c', _) => flags.cas = number,
+                (b't', b"-1") => flags.seconds_left = Some(None),
+                (b't', _) => flags.seconds_left = number.map(Some),
+                (b'W', []) => flags.token = Token::Won,
+                (b'Z', []) => flags.token = Token::Lost,
+                (b'X', []) => flags.stale = true,
                 _ => {}
             }
         }

@@ -200,46 +200,45 @@ impl Session {
                 (_, Dialect::Meta) => meta::decode(ticket, input)?,
                 (_, Dialect::Classic) => classic::decode(ticket, input)?,
             };
-            let (answer, consumed) = match progress {
+            match progress {
                 Progress::More => return Ok(None),
-                Progress::Items(consumed) => (None, consumed),
+                Progress::Items(consumed) => self.input.consume(consumed),
                 Progress::Counter(name, value, consumed) => {
                     self.counters.push((name, value));
-                    (None, consumed)
+                    self.input.consume(consumed);
                 }
-                Progress::Done(answer, consumed) => (Some(answer), consumed),
-            };
-            self.input.consume(consumed);
-            if ticket.expect == Expect::Dialect && answer == Some(Ok(Reply::Absent)) {
-                self.wording.dialect = Dialect::Classic;
-            }
-            if let Some(answer) = answer {
-                let answer = match answer {
-                    Ok(reply) => Ok(self.whole(ticket.expect, reply)?),
-                    refused => refused,
-                };
-                // A refusal may come after the first parts of a reply.
-                self.items.clear();
-                self.counters.clear();
-                if let (Expect::Life, Ok(Reply::Number(token))) = (ticket.expect, &answer) {
-                    self.wording.life = Life::read(*token);
-                    self.lives.note(self.wording.life);
+                Progress::Done(mut answer, consumed) => {
+                    self.input.consume(consumed);
+                    self.complete(ticket.expect, &mut answer)?;
+                    return Ok(Some(answer));
                 }
-                return Ok(Some(answer));
             }
         }
         Ok(None)
     }
 
-    /// Completes a reply with the parts that arrived before its end, and gives the
-    /// item that a lookup has found its number within this process.
-    fn whole(&mut self, expect: Expect, reply: Reply) -> Result<Reply, Malformed> {
-        Ok(match (expect, reply) {
-            (_, Reply::FoundMany(_)) => Reply::FoundMany(self.items.take()?),
-            (_, Reply::Counters(_)) => Reply::Counters(std::mem::take(&mut self.counters)),
-            (Expect::Lease | Expect::Item | Expect::Renewed, reply) => self.wording.life.renumbered(reply),
-            (_, reply) => reply,
-        })
+    /// Completes an answer with the parts that arrived before its end, gives the item that
+    /// a lookup has found its number within this process, and takes note of what the
+    /// answer says of the server.
+    #[inline]
+    fn complete(&mut self, expect: Expect, answer: &mut Answer) -> Result<(), Malformed> {
+        match (expect, &mut *answer) {
+            (Expect::Lease | Expect::Item | Expect::Renewed, Ok(reply)) => self.wording.life.renumber(reply),
+            (_, Ok(Reply::FoundMany(items))) => *items = self.items.take()?,
+            (_, Ok(Reply::Counters(counters))) => *counters = std::mem::take(&mut self.counters),
+            (Expect::Dialect, Ok(Reply::Absent)) => self.wording.dialect = Dialect::Classic,
+            (Expect::Life, Ok(Reply::Number(token))) => {
+                self.wording.life = Life::read(*token);
+                self.lives.note(self.wording.life);
+            }
+            (_, Ok(_)) => {}
+            // A refusal may come after the first parts of a reply.
+            (_, Err(_)) => {
+                self.items.clear();
+                self.counters.clear();
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Splits replies into lines, words, numbers and values. What they mean is up to
 //! the dialects.
 
+use memchr::memchr;
+
 use super::ticket::Malformed;
 use crate::error::ErrorKind;
 
@@ -16,7 +18,7 @@ pub(super) const ALIEN: Malformed = Malformed(ErrorKind::Protocol);
 /// while it is incomplete.
 pub(super) fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
     let within = &input[..input.len().min(LONGEST_LINE)];
-    match within.iter().position(|byte| *byte == b'\n') {
+    match memchr(b'\n', within) {
         Some(end) => match &within[..end] {
             [line @ .., b'\r'] => Ok(Some((line, end + 1))),
             _ => Err(ALIEN),
@@ -64,15 +66,21 @@ pub(super) fn words(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Parses digits and nothing else; `None` on overflow.
-pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
-    if digits.is_empty() {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    /// This many never overflow.
+    const FEW: usize = 19;
+    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (few, more) = digits.split_at(digits.len().min(FEW));
+    if few.is_empty() {
         return None;
     }
-    let number = digits.iter().try_fold(0_u64, |sum, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })?;
-    T::try_from(number).ok()
+    let number = few.iter().try_fold(0_u64, |sum, byte| Some(sum * 10 + digit(byte)?))?;
+    more.iter().try_fold(number, |sum, byte| sum.checked_mul(10)?.checked_add(digit(byte)?))
+}
+
+/// Parses digits that fit the size of a value.
+pub(super) fn size(digits: &[u8]) -> Result<usize, Malformed> {
+    number(digits).and_then(|number| usize::try_from(number).ok()).ok_or(ALIEN)
 }
 
 /// Converts bytes to text, replacing invalid UTF-8.
@@ -103,10 +111,13 @@ mod tests {
 
     #[test]
     fn a_number_consists_of_digits_only() {
-        assert_eq!(number::<u32>(b"007"), Some(7));
-        for wrong in ["", "-1", "+1", "1 ", "4294967296", "x"] {
-            assert_eq!(number::<u32>(wrong.as_bytes()), None, "{wrong:?}");
+        assert_eq!(number(b"007"), Some(7));
+        for wrong in ["", "-1", "+1", "1 ", "x"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong:?}");
         }
-        assert_eq!(number::<u64>(b"18446744073709551616"), None);
+        assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
+        for wrong in ["18446744073709551616", "1844674407370955161x", "99999999999999999999", "184467440737095516150"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 }

@@ -20,18 +20,10 @@ impl Word for &str {
     }
 }
 
-/// Written by hand, since `write!` takes several times as long.
 impl Word for u64 {
-    fn put(mut self, out: &mut Vec<u8>) {
-        let mut digits = [b'0'; 20];
-        let mut first = digits.len() - 1;
-        while self > 9 {
-            digits[first] += (self % 10) as u8;
-            self /= 10;
-            first -= 1;
-        }
-        digits[first] += self as u8;
-        digits[first..].put(out);
+    #[inline]
+    fn put(self, out: &mut Vec<u8>) {
+        itoa::Buffer::new().format(self).put(out);
     }
 }
 
