@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Path};
 
@@ -33,7 +33,7 @@ pub(crate) fn expand(plan: &Plan, func: &Func) -> TokenStream {
         None => {
             let call = hidden("__memocached_call");
             let address = address(Address::Begin, plan, func);
-            run(quote!(let #call = #address;), memo(&call, plan), plan, func)
+            run(ready_apart(&quote!(let #call = #address;), &memo(&call, plan), plan), plan, func)
         }
     };
     let entry = plan.entry.as_ref().map(|entry| companion(entry, plan, func));
@@ -197,6 +197,27 @@ fn ready(memo: &TokenStream, plan: &Plan) -> TokenStream {
     quote_spanned!(at=> #krate::private::ready(#memo))
 }
 
+/// Writes what readies a call, in a frame of its own that is gone when the body runs. An
+/// argument that leaves the function cannot be evaluated there.
+fn ready_apart(begin: &TokenStream, memo: &TokenStream, plan: &Plan) -> (TokenStream, TokenStream) {
+    if leaves(begin.clone()) || leaves(memo.clone()) {
+        return (begin.clone(), memo.clone());
+    }
+    let at = value_span(plan);
+    let krate = located(plan.krate.to_token_stream(), at);
+    (TokenStream::new(), quote_spanned!(at=> #krate::private::readied(|| { #begin #memo })))
+}
+
+/// Says whether code may return from the function around it, or wait in it.
+fn leaves(code: TokenStream) -> bool {
+    code.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ["return", "break", "continue", "await", "yield"].iter().any(|word| ident == word),
+        TokenTree::Punct(punct) => punct.as_char() == '?',
+        TokenTree::Group(group) => leaves(group.stream()),
+        TokenTree::Literal(_) => false,
+    })
+}
+
 /// Writes the call with its codec. The compiler finds out what of the return type is stored.
 fn stored(call: &Ident, plan: &Plan, shape: TokenStream) -> TokenStream {
     let at = value_span(plan);
@@ -239,7 +260,7 @@ fn value_span(plan: &Plan) -> Span {
 }
 
 /// Writes the body inside the call that runs it.
-fn run(begin: TokenStream, runner: TokenStream, plan: &Plan, func: &Func) -> TokenStream {
+fn run((begin, runner): (TokenStream, TokenStream), plan: &Plan, func: &Func) -> TokenStream {
     let run_async = match plan.refresh {
         Refresh::InPlace => "run_async",
         Refresh::Background => "run_detached",

@@ -18,7 +18,7 @@ pub use crate::call::sharing::{self, SharingProbe};
 pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::targets::updatable;
 pub use crate::call::writer::WriterCall;
-pub use crate::call::{Memo, Ready, ready};
+pub use crate::call::{Memo, Ready, readied, ready};
 #[cfg(feature = "testing")]
 pub use crate::testing::{judged_hit, judged_miss, judged_stale};
 

@@ -22,33 +22,36 @@ fn attributes_inside_a_body_are_the_functions() {
             #[inline]
             #[allow(unused_variables)]
             fn lax(n: u8) -> u8 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "lax",
-                            path: ::core::concat!(::core::module_path!(), "::", "lax"),
-                            name: ::core::concat!(::core::module_path!(), "::", "lax"),
-                            template: "lax:<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "lax",
+                                    path: ::core::concat!(::core::module_path!(), "::", "lax"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "lax"),
+                                    template: "lax:<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("lax:");
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<u8>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("lax:");
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u8 {
                         let unused = 1;
                         n
@@ -69,34 +72,36 @@ fn an_async_function() {
         },
         expect![[r#"
             async fn user(id: u64) -> Option<User> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "user",
-                            path: ::core::concat!(::core::module_path!(), "::", "user"),
-                            name: ::core::concat!(::core::module_path!(), "::", "user"),
-                            template: "user:<id>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "user",
+                                    path: ::core::concat!(::core::module_path!(), "::", "user"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "user"),
+                                    template: "user:<id>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("user:");
+                                    __memocached_key.part(&id);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("user:");
-                            __memocached_key.part(&id);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<Option<User>>::NEW)
-                                    .__memocached_shape()
-                            }),
-                    )
                     .run_async(async move {
                         #[allow(unreachable_code)]
                         if false {
@@ -122,34 +127,40 @@ fn a_function_that_returns_a_future_without_a_name() {
         expect![[r#"
             fn length(text: &str) -> impl Future<Output = usize> + Send + '_ {
                 async move {
-                    let __memocached_call = ::memocached::private::Address::begin({
-                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "length",
-                                path: ::core::concat!(::core::module_path!(), "::", "length"),
-                                name: ::core::concat!(::core::module_path!(), "::", "length"),
-                                template: "length:<text>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
-                            });
-                            &SITE
+                    ::memocached::private::readied(|| {
+                            let __memocached_call = ::memocached::private::Address::begin({
+                                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                        function: "length",
+                                        path: ::core::concat!(
+                                            ::core::module_path!(), "::", "length"
+                                        ),
+                                        name: ::core::concat!(
+                                            ::core::module_path!(), "::", "length"
+                                        ),
+                                        template: "length:<text>",
+                                        ttl: ::memocached::private::SiteTtl::Unset,
+                                        version: 0u32,
+                                        file: ::core::file!(),
+                                        line: ::core::line!(),
+                                    });
+                                    &SITE
+                                })
+                                .key(
+                                    &mut |__memocached_key| {
+                                        __memocached_key.literal("length:");
+                                        __memocached_key.part(&text);
+                                        __memocached_key.owner(&|| ());
+                                    },
+                                );
+                            ::memocached::private::ready(
+                                __memocached_call
+                                    .shaped({
+                                        use ::memocached::private::shapes::*;
+                                        (&&&&&&::memocached::private::Probe::<usize>::NEW)
+                                            .__memocached_shape()
+                                    }),
+                            )
                         })
-                        .key(
-                            &mut |__memocached_key| {
-                                __memocached_key.literal("length:");
-                                __memocached_key.part(&text);
-                                __memocached_key.owner(&|| ());
-                            },
-                        );
-                    ::memocached::private::ready(
-                            __memocached_call
-                                .shaped({
-                                    use ::memocached::private::shapes::*;
-                                    (&&&&&&::memocached::private::Probe::<usize>::NEW)
-                                        .__memocached_shape()
-                                }),
-                        )
                         .run_async(async move { (move || { async move { text.len() } })().await })
                         .await
                 }
@@ -200,36 +211,40 @@ fn a_method_that_returns_a_boxed_future() {
                 Self: 'async_trait,
             {
                 ::memocached::private::Box::pin(async move {
-                    let __memocached_call = ::memocached::private::Address::begin({
-                            static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "boxed",
-                                path: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                                name: ::core::concat!(::core::module_path!(), "::", "boxed"),
-                                template: "boxed:<self.id>:<n>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
-                            });
-                            &SITE
+                    ::memocached::private::readied(|| {
+                            let __memocached_call = ::memocached::private::Address::begin({
+                                    static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                        function: "boxed",
+                                        path: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                                        name: ::core::concat!(::core::module_path!(), "::", "boxed"),
+                                        template: "boxed:<self.id>:<n>",
+                                        ttl: ::memocached::private::SiteTtl::Unset,
+                                        version: 0u32,
+                                        file: ::core::file!(),
+                                        line: ::core::line!(),
+                                    });
+                                    &SITE
+                                })
+                                .key(
+                                    &mut |__memocached_key| {
+                                        __memocached_key.literal("boxed:");
+                                        __memocached_key.until(58u8).part(&self.id);
+                                        __memocached_key.literal(":");
+                                        __memocached_key.part(&n);
+                                        __memocached_key.owner(&|| ());
+                                    },
+                                );
+                            ::memocached::private::ready(
+                                __memocached_call
+                                    .shaped({
+                                        use ::memocached::private::shapes::*;
+                                        (&&&&&&::memocached::private::Probe::<
+                                            Result<u8, String>,
+                                        >::NEW)
+                                            .__memocached_shape()
+                                    }),
+                            )
                         })
-                        .key(
-                            &mut |__memocached_key| {
-                                __memocached_key.literal("boxed:");
-                                __memocached_key.until(58u8).part(&self.id);
-                                __memocached_key.literal(":");
-                                __memocached_key.part(&n);
-                                __memocached_key.owner(&|| ());
-                            },
-                        );
-                    ::memocached::private::ready(
-                            __memocached_call
-                                .shaped({
-                                    use ::memocached::private::shapes::*;
-                                    (&&&&&&::memocached::private::Probe::<Result<u8, String>>::NEW)
-                                        .__memocached_shape()
-                                }),
-                        )
                         .run_async(async move {
                             (move || -> ::core::pin::Pin<
                                 Box<
@@ -265,37 +280,39 @@ fn a_result_that_carries_the_caches_errors() {
         },
         expect![[r#"
             fn rate(day: Date) -> Result<Option<f64>, Failure> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "rate",
-                            path: ::core::concat!(::core::module_path!(), "::", "rate"),
-                            name: ::core::concat!(::core::module_path!(), "::", "rate"),
-                            template: "rate:<day>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("rate:");
-                            __memocached_key.part(&day);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<
-                                    Result<Option<f64>, Failure>,
-                                >::NEW)
-                                    .__memocached_shape()
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "rate",
+                                    path: ::core::concat!(::core::module_path!(), "::", "rate"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "rate"),
+                                    template: "rate:<day>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .propagate(),
-                    )
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("rate:");
+                                    __memocached_key.part(&day);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<
+                                        Result<Option<f64>, Failure>,
+                                    >::NEW)
+                                        .__memocached_shape()
+                                })
+                                .propagate(),
+                        )
+                    })
                     .run(move || -> Result<Option<f64>, Failure> { Ok(bank()?.rate(day)) })
             }
         "#]],

@@ -15,32 +15,35 @@ fn a_ttl_in_text() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Millis(5400000u64),
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Millis(5400000u64),
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<u8>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u8 { n })
             }
         "#]],
@@ -59,37 +62,42 @@ fn times_that_the_value_and_the_error_give() {
         },
         expect![[r#"
             fn f(n: u8) -> Result<Value, Error> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .grace(::core::time::Duration::from_millis(5000u64))
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<Result<Value, Error>>::NEW)
-                                    .__memocached_shape()
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .lasting(|value| value.time())
-                            .stale_if(|error| error.is_hidden())
-                            .cache_err_for(|error| error.time(), ::memocached::private::Configured),
-                    )
+                            .grace(::core::time::Duration::from_millis(5000u64))
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<Result<Value, Error>>::NEW)
+                                        .__memocached_shape()
+                                })
+                                .lasting(|value| value.time())
+                                .stale_if(|error| error.is_hidden())
+                                .cache_err_for(
+                                    |error| error.time(),
+                                    ::memocached::private::Configured,
+                                ),
+                        )
+                    })
                     .run(move || -> Result<Value, Error> { n.into() })
             }
             ///The cache entry of [`f`] called with these arguments.
@@ -141,32 +149,35 @@ fn a_ttl_without_an_end() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Forever,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Forever,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<u8>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u8 { n })
             }
         "#]],
@@ -182,33 +193,36 @@ fn a_ttl_that_is_computed() {
         },
         expect![[r#"
             fn f(n: u8) -> u8 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .ttl(::memocached::private::duration(if n > 9 { DAY } else { DAY / 2 }))
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<u8>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .ttl(::memocached::private::duration(if n > 9 { DAY } else { DAY / 2 }))
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u8 { n })
             }
         "#]],
@@ -224,36 +238,38 @@ fn a_condition_a_veto_and_a_codec() {
         },
         expect![[r#"
             fn f(n: u8) -> String {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .when(n < 100)
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<String>::NEW)
-                                    .__memocached_shape()
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .codec(codecs::Packed)
-                            .store_if(|value| !value.is_empty()),
-                    )
+                            .when(n < 100)
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<String>::NEW)
+                                        .__memocached_shape()
+                                })
+                                .codec(codecs::Packed)
+                                .store_if(|value| !value.is_empty()),
+                        )
+                    })
                     .run(move || -> String { n.to_string() })
             }
         "#]],
@@ -276,34 +292,36 @@ fn a_label_a_version_a_cache_and_a_crate() {
         },
         expect![[r#"
             fn f(&self, n: u8) -> u8 {
-                let __memocached_call = prelude::memocached::private::Address::begin({
-                        static SITE: prelude::memocached::private::Site = prelude::memocached::private::Site::new(prelude::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: "label",
-                            template: "<n>",
-                            ttl: prelude::memocached::private::SiteTtl::Unset,
-                            version: 3u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                prelude::memocached::private::readied(|| {
+                        let __memocached_call = prelude::memocached::private::Address::begin({
+                                static SITE: prelude::memocached::private::Site = prelude::memocached::private::Site::new(prelude::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: "label",
+                                    template: "<n>",
+                                    ttl: prelude::memocached::private::SiteTtl::Unset,
+                                    version: 3u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .cache(&self.cache)
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        prelude::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use prelude::memocached::private::shapes::*;
+                                    (&&&&&&prelude::memocached::private::Probe::<u8>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .cache(&self.cache)
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                prelude::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use prelude::memocached::private::shapes::*;
-                                (&&&&&&prelude::memocached::private::Probe::<u8>::NEW)
-                                    .__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u8 { n })
             }
         "#]],
@@ -339,41 +357,44 @@ fn a_companion_with_a_codec_takes_the_parameters_that_the_key_writes() {
             where
                 T: KeyPart,
             {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "scaled",
-                            path: ::core::concat!(::core::module_path!(), "::", "scaled"),
-                            name: ::core::concat!(::core::module_path!(), "::", "scaled"),
-                            template: "scaled:<n>:<_by>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("scaled:");
-                            __memocached_key.until(58u8).part(&n);
-                            __memocached_key.literal(":");
-                            __memocached_key.part(&_by);
-                            __memocached_key.literal(";");
-                            __memocached_key.type_name::<T>();
-                            __memocached_key.literal(";");
-                            #[allow(clippy::used_underscore_binding)]
-                            __memocached_key.type_of(&_like);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<T>::NEW).__memocached_shape()
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "scaled",
+                                    path: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "scaled"),
+                                    template: "scaled:<n>:<_by>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .codec(::memocached::codec::Text),
-                    )
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("scaled:");
+                                    __memocached_key.until(58u8).part(&n);
+                                    __memocached_key.literal(":");
+                                    __memocached_key.part(&_by);
+                                    __memocached_key.literal(";");
+                                    __memocached_key.type_name::<T>();
+                                    __memocached_key.literal(";");
+                                    #[allow(clippy::used_underscore_binding)]
+                                    __memocached_key.type_of(&_like);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<T>::NEW)
+                                        .__memocached_shape()
+                                })
+                                .codec(::memocached::codec::Text),
+                        )
+                    })
                     .run(move || -> T {
                         n *= unit;
                         n
@@ -451,36 +472,40 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
         },
         expect![[r#"
             async fn price(&self, item: &str, urgent: bool, log: &Log) -> Result<Price, Failure> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "price",
-                            path: ::core::concat!(::core::module_path!(), "::", "price"),
-                            name: ::core::concat!(::core::module_path!(), "::", "price"),
-                            template: "price:<item>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "price",
+                                    path: ::core::concat!(::core::module_path!(), "::", "price"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "price"),
+                                    template: "price:<item>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .cache(&self.cache)
+                            .ttl(::memocached::private::duration(if urgent { DAY / 2 } else { DAY }))
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("price:");
+                                    __memocached_key.part(&item);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<
+                                        Result<Price, Failure>,
+                                    >::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .cache(&self.cache)
-                    .ttl(::memocached::private::duration(if urgent { DAY / 2 } else { DAY }))
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("price:");
-                            __memocached_key.part(&item);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<Result<Price, Failure>>::NEW)
-                                    .__memocached_shape()
-                            }),
-                    )
                     .run_async(async move {
                         #[allow(unreachable_code)]
                         if false {

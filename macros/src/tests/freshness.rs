@@ -27,55 +27,57 @@ fn every_choice_about_time_as_a_literal() {
         },
         expect![[r#"
             fn f(n: u8) -> Result<Option<u8>, Failure> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Millis(300000u64),
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .grace(::core::time::Duration::from_millis(3600000u64))
-                    .refresh_ahead(::core::time::Duration::from_millis(30000u64))
-                    .near(::core::time::Duration::from_millis(1000u64))
-                    .single_flight(::memocached::private::SingleFlight::Local)
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::sharing::*;
-                                let shaped = {
-                                    use ::memocached::private::shapes::*;
-                                    (&&&&&&::memocached::private::Probe::<
-                                        Result<Option<u8>, Failure>,
-                                    >::NEW)
-                                        .__memocached_shape()
-                                };
-                                let probe = ::memocached::private::SharingProbe::<
-                                    _,
-                                    fn(&()) -> Result<Option<u8>, Failure>,
-                                >::of(&shaped);
-                                shaped.shared((&&probe).__memocached_sharing())
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Millis(300000u64),
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .codec(::memocached::codec::Json)
-                            .store_if(|value| *value > 0)
-                            .cache_none(::core::time::Duration::from_millis(500u64))
-                            .cache_err(
-                                ::core::time::Duration::from_millis(1000u64),
-                                ::memocached::private::Chosen(::memocached::codec::Json),
-                            )
-                            .propagate(),
-                    )
+                            .grace(::core::time::Duration::from_millis(3600000u64))
+                            .refresh_ahead(::core::time::Duration::from_millis(30000u64))
+                            .near(::core::time::Duration::from_millis(1000u64))
+                            .single_flight(::memocached::private::SingleFlight::Local)
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::sharing::*;
+                                    let shaped = {
+                                        use ::memocached::private::shapes::*;
+                                        (&&&&&&::memocached::private::Probe::<
+                                            Result<Option<u8>, Failure>,
+                                        >::NEW)
+                                            .__memocached_shape()
+                                    };
+                                    let probe = ::memocached::private::SharingProbe::<
+                                        _,
+                                        fn(&()) -> Result<Option<u8>, Failure>,
+                                    >::of(&shaped);
+                                    shaped.shared((&&probe).__memocached_sharing())
+                                })
+                                .codec(::memocached::codec::Json)
+                                .store_if(|value| *value > 0)
+                                .cache_none(::core::time::Duration::from_millis(500u64))
+                                .cache_err(
+                                    ::core::time::Duration::from_millis(1000u64),
+                                    ::memocached::private::Chosen(::memocached::codec::Json),
+                                )
+                                .propagate(),
+                        )
+                    })
                     .run(move || -> Result<Option<u8>, Failure> { find(n) })
             }
         "#]],
@@ -110,48 +112,50 @@ fn choices_that_read_parameters_and_their_companion() {
                 d: Duration,
                 e: bool,
             ) -> Option<u8> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "f:<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .ttl(::memocached::private::duration(a))
-                    .grace(::memocached::private::duration(b.grace))
-                    .refresh_ahead(::memocached::private::duration(c / 2))
-                    .near(::memocached::private::duration(if e { DAY } else { SECOND }))
-                    .single_flight(::memocached::private::SingleFlight::Off)
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("f:");
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::sharing::*;
-                                let shaped = {
-                                    use ::memocached::private::shapes::*;
-                                    (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
-                                        .__memocached_shape()
-                                };
-                                let probe = ::memocached::private::SharingProbe::<
-                                    _,
-                                    fn(&()) -> Option<u8>,
-                                >::of(&shaped);
-                                shaped.shared((&&probe).__memocached_sharing())
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "f:<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .cache_none(::memocached::private::duration(d)),
-                    )
+                            .ttl(::memocached::private::duration(a))
+                            .grace(::memocached::private::duration(b.grace))
+                            .refresh_ahead(::memocached::private::duration(c / 2))
+                            .near(::memocached::private::duration(if e { DAY } else { SECOND }))
+                            .single_flight(::memocached::private::SingleFlight::Off)
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("f:");
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::sharing::*;
+                                    let shaped = {
+                                        use ::memocached::private::shapes::*;
+                                        (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
+                                            .__memocached_shape()
+                                    };
+                                    let probe = ::memocached::private::SharingProbe::<
+                                        _,
+                                        fn(&()) -> Option<u8>,
+                                    >::of(&shaped);
+                                    shaped.shared((&&probe).__memocached_sharing())
+                                })
+                                .cache_none(::memocached::private::duration(d)),
+                        )
+                    })
                     .run_detached(async move {
                         #[allow(unreachable_code)]
                         if false {
@@ -220,38 +224,40 @@ fn an_error_with_a_time_of_its_own_in_the_configured_codec() {
         },
         expect![[r#"
             fn f(n: u8) -> Result<u8, Failure> {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "f",
-                            path: ::core::concat!(::core::module_path!(), "::", "f"),
-                            name: ::core::concat!(::core::module_path!(), "::", "f"),
-                            template: "<n>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
-                    })
-                    .refresh_auto()
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<Result<u8, Failure>>::NEW)
-                                    .__memocached_shape()
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "f",
+                                    path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                    template: "<n>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
                             })
-                            .cache_err(
-                                ::memocached::private::duration(MOMENT),
-                                ::memocached::private::Configured,
-                            ),
-                    )
+                            .refresh_auto()
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<Result<u8, Failure>>::NEW)
+                                        .__memocached_shape()
+                                })
+                                .cache_err(
+                                    ::memocached::private::duration(MOMENT),
+                                    ::memocached::private::Configured,
+                                ),
+                        )
+                    })
                     .run(move || -> Result<u8, Failure> { find(n) })
             }
         "#]],
@@ -342,35 +348,38 @@ fn a_limit_and_a_patience_with_a_function_that_owns_its_arguments() {
         },
         expect![[r#"
             async fn f(n: u8) -> u8 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                function: "f",
-                                path: ::core::concat!(::core::module_path!(), "::", "f"),
-                                name: ::core::concat!(::core::module_path!(), "::", "f"),
-                                template: "<n>",
-                                ttl: ::memocached::private::SiteTtl::Unset,
-                                version: 0u32,
-                                file: ::core::file!(),
-                                line: ::core::line!(),
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                        function: "f",
+                                        path: ::core::concat!(::core::module_path!(), "::", "f"),
+                                        name: ::core::concat!(::core::module_path!(), "::", "f"),
+                                        template: "<n>",
+                                        ttl: ::memocached::private::SiteTtl::Unset,
+                                        version: 0u32,
+                                        file: ::core::file!(),
+                                        line: ::core::line!(),
+                                    })
+                                    .at_most(LIMIT);
+                                &SITE
                             })
-                            .at_most(LIMIT);
-                        &SITE
+                            .grace(::core::time::Duration::from_millis(60000u64))
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.part(&n);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                                __memocached_call
+                                    .shaped({
+                                        use ::memocached::private::shapes::*;
+                                        (&&&&&&::memocached::private::Probe::<u8>::NEW)
+                                            .__memocached_shape()
+                                    }),
+                            )
+                            .patient(::core::time::Duration::from_millis(50u64))
                     })
-                    .grace(::core::time::Duration::from_millis(60000u64))
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.part(&n);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u8>::NEW).__memocached_shape()
-                            }),
-                    )
-                    .patient(::core::time::Duration::from_millis(50u64))
                     .run_detached(async move {
                         #[allow(unreachable_code)]
                         if false {

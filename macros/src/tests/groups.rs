@@ -14,35 +14,37 @@ fn a_value_in_one_group_and_a_companion_that_takes_what_names_it() {
         },
         expect![[r#"
             fn user(id: u64, team: TeamId, log: &Log) -> User {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "user",
-                            path: ::core::concat!(::core::module_path!(), "::", "user"),
-                            name: ::core::concat!(::core::module_path!(), "::", "user"),
-                            template: "user:<id>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "user",
+                                    path: ::core::concat!(::core::module_path!(), "::", "user"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "user"),
+                                    template: "user:<id>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .group(&(team_group(team)))
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("user:");
+                                    __memocached_key.part(&id);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<User>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .group(&(team_group(team)))
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("user:");
-                            __memocached_key.part(&id);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<User>::NEW)
-                                    .__memocached_shape()
-                            }),
-                    )
                     .run(move || -> User { find(id, team, log) })
             }
             ///The cache entry of [`user`] called with these arguments.

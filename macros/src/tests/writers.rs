@@ -272,33 +272,36 @@ fn the_first_of_several_attributes_leaves_the_others_as_they_are() {
         expect![[r##"
             #[invalidates(list_entry())]
             fn next(id: u64) -> u64 {
-                let __memocached_call = ::memocached::private::Address::begin({
-                        static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "next",
-                            path: ::core::concat!(::core::module_path!(), "::", "next"),
-                            name: ::core::concat!(::core::module_path!(), "::", "next"),
-                            template: "next:<id>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
-                        &SITE
+                ::memocached::private::readied(|| {
+                        let __memocached_call = ::memocached::private::Address::begin({
+                                static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
+                                    function: "next",
+                                    path: ::core::concat!(::core::module_path!(), "::", "next"),
+                                    name: ::core::concat!(::core::module_path!(), "::", "next"),
+                                    template: "next:<id>",
+                                    ttl: ::memocached::private::SiteTtl::Unset,
+                                    version: 0u32,
+                                    file: ::core::file!(),
+                                    line: ::core::line!(),
+                                });
+                                &SITE
+                            })
+                            .key(
+                                &mut |__memocached_key| {
+                                    __memocached_key.literal("next:");
+                                    __memocached_key.part(&id);
+                                    __memocached_key.owner(&|| ());
+                                },
+                            );
+                        ::memocached::private::ready(
+                            __memocached_call
+                                .shaped({
+                                    use ::memocached::private::shapes::*;
+                                    (&&&&&&::memocached::private::Probe::<u64>::NEW)
+                                        .__memocached_shape()
+                                }),
+                        )
                     })
-                    .key(
-                        &mut |__memocached_key| {
-                            __memocached_key.literal("next:");
-                            __memocached_key.part(&id);
-                            __memocached_key.owner(&|| ());
-                        },
-                    );
-                ::memocached::private::ready(
-                        __memocached_call
-                            .shaped({
-                                use ::memocached::private::shapes::*;
-                                (&&&&&&::memocached::private::Probe::<u64>::NEW).__memocached_shape()
-                            }),
-                    )
                     .run(move || -> u64 { insert(id) })
             }
             ///The cache entry of [`next`] called with these arguments.

@@ -338,6 +338,13 @@ pub(super) struct Far {
     pub(super) span: Option<CallSpan>,
 }
 
+impl Far {
+    /// Returns the call's span, which begins now unless it has.
+    pub(super) fn span(&mut self, site: &'static Site) -> &CallSpan {
+        self.span.get_or_insert_with(|| site.telemetry().open())
+    }
+}
+
 impl Addressed {
     fn far(
         site: &'static Site,

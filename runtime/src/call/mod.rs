@@ -31,19 +31,19 @@ mod typed;
 pub(crate) mod writer;
 pub(crate) mod writing;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::near::{Decoding, Holds, NearCopy};
 use crate::codec::Codecs;
-use crate::singleflight::Computation;
-use crate::singleflight::places::TakenPlace;
+use crate::singleflight::places::{Inside, TakenPlace};
+use crate::singleflight::{Computation, Entered};
 use crate::telemetry::call::CallSpan;
+use crate::telemetry::computing::Computing;
 use crate::telemetry::observing::Observation;
 use crate::value::likeness::Likeness;
 use crate::value::record::{Form, StoredAs};
 use address::{Addressed, Far, Tier};
-use machine::{Machine, Step};
+use machine::Machine;
 pub use memo::Memo;
 use policy::{Choose, OnError, Policy};
 use shape::Shape;
@@ -51,7 +51,14 @@ use sharing::{Sharer, Sharing};
 use site::Site;
 #[cfg(feature = "tokio")]
 use tasks::{Detach, carry, detached_work, run_on};
-use typed::{Fallback, Packed, Typed};
+use typed::{Fallback, Typed};
+
+/// Readies a call in a frame of its own, which is gone when the body runs: a recursive
+/// function would have one at each level.
+#[inline(never)]
+pub fn readied<S: Shape, I>(call: impl FnOnce() -> Ready<S, I>) -> Ready<S, I> {
+    call()
+}
 
 /// Settles what a call leaves open. Everything that is required of the value's
 /// type is required here, of a function: so a missing trait is reported as that
@@ -67,15 +74,14 @@ where
     let sharer = |sharing: Sharing<_>, configured, owner, is_grouped| {
         sharing.among(|value| Decoding { value, codec: chosen, configured, owner, version, is_grouped })
     };
-    let far = match tier {
+    let mut far = match tier {
         Tier::Near { copy, configured, owner, observation } => {
             let sharer = shape.sharing.map(|sharing| sharer(sharing, configured, owner, false));
             return kept(&copy, || codec.choose(&configured), owner, sharer, site, observation);
         }
-        Tier::Far(far) => *far,
+        Tier::Far(far) => far,
     };
-    let Far { target, near, span } = far;
-    let typed = target.map(|target| {
+    let typed = far.target.take().map(|target| {
         let sharer = |sharing| sharer(sharing, *target.cache.codec(), target.key.owner(), target.is_grouped());
         let sharer = shape.sharing.map(sharer);
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
@@ -86,7 +92,7 @@ where
         machine.keeps_replaced(previous.is_some());
         Box::new(Typed { form, negatives, policy, previous, on_error: O::answer, machine, sharer })
     });
-    Ready::of(site, Start::Call(Pending { near, span, typed }))
+    Ready::of(site, Start::Call(Pending { far, typed }))
 }
 
 /// Makes a value of the copy that this process keeps. It is moved as rarely as can be:
@@ -119,7 +125,8 @@ fn kept<S: Shape, I>(
     if stored.is_none() {
         span.bypassed();
     }
-    Ready::of(site, Start::Call(Pending { near: None, span: Some(span), typed: None }))
+    let far = Box::new(Far { target: None, near: None, span: Some(span) });
+    Ready::of(site, Start::Call(Pending { far, typed: None }))
 }
 
 /// A call that can begin.
@@ -146,18 +153,13 @@ struct Kept<S: Shape> {
     observation: Option<Observation>,
 }
 
-/// A call whose value is looked up, or computed.
+/// A call whose value is looked up, or computed. It is small, since a body that calls the
+/// function again pays for each byte.
 struct Pending<S: Shape, I> {
-    /// What this process keeps, which may be a return value without a value.
-    near: Option<Arc<NearCopy>>,
-    span: Option<CallSpan>,
-    /// Absent where nothing is cached.
-    typed: Option<Box<Typed<S, I>>>,
+    /// What this process keeps, and the call's span.
+    far: Box<Far>,
+    typed: CachedCall<S, I>,
 }
-
-/// A call under way: its span, and what is around its body where something is
-/// cached.
-type Started<S, I> = (CallSpan, CachedCall<S, I>);
 
 /// What is around a call's body, where something is cached.
 type CachedCall<S, I> = Option<Box<Typed<S, I>>>;
@@ -197,8 +199,8 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     /// Returns what is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
     fn element(self) -> Result<CachedCall<S, I>, (S::Return, u64)> {
-        let Start::Call(Pending { near, typed, .. }) = self.start else { return Ok(None) };
-        match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
+        let Start::Call(Pending { far, typed }) = self.start else { return Ok(None) };
+        match far.near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
             Some(found) => Err(found),
             None => Ok(typed),
         }
@@ -219,11 +221,10 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
         let site = self.site;
-        let begun = match self.begin() {
-            Ok(begun) => begun,
-            Err(returned) => return returned,
-        };
-        carry(begun, site, body, None).await
+        match self.begin() {
+            Ok(call) => carry(call, site, body, None).await,
+            Err(returned) => returned,
+        }
     }
 
     /// Runs as [`Ready::run_async`] does, but refreshes in the background.
@@ -236,19 +237,24 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
         I: Send + 'static,
     {
         let (site, patience) = (self.site, self.patience);
-        let begun = match self.begin() {
-            Ok(begun) => begun,
-            Err(returned) => return returned,
-        };
-        carry(begun, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
+        match self.begin() {
+            Ok(call) => {
+                let detach = Detach { work: detached_work, leave: run_on, patience };
+                carry(call, site, body, Some(detach)).await
+            }
+            Err(returned) => returned,
+        }
     }
 
-    /// Returns what the call needs, or the return value if that is at hand.
+    /// Returns the call, or the return value if that is at hand.
     #[cfg(feature = "tokio")]
-    fn begin(self) -> Result<Started<S, I>, S::Return> {
+    fn begin(self) -> Result<Pending<S, I>, S::Return> {
         match self.start {
             Start::Kept(kept) => Err(kept.returned(self.site)),
-            Start::Call(call) => call.begin(self.site),
+            Start::Call(mut call) => match call.at_hand(self.site) {
+                Some(returned) => Err(returned),
+                None => Ok(call),
+            },
         }
     }
 }
@@ -263,65 +269,83 @@ impl<S: Shape> Kept<S> {
 }
 
 impl<S: Shape, I: Policy<S>> Pending<S, I> {
-    /// Returns what the call needs, or the return value if that is at hand.
-    fn begin(self, site: &'static Site) -> Result<Started<S, I>, S::Return> {
-        let (telemetry, Pending { near, span, typed }) = (site.telemetry(), self);
-        if let Some(span) = span {
-            return Ok((span, typed));
+    /// Returns the return value if this process has it. Begins the call's span otherwise,
+    /// unless that has begun.
+    #[inline(never)]
+    fn at_hand(&mut self, site: &'static Site) -> Option<S::Return> {
+        let (telemetry, Pending { far, typed }) = (site.telemetry(), self);
+        if far.span.is_some() {
+            return None;
         }
         let observation = telemetry.observe();
         if let (Some(observation), Some(typed)) = (&observation, &typed) {
             let key = &typed.machine.key;
             observation.at(key.text(), key.wire());
         }
-        match near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
+        match far.near.take().zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
             Some((returned, cost)) => {
                 telemetry.near_hit(cost, observation.as_ref());
-                Err(returned)
+                Some(returned)
             }
-            None => Ok((telemetry.open_observed(observation), typed)),
+            None => {
+                far.span = Some(telemetry.open_observed(observation));
+                None
+            }
         }
     }
 
     /// Runs a body that comes as an object: each body has a type of its own, and
-    /// this is compiled once for all that return the same.
-    fn run(self, site: &'static Site, body: &mut dyn FnMut() -> S::Return) -> S::Return {
-        let (span, typed) = match self.begin(site) {
-            Ok(begun) => begun,
-            Err(returned) => return returned,
-        };
+    /// this is compiled once for all that return the same. The frames of what comes before
+    /// the body are gone when it runs.
+    fn run(mut self, site: &'static Site, body: &mut dyn FnMut() -> S::Return) -> S::Return {
+        if let Some(returned) = self.at_hand(site) {
+            return returned;
+        }
+        let Pending { mut far, typed } = self;
+        let span = far.span(site);
         let _entered = span.enter();
         // Behind the guard, so that a panic gives the lease back in the span.
         let mut typed = typed;
         let mut fallback = Fallback::None;
-        if let Some(typed) = &mut typed {
-            match typed.look(&span) {
-                Step::Return(returned) => return returned,
-                Step::Refresh(value, due) => {
-                    span.renews(&due);
-                    fallback = Fallback::Value(value);
-                }
-                Step::Compute | Step::Wait => {}
-            }
+        if let Some(typed) = &mut typed
+            && let Some(returned) = typed.found(&mut fallback, span)
+        {
+            return returned;
         }
-        let (returned, cost) = {
-            let place = match &mut typed {
-                Some(typed) => typed.machine.take_place(),
-                None => site.admit().wait(&span),
-            };
-            let _inside = place.as_ref().map(TakenPlace::enter);
-            let _computes = typed.as_ref().and_then(|typed| typed.machine.computation()).map(Computation::enter);
-            let computing = span.computing();
-            let returned = body();
-            (returned, computing.end())
+        let inside = InBody::enter(site, typed.as_deref_mut(), span);
+        let returned = body();
+        let cost = inside.leave();
+        match typed {
+            Some(typed) => typed.settled(returned, fallback, cost, span),
+            None => returned,
+        }
+    }
+}
+
+/// What holds while a body runs, in the order in which it ends.
+struct InBody<'a> {
+    computing: Computing<'a>,
+    _computes: Option<Entered>,
+    _inside: Option<Inside>,
+    _place: Option<TakenPlace>,
+}
+
+impl<'a> InBody<'a> {
+    /// Waits for a place, if those are limited, and begins to compute.
+    #[inline(never)]
+    fn enter<S: Shape, I>(site: &'static Site, typed: Option<&mut Typed<S, I>>, span: &'a CallSpan) -> Box<Self> {
+        let (place, computation) = match typed {
+            Some(typed) => (typed.machine.take_place(), typed.machine.computation()),
+            None => (site.admit().wait(span), None),
         };
-        let Some(typed) = &mut typed else { return returned };
-        typed.machine.computed(Duration::from_nanos(cost));
-        let Packed { returned, packing } = typed.pack(returned, fallback, cost, &span);
-        typed.machine.settle(packing, &span);
-        match returned {
-            Ok(value) => S::join(value),
-            Err(returned) => returned,
-        }
+        let (inside, computes) = (place.as_ref().map(TakenPlace::enter), computation.map(Computation::enter));
+        Box::new(InBody { computing: span.computing(), _computes: computes, _inside: inside, _place: place })
+    }
+
+    /// Ends with the body, and returns its cost in nanoseconds.
+    #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "unboxed, it would be in the frame of each level of a recursion")]
+    fn leave(self: Box<Self>) -> u64 {
+        self.computing.end()
     }
 }

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::Pending;
 use super::background::Refresh;
 use super::machine::{Packing, Step};
 use super::policy::Policy;
@@ -22,7 +23,7 @@ use crate::time::timer;
 /// for both several times over.
 #[inline(never)]
 pub(super) fn carry<S, I, F>(
-    (span, mut typed): (CallSpan, Option<Box<Typed<S, I>>>),
+    Pending { mut far, mut typed }: Pending<S, I>,
     site: &'static Site,
     body: F,
     detach: Option<Detach<S, I, F>>,
@@ -34,11 +35,12 @@ where
 {
     let body = Box::pin(body);
     Box::pin(async move {
+        let span = far.span(site);
         let call = async {
             // Nothing that may be a return value is held while this waits.
             let mut refreshing = None;
             if let Some(typed) = &mut typed {
-                match typed.look_async(&span).await {
+                match typed.look_async(span).await {
                     Step::Return(returned) => return returned,
                     Step::Refresh(value, due) => refreshing = Some((value, due)),
                     Step::Compute | Step::Wait => {}
@@ -46,7 +48,7 @@ where
             }
             let place = match &mut typed {
                 Some(typed) => typed.machine.take_place(),
-                None => site.admit().wait_async(&span).await,
+                None => site.admit().wait_async(span).await,
             };
             let mut fallback = Fallback::None;
             if let Some((value, due)) = refreshing {
@@ -59,7 +61,7 @@ where
                 span.renews(&due);
                 fallback = Fallback::Value(value);
             }
-            compute(typed, body, place, fallback, &span).await
+            compute(typed, body, place, fallback, span).await
         };
         span.within(call).await
     })

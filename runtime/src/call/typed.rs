@@ -5,6 +5,7 @@
 
 #[cfg(feature = "tokio")]
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::freshness::OwnTimes;
 use super::machine::idle::{self, Pushed};
@@ -114,17 +115,42 @@ pub(super) struct Packed<S: Shape> {
 }
 
 impl<S: Shape, I: Policy<S>> Typed<S, I> {
-    /// Looks for the value, blocking, until it is clear what the call does. Its frame is
-    /// gone when the body runs, as are those of what is not inlined below.
+    /// Looks for the value, blocking, and returns what the call returns if that is clear.
+    /// Its frame is gone when the body runs, as are those of what is not inlined below.
     #[inline(never)]
-    pub(super) fn look(&mut self, span: &CallSpan) -> Next<S> {
+    pub(super) fn found(&mut self, fallback: &mut Fallback<S::Value>, span: &CallSpan) -> Option<S::Return> {
         self.machine.begin(Io::Blocking, span);
         loop {
             let event = self.machine.wait(span);
             match self.judge(event, span) {
                 Step::Wait => {}
-                next => return next,
+                Step::Return(returned) => return Some(returned),
+                Step::Refresh(value, due) => {
+                    span.renews(&due);
+                    *fallback = Fallback::Value(value);
+                    return None;
+                }
+                Step::Compute => return None,
             }
+        }
+    }
+
+    /// Stores what the body has returned, as far as that is to be, and returns it.
+    #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "unboxed, it would be in the caller's frame")]
+    pub(super) fn settled(
+        mut self: Box<Self>,
+        returned: S::Return,
+        fallback: Fallback<S::Value>,
+        cost: u64,
+        span: &CallSpan,
+    ) -> S::Return {
+        self.machine.computed(Duration::from_nanos(cost));
+        let Packed { returned, packing } = self.pack(returned, fallback, cost, span);
+        self.machine.settle(packing, span);
+        match returned {
+            Ok(value) => S::join(value),
+            Err(returned) => returned,
         }
     }
 

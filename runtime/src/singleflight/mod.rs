@@ -35,7 +35,7 @@ use crate::time::clock::Clock;
 #[cfg(feature = "tokio")]
 use crate::time::timer;
 use crate::value::record::Record;
-pub(crate) use deadlock::Computation;
+pub(crate) use deadlock::{Computation, Entered};
 use drive::Drive;
 use pace::{Pace, Payment};
 use state::{FlightState, Left, Wakeup};
