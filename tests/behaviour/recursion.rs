@@ -11,10 +11,10 @@ use memocached::memcached;
 
 /// Bytes that a level may take beyond the plain function's. Without optimization
 /// each step of a call has a frame of its own.
-const BLOCKING: usize = if cfg!(debug_assertions) { 2_600 } else { 770 };
-const ASYNC: usize = if cfg!(debug_assertions) { 12_500 } else { 2_300 };
+const BLOCKING: usize = if cfg!(debug_assertions) { 2_600 } else { 300 };
+const ASYNC: usize = if cfg!(debug_assertions) { 12_500 } else { 2_000 };
 /// Bytes of a future beyond its body's.
-const FUTURE: usize = 256;
+const FUTURE: usize = 160;
 
 const LEVELS: u64 = 40;
 
