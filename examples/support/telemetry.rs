@@ -39,7 +39,8 @@ impl Telemetry {
             .with_periodic_exporter(MetricExporter::builder().with_http().build()?)
             .build();
         // Leaves out attributes that would obscure what the cache did.
-        let layer = tracing_opentelemetry::layer().with_threads(false).with_tracked_inactivity(false);
+        let layer =
+            tracing_opentelemetry::layer().with_location(false).with_threads(false).with_tracked_inactivity(false);
         subscriber.with(layer.with_tracer(tracers.tracer("memocached-example"))).init();
         global::set_meter_provider(meters.clone());
         memocached::enable_metrics_views();
