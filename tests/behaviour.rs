@@ -60,6 +60,7 @@ mod behaviour {
     mod otlp;
     mod outage;
     mod own_times;
+    mod pages;
     mod patience;
     mod previous;
     mod public_items;

@@ -10,6 +10,24 @@ use std::sync::Arc;
 use crate::named::named;
 
 /// Why a cache operation, or setting up a cache, failed.
+///
+/// A client and an entry return it. A memoized function computes instead, unless it has
+/// `on_error = propagate`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use memocached::{Client, ErrorKind};
+///
+/// # fn main() -> Result<(), memocached::Error> {
+/// let client = Client::from_env()?;
+/// client.set("name", "Ann", Duration::from_secs(60))?;
+/// let error = client.incr("name", 1).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotANumber);
+/// assert!(!error.is_transient(), "trying again would not help");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,

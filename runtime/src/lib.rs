@@ -1,6 +1,7 @@
-// Built documentation has no files beside it: the picture is part of the text. Of
-// two definitions of a link the first counts.
+// Built documentation has no files beside it: the picture is part of the text, and
+// the guide is here. Of two definitions of a link the first counts.
 #![doc = include_str!("../docs/jaeger.md")]
+//! [guide]: crate::guide
 // The README is the workspace's here, and the package's own once packaged.
 #![doc = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", env!("CARGO_PKG_README")))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -117,6 +118,7 @@ pub use call::writing::{Writing, Written};
 pub use client::AsyncClient;
 pub use client::Client;
 pub use client::outcome::{CasOutcome, Failures, Many, NodeInfo, PerNode, Versioned};
+#[doc(inline)]
 pub use codec::{Codec, Framing};
 pub use config::builder::{Build, Builder};
 pub use config::choices::Shown;

@@ -127,6 +127,8 @@ pub use crate::cache::scope::with_cache_async;
 pub use crate::store::faults::Faults;
 use crate::telemetry::observed::{CallOutcome, Observed, ObservedCall};
 pub use crate::time::clock::Clock;
+// What `macro_export` puts at the root is listed here.
+#[doc(inline)]
 pub use crate::{assert_hit, assert_miss, assert_stale};
 
 /// Runs a call, and panics unless the cache had a fresh value for it. Returns what the call
@@ -155,6 +157,7 @@ pub use crate::{assert_hit, assert_miss, assert_stale};
 ///     assert_eq!(assert_hit!(cube(3)), 27);
 /// });
 /// ```
+#[doc(hidden)]
 #[macro_export]
 macro_rules! assert_hit {
     ($($call:tt)+) => { $crate::__judge_call!($crate::private::judged_hit, [$($call)+] $($call)+) };
@@ -162,9 +165,10 @@ macro_rules! assert_hit {
 
 /// Runs a call, and panics unless it had to compute. Returns what the call returns.
 ///
-/// It is [`assert_hit!`](crate::assert_hit) otherwise: of a function with `each`, all
+/// It is [`assert_hit!`](crate::testing::assert_hit) otherwise: of a function with `each`, all
 /// elements must be misses. A call that another one computed for, or that bypassed the
 /// cache, is no miss.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! assert_miss {
     ($($call:tt)+) => { $crate::__judge_call!($crate::private::judged_miss, [$($call)+] $($call)+) };
@@ -173,7 +177,8 @@ macro_rules! assert_miss {
 /// Runs a call, and panics unless it got a value past its ttl: within its `grace`, or since
 /// computing failed. Returns what the call returns.
 ///
-/// It is [`assert_hit!`](crate::assert_hit) otherwise.
+/// It is [`assert_hit!`](crate::testing::assert_hit) otherwise.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! assert_stale {
     ($($call:tt)+) => { $crate::__judge_call!($crate::private::judged_stale, [$($call)+] $($call)+) };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds the documentation, which lists what is public; returns its folder.
-fn documentation() -> PathBuf {
+pub(crate) fn documentation() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let target = tests.ancestors().nth(3).expect("target/<profile>/deps/<test>");
     let mut cargo = Command::new(env!("CARGO"));
@@ -32,12 +32,12 @@ fn item(page: &str) -> Option<(String, String)> {
     Some((kind.to_owned(), path.join("::")))
 }
 
-fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(start).skip(1).filter_map(move |rest| rest.split(end).next())
 }
 
 /// The text in front of the first of these sections.
-fn before<'a>(page: &'a str, sections: &[&str]) -> &'a str {
+pub(crate) fn before<'a>(page: &'a str, sections: &[&str]) -> &'a str {
     let begins = sections.iter().filter_map(|section| page.find(&format!("id=\"{section}\"")));
     &page[..begins.min().unwrap_or(page.len())]
 }

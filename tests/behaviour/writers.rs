@@ -116,7 +116,7 @@ fn a_reader_that_began_before_a_writer_stores_nothing() {
         });
         assert_eq!(old, 0);
         if plain_entry(there, 2).get().unwrap() == Some(0) {
-            // The classic protocol cannot tell: LIMITATIONS.md says so.
+            // The classic protocol cannot tell: the guide's `limitations` say so.
             panic!("an old value is left");
         }
         assert_eq!(plain(here, &database, 2), 8);

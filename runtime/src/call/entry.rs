@@ -56,11 +56,17 @@ use crate::writing::Update;
 /// # fn main() -> Result<(), memocached::Error> {
 /// let entry: Entry<u64> = square_entry(12);
 /// assert_eq!(entry.key(), "square:12");
-/// assert_eq!(entry.get()?, None);
+/// assert_eq!(entry.get()?, None); // it never computes
 /// square(12);
 /// assert_eq!(entry.get()?, Some(144));
-/// entry.delete()?;
-/// assert_eq!(entry.get()?, None);
+///
+/// entry.put(&145)?; // as if the function had returned it
+/// assert_eq!(square(12), 145);
+/// let info = entry.info()?.expect("just stored");
+/// assert!(!info.is_stale);
+///
+/// assert!(entry.delete()?); // there was something
+/// assert_eq!(square(12), 144);
 /// # Ok(())
 /// # }
 /// ```
@@ -69,6 +75,27 @@ pub struct Entry<R, S: Stage = First>(S::Entry<R>);
 /// The cache entry of one call of an async function, without making the call.
 ///
 /// It has the verbs of an [`Entry`], which are async here.
+///
+/// ```
+/// use memocached::{AsyncEntry, memcached};
+///
+/// #[memcached(key = "name:<id>", ttl = 60, entry = name_entry)]
+/// async fn name(id: u64) -> Option<String> {
+///     Some(format!("user {id}"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), memocached::Error> {
+/// let entry: AsyncEntry<Option<String>> = name_entry(7);
+/// assert_eq!(entry.get().await?, None);
+/// name(7).await;
+/// assert_eq!(entry.get().await?.as_deref(), Some("user 7"));
+/// entry.put(&"Ann".to_owned()).await?;
+/// assert_eq!(name(7).await.as_deref(), Some("Ann"));
+/// entry.delete().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "tokio")]
 pub struct AsyncEntry<R, S: Stage = First>(S::AsyncEntry<R>);
 

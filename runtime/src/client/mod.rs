@@ -40,14 +40,22 @@ use crate::value::item::{FromItem, ToItem};
 /// use memocached::Client;
 ///
 /// # fn main() -> Result<(), memocached::Error> {
-/// // From `MEMCACHED_SERVERS` and the other variables; without it, within the process.
+/// // From `MEMCACHED_SERVERS` and the others; without it, within the process.
 /// let client = Client::from_env()?;
-/// client.set("greeting", "hello", Duration::from_secs(60))?;
+/// let minute = Duration::from_secs(60);
+/// client.set("greeting", "hello", minute)?;
 /// assert_eq!(client.get::<String>("greeting")?.as_deref(), Some("hello"));
+/// assert_eq!(client.get::<u64>("nothing")?, None); // a miss is no error
 ///
-/// client.set("visits", &41, Duration::from_secs(60))?;
+/// client.set("visits", &41, minute)?;
 /// assert_eq!(client.incr("visits", 1)?, Some(42));
-/// assert_eq!(client.get::<u64>("nothing")?, None);
+/// assert!(!client.add("visits", &0, minute)?); // there is one already
+///
+/// // Several keys take one round trip to each server.
+/// assert!(client.set_many([("a", 1), ("b", 2)], minute).is_empty());
+/// let found = client.get_many::<u64>(["a", "b", "c"]);
+/// assert_eq!((found.values["a"], found.values.len()), (1, 2));
+/// client.delete("visits")?;
 /// # Ok(())
 /// # }
 /// ```

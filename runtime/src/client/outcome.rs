@@ -62,7 +62,8 @@ pub struct NodeInfo {
 ///
 /// # fn main() -> Result<(), memocached::Error> {
 /// let client = memocached::Client::builder().build()?;
-/// let failures = client.set_many([("good", 1), ("a bad key", 2)], Duration::from_secs(60));
+/// let minute = Duration::from_secs(60);
+/// let failures = client.set_many([("good", 1), ("a bad key", 2)], minute);
 /// for (key, error) in &failures {
 ///     println!("{key} is not stored: {error}");
 /// }

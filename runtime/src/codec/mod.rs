@@ -1,7 +1,11 @@
-//! Codecs: values to bytes and back. Only this folder names a serializer.
+//! Codecs: values to bytes and back.
 //!
-//! A codec must survive any input, but it does not decide whether the bytes
-//! belong to the type: the envelope vouches for that.
+//! The attribute names these by its argument `codec`, and a client's `get_as` and
+//! `set_as` take them. [`Codec`] is what a codec of your own implements. It must
+//! survive any input, but it does not decide whether the bytes belong to the type:
+//! the envelope in front of a value vouches for that.
+
+// Only this folder names a serializer.
 
 #[cfg(all(any(test, fuzzing), feature = "bincode", feature = "postcard", feature = "json"))]
 pub(crate) mod any_bytes;

@@ -7,7 +7,8 @@
 //! ```
 //! // Only warnings about exchanges with memcached, but every detail of calls.
 //! use memocached::names::targets::{CLIENT, MEMO};
-//! assert_eq!(format!("{MEMO}=debug,{CLIENT}=warn"), "memocached::memo=debug,memocached::client=warn");
+//! let filter = format!("{MEMO}=debug,{CLIENT}=warn");
+//! assert_eq!(filter, "memocached::memo=debug,memocached::client=warn");
 //! ```
 
 /// The targets of spans and events, for filters.

@@ -18,7 +18,7 @@ pub struct RawItem {
     pub flags: u32,
 }
 
-/// Something a client can store.
+/// A value that a client can store: bytes, text or an integer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored by a client",
     label = "neither bytes, text nor an integer",
@@ -33,7 +33,7 @@ pub trait ToItem {
     fn to_item(&self) -> Result<(Cow<'_, [u8]>, u32), Error>;
 }
 
-/// Something a client can read.
+/// A value that a client can read: bytes, text or an integer.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be read by a client",
     label = "neither bytes, text nor an integer",

@@ -472,7 +472,7 @@ fn a_mark_that_is_removed_blindly_may_be_another_writers() {
     breaks(Bounds { protocol: Protocol::Blind, deaths: 1, ..SMALL }, "is left");
 }
 
-/// What LIMITATIONS.md says of a server that loses a mark.
+/// What the guide's `limitations` say of a server that loses a mark.
 #[test]
 fn a_writer_that_dies_after_its_mark_was_lost_leaves_an_old_value() {
     breaks(Bounds { writers: 1, deaths: 1, evictions: 1, ..SMALL }, "is left");
