@@ -281,7 +281,7 @@ pub(crate) fn given_key(
     }
     // The parameter that a wrong placeholder meant would be reported as missing.
     if !unclear {
-        check_complete(&roots, skip, func, params, errors);
+        check_complete(literal, &roots, skip, func, params, errors);
     }
     Some(key)
 }
@@ -344,22 +344,38 @@ fn type_span(param: &Param) -> Span {
 
 /// Reports parameters that the body could read but that are neither in the key
 /// nor skipped.
-fn check_complete(roots: &[Ident], skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors) {
+fn check_complete(
+    literal: &syn::LitStr,
+    roots: &[Ident],
+    skip: &[Ident],
+    func: &Func,
+    params: &[Param],
+    errors: &mut Errors,
+) {
     // Other mutable references are reported by `check_mutable_references`.
     for param in params.iter().filter(|param| param.is_certain() || !is_mutable_reference(param.arg)) {
         for name in param.names.iter().filter(|name| !roots.contains(name) && !skip.contains(name)) {
             if param.is_certain() || is_observable(name, func) {
-                let add = if name == "self" { "<self.field>".to_owned() } else { format!("<{name}>") };
-                let or = if param.is_certain() { String::new() } else { format!(" or `skip({name})`") };
-                let would = match param.role {
-                    Role::Body | Role::Element => "calls that differ in it would share one value",
-                    Role::Group => "groups that differ in it would be one",
-                };
-                let message = format!("`{name}` is not part of the key, so {would}; add `{add}` to the key{or}");
-                errors.push(name, message);
+                match template::braced(&literal.value(), &name.to_string()) {
+                    Some(source) => {
+                        errors.push(literal, format!("write `<{source}>`, not `{{{source}}}`: braces are text"))
+                    }
+                    None => errors.push(name, missing(name, param)),
+                }
             }
         }
     }
+}
+
+/// Says what follows from a key that lacks a parameter, and what to write.
+fn missing(name: &Ident, param: &Param) -> String {
+    let add = if name == "self" { "<self.field>".to_owned() } else { format!("<{name}>") };
+    let or = if param.is_certain() { String::new() } else { format!(" or `skip({name})`") };
+    let would = match param.role {
+        Role::Body | Role::Element => "calls that differ in it would share one value",
+        Role::Group => "groups that differ in it would be one",
+    };
+    format!("`{name}` is not part of the key, so {would}; add `{add}` to the key{or}")
 }
 
 fn is_observable(name: &Ident, func: &Func) -> bool {

@@ -126,6 +126,13 @@ pub(crate) fn terminator(literal: &str) -> Option<u8> {
     literal.bytes().find(|b| b.is_ascii_punctuation() && !b"~&%".contains(b))
 }
 
+/// Finds what begins with this name in braces, as in `format!`; a key has them as text.
+pub(crate) fn braced(text: &str, name: &str) -> Option<String> {
+    let sources = text.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+    let mut sources = sources.map(|source| source.split(':').next().unwrap_or_default());
+    sources.find(|source| source.split('.').next() == Some(name)).map(str::to_owned)
+}
+
 /// Finds the `>` that ends a placeholder; its expression cannot contain one.
 fn placeholder_end(text: &str) -> Option<usize> {
     text.find('>')
@@ -200,6 +207,13 @@ mod tests {
         assert_eq!(parse("<a><b>"), Err(Mistake::Adjacent("a".into(), "b".into())));
         assert!(matches!(parse("<a>x<b>"), Err(Mistake::NoSeparator { .. })));
         assert!(matches!(parse("<a>~<b>"), Err(Mistake::NoSeparator { .. })));
+    }
+
+    #[test]
+    fn names_in_braces_are_found() {
+        assert_eq!(braced("a:{b}:{id}", "id").as_deref(), Some("id"));
+        assert_eq!(braced("{user.id:?}", "user").as_deref(), Some("user.id"));
+        assert_eq!(braced("{ids}:{}:{id", "id"), None);
     }
 
     #[test]
