@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Ident, Path};
 
 use crate::body::{Replaced, Run, braced, inferred, shape, shared_shape};
@@ -285,12 +286,15 @@ fn run_batch(batch: &Batch, plan: &Plan, func: &Func) -> TokenStream {
     });
     let (listed, given) = match holds {
         Holds::Type(ty) => {
-            let list = located(quote!(<#ty as #krate::private::HoldsElements>::list), span_of(ty));
+            // All at the type itself, where a type that holds none is reported once.
+            let at = ty.span();
+            let gives = quote_spanned!(at=> <#ty as #krate::private::GivesElements<'_>>);
+            let given = quote_spanned!(at=> #gives::given(&mut #missing));
             let given = quote! {
                 let mut #missing = #elements.collect(#missing);
-                let #mutability #param: #ty = #krate::private::Given::given(&mut #missing);
+                let #mutability #param: #ty = #given;
             };
-            (quote!(#list(#param)), given)
+            (quote_spanned!(at=> #gives::list(#param)), given)
         }
         Holds::Iterator(_) => (
             quote!(#krate::private::ElementList::collected(#param)),

@@ -6,7 +6,7 @@ pub use std::boxed::Box;
 pub use crate::call::address::Address;
 #[cfg(feature = "tokio")]
 pub use crate::call::batch::answer::in_background;
-pub use crate::call::batch::elements::{ElementList, Given, HoldsElements};
+pub use crate::call::batch::elements::{ElementList, GivesElements, HoldsElements};
 pub use crate::call::batch::results::Returns;
 pub use crate::call::batch::{Batch, BatchTurn};
 pub use crate::call::freshness::SingleFlight;

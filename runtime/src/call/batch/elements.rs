@@ -20,9 +20,22 @@ pub trait HoldsElements {
     type Order;
     /// What the parameter is, or refers to.
     type Collection;
+}
 
+/// A parameter that gives its elements, and is made of some of them. It is required in place of
+/// [`HoldsElements`], so that the compiler reports another type once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no list of elements",
+    label = "no slice, `Vec` or set",
+    note = "`each` takes a parameter of type `&[T]`, `Vec<T>`, `&Vec<T>`, a set or a reference to one, or \
+            `impl IntoIterator<Item = T>`, where `T` is `Clone`"
+)]
+pub trait GivesElements<'a>: HoldsElements + Sized {
     /// Returns the elements in their order.
     fn list(self) -> ElementList<Self::Element, Self::Order, Self::Collection>;
+
+    /// Makes a parameter of a collection.
+    fn given(collection: &'a mut Self::Collection) -> Self;
 }
 
 /// HoldsElements that keep their order, as in a list.
@@ -68,23 +81,17 @@ impl<T> ElementList<T, InOrder, vec::IntoIter<T>> {
     }
 }
 
-/// A parameter that is made of a collection `C`.
-pub trait Given<'a, C> {
-    /// Makes it.
-    fn given(collection: &'a mut C) -> Self;
-}
-
 impl<T: Clone> HoldsElements for &[T] {
     type Element = T;
     type Order = InOrder;
     type Collection = Vec<T>;
+}
 
+impl<'a, T: Clone> GivesElements<'a> for &'a [T] {
     fn list(self) -> ElementList<T, InOrder, Vec<T>> {
         ElementList::of(self.iter().cloned(), |elements| elements)
     }
-}
 
-impl<'a, T> Given<'a, Vec<T>> for &'a [T] {
     fn given(collection: &'a mut Vec<T>) -> Self {
         collection
     }
@@ -96,9 +103,15 @@ macro_rules! elements {
             type Element = T;
             type Order = $order;
             type Collection = Self;
+        }
 
+        impl<T $(: $bound $(+ $further)*)? $(, $hasher: BuildHasher + Default)?> GivesElements<'_> for $collection {
             fn list(self) -> ElementList<T, $order, Self> {
                 ElementList::of(self, |elements| elements.into_iter().collect())
+            }
+
+            fn given(collection: &mut Self) -> Self {
+                std::mem::take(collection)
             }
         }
 
@@ -106,19 +119,15 @@ macro_rules! elements {
             type Element = T;
             type Order = $order;
             type Collection = $collection;
+        }
 
+        impl<'a, T: Clone $(+ $bound $(+ $further)*)? $(, $hasher: BuildHasher + Default)?> GivesElements<'a>
+            for &'a $collection
+        {
             fn list(self) -> ElementList<T, $order, $collection> {
                 ElementList::of(self.iter().cloned(), |elements| elements.into_iter().collect())
             }
-        }
 
-        impl<T $(, $hasher: Default)?> Given<'_, $collection> for $collection {
-            fn given(collection: &mut Self) -> Self {
-                std::mem::take(collection)
-            }
-        }
-
-        impl<'a, T $(, $hasher)?> Given<'a, $collection> for &'a $collection {
             fn given(collection: &'a mut $collection) -> Self {
                 collection
             }

@@ -23,6 +23,8 @@ pub trait Returns {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which result belongs to which element",
     label = "no results by `{T}`",
+    note = "a function with `each` returns a `HashMap` or a `BTreeMap` by element, a `Vec` in the order of the \
+            elements, or a `Result` of one of them",
     note = "the keys of a map have the type of the elements, which is `Eq + Hash` or `Ord`; a `Vec` needs elements \
             that have an order, which those of a `HashSet` have not; the values are `Clone`"
 )]
