@@ -398,6 +398,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
         Some(Ttl::For(Period::Expr(_)) | Ttl::OfValue(_)) | None => quote!(Unset),
     };
     let version = plan.version;
+    let each = plan.batch.as_ref().map(|_| quote!(.each()));
     let at_most = plan.at_most.as_ref().map(|at_most| quote!(.at_most(#at_most)));
     quote!({
         static SITE: #krate::private::Site = #krate::private::Site::new(#krate::private::Description {
@@ -409,7 +410,7 @@ fn site(plan: &Plan, func: &Func) -> TokenStream {
             version: #version,
             file: ::core::file!(),
             line: ::core::line!(),
-        })#at_most;
+        })#each #at_most;
         &SITE
     })
 }

@@ -16,9 +16,9 @@ fn a_body_runs_in_a_loop_for_what_is_missing() {
         },
         expect![[r#"
             fn users(&self, ids: &'static [UserId]) -> Result<HashMap<UserId, User>, Error> {
-                let __memocached_elements = <&[UserId] as ::memocached::private::HoldsElements>::list(
-                    ids,
-                );
+                let __memocached_elements = <&[UserId] as ::memocached::private::GivesElements<
+                    '_,
+                >>::list(ids);
                 let mut __memocached_batch = __memocached_elements
                     .batch::<
                         Result<HashMap<UserId, User>, Error>,
@@ -30,19 +30,20 @@ fn a_body_runs_in_a_loop_for_what_is_missing() {
                             |id| {
                                 let __memocached_call = ::memocached::private::Address::element({
                                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                            function: "users",
-                                            path: ::core::concat!(
-                                                ::core::module_path!(), "::", "users"
-                                            ),
-                                            name: ::core::concat!(
-                                                ::core::module_path!(), "::", "users"
-                                            ),
-                                            template: "user:<id>",
-                                            ttl: ::memocached::private::SiteTtl::Unset,
-                                            version: 0u32,
-                                            file: ::core::file!(),
-                                            line: ::core::line!(),
-                                        });
+                                                function: "users",
+                                                path: ::core::concat!(
+                                                    ::core::module_path!(), "::", "users"
+                                                ),
+                                                name: ::core::concat!(
+                                                    ::core::module_path!(), "::", "users"
+                                                ),
+                                                template: "user:<id>",
+                                                ttl: ::memocached::private::SiteTtl::Unset,
+                                                version: 0u32,
+                                                file: ::core::file!(),
+                                                line: ::core::line!(),
+                                            })
+                                            .each();
                                         &SITE
                                     })
                                     .key(
@@ -75,9 +76,9 @@ fn a_body_runs_in_a_loop_for_what_is_missing() {
                     };
                     let mut __memocached_missing = __memocached_elements
                         .collect(__memocached_missing);
-                    let mut ids: &[UserId] = ::memocached::private::Given::given(
-                        &mut __memocached_missing,
-                    );
+                    let mut ids: &[UserId] = <&[UserId] as ::memocached::private::GivesElements<
+                        '_,
+                    >>::given(&mut __memocached_missing);
                     if let ::core::option::Option::Some(returned) = __memocached_batch
                         .compute(|| -> Result<HashMap<UserId, User>, Error> { load(&mut ids) })
                     {
@@ -96,15 +97,16 @@ fn a_body_runs_in_a_loop_for_what_is_missing() {
             > {
                 let __memocached_call = ::memocached::private::Address::of({
                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                            function: "users",
-                            path: ::core::concat!(::core::module_path!(), "::", "users"),
-                            name: ::core::concat!(::core::module_path!(), "::", "users"),
-                            template: "user:<id>",
-                            ttl: ::memocached::private::SiteTtl::Unset,
-                            version: 0u32,
-                            file: ::core::file!(),
-                            line: ::core::line!(),
-                        });
+                                function: "users",
+                                path: ::core::concat!(::core::module_path!(), "::", "users"),
+                                name: ::core::concat!(::core::module_path!(), "::", "users"),
+                                template: "user:<id>",
+                                ttl: ::memocached::private::SiteTtl::Unset,
+                                version: 0u32,
+                                file: ::core::file!(),
+                                line: ::core::line!(),
+                            })
+                            .each();
                         &SITE
                     })
                     .key(
@@ -149,7 +151,7 @@ fn an_async_body_that_owns_its_data_refreshes_in_the_background() {
                         let __memocached_cache: &::memocached::Cache = CACHE;
                         let __memocached_elements = <Vec<
                             u64,
-                        > as ::memocached::private::HoldsElements>::list(ids);
+                        > as ::memocached::private::GivesElements<'_>>::list(ids);
                         let mut __memocached_batch = __memocached_elements
                             .batch::<
                                 Vec<Price>,
@@ -161,19 +163,20 @@ fn an_async_body_that_owns_its_data_refreshes_in_the_background() {
                                     |id| {
                                         let __memocached_call = ::memocached::private::Address::element({
                                                 static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                                    function: "prices",
-                                                    path: ::core::concat!(
-                                                        ::core::module_path!(), "::", "prices"
-                                                    ),
-                                                    name: ::core::concat!(
-                                                        ::core::module_path!(), "::", "prices"
-                                                    ),
-                                                    template: "price:<id>",
-                                                    ttl: ::memocached::private::SiteTtl::Unset,
-                                                    version: 0u32,
-                                                    file: ::core::file!(),
-                                                    line: ::core::line!(),
-                                                });
+                                                        function: "prices",
+                                                        path: ::core::concat!(
+                                                            ::core::module_path!(), "::", "prices"
+                                                        ),
+                                                        name: ::core::concat!(
+                                                            ::core::module_path!(), "::", "prices"
+                                                        ),
+                                                        template: "price:<id>",
+                                                        ttl: ::memocached::private::SiteTtl::Unset,
+                                                        version: 0u32,
+                                                        file: ::core::file!(),
+                                                        line: ::core::line!(),
+                                                    })
+                                                    .each();
                                                 &SITE
                                             })
                                             .when(*id > 0)
@@ -206,9 +209,11 @@ fn an_async_body_that_owns_its_data_refreshes_in_the_background() {
                         {
                             let mut __memocached_missing = __memocached_elements
                                 .collect(__memocached_missing);
-                            let ids: Vec<u64> = ::memocached::private::Given::given(
-                                &mut __memocached_missing,
-                            );
+                            let ids: Vec<u64> = <Vec<
+                                u64,
+                            > as ::memocached::private::GivesElements<
+                                '_,
+                            >>::given(&mut __memocached_missing);
                             __memocached_batch
                                 .compute_answering(
                                     async {
@@ -252,19 +257,20 @@ fn an_iterator_becomes_another_iterator() {
                             |id| {
                                 let __memocached_call = ::memocached::private::Address::element({
                                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                            function: "prices",
-                                            path: ::core::concat!(
-                                                ::core::module_path!(), "::", "prices"
-                                            ),
-                                            name: ::core::concat!(
-                                                ::core::module_path!(), "::", "prices"
-                                            ),
-                                            template: "price:<id>",
-                                            ttl: ::memocached::private::SiteTtl::Unset,
-                                            version: 0u32,
-                                            file: ::core::file!(),
-                                            line: ::core::line!(),
-                                        });
+                                                function: "prices",
+                                                path: ::core::concat!(
+                                                    ::core::module_path!(), "::", "prices"
+                                                ),
+                                                name: ::core::concat!(
+                                                    ::core::module_path!(), "::", "prices"
+                                                ),
+                                                template: "price:<id>",
+                                                ttl: ::memocached::private::SiteTtl::Unset,
+                                                version: 0u32,
+                                                file: ::core::file!(),
+                                                line: ::core::line!(),
+                                            })
+                                            .each();
                                         &SITE
                                     })
                                     .key(

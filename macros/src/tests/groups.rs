@@ -96,9 +96,9 @@ fn elements_in_groups_of_their_own() {
         },
         expect![[r#"
             async fn users(ids: &[UserId]) -> Vec<User> {
-                let __memocached_elements = <&[UserId] as ::memocached::private::HoldsElements>::list(
-                    ids,
-                );
+                let __memocached_elements = <&[UserId] as ::memocached::private::GivesElements<
+                    '_,
+                >>::list(ids);
                 let mut __memocached_batch = __memocached_elements
                     .batch::<
                         Vec<User>,
@@ -110,19 +110,20 @@ fn elements_in_groups_of_their_own() {
                             |id| {
                                 let __memocached_call = ::memocached::private::Address::element({
                                         static SITE: ::memocached::private::Site = ::memocached::private::Site::new(::memocached::private::Description {
-                                            function: "users",
-                                            path: ::core::concat!(
-                                                ::core::module_path!(), "::", "users"
-                                            ),
-                                            name: ::core::concat!(
-                                                ::core::module_path!(), "::", "users"
-                                            ),
-                                            template: "user:<id>",
-                                            ttl: ::memocached::private::SiteTtl::Unset,
-                                            version: 0u32,
-                                            file: ::core::file!(),
-                                            line: ::core::line!(),
-                                        });
+                                                function: "users",
+                                                path: ::core::concat!(
+                                                    ::core::module_path!(), "::", "users"
+                                                ),
+                                                name: ::core::concat!(
+                                                    ::core::module_path!(), "::", "users"
+                                                ),
+                                                template: "user:<id>",
+                                                ttl: ::memocached::private::SiteTtl::Unset,
+                                                version: 0u32,
+                                                file: ::core::file!(),
+                                                line: ::core::line!(),
+                                            })
+                                            .each();
                                         &SITE
                                     })
                                     .group(&(team(id.team)))
@@ -154,9 +155,9 @@ fn elements_in_groups_of_their_own() {
                     };
                     let mut __memocached_missing = __memocached_elements
                         .collect(__memocached_missing);
-                    let ids: &[UserId] = ::memocached::private::Given::given(
-                        &mut __memocached_missing,
-                    );
+                    let ids: &[UserId] = <&[UserId] as ::memocached::private::GivesElements<
+                        '_,
+                    >>::given(&mut __memocached_missing);
                     if let ::core::option::Option::Some(returned) = __memocached_batch
                         .compute_async(async {
                             #[allow(unreachable_code)]

@@ -86,6 +86,7 @@ where
         let sharer = shape.sharing.map(sharer);
         let form = Form::of(&target.key, codec.choose(target.cache.codec()), version, target.cache.wrapping());
         let form = if target.is_grouped() { form.grouped() } else { form };
+        site.stores(|| form.number());
         let form = form.compared(shape.equal.map(|equal| Likeness { equal, seen: site.seen() }));
         let holds = if sharer.is_some() { Holds::Shared } else { Holds::Value };
         let mut machine = target.machine(site.pace(), holds).limited(site.places());

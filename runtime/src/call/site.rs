@@ -1,5 +1,6 @@
 //! An annotated function, as the expansion describes it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::value::likeness::Seen;
 
 /// The sites that have been called.
 static CALLED: Mutex<Vec<&Site>> = Mutex::new(Vec::new());
+/// The sites of whose values it is known how they are stored.
+static STORING: Mutex<Vec<&Site>> = Mutex::new(Vec::new());
 
 /// What the attribute knows about a function: literals only.
 #[derive(Debug)]
@@ -48,11 +51,23 @@ pub enum SiteTtl {
     Millis(u64),
 }
 
+/// For how much a body computes values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Computes {
+    One,
+    Each,
+}
+
 /// A function and what telemetry keeps for it.
 #[derive(Debug)]
 pub struct Site {
     description: Description,
     telemetry: OnceLock<SiteTelemetry>,
+    computes: Computes,
+    /// How its values are stored; those of generic functions may differ, and the first counts.
+    form: OnceLock<u64>,
+    /// Whether it has been told that another site has the same template.
+    is_told: AtomicBool,
     seen: Seen,
     pace: Pace,
     places: Places,
@@ -67,12 +82,22 @@ impl Site {
         Site {
             description,
             telemetry: OnceLock::new(),
+            computes: Computes::One,
+            form: OnceLock::new(),
+            is_told: AtomicBool::new(false),
             seen: Seen::new(),
             pace: Pace::new(),
             places: Places::new(usize::MAX),
             #[cfg(feature = "tokio")]
             refreshes: Refreshes::new(),
         }
+    }
+
+    /// Computes values of several elements at once.
+    #[must_use]
+    pub const fn each(mut self) -> Self {
+        self.computes = Computes::Each;
+        self
     }
 
     /// Lets at most so many bodies run at once.
@@ -91,7 +116,7 @@ impl Site {
     #[inline]
     pub(crate) fn telemetry(&'static self) -> &'static SiteTelemetry {
         self.telemetry.get_or_init(|| {
-            register(self);
+            lock(&CALLED).push(self);
             let Description { function, name, template, file, line, .. } = self.description;
             SiteTelemetry::new(function, name, template, (file, line))
         })
@@ -175,16 +200,44 @@ impl Site {
     }
 }
 
-/// Registers a site that is called for the first time. Two functions with one template share
-/// their entries, which may be intended (two versions of one function), so that is logged and
-/// not refused.
-fn register(site: &'static Site) {
-    let mut called = lock(&CALLED);
-    let template = site.description.template;
-    let same: Vec<_> = called.iter().filter(|other| other.description.template == template).collect();
-    // Once for each template, not once for each further function.
-    if let [other] = same[..] {
-        telemetry::announce_shared_template(template, other.description.path, site.description.path);
+impl Site {
+    /// Notes how the function's values are stored, with its first call. Two functions with one
+    /// template share their entries, which may be intended (two versions of one function), so
+    /// that is logged and not refused.
+    #[inline]
+    pub(crate) fn stores(&'static self, form: impl FnOnce() -> u64) {
+        if self.form.get().is_none()
+            && let Some(other) = self.enlist(form())
+        {
+            let Description { template, path, .. } = self.description;
+            telemetry::announce_shared_template(template, other.description.path, path);
+        }
     }
-    called.push(site);
+
+    /// Adds the site to the list. Returns another one with its template, unless they are meant
+    /// to share: once for each template, not once for each further function.
+    #[cold]
+    fn enlist(&'static self, form: u64) -> Option<&'static Site> {
+        let mut storing = lock(&STORING);
+        self.form.set(form).ok()?;
+        let template = self.description.template;
+        let mut same = storing.iter().copied().filter(|other| other.description.template == template);
+        let is_told = same.clone().any(|other| other.is_told.load(Ordering::Relaxed));
+        let other = same.find(|other| !is_told && other.place() != self.place() && !self.completes(other));
+        self.is_told.store(other.is_some(), Ordering::Relaxed);
+        storing.push(self);
+        other
+    }
+
+    /// Returns where the function stands. It has a site for its calls, and one for its entries.
+    fn place(&self) -> (&str, &str, u32) {
+        let Description { path, file, line, .. } = self.description;
+        (path, file, line)
+    }
+
+    /// Whether one of them is for a single element and the other one for many, with the same
+    /// values: they are meant to share their entries.
+    fn completes(&self, other: &Site) -> bool {
+        self.computes != other.computes && self.form.get() == other.form.get()
+    }
 }

@@ -93,6 +93,16 @@ impl<V> Form<V> {
         self
     }
 
+    /// Returns a number that forms have in common which can read each other's values, apart
+    /// from the key.
+    pub(crate) fn number(&self) -> u64 {
+        match self.frame {
+            Frame::Envelope(identity) => identity.mark(),
+            Frame::Bare { flags } => xxh3_64_with_seed(type_name::<V>().as_bytes(), flags.into()),
+            Frame::Roomless => 0,
+        }
+    }
+
     /// Encodes, frames, compresses and signs a value.
     pub(crate) fn pack(&self, value: &V, times: Times, tag: &[u8]) -> Result<Record, Error> {
         self.pack_as(self.frame, times, tag, &|out| {
