@@ -295,6 +295,7 @@ impl CallSpan {
             name: "cache.stale",
             target: TARGET,
             Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
             { attributes::STALE } = true,
             { attributes::STALE_REASON } = "error",
             "Cache stale"
@@ -303,7 +304,13 @@ impl CallSpan {
 
     /// Reports that a refresh in the background failed.
     pub(crate) fn refresh_failed(&self) {
-        tracing::event!(name: "cache.refresh_failed", target: TARGET, Level::WARN, "Cache refresh failed");
+        tracing::event!(
+            name: "cache.refresh_failed",
+            target: TARGET,
+            Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
+            "Cache refresh failed"
+        );
     }
 
     /// Reports a value that another caller computed in the meantime.
@@ -365,6 +372,7 @@ impl CallSpan {
             name: "cache.undecodable",
             target: TARGET,
             Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
             "Cached value could not be decoded"
         );
     }
@@ -385,6 +393,7 @@ impl CallSpan {
             name: "cache.not_stored",
             target: TARGET,
             Level::WARN,
+            { attributes::CACHE_NAME } = self.stats.name,
             { attributes::NOT_STORED_REASON } = reason,
             "Result not stored"
         );
@@ -394,9 +403,9 @@ impl CallSpan {
     /// function and kind, since it would be the same for every call.
     pub(crate) fn unstorable(&self, error: &Error) {
         self.stats.lost(error.kind().as_str());
-        not_stored_on_purpose(error.kind().as_str());
+        self.not_stored_on_purpose(error.kind().as_str());
         let told = if error.kind() == ErrorKind::TooLarge { &self.site.too_large } else { &self.site.unstorable };
-        self.warn_once(told, format_args!("{} stores nothing of some values: {error}", self.stats.name));
+        self.warn_once(told, format_args!("{} does not store some of its values: {error}", self.stats.name));
     }
 
     /// Reports once that a batch's body returned results that do not belong to its
@@ -437,17 +446,29 @@ impl CallSpan {
 
     /// Reports that storing is left to another call, which has the right to it.
     pub(crate) fn left_to_another(&self) {
-        not_stored_on_purpose("another call stores");
+        self.not_stored_on_purpose("another call stores");
     }
 
     /// Reports that a writer is at work, so that what this call has read may be old.
     pub(crate) fn left_to_a_writer(&self) {
-        not_stored_on_purpose("a writer is at work");
+        self.not_stored_on_purpose("a writer is at work");
     }
 
     /// Reports that an argument, such as `store_if`, keeps the value out of the cache.
     pub(crate) fn not_wanted(&self, argument: &'static str) {
-        not_stored_on_purpose(argument);
+        self.not_stored_on_purpose(argument);
+    }
+
+    /// Reports a value that is left unstored on purpose, at level DEBUG.
+    fn not_stored_on_purpose(&self, reason: &'static str) {
+        tracing::event!(
+            name: "cache.not_stored",
+            target: TARGET,
+            Level::DEBUG,
+            { attributes::CACHE_NAME } = self.stats.name,
+            { attributes::NOT_STORED_REASON } = reason,
+            "Result not stored"
+        );
     }
 
     /// Records how many calls are made together.
@@ -520,17 +541,6 @@ impl Tally {
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Reports a value that is left unstored on purpose, at level DEBUG.
-fn not_stored_on_purpose(reason: &'static str) {
-    tracing::event!(
-        name: "cache.not_stored",
-        target: TARGET,
-        Level::DEBUG,
-        { attributes::NOT_STORED_REASON } = reason,
-        "Result not stored"
-    );
 }
 
 /// Nanoseconds since `start`; 584 years fit.

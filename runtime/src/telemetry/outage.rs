@@ -81,11 +81,13 @@ fn end(now: Instant) {
         over
     };
     let Some(Failing { began, last, calls }) = over else { return };
-    let seconds = last.saturating_duration_since(began).as_secs_f64();
+    let lasted = last.saturating_duration_since(began).as_secs_f64();
+    // No call may have asked for long.
+    let ago = now.saturating_duration_since(last).as_secs_f64();
     tracing::event!(
         target: targets::MEMO,
         Level::INFO,
-        "the cache answers again; {calls} calls went on without it within {seconds:.1} s"
+        "the cache answers again; {calls} calls went on without it within {lasted:.1} s, the last of them {ago:.1} s ago"
     );
 }
 
