@@ -124,6 +124,9 @@
 pub use crate::cache::scope::with_cache;
 #[cfg(feature = "tokio")]
 pub use crate::cache::scope::with_cache_async;
+pub use crate::call::drain::settled;
+#[cfg(feature = "tokio")]
+pub use crate::call::drain::settled_async;
 pub use crate::store::faults::Faults;
 use crate::telemetry::observed::{CallOutcome, Observed, ObservedCall};
 pub use crate::time::clock::Clock;

@@ -1,10 +1,11 @@
-//! `drain` waits for what goes on in the background, and lets nothing more begin there.
-//! It is for a whole process, so each test has one of its own.
+//! `drain` waits for what goes on in the background, and lets nothing more begin there;
+//! `settled` lets more begin. Both are for a whole process, so each test has one of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use memocached::testing::{settled, settled_async};
 use memocached::{Cache, drain, drain_async, invalidates, memcached};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::RwLock;
@@ -57,6 +58,48 @@ fn what_is_under_way_ends_first_and_callers_refresh_themselves_afterwards() {
         // What is no value was stored after its caller had it.
         assert_eq!((call(101), call(101), asked()), (Err(3), Err(3), 4));
         assert!(drain(Duration::ZERO).is_complete());
+    });
+}
+
+#[test]
+fn what_is_under_way_settles_and_more_begins_afterwards() {
+    alone(module_path!(), "what_is_under_way_settles_and_more_begins_afterwards", || {
+        let (runtime, cache, database) = (runtime(), Cache::embedded(), Arc::new(RwLock::new(1)));
+        let call = || runtime.block_on(row(cache.clone(), 1, Arc::clone(&database)));
+        assert_eq!(call(), Ok(1));
+        let refreshed_while = |version: u64, settle: fn(&Runtime)| {
+            assert!(runtime.block_on(row_entry(cache.clone(), 1).invalidate()).unwrap());
+            let mut writing = runtime.block_on(database.write());
+            *writing = version;
+            assert_eq!(call(), Ok(version - 1), "and it is refreshed in the background");
+            std::thread::scope(|scope| {
+                let settling = scope.spawn(|| settle(&runtime));
+                until("the refresh to begin", || (asked() as u64 == version).then_some(()));
+                assert!(!settling.is_finished());
+                drop(writing);
+            });
+            assert_eq!((call(), asked() as u64), (Ok(version), version), "the refresh has stored");
+        };
+        refreshed_while(2, |_| settled());
+        refreshed_while(3, |runtime| runtime.block_on(settled_async()));
+    });
+}
+
+#[invalidates(row_entry(cache.clone(), n))]
+async fn change_unseen(cache: &Cache, n: u64) -> u64 {
+    n
+}
+
+#[test]
+fn entries_that_writers_have_left_behind_are_removed_once_all_is_settled() {
+    alone(module_path!(), "entries_that_writers_have_left_behind_are_removed_once_all_is_settled", || {
+        let (runtime, cache) = (runtime(), Cache::embedded());
+        assert_eq!(runtime.block_on(row(cache.clone(), 1, Arc::new(RwLock::new(1)))), Ok(1));
+        cache.faults().down();
+        assert_eq!(runtime.block_on(change_unseen(&cache, 1)), 1);
+        cache.faults().heal();
+        settled();
+        assert_eq!(runtime.block_on(row_entry(cache, 1).get()).unwrap(), None);
     });
 }
 

@@ -68,12 +68,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// ```
 pub fn drain(limit: Duration) -> Drained {
     let until = end(limit);
-    loop {
-        if let Some(left) = Drained::by(until) {
-            return left;
-        }
-        pause(LOOK);
-    }
+    wait(until)
 }
 
 /// Ends what goes on in the background as [`drain`] does, yielding to the runtime.
@@ -95,6 +90,29 @@ pub fn drain(limit: Duration) -> Drained {
 #[cfg(feature = "tokio")]
 pub async fn drain_async(limit: Duration) -> Drained {
     let until = end(limit);
+    wait_async(until).await
+}
+
+/// Lets nothing begin any more. Returns the end of the limit, unless it is beyond all time.
+fn end(limit: Duration) -> Option<Instant> {
+    #[cfg(feature = "tokio")]
+    detached::end();
+    Instant::now().checked_add(limit)
+}
+
+/// Waits until nothing is left, or until then.
+fn wait(until: Option<Instant>) -> Drained {
+    loop {
+        if let Some(left) = Drained::by(until) {
+            return left;
+        }
+        pause(LOOK);
+    }
+}
+
+/// Waits as [`wait`] does, yielding to the runtime.
+#[cfg(feature = "tokio")]
+async fn wait_async(until: Option<Instant>) -> Drained {
     loop {
         if let Some(left) = Drained::by(until) {
             return left;
@@ -103,9 +121,65 @@ pub async fn drain_async(limit: Duration) -> Drained {
     }
 }
 
-/// Lets nothing begin any more. Returns the end of the limit, unless it is beyond all time.
-fn end(limit: Duration) -> Option<Instant> {
-    #[cfg(feature = "tokio")]
-    detached::end();
-    Instant::now().checked_add(limit)
+/// How long tests wait; what takes longer will not end.
+#[cfg(feature = "testing")]
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Waits until what has begun in the background of this process has ended: refreshes, and
+/// the removal of entries whose server did not answer their writer.
+///
+/// Unlike [`drain`](crate::drain()), it lets more begin afterwards. It waits for what tests
+/// beside this one have begun as well. On the only thread of a runtime, nothing would get
+/// done meanwhile: use [`settled_async`](crate::testing::settled_async) there.
+///
+/// # Panics
+///
+/// If something goes on for longer than a minute, such as a removal while
+/// [`faults`](crate::Cache::faults) keep the store down.
+#[cfg(feature = "testing")]
+#[track_caller]
+pub fn settled() {
+    check(wait(Instant::now().checked_add(LONGEST)));
+}
+
+/// Waits as [`settled`](crate::testing::settled) does, yielding to the runtime.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use memocached::testing::{assert_hit, assert_miss, assert_stale, settled_async, with_cache_async};
+/// use memocached::{Cache, memcached};
+///
+/// #[memcached(key = "rate:<currency>", ttl = 60, grace = 600)]
+/// async fn rate(currency: u32) -> u32 {
+///     currency * 2
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let cache = Cache::embedded();
+/// let clock = cache.clock();
+/// with_cache_async(&cache, async {
+///     assert_miss!(rate(1).await);
+///     clock.advance(Duration::from_secs(60));
+///     assert_stale!(rate(1).await); // refreshed in the background
+///     settled_async().await;
+///     assert_hit!(rate(1).await);
+/// })
+/// .await;
+/// # });
+/// ```
+#[cfg(all(feature = "testing", feature = "tokio"))]
+pub async fn settled_async() {
+    check(wait_async(Instant::now().checked_add(LONGEST)).await);
+}
+
+/// Panics if something is left.
+#[cfg(feature = "testing")]
+#[track_caller]
+fn check(left: Drained) {
+    let Drained { tasks, invalidations } = left;
+    assert!(
+        left.is_complete(),
+        "after {LONGEST:?} there is still work in the background: {tasks} tasks, and {invalidations} entries to remove"
+    );
 }
