@@ -129,6 +129,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let telemetry = service::Telemetry::install()?;
     let scraped = telemetry.clone();
     let names = (0..1_000).map(|id| (id, format!("teapot {id}"))).collect();
+    let shop = Shop { country: "se", names: Arc::new(Mutex::new(names)) };
     let app = Router::new()
         .route("/product/{id}", get(show_product).put(rename_product))
         .route("/products/{ids}", get(show_products))
@@ -136,7 +137,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .layer(from_fn(told))
         .layer(from_fn(traced))
         .route("/metrics", get(async move || scraped.metrics()))
-        .with_state(Shop { country: "se", names: Arc::new(Mutex::new(names)) });
+        .with_state(shop);
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);

@@ -9,6 +9,8 @@ const README: &str = include_str!("../../README.md");
 const SERVERS: &str = include_str!("../../runtime/docs/guide/servers.md");
 const TELEMETRY: &str = include_str!("../../runtime/docs/guide/telemetry.md");
 
+const ENTRIES: &str = include_str!("../../runtime/docs/guide/entries.md");
+
 /// Without what differs from run to run: durations, and the width they take.
 fn lasting(text: &str) -> Vec<String> {
     let duration = |word: &&str| {
@@ -75,4 +77,13 @@ fn every_metric_is_in_the_guide_and_has_a_public_name() {
     rows.sort_unstable();
     assert!(named.len() > 8);
     assert_eq!(named, rows);
+}
+
+#[test]
+fn the_guides_service_is_part_of_the_example() {
+    let example = include_str!("../../examples/axum_service.rs");
+    let shown = ENTRIES.split("use axum::Router;").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown = shown.lines().map(str::trim).filter(|line| !line.starts_with("use "));
+    let other: Vec<_> = shown.filter(|shown| !example.lines().any(|line| line.trim() == *shown)).collect();
+    assert_eq!(other, [""; 0]);
 }
