@@ -71,6 +71,7 @@ mod behaviour {
     mod schema;
     mod secrets;
     mod servers;
+    mod set_up;
     mod shapes;
     mod shared_spans;
     mod sharing;
