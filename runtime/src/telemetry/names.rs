@@ -94,10 +94,12 @@ pub mod attributes {
     pub const STALE_REASON: &str = "cache.stale.reason";
     /// Set on the event of a coalesced call.
     pub const COALESCED: &str = "cache.coalesced";
-    /// Why a value was computed: `absent`, `schema`, `decode_error`, `unavailable`,
-    /// `bypass` and so on; spans and metrics.
+    /// Why a value was computed: a text of [`MissReason`](crate::MissReason), or `bypass`;
+    /// spans and metrics.
     pub const MISS_REASON: &str = "cache.miss.reason";
-    /// Why a value was not stored; spans and metrics.
+    /// Why a value was not stored; spans and metrics: a text of
+    /// [`ErrorKind`](crate::ErrorKind), such as `out_of_time`, or `ttl is zero`. On events at
+    /// level DEBUG also `store_if`, `ttl`, `another call stores` and `a writer is at work`.
     pub const NOT_STORED_REASON: &str = "cache.not_stored.reason";
 
     /// `memcached`.
