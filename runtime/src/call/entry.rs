@@ -459,7 +459,8 @@ handle!(AsyncHandle, ask_async, ask_one_async, (async), (.await));
 /// The verbs that deal in values.
 macro_rules! values {
     ($value:ty, ($($async:tt)*), ($($await:tt)*)) => {
-        /// Returns the cached value, if there is one that is fresh. Never computes.
+        /// Returns the cached value, if there is one that is fresh. Never computes. What
+        /// `cache_none` and `cache_err` store is no value.
         ///
         /// # Errors
         ///
@@ -525,7 +526,8 @@ macro_rules! entry {
                 self.handle().0.machine().ok().and_then(StampsSource::of)
             }
 
-            /// Returns what is known of the value, if there is one.
+            /// Returns what is known of the value, if there is one. What `cache_none` and
+            /// `cache_err` store is no value.
             ///
             /// # Errors
             ///

@@ -65,7 +65,8 @@ pub struct ObservedCall {
     pub age: Option<Duration>,
     /// How long the value stays fresh: in whole seconds as the server said, or as the
     /// call stored it. `None` for ever, if it is stale or was not stored, and where
-    /// that is unknown, as for a near hit.
+    /// that is unknown, as for a near hit, or a `None` or `Err` that an async call stores
+    /// after it has returned.
     pub ttl_left: Option<Duration>,
     /// The calls that the body made, in the order in which they began.
     pub calls: Vec<ObservedCall>,

@@ -28,7 +28,7 @@ pub struct Report {
 pub struct FunctionReport {
     /// The function's `name` in the attribute, or its path.
     pub name: &'static str,
-    /// All calls.
+    /// All calls. A function with `each` counts its elements, here and below.
     pub calls: u64,
     /// Calls answered by the cache.
     pub hits: u64,
@@ -42,7 +42,7 @@ pub struct FunctionReport {
     pub uncached: u64,
     /// Computations because there was no value.
     pub absent: u64,
-    /// Computations because the value was past its ttl.
+    /// Computations because the value was past its ttl, or a group of it was invalidated.
     pub expired: u64,
     /// Computations because the value was of another type, version or codec.
     pub schema: u64,
@@ -54,7 +54,7 @@ pub struct FunctionReport {
     pub unavailable: u64,
     /// Computations because the cache was bypassed.
     pub bypassed: u64,
-    /// Values that could not be stored.
+    /// Values that could not be stored. The printed column is `unkept`.
     pub not_stored: u64,
     /// Half of the hits took less than this.
     pub median_hit: Option<Duration>,

@@ -40,7 +40,7 @@ named! {
     pub enum MissReason {
         /// There was no value.
         Absent "absent",
-        /// There was a value past its time.
+        /// There was a value past its time, or a group of it was invalidated.
         Expired "expired",
         /// There was a value of another type, version or codec.
         Schema "schema",
