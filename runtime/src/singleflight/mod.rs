@@ -350,8 +350,9 @@ impl<B: Clone> Lead<B> {
 
     fn end(&mut self, landing: Landing) {
         self.over = true;
-        // In this order a later caller either looks for itself or gets the same.
-        self.flight.state.land(landing, self.payment);
+        // In this order a later caller either looks for itself or gets the same, and no
+        // caller waits until the baton is given back.
+        let _baton = self.flight.state.land(landing, self.payment);
         self.flights.remove(&self.flight);
     }
 }

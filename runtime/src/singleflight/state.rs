@@ -126,7 +126,8 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
 
     /// Lays the leader's baton beside the flight.
     pub(super) fn lay_down(&self, baton: B) {
-        self.state().baton = Some(baton);
+        // Dropped outside the lock: a baton may be given back to a server.
+        let _before = self.state().baton.replace(baton);
     }
 
     /// Begins a wait that [`FlightState::wait`], [`FlightState::poll`] or
@@ -218,15 +219,16 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
     }
 
     /// Ends the flight, unless it has ended already. A paid overtaker that is the
-    /// first to end gets its token back.
-    pub(super) fn land(&self, with: L, payment: Option<Payment>) {
+    /// first to end gets its token back. The baton is of no more use here.
+    pub(super) fn land(&self, with: L, payment: Option<Payment>) -> Option<B> {
         let mut state = self.state();
         if state.landed.is_none() && payment == Some(Payment::Token) {
             self.pace.refund();
         }
         state.landed.get_or_insert(with);
-        state.baton = None;
+        let baton = state.baton.take();
         self.wake_all(state);
+        baton
     }
 
     /// Leaves the lead. Without a waiter the flight ends with `closed`. A paid overtaker

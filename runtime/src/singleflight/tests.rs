@@ -1,5 +1,6 @@
 //! The roles of callers in a flight, one step after the other.
 
+use std::sync::mpsc;
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -280,4 +281,31 @@ fn all_tasks_are_woken_and_one_timer_is_set_for_them() {
         let Poll::Ready(wakeup) = polled else { panic!("is not over") };
         assert!(matches!(waiter.woken(wakeup), Waited::Landed(None)));
     }
+}
+
+/// A right to store that is given back while another caller comes.
+#[derive(Clone)]
+struct SlowBaton(Flights<SlowBaton>, mpsc::Sender<bool>);
+
+impl Drop for SlowBaton {
+    fn drop(&mut self) {
+        let (flights, (comes, come)) = (self.0.clone(), mpsc::channel());
+        std::thread::spawn(move || {
+            drop(flights.join("key", WantedFlight::Any, patient(), None));
+            let _ = comes.send(());
+        });
+        let _ = self.1.send(come.recv_timeout(Duration::from_secs(5)).is_ok());
+    }
+}
+
+#[test]
+fn no_caller_waits_until_a_baton_is_given_back() {
+    let (flights, (tells, told)) = (Flights::new(Clock::system()), mpsc::channel());
+    let baton = || SlowBaton(flights.clone(), tells.clone());
+    let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
+    lead.share(baton());
+    lead.share(baton());
+    assert_eq!(told.recv(), Ok(true), "another one is laid down");
+    lead.land(None);
+    assert_eq!(told.recv(), Ok(true), "it is of no more use");
 }
