@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use memocached::memcached;
+use memocached::{memcached, updates};
 
 use crate::cache::Cache;
 use crate::call::mode::{Mode, with_mode};
@@ -104,6 +104,25 @@ fn a_refresh_without_a_value_removes_the_one_before() {
         assert_eq!(none(&one, 1, || Some(1)), Some(1));
         assert_eq!(with_mode(Mode::Refresh, || none(&other, 1, || None)), None);
         assert_eq!(none(&one, 1, || Some(2)), Some(2));
+    }
+}
+
+#[test]
+fn a_refresh_keeps_a_writer_from_leaving_what_is_older() {
+    #[memcached(key = "order:<n>", ttl = 100, entry = entry, cache = cache, skip(cache))]
+    fn row(cache: &Cache, n: u32) -> u32 {
+        2
+    }
+    #[updates(entry(cache, 1))]
+    fn writes(cache: &Cache, then: impl FnOnce()) -> u32 {
+        then();
+        1
+    }
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        let refresh = || assert_eq!(with_mode(Mode::Refresh, || row(&other, 1)), 2);
+        assert_eq!(writes(&one, refresh), 1);
+        assert_eq!(row(&other, 1), 2);
     }
 }
 

@@ -45,6 +45,10 @@ impl Machine {
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store = self.claim.may_store() && self.groups.allow_storing();
+        if let Claim::Marked = self.claim {
+            // Otherwise the writer could put a value there that is older than this one.
+            self.replaces_by_nothing();
+        }
         match self.claim {
             _ if !self.groups.allow_storing() => span.left_to_a_writer(),
             Claim::Lost => span.left_to_another(),
@@ -274,8 +278,7 @@ impl Machine {
         if let Claim::Lease(lease) = &self.claim {
             lease.renounce();
         }
-        // What a writer has left there is no value.
-        self.removes = self.mode == Mode::Refresh && !matches!(self.claim, Claim::Marked);
+        self.removes = self.mode == Mode::Refresh;
     }
 }
 
