@@ -64,7 +64,7 @@ fn the_guide_shows_this_set_up_and_its_versions() {
         let used = used.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")?.split('"').nth(1));
         let used = match name {
             "memocached" => env!("CARGO_PKG_VERSION"),
-            _ => used.filter(|version| version.starts_with(|c: char| c.is_ascii_digit())).last().unwrap(),
+            _ => used.filter(|version| version.starts_with(|c: char| c.is_ascii_digit())).next_back().unwrap(),
         };
         assert!(used.starts_with(version), "{name} {version}, not {used}");
     }

@@ -222,10 +222,13 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     #[cfg(feature = "tokio")]
     pub async fn run_async<F: Future<Output = S::Return>>(self, body: F) -> S::Return {
         let site = self.site;
-        match self.begin() {
-            Ok(call) => carry(call, site, body, None).await,
-            Err(returned) => returned,
-        }
+        // What may be a return value is not held while this waits: it may have to stay on its
+        // thread.
+        let call = match self.begin() {
+            Ok(call) => call,
+            Err(returned) => return returned,
+        };
+        carry(call, site, body, None).await
     }
 
     /// Runs as [`Ready::run_async`] does, but refreshes in the background.
@@ -238,13 +241,11 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
         I: Send + 'static,
     {
         let (site, patience) = (self.site, self.patience);
-        match self.begin() {
-            Ok(call) => {
-                let detach = Detach { work: detached_work, leave: run_on, patience };
-                carry(call, site, body, Some(detach)).await
-            }
-            Err(returned) => returned,
-        }
+        let call = match self.begin() {
+            Ok(call) => call,
+            Err(returned) => return returned,
+        };
+        carry(call, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
     }
 
     /// Returns the call, or the return value if that is at hand.
