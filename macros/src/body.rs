@@ -123,7 +123,7 @@ pub(crate) fn shared_shape(krate: &Path, output: &impl ToTokens, at: Span) -> To
         {
             use #krate::private::sharing::*;
             let shaped = #shape;
-            let probe = #krate::private::SharingProbe::<_, fn(&()) -> #output>::of(&shaped);
+            let probe = shaped.probe::<fn(&()) -> #output>();
             shaped.shared((&&probe).__memocached_sharing())
         }
     }

@@ -14,7 +14,7 @@ pub use crate::call::period::duration;
 pub use crate::call::policy::{Chosen, Configured};
 pub use crate::call::previous::PreviousSlot;
 pub use crate::call::shapes::{self, Probe};
-pub use crate::call::sharing::{self, SharingProbe};
+pub use crate::call::sharing;
 pub use crate::call::site::{Description, Site, SiteTtl};
 pub use crate::call::targets::updatable;
 pub use crate::call::writer::WriterCall;

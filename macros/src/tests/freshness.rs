@@ -62,10 +62,8 @@ fn every_choice_about_time_as_a_literal() {
                                         >::NEW)
                                             .__memocached_shape()
                                     };
-                                    let probe = ::memocached::private::SharingProbe::<
-                                        _,
-                                        fn(&()) -> Result<Option<u8>, Failure>,
-                                    >::of(&shaped);
+                                    let probe = shaped
+                                        .probe::<fn(&()) -> Result<Option<u8>, Failure>>();
                                     shaped.shared((&&probe).__memocached_sharing())
                                 })
                                 .codec(::memocached::codec::Json)
@@ -147,10 +145,7 @@ fn choices_that_read_parameters_and_their_companion() {
                                         (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                             .__memocached_shape()
                                     };
-                                    let probe = ::memocached::private::SharingProbe::<
-                                        _,
-                                        fn(&()) -> Option<u8>,
-                                    >::of(&shaped);
+                                    let probe = shaped.probe::<fn(&()) -> Option<u8>>();
                                     shaped.shared((&&probe).__memocached_sharing())
                                 })
                                 .cache_none(::memocached::private::duration(d)),

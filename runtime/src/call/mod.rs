@@ -93,7 +93,7 @@ where
         machine.keeps_replaced(previous.is_some());
         Box::new(Typed { form, negatives, policy, previous, on_error: O::answer, machine, sharer })
     });
-    Ready::of(site, Start::Call(Pending { far, typed }))
+    Ready::of(site, Start::Call(OpenCall { far, typed }))
 }
 
 /// Makes a value of the copy that this process keeps. It is moved as rarely as can be:
@@ -108,7 +108,7 @@ fn kept<S: Shape, I>(
     observation: Option<Observation>,
 ) -> Ready<S, I> {
     if let Some((value, cost)) = sharer.as_ref().and_then(|sharer| sharer.find(copy)) {
-        return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
+        return Ready::of(site, Start::Near(NearHit { value, cost, observation }));
     }
     let codec = codec();
     let stored = copy.record().stored_as(&codec, owner, site.version());
@@ -116,9 +116,9 @@ fn kept<S: Shape, I>(
         && let Ok(value) = copy.record().decoded(&codec, id)
     {
         if let Some(value) = sharer.and_then(|sharer| sharer.keep(copy, &value, cost)) {
-            return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
+            return Ready::of(site, Start::Near(NearHit { value, cost, observation }));
         }
-        return Ready::of(site, Start::Kept(Kept { value, cost, observation }));
+        return Ready::of(site, Start::Near(NearHit { value, cost, observation }));
     }
     let span = site.telemetry().open_observed(observation);
     // Two functions with one key and two types: this one goes without a cache while the
@@ -127,7 +127,7 @@ fn kept<S: Shape, I>(
         span.bypassed();
     }
     let far = Box::new(Far { target: None, near: None, span: Some(span) });
-    Ready::of(site, Start::Call(Pending { far, typed: None }))
+    Ready::of(site, Start::Call(OpenCall { far, typed: None }))
 }
 
 /// A call that can begin.
@@ -141,13 +141,13 @@ pub struct Ready<S: Shape, I> {
 /// How a call begins.
 enum Start<S: Shape, I> {
     /// At its end.
-    Kept(Kept<S>),
+    Near(NearHit<S>),
     /// With a lookup.
-    Call(Pending<S, I>),
+    Call(OpenCall<S, I>),
 }
 
 /// A call whose value this process keeps.
-struct Kept<S: Shape> {
+struct NearHit<S: Shape> {
     value: S::Value,
     /// What it took to compute, in nanoseconds.
     cost: u64,
@@ -156,7 +156,7 @@ struct Kept<S: Shape> {
 
 /// A call whose value is looked up, or computed. It is small, since a body that calls the
 /// function again pays for each byte.
-struct Pending<S: Shape, I> {
+struct OpenCall<S: Shape, I> {
     /// What this process keeps, and the call's span.
     far: Box<Far>,
     typed: CachedCall<S, I>,
@@ -182,8 +182,8 @@ impl<S: Shape, I> Ready<S, I> {
     /// policy, where something is cached.
     pub(crate) fn settled(self) -> Option<(Form<S::Value>, I, Machine)> {
         match self.start {
-            Start::Kept(_) => None,
-            Start::Call(Pending { typed, .. }) => typed.map(|typed| (typed.form, typed.policy, typed.machine)),
+            Start::Near(_) => None,
+            Start::Call(OpenCall { typed, .. }) => typed.map(|typed| (typed.form, typed.policy, typed.machine)),
         }
     }
 }
@@ -191,7 +191,7 @@ impl<S: Shape, I> Ready<S, I> {
 impl<S: Shape, I> Ready<S, I> {
     /// Returns the key that the store is asked for, if something is cached.
     fn key(&self) -> Option<&str> {
-        let Start::Call(Pending { typed: Some(typed), .. }) = &self.start else { return None };
+        let Start::Call(OpenCall { typed: Some(typed), .. }) = &self.start else { return None };
         Some(typed.machine.key.wire())
     }
 }
@@ -200,7 +200,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     /// Returns what is around the call's body where something is cached, or the return value
     /// that this process keeps and what it took to compute.
     fn element(self) -> Result<CachedCall<S, I>, (S::Return, u64)> {
-        let Start::Call(Pending { far, typed }) = self.start else { return Ok(None) };
+        let Start::Call(OpenCall { far, typed }) = self.start else { return Ok(None) };
         match far.near.zip(typed.as_ref()).and_then(|(near, typed)| typed.near(&near)) {
             Some(found) => Err(found),
             None => Ok(typed),
@@ -210,7 +210,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     /// Returns the cached return value, or the body's.
     pub fn run(self, body: impl FnOnce() -> S::Return) -> S::Return {
         match self.start {
-            Start::Kept(kept) => kept.returned(self.site),
+            Start::Near(hit) => hit.returned(self.site),
             Start::Call(call) => {
                 let mut body = Some(body);
                 call.run(self.site, &mut || body.take().expect("a call runs its body once")())
@@ -250,9 +250,9 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
 
     /// Returns the call, or the return value if that is at hand.
     #[cfg(feature = "tokio")]
-    fn begin(self) -> Result<Pending<S, I>, S::Return> {
+    fn begin(self) -> Result<OpenCall<S, I>, S::Return> {
         match self.start {
-            Start::Kept(kept) => Err(kept.returned(self.site)),
+            Start::Near(hit) => Err(hit.returned(self.site)),
             Start::Call(mut call) => match call.at_hand(self.site) {
                 Some(returned) => Err(returned),
                 None => Ok(call),
@@ -261,7 +261,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
     }
 }
 
-impl<S: Shape> Kept<S> {
+impl<S: Shape> NearHit<S> {
     /// Ends the call.
     #[inline]
     fn returned(self, site: &'static Site) -> S::Return {
@@ -270,12 +270,12 @@ impl<S: Shape> Kept<S> {
     }
 }
 
-impl<S: Shape, I: Policy<S>> Pending<S, I> {
+impl<S: Shape, I: Policy<S>> OpenCall<S, I> {
     /// Returns the return value if this process has it. Begins the call's span otherwise,
     /// unless that has begun.
     #[inline(never)]
     fn at_hand(&mut self, site: &'static Site) -> Option<S::Return> {
-        let (telemetry, Pending { far, typed }) = (site.telemetry(), self);
+        let (telemetry, OpenCall { far, typed }) = (site.telemetry(), self);
         if far.span.is_some() {
             return None;
         }
@@ -303,7 +303,7 @@ impl<S: Shape, I: Policy<S>> Pending<S, I> {
         if let Some(returned) = self.at_hand(site) {
             return returned;
         }
-        let Pending { mut far, typed } = self;
+        let OpenCall { mut far, typed } = self;
         let span = far.span(site);
         let _entered = span.enter();
         // Behind the guard, so that a panic gives the lease back in the span.

@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 
 use super::shape::{Fallible, FallibleOptional, Optional, Plain, Shape};
-use super::sharing::Sharing;
+use super::sharing::{Sharing, SharingProbe};
 use crate::value::likeness::Equal;
 
 /// Finds the shape of `R`.
@@ -27,6 +27,12 @@ pub struct Shaped<S: Shape> {
 }
 
 impl<S: Shape> Shaped<S> {
+    /// Asks whether the values are shared. `F` is `fn(&()) -> R` with the return type.
+    #[must_use]
+    pub fn probe<F>(&self) -> SharingProbe<S::Value, F> {
+        SharingProbe::NEW
+    }
+
     /// Lets near hits share one value, if its type allows that.
     #[must_use]
     pub fn shared(self, sharing: Option<Sharing<S::Value>>) -> Self {

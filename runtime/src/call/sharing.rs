@@ -11,8 +11,6 @@ use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
-use super::shape::Shape;
-use super::shapes::Shaped;
 use crate::cache::near::{Decoded, Decoding, NearCopy};
 
 /// Finds whether values of type `V` are shared that a function returns in its own way. `F`
@@ -20,11 +18,8 @@ use crate::cache::near::{Decoded, Decoding, NearCopy};
 pub struct SharingProbe<V, F>(PhantomData<fn() -> (V, F)>);
 
 impl<V, F> SharingProbe<V, F> {
-    /// Asks about the values of return types of this shape.
-    #[must_use]
-    pub fn of<S: Shape<Value = V>>(_: &Shaped<S>) -> Self {
-        SharingProbe(PhantomData)
-    }
+    /// The only value of this type.
+    pub const NEW: Self = SharingProbe(PhantomData);
 }
 
 /// A function whose return type borrows nothing of its argument.
@@ -162,7 +157,7 @@ mod tests {
     macro_rules! is_shared {
         ($type:ty) => {{
             let shaped = (&&&&&&Probe::<$type>::NEW).__memocached_shape();
-            (&&SharingProbe::<_, fn(&()) -> $type>::of(&shaped)).__memocached_sharing().is_some()
+            (&&shaped.probe::<fn(&()) -> $type>()).__memocached_sharing().is_some()
         }};
     }
 

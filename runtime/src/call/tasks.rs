@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::Pending;
+use super::OpenCall;
 use super::background::Refresh;
 use super::machine::{Packing, Step};
 use super::policy::Policy;
@@ -23,7 +23,7 @@ use crate::time::timer;
 /// for both several times over.
 #[inline(never)]
 pub(super) fn carry<S, I, F>(
-    Pending { mut far, mut typed }: Pending<S, I>,
+    OpenCall { mut far, mut typed }: OpenCall<S, I>,
     site: &'static Site,
     body: F,
     detach: Option<Detach<S, I, F>>,
