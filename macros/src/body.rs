@@ -119,12 +119,13 @@ pub(crate) fn shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStre
 pub(crate) fn shared_shape(krate: &Path, output: &impl ToTokens, at: Span) -> TokenStream {
     let shape = shape(krate, output, at);
     let krate = located(krate.to_token_stream(), at);
+    let (shaped, sharing) = (hidden("__memocached_shaped"), hidden("__memocached_sharing"));
     quote_spanned! {at=>
         {
             use #krate::private::sharing::*;
-            let shaped = #shape;
-            let probe = shaped.probe::<fn(&()) -> #output>();
-            shaped.shared((&&probe).__memocached_sharing())
+            let #shaped = #shape;
+            let #sharing = (&&#shaped.probe::<fn(&()) -> #output>()).__memocached_sharing();
+            #shaped.shared(#sharing)
         }
     }
 }

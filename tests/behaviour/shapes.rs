@@ -342,3 +342,42 @@ async fn futures_of_send_bodies_are_send() {
     let pointer: fn(u64, Option<u64>) -> Option<u64> = optional;
     assert_eq!(with_cache(&Cache::embedded(), || pointer(1, Some(2))), Some(2));
 }
+
+/// The names of what finds a shape are a user's to have.
+mod named {
+    use memocached::memcached;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Probe(pub u64);
+    pub type Shaped = Option<Probe>;
+    pub type ProbePlain = Result<Sharing, String>;
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Sharing(pub u64);
+
+    #[memcached(key = "shapes:named:probe:<n>", ttl = 60, near = 60)]
+    pub fn probe(n: u64) -> Probe {
+        Probe(n)
+    }
+
+    #[memcached(key = "shapes:named:shaped:<n>", ttl = 60, near = 60)]
+    pub fn shaped(n: u64) -> Shaped {
+        Some(Probe(n))
+    }
+
+    #[memcached(key = "shapes:named:sharing:<n>", ttl = 60, near = 60)]
+    pub fn sharing(n: u64) -> ProbePlain {
+        Ok(Sharing(n))
+    }
+}
+
+#[test]
+fn a_type_may_have_the_name_of_what_finds_its_shape() {
+    with_cache(&Cache::embedded(), || {
+        for _ in 0..2 {
+            assert_eq!(named::probe(1), named::Probe(1));
+            assert_eq!(named::shaped(2), Some(named::Probe(2)));
+            assert_eq!(named::sharing(3), Ok(named::Sharing(3)));
+        }
+    });
+}

@@ -55,16 +55,17 @@ fn every_choice_about_time_as_a_literal() {
                             __memocached_call
                                 .shaped({
                                     use ::memocached::private::sharing::*;
-                                    let shaped = {
+                                    let __memocached_shaped = {
                                         use ::memocached::private::shapes::*;
                                         (&&&&&&::memocached::private::Probe::<
                                             Result<Option<u8>, Failure>,
                                         >::NEW)
                                             .__memocached_shape()
                                     };
-                                    let probe = shaped
-                                        .probe::<fn(&()) -> Result<Option<u8>, Failure>>();
-                                    shaped.shared((&&probe).__memocached_sharing())
+                                    let __memocached_sharing = (&&__memocached_shaped
+                                        .probe::<fn(&()) -> Result<Option<u8>, Failure>>())
+                                        .__memocached_sharing();
+                                    __memocached_shaped.shared(__memocached_sharing)
                                 })
                                 .codec(::memocached::codec::Json)
                                 .store_if(|value| *value > 0)
@@ -140,13 +141,15 @@ fn choices_that_read_parameters_and_their_companion() {
                             __memocached_call
                                 .shaped({
                                     use ::memocached::private::sharing::*;
-                                    let shaped = {
+                                    let __memocached_shaped = {
                                         use ::memocached::private::shapes::*;
                                         (&&&&&&::memocached::private::Probe::<Option<u8>>::NEW)
                                             .__memocached_shape()
                                     };
-                                    let probe = shaped.probe::<fn(&()) -> Option<u8>>();
-                                    shaped.shared((&&probe).__memocached_sharing())
+                                    let __memocached_sharing = (&&__memocached_shaped
+                                        .probe::<fn(&()) -> Option<u8>>())
+                                        .__memocached_sharing();
+                                    __memocached_shaped.shared(__memocached_sharing)
                                 })
                                 .cache_none(::memocached::private::duration(d)),
                         )
