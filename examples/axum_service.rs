@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
@@ -117,7 +117,8 @@ async fn traced(path: MatchedPath, request: Request, next: Next) -> Response {
 /// Says in a header what the cache did: `X-Cache: hit`, or `X-Cache: miss; absent`.
 async fn told(request: Request, next: Next) -> Response {
     let (mut response, seen) = observed_async(next.run(request)).await;
-    if let Some(outcome) = seen.call().and_then(|call| HeaderValue::try_from(call.outcome.to_string()).ok()) {
+    let outcome = seen.call().map(|call| call.outcome.to_string().parse());
+    if let Some(Ok(outcome)) = outcome {
         response.headers_mut().insert("x-cache", outcome);
     }
     response
@@ -128,8 +129,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let telemetry = service::Telemetry::install()?;
     let scraped = telemetry.clone();
-    let names = (0..1_000).map(|id| (id, format!("teapot {id}"))).collect();
-    let shop = Shop { country: "se", names: Arc::new(Mutex::new(names)) };
+    let names = Arc::new(Mutex::new((0..1_000).map(|id| (id, format!("teapot {id}"))).collect()));
     let app = Router::new()
         .route("/product/{id}", get(show_product).put(rename_product))
         .route("/products/{ids}", get(show_products))
@@ -137,13 +137,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .layer(from_fn(told))
         .layer(from_fn(traced))
         .route("/metrics", get(async move || scraped.metrics()))
-        .with_state(shop);
+        .with_state(Shop { country: "se", names });
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on http://{}", listener.local_addr()?);
         axum::serve(listener, app).with_graceful_shutdown(service::asked_to_stop()).await?;
-        let left = memocached::drain_async(Duration::from_secs(5)).await;
-        println!("left undone: {left:?}");
+        println!("left undone: {:?}", memocached::drain_async(Duration::from_secs(5)).await);
         Ok::<_, std::io::Error>(())
     })?;
     println!("{}", memocached::report());

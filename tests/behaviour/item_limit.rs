@@ -59,7 +59,7 @@ fn a_server_that_refuses_an_item_for_its_size_is_believed() {
     assert_eq!(bytes(&cache, 2, 10), [7; 10]);
     assert_eq!(server.stat("total_connections"), connections + 1, "but for the question's own");
     let spans = recording.take();
-    let told = spans.iter().flat_map(|span| span.events.iter()).filter(|event| event.name.contains("stores nothing"));
+    let told = spans.iter().flat_map(|span| span.events.iter()).filter(|event| event.name.contains("does not store"));
     assert_eq!(told.count(), 1);
 }
 

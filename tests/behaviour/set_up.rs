@@ -1,27 +1,34 @@
 //! The guide's set-up of logs, traces and metrics, and what it sends to a real OTLP receiver.
 
-use memocached::memcached;
+use std::error::Error;
+
+use memocached::{enable_metrics_views, views};
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use memocached::memcached;
 
 use crate::support::process::{again, output, role};
 use crate::support::receiver::Receiver;
 
 /// Call this first, and `shutdown` of both at the end.
-fn set_up() -> Result<(SdkTracerProvider, SdkMeterProvider), Box<dyn std::error::Error>> {
+fn set_up() -> Result<(SdkTracerProvider, SdkMeterProvider), Box<dyn Error>> {
     let spans = SpanExporter::builder().with_http().build()?;
     let traces = SdkTracerProvider::builder().with_batch_exporter(spans).build();
     let metrics = MetricExporter::builder().with_http().build()?;
-    let meters =
-        SdkMeterProvider::builder().with_view(memocached::views::all()).with_periodic_exporter(metrics).build();
-    // Filter the layer of the log, not the registry: that would take spans out of the trace.
-    let log = tracing_subscriber::fmt::layer().with_filter(EnvFilter::new("info,memocached=info"));
+    let meters = SdkMeterProvider::builder().with_view(views::all());
+    let meters = meters.with_periodic_exporter(metrics).build();
+    // Filter the layer of the log, not the registry: the trace would lack spans.
+    let filter = EnvFilter::new("info,memocached=info");
+    let log = tracing_subscriber::fmt::layer().with_filter(filter);
     let trace = tracing_opentelemetry::layer().with_tracer(traces.tracer("shop"));
     tracing_subscriber::registry().with(log).with(trace).init();
     global::set_meter_provider(meters.clone());
-    memocached::enable_metrics_views();
+    enable_metrics_views();
     Ok((traces, meters))
 }
 

@@ -349,24 +349,24 @@ mod named {
     use serde::{Deserialize, Serialize};
 
     #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-    pub struct Probe(pub u64);
-    pub type Shaped = Option<Probe>;
-    pub type ProbePlain = Result<Sharing, String>;
+    pub(super) struct Probe(pub(super) u64);
+    pub(super) type Shaped = Option<Probe>;
+    pub(super) type ProbePlain = Result<Sharing, String>;
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    pub struct Sharing(pub u64);
+    pub(super) struct Sharing(pub(super) u64);
 
     #[memcached(key = "shapes:named:probe:<n>", ttl = 60, near = 60)]
-    pub fn probe(n: u64) -> Probe {
+    pub(super) fn probe(n: u64) -> Probe {
         Probe(n)
     }
 
     #[memcached(key = "shapes:named:shaped:<n>", ttl = 60, near = 60)]
-    pub fn shaped(n: u64) -> Shaped {
+    pub(super) fn shaped(n: u64) -> Shaped {
         Some(Probe(n))
     }
 
     #[memcached(key = "shapes:named:sharing:<n>", ttl = 60, near = 60)]
-    pub fn sharing(n: u64) -> ProbePlain {
+    pub(super) fn sharing(n: u64) -> ProbePlain {
         Ok(Sharing(n))
     }
 }

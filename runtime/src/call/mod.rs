@@ -20,8 +20,8 @@ pub(crate) mod period;
 pub(crate) mod policy;
 pub(crate) mod previous;
 pub(crate) mod shape;
-pub mod shapes;
-pub mod sharing;
+pub(crate) mod shapes;
+pub(crate) mod sharing;
 pub(crate) mod sibling;
 pub(crate) mod site;
 pub(crate) mod targets;
@@ -228,7 +228,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
             Ok(call) => call,
             Err(returned) => return returned,
         };
-        carry(call, site, body, None).await
+        carry((call.far, call.typed), site, body, None).await
     }
 
     /// Runs as [`Ready::run_async`] does, but refreshes in the background.
@@ -245,7 +245,7 @@ impl<S: Shape, I: Policy<S>> Ready<S, I> {
             Ok(call) => call,
             Err(returned) => return returned,
         };
-        carry(call, site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
+        carry((call.far, call.typed), site, body, Some(Detach { work: detached_work, leave: run_on, patience })).await
     }
 
     /// Returns the call, or the return value if that is at hand.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::OpenCall;
+use super::address::Far;
 use super::background::Refresh;
 use super::machine::{Packing, Step};
 use super::policy::Policy;
@@ -23,7 +23,7 @@ use crate::time::timer;
 /// for both several times over.
 #[inline(never)]
 pub(super) fn carry<S, I, F>(
-    OpenCall { mut far, mut typed }: OpenCall<S, I>,
+    (mut far, mut typed): (Box<Far>, Option<Box<Typed<S, I>>>),
     site: &'static Site,
     body: F,
     detach: Option<Detach<S, I, F>>,
