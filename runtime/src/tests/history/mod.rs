@@ -25,8 +25,7 @@
 //! - A function with `grace` may overlook, for that time, an invalidation by a
 //!   function with `grace`. A change of any other kind counts at once. An invalidation of a
 //!   group by `invalidate_softly` it may overlook for its ttl and that time: the time begins
-//!   when the invalidation is found out, and ends with the item. One with `near` as well may
-//!   overlook it for both times: it may return what was served that long ago.
+//!   when the invalidation is found out, and ends with the item.
 //! - While a process leaves a server alone, its calls cannot know of changes.
 //!
 //! Nor may it return what was stored longer ago than the ttl and its own `grace` and

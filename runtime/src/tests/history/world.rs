@@ -94,9 +94,7 @@ struct Change {
 impl Change {
     /// Whether a call counts it that begins now.
     fn counts(&self, kind: Kind, process: usize, now: Instant, slack: Slack) -> bool {
-        // What is served near was served a moment ago.
-        let near = if kind.has_near { NEAR + slack.near } else { Duration::ZERO };
-        let stale = |time: Duration| kind.has_grace && now < self.at + time + near + slack.far;
+        let stale = |time: Duration| kind.has_grace && now < self.at + time + slack.far;
         let is_near = kind.has_near && self.process != process && now < self.at + NEAR + slack.near;
         !match self.overlooked {
             Overlooked::Near => is_near,
