@@ -59,8 +59,8 @@ impl Process {
             }
             68..72 => drop(self.drops(call(kind, &self.cache, &self.world, row)).await),
             72..73 => self.evicts(kind, row).await,
-            73..92 if is_quiet(row) => self.calls(kind, vec![row]).await,
-            92.. if is_quiet(row) => self.leaves(kind, row, dice.roll(9)).await,
+            73..97 if is_quiet(row) => self.calls(kind, vec![row]).await,
+            97.. if is_quiet(row) => self.is_killed(kind, row).await,
             73..75 if row >= LONERS => self.changes_a_team(row, dice.roll(20)).await,
             75..81 => self.writes(kind, row, dice.roll(120)).await,
             _ => self.changes(kind, row, dice.roll(20)).await,
@@ -221,10 +221,10 @@ impl Process {
         world.end(&act, self.is_removed().await.then_some(Overlooked::Near));
     }
 
-    /// Changes a row as a writer that is killed or dropped.
-    async fn leaves(&self, kind: Kind, row: usize, how: u64) {
-        let act = Arc::new(self.world.begin("left", &[row], self.number, Means::Marked));
-        self.holds(&entry(kind, &self.cache, row), act, how).await;
+    /// Changes a row as a writer that is killed.
+    async fn is_killed(&self, kind: Kind, row: usize) {
+        let act = Arc::new(self.world.begin("killed", &[row], self.number, Means::Marked));
+        self.holds(&entry(kind, &self.cache, row), act, 0).await;
     }
 
     /// Changes rows while it holds a writer.

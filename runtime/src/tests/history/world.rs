@@ -40,7 +40,7 @@ pub(super) fn is_pushed(row: usize) -> bool {
 /// Whether a row is hardly ever changed but by writers that are killed: what one leaves
 /// behind stays there.
 pub(super) fn is_quiet(row: usize) -> bool {
-    row.is_multiple_of(8)
+    row % 8 == 0
 }
 
 fn holds(reading: Reading) -> Row {
