@@ -11,7 +11,7 @@ use super::functions::{
     Kind, RELEASES, call, call_all, call_blocking, entry, entry_blocking, everyone, invalidate, invalidate_here, team,
     update, update_here,
 };
-use super::world::{Act, Called, LONERS, Means, Overlooked, ROWS, Reading, SECOND, TEAMS, World, is_pushed, is_quiet};
+use super::world::{Act, Called, LONERS, Means, Overlooked, ROWS, Reading, SECOND, TEAMS, World, is_pushed};
 use crate::cache::Cache;
 use crate::call::mode::{Mode, with_mode, with_mode_async};
 use crate::client::AsyncClient;
@@ -59,8 +59,6 @@ impl Process {
             }
             68..72 => drop(self.drops(call(kind, &self.cache, &self.world, row)).await),
             72..73 => self.evicts(kind, row).await,
-            73..97 if is_quiet(row) => self.calls(kind, vec![row]).await,
-            97.. if is_quiet(row) => self.is_killed(kind, row).await,
             73..75 if row >= LONERS => self.changes_a_team(row, dice.roll(20)).await,
             75..81 => self.writes(kind, row, dice.roll(120)).await,
             _ => self.changes(kind, row, dice.roll(20)).await,
@@ -219,12 +217,6 @@ impl Process {
             _ => return self.holds(&entry(kind, cache, row), act, how - 90).await,
         }
         world.end(&act, self.is_removed().await.then_some(Overlooked::Near));
-    }
-
-    /// Changes a row as a writer that is killed.
-    async fn is_killed(&self, kind: Kind, row: usize) {
-        let act = Arc::new(self.world.begin("killed", &[row], self.number, Means::Marked));
-        self.holds(&entry(kind, &self.cache, row), act, 0).await;
     }
 
     /// Changes rows while it holds a writer.

@@ -37,12 +37,6 @@ pub(super) fn is_pushed(row: usize) -> bool {
     row % 2 == 1
 }
 
-/// Whether a row is hardly ever changed but by writers that are killed: what one leaves
-/// behind stays there.
-pub(super) fn is_quiet(row: usize) -> bool {
-    row % 8 == 0
-}
-
 fn holds(reading: Reading) -> Row {
     (reading.0 % 7 != 6).then_some(reading)
 }
