@@ -128,15 +128,6 @@ impl Connection {
         Ok(tickets)
     }
 
-    /// Reads the reply to a request that has been sent just now, which saves a look at the
-    /// clock.
-    pub(crate) fn receive_now(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
-        if self.session.is_drained() {
-            self.read()?;
-        }
-        self.receive(ticket, deadline)
-    }
-
     /// Reads the next reply.
     pub(crate) fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
         let mut until = None;

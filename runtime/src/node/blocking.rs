@@ -185,7 +185,7 @@ fn converse(
     permit: PoolPermit<'_>,
 ) -> Result<Answer, Fault> {
     let ticket = connection.send_one(request, deadline)?;
-    let answer = answered(request, connection.receive_now(ticket, deadline)?)?;
+    let answer = answered(request, connection.receive(ticket, deadline)?)?;
     connection.rest(deadline)?;
     permit.give_back(connection);
     Ok(answer)
