@@ -282,15 +282,21 @@ impl<B: Clone> Lead<B> {
         self.flight.computation
     }
 
-    /// Lets callers that know this id join.
-    pub(crate) fn runs_as(&self, id: FlightId) {
-        self.flight.numbers.note(id);
+    /// Lets callers that know this id join. Where another caller computes as well it may have
+    /// begun before, so that leader keeps the flight, and this one begins another.
+    pub(crate) fn runs_as(&mut self, id: FlightId) {
+        let Flight { key, numbers, leader, state, .. } = &*self.flight;
+        if !state.is_left_to_others() {
+            return numbers.note(id);
+        }
+        let lead = self.flights.lead(key, id, state.pace(), *leader);
+        // It has left already.
+        std::mem::replace(self, lead).over = true;
     }
 
-    /// Runs under a lease from now on, and gives its holder the means to
-    /// announce renewals.
+    /// Gives the holder of the lease that the flight runs under the means to announce
+    /// renewals.
     pub(crate) fn announces(&self, id: FlightId) -> Announced {
-        self.runs_as(id);
         Announced { numbers: Arc::clone(&self.flight.numbers), id }
     }
 

@@ -250,6 +250,21 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         Left::Open
     }
 
+    /// Leaves the lead to other leaders, if there are any. Returns whether there are.
+    pub(super) fn is_left_to_others(&self) -> bool {
+        let mut state = self.state();
+        let has_others = state.leaders > 1;
+        if has_others {
+            state.leaders -= 1;
+        }
+        has_others
+    }
+
+    /// Returns the time that computing takes here.
+    pub(super) fn pace(&self) -> &'static Pace {
+        self.pace
+    }
+
     /// Whether the flight is over.
     pub(super) fn has_landed(&self) -> bool {
         self.state().landed.is_some()

@@ -45,9 +45,10 @@ impl Flights<&'static str> {
 #[test]
 fn a_caller_that_knows_another_lease_does_not_join() {
     let flights = Flights::new(Clock::system());
-    let lead = leads(flights.join("key", WantedFlight::Id(FlightId::new(7, 0)), patient(), Some(3)));
+    let mut lead = leads(flights.join("key", WantedFlight::Id(FlightId::new(7, 0)), patient(), Some(3)));
     assert_eq!(waits(flights.joined(Some(FlightId::new(7, 0)))).leader(), Some(3));
     assert_eq!(waits(flights.joined(None)).leader(), Some(3));
+    lead.runs_as(FlightId::new(9, 0));
     lead.announces(FlightId::new(9, 0)).renewed(8);
     // Under its number, and under the one that a late reply may show.
     drop(waits(flights.joined(Some(FlightId::new(8, 0)))));
@@ -152,6 +153,24 @@ fn waiters_overtake_a_leader_one_after_the_other_at_doubling_ages() {
     let third = waits(joined());
     lead.land(Some(Arc::new(Record { bytes: b"value".to_vec(), flags: 1 })));
     assert!(matches!(third.wait(), Waited::Landed(Some(record)) if record.bytes == b"value"));
+    assert_eq!(flights.len(), 0);
+}
+
+/// A lease that is granted while an overtaker computes says nothing about what it has read.
+#[test]
+fn a_lease_that_a_leader_finds_is_not_that_of_who_overtook_it() {
+    let record = |bytes: &[u8]| Some(Arc::new(Record { bytes: bytes.to_vec(), flags: 1 }));
+    let flights = Flights::<()>::new(Clock::system());
+    let joined = |wanted| flights.join("key", wanted, pace(5 * MS), None);
+    let (mut lead, waiter) = (leads(joined(WantedFlight::Any)), waits(joined(WantedFlight::Any)));
+    let waits_on = waits(joined(WantedFlight::Any));
+    let Waited::Overtakes(overtaking, None) = waiter.wait() else { panic!("waits for ever") };
+    lead.runs_as(FlightId::new(9, 0));
+    let later = waits(joined(WantedFlight::Id(FlightId::new(9, 0))));
+    overtaking.land(record(b"old"));
+    assert!(matches!(waits_on.wait(), Waited::Landed(Some(record)) if record.bytes == b"old"));
+    lead.land(record(b"new"));
+    assert!(matches!(later.wait(), Waited::Landed(Some(record)) if record.bytes == b"new"));
     assert_eq!(flights.len(), 0);
 }
 

@@ -109,7 +109,7 @@ impl Machine {
     fn marked(&mut self, cas: u64, span: &CallSpan) -> Decision {
         self.claim(Claim::Marked);
         let id = self.flight_id(cas);
-        self.lead.iter().for_each(|lead| lead.runs_as(id));
+        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
         self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
     }
 
@@ -182,6 +182,7 @@ impl Machine {
     /// Holds the lease that this call won.
     pub(super) fn hold(&mut self, won: Won) {
         let id = self.flight_id(won.cas);
+        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
         let drive = self.lead.as_ref().map_or_else(|| Arc::new(Drive::new()), |lead| lead.drive());
         let job = Job { pace: self.pace, drive, note: self.note.take() };
         let lease = Lease::hold(self.cache.store(), self.cache.limits(), self.stored_key(), won, self.io, job);
@@ -208,9 +209,8 @@ impl Machine {
                 Role::Alone => return self.compute(reason, span),
             }
         }
-        if let Some(lead) = &self.lead {
-            lead.runs_as(self.flight_id(cas));
-        }
+        let id = self.flight_id(cas);
+        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
         // The holder is in another process, which is asked about now and then.
         if self.freshness.single_flight != SingleFlight::Lease {
             return self.compute(reason, span);
