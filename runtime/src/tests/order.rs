@@ -4,13 +4,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use memocached::{memcached, updates};
+use memocached::{Writing, group, memcached, updates};
 
 use crate::cache::Cache;
 use crate::call::mode::{Mode, with_mode};
 use crate::client::Client;
 use crate::config::Settings;
-use crate::exchange::{Reply, Request, Verb};
+use crate::exchange::{Guard, Reply, Request, Verb};
 use crate::memcached::{Memcached, until};
 use crate::proxy::{Fault, Form, Pace, Proxy, Then};
 use crate::time::clock::Clock;
@@ -123,6 +123,32 @@ fn a_refresh_keeps_a_writer_from_leaving_what_is_older() {
         let refresh = || assert_eq!(with_mode(Mode::Refresh, || row(&other, 1)), 2);
         assert_eq!(writes(&one, refresh), 1);
         assert_eq!(row(&other, 1), 2);
+    }
+}
+
+group! {
+    fn all() = "order:all";
+}
+
+/// A refresh that may not store, since the group is being changed, is one nevertheless.
+#[test]
+fn a_refresh_beside_a_writer_of_the_group_is_not_overlooked() {
+    #[memcached(
+        key = "order:member:<n>", ttl = 100, near = 50, group = all(), cache = cache, skip(cache, body)
+    )]
+    fn member(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        assert_eq!(member(&one, 1, || 1), 1);
+        // Evicted, so that the refresh wins a lease.
+        let evicting = Request::Delete { key: "order:member:1", guard: Guard::None };
+        one.store().ask(Verb::Delete, &evicting, &one.budget()).expect("it is gone");
+        let writing = Writing::begin(&all().of_cache(&other)).expect("it marks");
+        assert_eq!(with_mode(Mode::Refresh, || member(&one, 1, || 2)), 2);
+        assert_eq!(member(&one, 1, || 3), 3);
+        writing.done().expect("it ends");
     }
 }
 

@@ -45,8 +45,9 @@ impl Machine {
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store = self.claim.may_store() && self.groups.allow_storing();
-        if let Claim::Marked = self.claim {
-            // Otherwise the writer could put a value there that is older than this one.
+        if matches!(self.claim, Claim::Marked) || !self.groups.allow_storing() {
+            // Otherwise the writer could put a value there that is older than this one, and
+            // this process would still have the value before.
             self.replaces_by_nothing();
         }
         match self.claim {
