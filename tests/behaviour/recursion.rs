@@ -11,8 +11,8 @@ use memocached::memcached;
 
 /// Bytes that a level may take beyond the plain function's. Without optimization
 /// each step of a call has a frame of its own.
-const BLOCKING: usize = if cfg!(debug_assertions) { 2_600 } else { 300 };
-const ASYNC: usize = if cfg!(debug_assertions) { 12_500 } else { 2_000 };
+const BLOCKING: usize = if cfg!(debug_assertions) { 1_200 } else { 300 };
+const ASYNC: usize = if cfg!(debug_assertions) { 7_000 } else { 1_024 };
 /// Bytes of a future beyond its body's.
 const FUTURE: usize = 160;
 

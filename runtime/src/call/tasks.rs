@@ -1,18 +1,20 @@
 //! The call of an async function, and a refresh that goes on without its caller.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::address::Far;
 use super::background::Refresh;
-use super::machine::{Packing, Step};
+use super::machine::Step;
 use super::policy::Policy;
 use super::shape::Shape;
 use super::site::Site;
 use super::typed::{Fallback, OldValue, Packed, Typed};
 use crate::cache::global;
 use crate::detached::{self, Resolute, Work};
-use crate::singleflight::driving::Driven;
+use crate::singleflight::driving::{Driven, Drove};
 use crate::singleflight::places::TakenPlace;
 use crate::telemetry;
 use crate::telemetry::call::{CallSpan, Due};
@@ -33,38 +35,45 @@ where
     I: Policy<S>,
     F: Future<Output = S::Return>,
 {
-    let body = Box::pin(body);
-    Box::pin(async move {
+    let (body, within) = (Box::pin(body), far.span(site).clone());
+    Box::pin(within.within(async move {
         let span = far.span(site);
-        let call = async {
-            // Nothing that may be a return value is held while this waits.
-            let mut refreshing = None;
-            if let Some(typed) = &mut typed {
-                match typed.look_async(span).await {
-                    Step::Return(returned) => return returned,
-                    Step::Refresh(value, due) => refreshing = Some((value, due)),
-                    Step::Compute | Step::Wait => {}
-                }
+        // Nothing that may be a return value is held while this waits.
+        let mut refreshing = None;
+        if let Some(typed) = &mut typed {
+            match apart(typed.look_async(span)).await {
+                Step::Return(returned) => return returned,
+                Step::Refresh(value, due) => refreshing = Some((value, due)),
+                Step::Compute | Step::Wait => {}
             }
-            let place = match &mut typed {
-                Some(typed) => typed.machine.take_place(),
-                None => site.admit().wait_async(span).await,
-            };
-            let mut fallback = Fallback::None;
-            if let Some((value, due)) = refreshing {
-                if let Some(detach) = detach
-                    && site.refreshes().are_possible()
-                    && let Some(typed) = typed.take()
-                {
-                    return refresh_detached(site, typed, body, place, detach, (value, due), span.clone()).await;
-                }
-                span.renews(&due);
-                fallback = Fallback::Value(value);
-            }
-            compute(typed, body, place, fallback, span).await
+        }
+        let place = match &mut typed {
+            Some(typed) => typed.machine.take_place(),
+            None => apart(site.admit().wait_async(span)).await,
         };
-        span.within(call).await
-    })
+        let mut fallback = Fallback::None;
+        if let Some((value, due)) = refreshing {
+            if let Some(detach) = detach
+                && site.refreshes().are_possible()
+                && let Some(typed) = typed.take()
+            {
+                return refresh_detached(site, typed, body, place, detach, (value, due), span).await;
+            }
+            span.renews(&due);
+            fallback = Fallback::Value(value);
+        }
+        compute(typed, body, place, fallback, span).await
+    }))
+}
+
+/// Polls a future in a frame of its own, which is gone when others are polled.
+async fn apart<F: Future>(future: F) -> F::Output {
+    #[inline(never)]
+    fn poll<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        future.poll(context)
+    }
+    let mut future = pin!(future);
+    poll_fn(|context| poll(future.as_mut(), context)).await
 }
 
 /// Refreshes an old value without its caller, which gets the old value at once or after
@@ -77,11 +86,12 @@ fn refresh_detached<S, I, F>(
     place: Option<TakenPlace>,
     Detach { work, leave, patience }: Detach<S, I, F>,
     (value, due): (S::Value, Due),
-    span: CallSpan,
-) -> Pin<Box<impl Future<Output = S::Return>>>
+    span: &CallSpan,
+) -> Pin<Box<impl Future<Output = S::Return> + use<S, I, F>>>
 where
     S: Shape,
 {
+    let span = span.clone();
     Box::pin(async move {
         let Some(refresh) = site.refreshes().begin(site.telemetry(), typed.machine.cache.refreshes()) else {
             typed.machine.back_off();
@@ -167,42 +177,66 @@ where
     I: Policy<S>,
     F: Future<Output = S::Return>,
 {
-    let drive = typed.as_ref().map(|typed| typed.machine.drive());
-    let computation = typed.as_ref().and_then(|typed| typed.machine.computation());
-    let work = Driven::new(body, computation, drive, span.observation()).within(place);
-    let ((returned, driven), cost) = span.compute_async(None, work).await;
-    let Some(mut typed) = typed else { return returned };
-    typed.machine.computed(driven);
-    let (fallback, told) = fallback.decided(cost);
-    let told = told.as_ref().unwrap_or(span);
+    let drove = computing(typed.as_deref(), body, place, span).await;
+    let Some(typed) = typed else {
+        span.computed(drove.began);
+        return drove.output;
+    };
     // From here on only the value is held while this waits: the rest of a
     // `Result` may be of a type that must stay on its thread.
-    let (value, packing) = match typed.pack(returned, fallback, cost, told) {
-        Packed { returned: Ok(value), packing } => (value, packing),
-        Packed { returned: Err(returned), packing } => {
-            if !detached::is_possible() {
-                let mut typed = typed;
-                detached::hand_over(|| typed.machine.settle(packing, span));
-            } else if let Some(storing) = settle_later(typed, packing, span) {
-                detached::run(telemetry::within_current(storing));
-            }
-            return returned;
-        }
+    let (value, storing) = match settle(typed, drove, fallback, span) {
+        Ok(settled) => settled,
+        Err(returned) => return returned,
     };
-    if let Some(storing) = settle_later(typed, packing, span) {
+    if let Some(storing) = storing {
         Resolute::new(storing, |work| detached::run(telemetry::within_current(work))).await;
     }
     S::join(value)
 }
 
-/// Ends the call. It is a function of its own, so that the frame in which the
-/// machine moves is gone when the caller waits.
+/// Runs the body. What is moved on the way there is in this frame, which is gone by then.
+#[inline(never)]
+fn computing<S, I, F>(
+    typed: Option<&Typed<S, I>>,
+    body: Pin<Box<F>>,
+    place: Option<TakenPlace>,
+    span: &CallSpan,
+) -> impl Future<Output = Drove<S::Return>> + use<S, I, F>
+where
+    S: Shape,
+    F: Future<Output = S::Return>,
+{
+    let drive = typed.map(|typed| typed.machine.drive());
+    let computation = typed.and_then(|typed| typed.machine.computation());
+    span.compute_async(None, Driven::new(body, computation, drive, span.observation()).within(place))
+}
+
+/// A value, and what stores it where that takes time.
+type Settled<V> = (V, Option<Work<'static, ()>>);
+
+/// Ends the call. The error is a return value without a value, whose caller does not wait
+/// for the storing. This is a function of its own, so that the frame in which the machine
+/// moves is gone when the caller waits.
 #[inline(never)]
 #[expect(clippy::boxed_local, reason = "unboxed, it would be in the caller's frame")]
-fn settle_later<S: Shape, I>(
-    typed: Box<Typed<S, I>>,
-    packing: Option<Packing>,
+fn settle<S: Shape, I: Policy<S>>(
+    mut typed: Box<Typed<S, I>>,
+    Drove { output, began, driven }: Drove<S::Return>,
+    fallback: Fallback<S::Value>,
     span: &CallSpan,
-) -> Option<Work<'static, ()>> {
-    typed.machine.settle_later(packing, span)
+) -> Result<Settled<S::Value>, S::Return> {
+    typed.machine.computed(driven);
+    let cost = span.computed(began);
+    let (fallback, told) = fallback.decided(cost);
+    let Packed { returned, packing } = typed.pack(output, fallback, cost, told.as_ref().unwrap_or(span));
+    let returned = match returned {
+        Ok(value) => return Ok((value, typed.machine.settle_later(packing, span))),
+        Err(returned) => returned,
+    };
+    if !detached::is_possible() {
+        detached::hand_over(|| typed.machine.settle(packing, span));
+    } else if let Some(storing) = typed.machine.settle_later(packing, span) {
+        detached::run(telemetry::within_current(storing));
+    }
+    Err(returned)
 }

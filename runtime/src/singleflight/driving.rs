@@ -43,8 +43,15 @@ impl Watching {
     }
 }
 
-/// A body under way. It completes with the body's output, and how long the body was
-/// driven. It is no async function, whose frames a recursion would pay for.
+/// What became of a body.
+pub(crate) struct Drove<T> {
+    pub(crate) output: T,
+    pub(crate) began: Instant,
+    /// How long it was driven.
+    pub(crate) driven: Duration,
+}
+
+/// A body under way. It is no async function, whose frames a recursion would pay for.
 pub(crate) struct Driven<F> {
     work: Pin<Box<F>>,
     computation: Option<Computation>,
@@ -79,25 +86,25 @@ impl<F> Driven<F> {
 }
 
 impl<F: Future> Future for Driven<F> {
-    type Output = (F::Output, Duration);
+    type Output = Drove<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Driven { work, computation, watching, started, observation, place } = &mut *self;
         let stood_still = watching.as_ref().map_or(Duration::ZERO, |(watching, _)| watching.drive.stood_still());
-        let (started, before) = *started.get_or_insert_with(|| (Instant::now(), stood_still));
+        let (began, before) = *started.get_or_insert_with(|| (Instant::now(), stood_still));
         let _inside = place.as_ref().map(TakenPlace::enter);
         let _entered = computation.map(Computation::enter);
         let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {
             let output = ready!(work.as_mut().poll(context));
             *place = None;
-            return Poll::Ready((output, started.elapsed()));
+            return Poll::Ready(Drove { output, began, driven: began.elapsed() });
         };
         watching.polled_by(context.waker());
         let output = ready!(work.as_mut().poll(&mut Context::from_waker(waker)));
         watching.drive.completed();
         *place = None;
         let stood_still = watching.drive.stood_still().saturating_sub(before);
-        Poll::Ready((output, started.elapsed().saturating_sub(stood_still)))
+        Poll::Ready(Drove { output, began, driven: began.elapsed().saturating_sub(stood_still) })
     }
 }

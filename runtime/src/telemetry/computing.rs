@@ -84,18 +84,20 @@ impl CallSpan {
         Computing { call: self, started: Instant::now(), span: span.entered(), _calls: calls }
     }
 
-    /// Runs an async body in its own span. Returns its result and its cost in
-    /// nanoseconds. It is told how many values the body computes, if that may be
-    /// several. No further function is around the body: recursion pays for each.
+    /// Runs an async body in a span of its own. It is told how many values the body
+    /// computes, if that may be several. No further function is around the body:
+    /// recursion pays for each.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn compute_async<F: Future>(&self, values: Option<usize>, body: F) -> (F::Output, u64) {
-        let (span, started) = (values.map_or_else(compute_span, compute_span_of), Instant::now());
-        let returned = tracing::Instrument::instrument(body, span).await;
-        (returned, self.computed(started))
+    pub(crate) fn compute_async<F: Future>(
+        &self,
+        values: Option<usize>,
+        body: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        tracing::Instrument::instrument(body, values.map_or_else(compute_span, compute_span_of))
     }
 
-    /// Records a computation and returns its cost in nanoseconds.
-    fn computed(&self, started: Instant) -> u64 {
+    /// Records a computation that began then, and returns its cost in nanoseconds.
+    pub(crate) fn computed(&self, started: Instant) -> u64 {
         let nanos = nanos_since(started);
         self.stats.computed(nanos);
         self.observe(|call| call.computed(nanos));

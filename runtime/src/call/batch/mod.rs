@@ -24,7 +24,7 @@ use super::site::Site;
 use crate::detached::{self, Resolute};
 use crate::error::Error;
 #[cfg(feature = "tokio")]
-use crate::singleflight::driving::Driven;
+use crate::singleflight::driving::{Driven, Drove};
 use crate::singleflight::places::{Admitted, TakenPlace};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
@@ -262,8 +262,8 @@ where
         let computation = calls.computation;
         let width = self.width();
         let work = Driven::new(Box::pin(body), Some(computation), Some(drive), span.observation()).within(place);
-        let ((returned, driven), cost) = span.within(span.compute_async(Some(width), work)).await;
-        let (answer, settlement) = self.returned(returned, cost, driven);
+        let Drove { output, began, driven } = span.within(span.compute_async(Some(width), work)).await;
+        let (answer, settlement) = self.returned(output, span.computed(began), driven);
         if let Some(answer) = answer {
             // It may be of a type that must stay on its thread.
             settlement.into_iter().for_each(Settlement::leave);

@@ -27,7 +27,7 @@ use crate::singleflight::Waiter;
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
 #[cfg(feature = "tokio")]
-use crate::singleflight::driving::Driven;
+use crate::singleflight::driving::{Driven, Drove};
 use crate::singleflight::lease::Lease;
 #[cfg(feature = "tokio")]
 use crate::singleflight::lease::{Io, Job};
@@ -122,7 +122,7 @@ impl Machine {
             if let Some((turn, reason)) = self.turn() {
                 // A future that gets its turn and is not polled stands still.
                 let wait = Driven::new(Box::pin(turn.wait_async()), None, Some(self.drive()), None);
-                let (place, _) = span.wait_for_place().within(wait).await;
+                let Drove { output: place, .. } = span.wait_for_place().within(wait).await;
                 self.placed(place, reason);
             }
             if let Some(pause) = self.pause_left() {
