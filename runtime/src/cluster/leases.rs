@@ -50,8 +50,7 @@ impl<'a> Leases<'a> {
                 Err(error) => Some(Err(error.alike())),
             };
             outcomes[*index] = match read {
-                // A server that numbers nothing has no leases either.
-                Some(Ok(Reply::Missing(Grant::Lost { cas: 0, .. } | Grant::Free))) | None => continue,
+                None => continue,
                 Some(Ok(Reply::Missing(Grant::Lost { cas, note: Some(found) }))) if found == *note => {
                     Ok(Reply::Missing(Grant::Won(cas)))
                 }

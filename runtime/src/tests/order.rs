@@ -1,6 +1,7 @@
 //! A value that is older than a change is not stored, kept or served after it.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::config::Settings;
 use crate::exchange::{Guard, Reply, Request, Verb};
 use crate::memcached::{Memcached, until};
 use crate::proxy::{Fault, Form, Pace, Proxy, Then};
+use crate::server::Protocol;
 use crate::time::clock::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,6 +93,32 @@ fn item(cache: &Cache, key: &str) -> Option<u64> {
         Ok(Reply::Found(item)) => Some(item.cas),
         _ => None,
     }
+}
+
+/// In the classic protocol a lease is added, and then read for its number.
+#[test]
+fn nothing_is_stored_where_the_lease_was_gone_before_it_was_read() {
+    let server = Arc::new(Memcached::start());
+    let proxy = Proxy::before(server.port);
+    let [one, other] = [proxy.address(), server.address()].map(|address| {
+        let builder = Cache::builder().servers(address).protocol(Protocol::Ascii).timeout(2 * SECOND);
+        builder.build().expect("a server")
+    });
+    let (deleting, is_added) = (Arc::clone(&server), AtomicBool::new(false));
+    let held = proxy.hold(move |request| {
+        if request.starts_with("gets order:1") && is_added.load(Ordering::SeqCst) {
+            deleting.command("delete order:1");
+        }
+        is_added.fetch_or(request.starts_with("add order:1"), Ordering::SeqCst);
+        false
+    });
+    let older = plain(&one, 1, || {
+        // A change that finds nothing to delete.
+        assert!(!Client::of(&other).delete("order:1").unwrap());
+        1
+    });
+    assert_eq!((older, plain(&other, 1, || 2)), (1, 2));
+    drop(held);
 }
 
 #[test]

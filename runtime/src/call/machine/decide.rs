@@ -140,7 +140,7 @@ impl Machine {
         let reason = if self.sibling.is_some() { MissReason::Schema } else { MissReason::Absent };
         match reply {
             // The leases of a server that numbers nothing cannot be held.
-            Reply::Missing(Grant::Won(0)) => {
+            Reply::Missing(Grant::Won(0) | Grant::Lost { cas: 0, .. }) => {
                 self.cache.has_no_numbers(self.stored_key());
                 self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
             }
@@ -161,6 +161,11 @@ impl Machine {
             }
             Reply::Missing(Grant::Lost { cas, note }) if self.cache.numbers(self.stored_key()) => {
                 self.lost(*cas, LeaseSign::of(*note), reason, span)
+            }
+            // The lease that this call had added was gone again: there is nothing to store under.
+            Reply::Missing(Grant::Free) if self.cache.numbers(self.stored_key()) => {
+                self.claim(Claim::Lost);
+                self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
             }
             _ => {
                 self.claim(Claim::First);
