@@ -57,11 +57,11 @@ php -r 'new Memcached();' 2>/dev/null || {
     install_if_possible "$(named php-memcached php-pecl-memcached php83-pecl-memcached php-memcached)"
 }
 
-# A receiver of OpenTelemetry's protocol, and a client of memcached's in another
+# A receiver of OpenTelemetry's protocol, and clients of memcached's in another
 # language.
-if ! PYTHONPATH=target/python python3 -c 'import oteltap, pymemcache' 2>/dev/null; then
+if ! PYTHONPATH=target/python python3 -c 'import django, oteltap, pymemcache' 2>/dev/null; then
     python3 -m pip --version >/dev/null 2>&1 || install "$(named python3-pip python3-pip py3-pip python3)"
-    python3 -m pip install --quiet --target target/python oteltap==1.0.0 pymemcache==4.0.0
+    python3 -m pip install --quiet --upgrade --target target/python django==5.2.8 oteltap==1.0.0 pymemcache==4.0.0
 fi
 
 # Some tests run the examples.

@@ -13,6 +13,7 @@ pub(crate) const PYTHON_MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ta
 /// What a test may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
+    Django,
     Faketime,
     Memccp,
     /// A network and files of a process's own.
@@ -46,6 +47,7 @@ impl Tool {
 
     fn runs(self) -> bool {
         match self {
+            Tool::Django => imports("django") && imports("pymemcache"),
             Tool::Faketime => starts("faketime"),
             Tool::Memccp => starts("memccp") && starts("memccat"),
             Tool::Namespaces => {
@@ -72,6 +74,9 @@ impl Tool {
 
     fn way_to_get_it(self) -> &'static str {
         match self {
+            Tool::Django => {
+                "run `sh tests/run.sh`, or `python3 -m pip install --target target/python django pymemcache`"
+            }
             Tool::Faketime => "run `sh tests/run.sh`, or install Debian's package `faketime`",
             Tool::Memccp => "run `sh tests/run.sh`, or install Debian's package `libmemcached-tools`",
             Tool::Namespaces => {
@@ -92,6 +97,7 @@ impl Tool {
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Tool::Django => "the Python module `django`",
             Tool::Faketime => "`faketime`",
             Tool::Memccp => "`memccp` with `memccat`",
             Tool::Namespaces => "`unshare` with `ip`",
