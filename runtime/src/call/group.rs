@@ -83,7 +83,7 @@ impl Group {
     }
 
     /// Returns the key of its stamp on each node.
-    pub(super) fn stamp_key(&self, cache: &Cache) -> String {
+    pub(crate) fn stamp_key(&self, cache: &Cache) -> String {
         let mut key = KeyBuilder::new(EVERYWHERE);
         prefix(cache.namespace()).iter().for_each(|text| key.literal(text));
         key.literal(self.name());

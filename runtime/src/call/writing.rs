@@ -134,6 +134,14 @@ macro_rules! writing {
     };
 }
 
+#[cfg(all(test, feature = "tokio"))]
+impl AsyncWriting {
+    /// Ends as a writer whose process is killed: the marks are neither renewed nor removed.
+    pub(crate) fn kill(self) {
+        self.0.kill();
+    }
+}
+
 writing!(Writing, begin, finish, (), ());
 #[cfg(feature = "tokio")]
 writing!(AsyncWriting, begin_async, finish_async, (async), (.await));

@@ -89,7 +89,11 @@ impl Store {
     pub(crate) async fn ask_async(&self, verb: Verb, request: &Request<'_>, budget: &Budget) -> Outcome {
         match self {
             #[cfg(all(test, feature = "tokio"))]
-            Store::Embedded(store, _) => store.network.carry(|| self.ask(verb, request, budget)).await,
+            Store::Embedded(store, _) => {
+                let ask = |request: &Request<'_>| self.ask(verb, request, budget);
+                let mut outcomes = store.network.carry(&[*request], ask).await;
+                outcomes.pop().unwrap_or_else(|| Err(crate::exchange::unanswered()))
+            }
             // Nothing to wait for.
             #[cfg(not(all(test, feature = "tokio")))]
             Store::Embedded(..) => self.ask(verb, request, budget),
@@ -264,6 +268,10 @@ impl Store {
     #[cfg(feature = "tokio")]
     pub(crate) async fn ask_node_async(&self, verb: Verb, batch: &NodeBatch<'_>, budget: &Budget) -> Vec<Outcome> {
         match self {
+            #[cfg(all(test, feature = "tokio"))]
+            Store::Embedded(store, _) if store.network.is_slow() => {
+                store.network.carry(&batch.requests, |request| self.ask(verb, request, budget)).await
+            }
             // Nothing to wait for.
             Store::Embedded(..) => self.ask_node(verb, batch, budget),
             #[cfg(feature = "servers")]
@@ -294,8 +302,13 @@ impl Store {
     #[cfg(feature = "tokio")]
     async fn ask_nodes_async(&self, verb: Verb, batches: &[NodeBatch<'_>], budget: &Budget) -> Vec<Vec<Outcome>> {
         match self {
-            // Nothing to wait for.
-            Store::Embedded(..) => self.ask_nodes(verb, batches, budget),
+            Store::Embedded(..) => {
+                let mut outcomes = Vec::new();
+                for batch in batches {
+                    outcomes.push(self.ask_node_async(verb, batch, budget).await);
+                }
+                outcomes
+            }
             #[cfg(feature = "servers")]
             Store::Cluster(cluster) => {
                 let began = Instant::now();
@@ -361,6 +374,10 @@ impl Store {
 fn run_one(store: &Embedded, request: &Request<'_>, budget: &Budget) -> Outcome {
     #[cfg(feature = "testing")]
     store.faults.exchange(budget)?;
+    #[cfg(all(test, feature = "tokio"))]
+    if let Some(outcome) = store.network.carry_blocking(&[*request], |request| store.ask(request)).pop() {
+        return outcome;
+    }
     store.ask(request)
 }
 
@@ -371,6 +388,9 @@ fn run(store: &Embedded, batch: &NodeBatch<'_>, budget: &Budget) -> Vec<Outcome>
     if let Err(error) = store.faults.exchange(budget) {
         return batch.requests.iter().map(|_| Err(error.alike())).collect();
     }
+    #[cfg(all(test, feature = "tokio"))]
+    return store.network.carry_blocking(&batch.requests, |request| store.ask(request));
+    #[cfg(not(all(test, feature = "tokio")))]
     batch.requests.iter().map(|request| store.ask(request)).collect()
 }
 

@@ -354,6 +354,12 @@ impl Writer {
         !self.manner.is_unmarked && marked.all(stood)
     }
 
+    /// Leaves the marks as they are.
+    #[cfg(all(test, feature = "tokio"))]
+    pub(crate) fn kill(mut self) {
+        self.is_over = true;
+    }
+
     /// Sets what becomes of the items.
     fn end(&self, marks: &mut Marks, update: Option<&mut Option<Update>>) {
         marks.turn_to(|| self.manner.end());
