@@ -185,7 +185,7 @@ where
     // From here on only the value is held while this waits: the rest of a
     // `Result` may be of a type that must stay on its thread.
     let (value, storing) = match settle(typed, drove, fallback, span) {
-        Ok(settled) => settled,
+        Ok(finished) => finished,
         Err(returned) => return returned,
     };
     if let Some(storing) = storing {
@@ -212,7 +212,7 @@ where
 }
 
 /// A value, and what stores it where that takes time.
-type Settled<V> = (V, Option<Work<'static, ()>>);
+type Finished<V> = (V, Option<Work<'static, ()>>);
 
 /// Ends the call. The error is a return value without a value, whose caller does not wait
 /// for the storing. This is a function of its own, so that the frame in which the machine
@@ -224,7 +224,7 @@ fn settle<S: Shape, I: Policy<S>>(
     Drove { output, began, driven }: Drove<S::Return>,
     fallback: Fallback<S::Value>,
     span: &CallSpan,
-) -> Result<Settled<S::Value>, S::Return> {
+) -> Result<Finished<S::Value>, S::Return> {
     typed.machine.computed(driven);
     let cost = span.computed(began);
     let (fallback, told) = fallback.decided(cost);
