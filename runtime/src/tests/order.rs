@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::config::Settings;
 use crate::exchange::{Guard, Reply, Request, Verb};
 use crate::memcached::{Memcached, until};
-use crate::proxy::{Fault, Form, Pace, Proxy, Then};
+use crate::proxy::{Fault, Form, Held, Pace, Proxy, Then};
 use crate::server::Protocol;
 use crate::time::clock::Clock;
 
@@ -95,30 +95,155 @@ fn item(cache: &Cache, key: &str) -> Option<u64> {
     }
 }
 
-/// In the classic protocol a lease is added, and then read for its number.
-#[test]
-fn nothing_is_stored_where_the_lease_was_gone_before_it_was_read() {
+/// Two processes that speak the classic protocol, the first one through a proxy.
+fn classic_pair() -> (Arc<Memcached>, Proxy, [Cache; 2]) {
     let server = Arc::new(Memcached::start());
     let proxy = Proxy::before(server.port);
-    let [one, other] = [proxy.address(), server.address()].map(|address| {
+    let caches = [proxy.address(), server.address()].map(|address| {
         let builder = Cache::builder().servers(address).protocol(Protocol::Ascii).timeout(2 * SECOND);
         builder.build().expect("a server")
     });
-    let (deleting, is_added) = (Arc::clone(&server), AtomicBool::new(false));
-    let held = proxy.hold(move |request| {
-        if request.starts_with("gets order:1") && is_added.load(Ordering::SeqCst) {
-            deleting.command("delete order:1");
+    (server, proxy, caches)
+}
+
+/// Removes each lease for this key after it was added, before it is read for its number.
+fn lose_leases(server: &Arc<Memcached>, proxy: &Proxy, key: &'static str) -> Held {
+    let (server, is_added) = (Arc::clone(server), AtomicBool::new(false));
+    proxy.hold(move |request| {
+        if request == format!("gets {key}") && is_added.swap(false, Ordering::SeqCst) {
+            server.command(&format!("delete {key}"));
         }
-        is_added.fetch_or(request.starts_with("add order:1"), Ordering::SeqCst);
+        is_added.fetch_or(request.starts_with(&format!("add {key} ")), Ordering::SeqCst);
         false
-    });
+    })
+}
+
+#[test]
+fn nothing_is_stored_where_the_lease_was_gone_before_it_was_read() {
+    let (server, proxy, [one, other]) = classic_pair();
+    let _losing = lose_leases(&server, &proxy, "order:1");
     let older = plain(&one, 1, || {
         // A change that finds nothing to delete.
         assert!(!Client::of(&other).delete("order:1").unwrap());
         1
     });
     assert_eq!((older, plain(&other, 1, || 2)), (1, 2));
-    drop(held);
+}
+
+#[test]
+fn a_refresh_whose_lease_is_gone_is_not_overlooked() {
+    let (server, proxy, [one, _]) = classic_pair();
+    assert_eq!((near(&one, 1, || 1), near(&one, 1, never)), (1, 1));
+    server.command("delete order:near:1");
+    let _losing = lose_leases(&server, &proxy, "order:near:1");
+    assert_eq!(with_mode(Mode::Refresh, || near(&one, 1, || 2)), 2);
+    assert_eq!(near(&one, 1, || 3), 3);
+}
+
+#[test]
+fn a_refresh_that_is_too_large_removes_the_value_before() {
+    #[memcached(key = "order:large:<n>", ttl = 100, near = 50, cache = cache, skip(cache, body))]
+    fn large(cache: &Cache, n: u32, body: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+        body()
+    }
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        assert_eq!(large(&one, 1, || vec![1]), [1]);
+        assert_eq!(with_mode(Mode::Refresh, || large(&one, 1, || vec![2; 2 << 20])).len(), 2 << 20);
+        assert_eq!((large(&one, 1, || vec![3]), large(&other, 1, || panic!("it is stored"))), (vec![3], vec![3]));
+    }
+}
+
+/// A value of groups that is stored may have been invalidated before, and its own lease tells
+/// nothing of that.
+#[test]
+fn a_value_of_a_group_is_near_from_when_its_stamps_were_read() {
+    #[memcached(key = "order:brief:<n>", ttl = 100, near = 1, group = all(), cache = cache, skip(cache, body))]
+    fn member(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    let clock = Clock::manual();
+    let one = Cache::at(Settings::default(), &clock).expect("the default settings");
+    let other = one.in_another_process(&clock);
+    let older = member(&one, 1, || {
+        all().of_cache(&other).invalidate().expect("it is");
+        clock.advance(2 * SECOND);
+        1
+    });
+    assert_eq!((older, member(&one, 1, || 2)), (1, 2));
+}
+
+/// What vouches for the value of a second version was seen under the key, and not beside it.
+#[test]
+fn a_sibling_is_near_from_when_its_anchor_was_seen() {
+    #[memcached(key = "order:both:<n>", ttl = 100, cache = cache, skip(cache, body))]
+    fn first(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    #[memcached(key = "order:both:<n>", ttl = 100, near = 1, cache = cache, skip(cache, body))]
+    fn second(cache: &Cache, n: u32, body: impl FnOnce() -> String) -> String {
+        body()
+    }
+    let clock = Clock::manual();
+    let one = Cache::at(Settings::default(), &clock).expect("the default settings");
+    let other = one.in_another_process(&clock);
+    assert_eq!(first(&other, 1, || 0), 0);
+    let older = second(&one, 1, || {
+        assert!(Client::of(&other).delete("order:both:1").expect("a reply"));
+        clock.advance(2 * SECOND);
+        "older".into()
+    });
+    assert_eq!((older.as_str(), second(&one, 1, || "newer".into()).as_str()), ("older", "newer"));
+}
+
+/// A computation that began before a soft invalidation is not joined after it, nor while
+/// another writer is at work on the group.
+#[test]
+fn a_call_joins_no_computation_from_before_its_group_was_softly_invalidated() {
+    macro_rules! overtaken {
+        ($begin:expr) => {{
+            #[memcached(key = "fresh:<n>", ttl = 100, group = all(), cache = cache, skip(cache, body))]
+            fn member(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+                body()
+            }
+            let server = Memcached::start();
+            let [one, other] = [server.cache(), server.cache()];
+            let begin: fn(&Cache) -> Option<Writing> = $begin;
+            let writing = begin(&other);
+            thread::scope(|scope| {
+                let mut later = None;
+                let older = member(&one, 1, || {
+                    all().of_cache(&other).invalidate_softly().expect("it is");
+                    later = Some(begin_later(scope, &one, || member(&one, 1, || 2)));
+                    1
+                });
+                assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+            });
+            writing.into_iter().for_each(|writing| _ = writing.done().expect("it ends"));
+        }};
+    }
+    overtaken!(|_| None);
+    overtaken!(|other| Some(Writing::begin(&all().of_cache(other)).expect("it marks")));
+}
+
+/// A caller that is elected to refresh a value renews that by invalidating it.
+#[test]
+fn an_invalidation_is_not_taken_for_the_renewal_of_an_election() {
+    #[memcached(key = "order:elected:<n>", ttl = 100, grace = 50, entry = entry, cache = cache, skip(cache, body))]
+    fn elected(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    let (_server, pairs) = pairs();
+    for [one, other] in pairs {
+        assert_eq!(elected(&one, 1, || 1), 1);
+        assert!(entry(&one, 1).invalidate().expect("a reply"));
+        let older = elected(&one, 1, || {
+            assert!(entry(&other, 1).invalidate().expect("a reply"));
+            assert_eq!(item(&other, "order:elected:1"), None);
+            1
+        });
+        assert_eq!((older, elected(&other, 1, || 2)), (1, 2));
+    }
 }
 
 #[test]
@@ -256,22 +381,45 @@ fn a_call_without_a_reply_joins_no_computation_from_before_a_delete() {
 }
 
 #[test]
-fn a_call_on_a_server_without_numbers_joins_no_computation_from_before_a_delete() {
-    let server = Memcached::start_with(&["-C"]);
-    let [one, other] = [server.cache(), server.cache()];
-    fresh!(plain);
-    // So that it is known to have none.
-    assert_eq!(super::order::plain(&one, 0, || 0), 0);
-    thread::scope(|scope| {
-        let mut later = None;
-        let older = plain(&one, 1, || {
+fn a_call_on_a_server_without_numbers_joins_no_computation_from_before_a_change() {
+    macro_rules! joins_none {
+        ($change:expr) => {{
+            fresh!(plain);
+            let server = Memcached::start_with(&["-C"]);
+            let [one, other] = [server.cache(), server.cache()];
+            // So that it is known to have none.
+            assert_eq!(super::order::plain(&one, 0, || 0), 0);
+            let change: fn(&Cache) -> Option<Writing> = $change;
+            thread::scope(|scope| {
+                let (mut later, mut writing) = (None, None);
+                let older = plain(&one, 1, || {
+                    writing = change(&other);
+                    later = Some(begin_later(scope, &one, || plain(&one, 1, || 2)));
+                    1
+                });
+                assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+            });
             Client::of(&other).delete("fresh:1").unwrap();
-            later = Some(begin_later(scope, &one, || plain(&one, 1, || 2)));
-            1
-        });
-        assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+            assert_eq!(plain(&one, 1, || 3), 3);
+        }};
+    }
+    joins_none!(|other| {
+        Client::of(other).delete("fresh:1").unwrap();
+        None
     });
-    assert_eq!(plain(&one, 1, never), 2);
+    joins_none!(|other| {
+        Client::of(other).set("fresh:1", "another's", 60 * SECOND).unwrap();
+        None
+    });
+    joins_none!(|other| {
+        #[memcached(key = "fresh:<n>", ttl = 100, entry = entry, cache = cache, skip(cache))]
+        fn row(cache: &Cache, n: u32) -> u32 {
+            n
+        }
+        entry(other, 1).delete().unwrap();
+        // The next writer.
+        Some(Writing::begin(&entry(other, 1)).unwrap())
+    });
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl Stamps {
         };
         Stamps { hard: hash(|stamp| stamp.hard), soft: hash(|stamp| stamp.soft) }
     }
+
+    /// Returns one number for both.
+    pub(crate) fn mix(self) -> u64 {
+        xxh3_64_with_seed(&self.soft.to_le_bytes(), self.hard)
+    }
 }
 
 #[cfg(test)]

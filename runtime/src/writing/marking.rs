@@ -214,9 +214,7 @@ impl Marking {
             (Goal::Soften, LastSeen::Other { number, stamp: Some(stamp) }) => {
                 Some(What::Stamp { bytes: stamp.softened().bytes(), guard: Guard::Held(*number) })
             }
-            // All of the group is being invalidated.
-            (Goal::Soften, LastSeen::Mark { .. }) => None,
-            (Goal::End | Goal::Put(..), LastSeen::Mark { mark: seen, number }) => {
+            (Goal::End | Goal::Put(..) | Goal::Soften, LastSeen::Mark { mark: seen, number }) => {
                 let (others, left) = self.others(seen, now);
                 match others.is_empty() {
                     true => Some(self.removal(*number)),
@@ -349,8 +347,7 @@ impl Marking {
             }
             (Goal::Put(..), Some(What::Put { .. })) => is_written,
             (Goal::Soften, Some(_)) => is_written || matches!(written, Some(Reply::Absent)),
-            (Goal::Soften, None) => matches!(self.seen, LastSeen::Nothing | LastSeen::Mark { .. }),
-            (Goal::End | Goal::Put(..), None) => self.seen == LastSeen::Nothing,
+            (Goal::End | Goal::Put(..) | Goal::Soften, None) => self.seen == LastSeen::Nothing,
             (Goal::Nothing, _) | (Goal::End, Some(What::Put { .. })) => true,
         };
         if let Goal::Mark = self.goal {

@@ -220,7 +220,7 @@ impl Settlement {
 
     fn note_sent(&mut self) {
         for storing in &mut self.storing {
-            storing.sent = self.cache.near().storing(storing.machine.since);
+            storing.sent = storing.machine.sent();
         }
     }
 

@@ -108,9 +108,8 @@ impl Machine {
     /// under this number do so together: each writer that ends gives it another number.
     fn marked(&mut self, cas: u64, span: &CallSpan) -> Decision {
         self.claim(Claim::Marked);
-        let id = self.flight_id(cas);
-        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
-        self.compute_with_others(WantedFlight::Id(id), MissReason::Changing, span)
+        self.runs_under(cas);
+        self.compute_with_others(self.flight_under(cas), MissReason::Changing, span)
     }
 
     /// Computes and does not store, since a writer is at work on a whole group. What this
@@ -142,6 +141,7 @@ impl Machine {
             // The leases of a server that numbers nothing cannot be held.
             Reply::Missing(Grant::Won(0) | Grant::Lost { cas: 0, .. }) => {
                 self.cache.has_no_numbers(self.stored_key());
+                self.claim(Claim::Lost);
                 self.compute_with_others(WantedFlight::Since(self.begun), reason, span)
             }
             Reply::Missing(Grant::Won(cas)) => {
@@ -186,13 +186,12 @@ impl Machine {
 
     /// Holds the lease that this call won.
     pub(super) fn hold(&mut self, won: Won) {
-        let id = self.flight_id(won.cas);
-        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
+        self.runs_under(won.cas);
         let drive = self.lead.as_ref().map_or_else(|| Arc::new(Drive::new()), |lead| lead.drive());
         let job = Job { pace: self.pace, drive, note: self.note.take() };
         let lease = Lease::hold(self.cache.store(), self.cache.limits(), self.stored_key(), won, self.io, job);
         if let Some(lead) = &self.lead {
-            lease.announce(lead.announces(id));
+            lease.announce(lead.announces(self.flight_id(won.cas)));
             lead.share(lease.clone());
         }
         self.claim(Claim::Lease(lease));
@@ -205,7 +204,7 @@ impl Machine {
             if !self.coordinates() {
                 return self.compute(reason, span);
             }
-            match self.join(WantedFlight::Id(self.flight_id(cas)), span) {
+            match self.join(self.flight_under(cas), span) {
                 Role::Wait(waiter) => {
                     self.effect = Effect::Join(waiter);
                     return Step::Wait;
@@ -214,8 +213,7 @@ impl Machine {
                 Role::Alone => return self.compute(reason, span),
             }
         }
-        let id = self.flight_id(cas);
-        self.lead.iter_mut().for_each(|lead| lead.runs_as(id));
+        self.runs_under(cas);
         // The holder is in another process, which is asked about now and then.
         if self.freshness.single_flight != SingleFlight::Lease {
             return self.compute(reason, span);

@@ -10,7 +10,6 @@ use super::super::sibling::Sibling;
 use super::holder::LeaseSign;
 use super::{Claim, Decision, Effect, Machine, Opener, Readable, Replaced, Step};
 use crate::exchange::{Item, Outcome, Reply, Token};
-use crate::singleflight::WantedFlight;
 use crate::singleflight::lease::{LEASE, On, Won, fingerprint};
 use crate::telemetry::call::{CallSpan, Due, MissReason};
 use crate::telemetry::observing::FoundValue;
@@ -176,7 +175,7 @@ impl Machine {
             Token::Lost => self.lost(item.cas, LeaseSign::OnStale, MissReason::Expired, span),
             Token::None => {
                 self.claim(Claim::Replace(item.cas));
-                self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), MissReason::Expired, span)
+                self.compute_with_others(self.flight_under(item.cas), MissReason::Expired, span)
             }
         }
     }
@@ -282,7 +281,7 @@ impl Machine {
     /// Computes in place of an item that is of no use.
     fn discard(&mut self, item: &Item, reason: MissReason, span: &CallSpan) -> Decision {
         self.replace(item, span);
-        self.compute_with_others(WantedFlight::Id(self.flight_id(item.cas)), reason, span)
+        self.compute_with_others(self.flight_under(item.cas), reason, span)
     }
 
     /// Computes in place of an item, whatever it is. Another caller that was elected to

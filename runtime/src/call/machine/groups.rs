@@ -45,12 +45,17 @@ impl Groups {
         self.is_empty() || self.stamps().is_some()
     }
 
+    /// Whether there are groups whose stamps could not be found out.
+    pub(super) fn are_unknown(&self) -> bool {
+        !self.is_empty() && self.known == KnownStamps::Nothing
+    }
+
     /// Tells computations under different stamps apart.
     pub(super) fn mix(&self) -> u64 {
         match self.known {
             KnownStamps::Nothing => 0,
             KnownStamps::Marked(number) => number,
-            KnownStamps::Stamps(stamps) => stamps.hard,
+            KnownStamps::Stamps(stamps) => stamps.mix(),
         }
     }
 }

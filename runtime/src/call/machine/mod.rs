@@ -334,6 +334,23 @@ impl Machine {
         FlightId::new(cas, self.sibling.as_ref().map_or(0, Sibling::anchor) ^ self.groups.mix())
     }
 
+    /// Returns which computation is under way where this call has seen the item with this
+    /// number. Without a number, or without the stamps of the value's groups, nothing tells
+    /// it from one that began before a change.
+    fn flight_under(&self, cas: u64) -> WantedFlight {
+        match cas == 0 || self.groups.are_unknown() {
+            true => WantedFlight::Since(self.begun),
+            false => WantedFlight::Id(self.flight_id(cas)),
+        }
+    }
+
+    /// Lets callers that have seen the item with this number wait for this call.
+    fn runs_under(&mut self, cas: u64) {
+        if let (WantedFlight::Id(id), Some(lead)) = (self.flight_under(cas), &mut self.lead) {
+            lead.runs_as(id);
+        }
+    }
+
     /// Returns whether callers in this process wait for one of them.
     fn coordinates(&self) -> bool {
         self.mode == Mode::Normal && self.freshness.single_flight != SingleFlight::Off

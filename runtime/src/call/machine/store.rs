@@ -45,9 +45,9 @@ impl Machine {
         span: &CallSpan,
     ) -> Option<Packing> {
         let may_store = self.claim.may_store() && self.groups.allow_storing();
-        if matches!(self.claim, Claim::Marked) || !self.groups.allow_storing() {
-            // Otherwise the writer could put a value there that is older than this one, and
-            // this process would still have the value before.
+        if !may_store {
+            // Otherwise a writer could put a value there that is older than this one, and this
+            // process would still have the value before.
             self.replaces_by_nothing();
         }
         match self.claim {
@@ -69,10 +69,10 @@ impl Machine {
             match own.ttl {
                 Some(_) => {
                     span.not_wanted("ttl");
-                    self.replaces_by_nothing();
                 }
                 None => span.not_stored("ttl is zero"),
             }
+            self.replaces_by_nothing();
             return None;
         }
         let keeping = self.keeping(own, kind);
@@ -86,6 +86,9 @@ impl Machine {
         };
         self.show(&record.bytes, record.flags, span);
         let stores = may_store && self.fits(&record, span);
+        if self.removes {
+            return None;
+        }
         let near = self.freshness.near.filter(|_| self.mode != Mode::ReadOnly).map(|near| match keeping.fresh {
             Ttl::Forever => near,
             Ttl::For(fresh) => near.min(fresh),
@@ -104,6 +107,15 @@ impl Machine {
         let is_timed = freshness.grace != Grace::NONE || freshness.idle.is_some();
         let tells_time = is_timed && self.cache.store().tells_time(self.stored_key());
         freshness.keeping(tells_time, self.cache.jitter(), self.cache.random().draw(self.key.wire()))
+    }
+
+    /// Returns since when a value is known to be the current one that the server stores if it is
+    /// sent now. Of groups and of a sibling's anchor it knows nothing.
+    pub(super) fn sent(&self) -> Since {
+        match self.groups.is_empty() && self.sibling.is_none() {
+            true => self.cache.near().storing(self.since),
+            false => self.since,
+        }
     }
 
     /// Stores nothing: a refresh removes what was there before.
@@ -153,7 +165,7 @@ impl Machine {
                 claim => Some(claim.guard()),
             };
             let bytes = self.anchored(&packing.record);
-            let sent = self.cache.near().storing(self.since);
+            let sent = self.sent();
             let outcome = guard.map(|guard| self.ask(self.storing(&packing, &bytes, guard)));
             if self.supersedes(outcome.as_ref()) {
                 drop(self.ask(self.removing()));
@@ -192,7 +204,7 @@ impl Machine {
             claim => Some(claim.guard()),
         };
         let bytes = self.anchored(&packing.record);
-        let sent = self.cache.near().storing(self.since);
+        let sent = self.sent();
         let outcome = match guard {
             Some(guard) => Some(self.ask_async(self.storing(&packing, &bytes, guard)).await),
             None => None,

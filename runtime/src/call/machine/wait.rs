@@ -74,9 +74,10 @@ impl Machine {
         }
     }
 
-    /// Notes the state of the near tier, before the store is asked.
+    /// Notes the state of the near tier, before the store is asked. A sibling is vouched for by
+    /// what was found under the key before.
     pub(crate) fn note_since(&mut self) {
-        if self.freshness.near.is_some() {
+        if self.freshness.near.is_some() && self.sibling.is_none() {
             self.since = self.cache.near().since(self.key.wire());
         }
     }
