@@ -226,6 +226,36 @@ fn a_call_joins_no_computation_from_before_its_group_was_softly_invalidated() {
     overtaken!(|other| Some(Writing::begin(&all().of_cache(other)).expect("it marks")));
 }
 
+/// Where a group's stamp cannot be made, an invalidation has nothing to change.
+#[test]
+fn a_call_without_the_stamps_of_its_groups_joins_no_computation_from_before() {
+    #[memcached(key = "fresh:<n>", ttl = 100, group = all(), cache = cache, skip(cache, body))]
+    fn member(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
+        body()
+    }
+    let server = Arc::new(Memcached::start());
+    let proxy = Proxy::before(server.port);
+    let one = Cache::builder().servers(proxy.address()).timeout(2 * SECOND).build().expect("a server");
+    let other = server.cache();
+    let (deleting, stamp, is_made) = (Arc::clone(&server), all().stamp_key(&one), AtomicBool::new(false));
+    let _losing = proxy.hold(move |request| {
+        if request.starts_with(&format!("mg {stamp} ")) && is_made.swap(false, Ordering::SeqCst) {
+            deleting.command(&format!("delete {stamp}"));
+        }
+        is_made.fetch_or(request.starts_with(&format!("ms {stamp} ")), Ordering::SeqCst);
+        false
+    });
+    thread::scope(|scope| {
+        let mut later = None;
+        let older = member(&one, 1, || {
+            all().of_cache(&other).invalidate().expect("there is nothing to change");
+            later = Some(begin_later(scope, &one, || member(&one, 1, || 2)));
+            1
+        });
+        assert_eq!((older, later.unwrap().join().unwrap()), (1, 2));
+    });
+}
+
 /// A caller that is elected to refresh a value renews that by invalidating it.
 #[test]
 fn an_invalidation_is_not_taken_for_the_renewal_of_an_election() {
