@@ -30,4 +30,5 @@ def render(template, *values, namespace=""):
         ends = re.search(r"[!-/:-@[-`{-~]", re.sub("[~&%]", " ", literal))
         key += part(value, ord(ends[0]) if ends else None) + literal
     key = (namespace and namespace + ":") + (key or "%")
-    return key if len(key) <= 250 else key[:217] + "#" + hashlib.sha256(key.encode()).hexdigest()[:32].upper()
+    is_short = len(key) < 250 or len(key) == 250 and key[217] != "#"
+    return key if is_short else key[:217] + "#" + hashlib.sha256(key.encode()).hexdigest()[:32].upper()

@@ -106,6 +106,38 @@ fn a_value_stored_at_the_edge_of_any_duration_is_a_hit() {
     }
 }
 
+#[test]
+fn a_time_limit_may_be_as_long_as_one_likes() {
+    let server = Memcached::start();
+    for (n, limit) in (0..).zip(EDGES).filter(|(_, limit)| *limit >= SECOND) {
+        let cache = Cache::builder().servers(server.address()).timeout(limit).build().unwrap();
+        let before = COMPUTED.get();
+        assert_eq!([(); 3].map(|()| with_near(&cache, n, MONTH)), [n; 3]);
+        assert_eq!(COMPUTED.get() - before, 1, "{limit:?}");
+    }
+}
+
+#[memcached(
+    key = "edge:patience:<n>", ttl = 60, grace = 60, patience = time, entry = patient_entry, cache = &cache,
+    skip(cache, time)
+)]
+async fn with_patience(cache: Cache, n: u32, time: Duration) -> u32 {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    n
+}
+
+#[tokio::test]
+async fn patience_may_be_as_long_as_one_likes() {
+    let server = Memcached::start();
+    for cache in [server.cache(), Cache::embedded()] {
+        for (n, time) in (0..).zip(EDGES) {
+            assert_eq!(with_patience(cache.clone(), n, time).await, n);
+            assert!(patient_entry(cache.clone(), n).invalidate().await.unwrap());
+            assert_eq!(with_patience(cache.clone(), n, time).await, n, "{time:?}");
+        }
+    }
+}
+
 #[memcached(key = "edge:stale:<n>", ttl = 1, grace = grace, cache = cache, skip(cache, grace))]
 fn soon_stale(cache: &Cache, n: u32, grace: Duration) -> u32 {
     computed(n)

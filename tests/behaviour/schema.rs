@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use memocached::{Cache, memcached};
+use memocached::codec::Codec;
+use memocached::{Cache, Error, memcached};
 use serde::{Deserialize, Serialize};
 
 use crate::support::memcached::Memcached;
@@ -32,6 +33,50 @@ version!(swapped, version = 0, { id: u64 = 3, score: u32 = 9, age: u32 = 32 });
 version!(dropped, version = 0, { id: u64 = 4, age: u32 = 33 });
 version!(signed, version = 0, { id: u64 = 5, age: i32 = 34, score: u32 = 10 });
 version!(bumped, version = 1, { id: u64 = 6, age: u32 = 35, score: u32 = 11 });
+
+/// A codec of one's own, for types that share their form.
+#[derive(Clone, Copy)]
+struct EightBytes;
+
+macro_rules! eight_bytes {
+    ($($type:ty),*) => {$(
+        impl Codec<$type> for EightBytes {
+            fn id(&self) -> u8 {
+                64
+            }
+
+            fn encode(&self, value: &$type, out: &mut Vec<u8>) -> Result<(), Error> {
+                out.extend(value.to_be_bytes());
+                Ok(())
+            }
+
+            fn decode(&self, bytes: &[u8]) -> Result<$type, Error> {
+                let bytes = bytes.try_into().map_err(Error::decode)?;
+                Ok(<$type>::from_be_bytes(bytes))
+            }
+        }
+    )*};
+}
+
+eight_bytes!(u64, f64);
+
+#[test]
+fn a_codec_of_ones_own_reads_no_value_of_another_type() {
+    #[memcached(key = "schema:eight:<n>", ttl = 60, near = 60, codec = EightBytes, cache = cache, skip(cache))]
+    fn whole(cache: &Cache, n: u64) -> u64 {
+        n
+    }
+    #[memcached(key = "schema:eight:<n>", ttl = 60, near = 60, codec = EightBytes, cache = cache, skip(cache))]
+    fn real(cache: &Cache, n: u64) -> f64 {
+        n as f64
+    }
+    let server = Memcached::start();
+    for cache in [server.cache(), Cache::embedded()] {
+        for _ in 0..3 {
+            assert_eq!((whole(&cache, 1), real(&cache, 1)), (1, 1.0));
+        }
+    }
+}
 
 #[test]
 fn a_changed_struct_is_computed_anew() {

@@ -36,6 +36,7 @@ use std::str::FromStr;
 use serde::Serialize;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use self::codecs::Codecs;
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
@@ -129,10 +130,10 @@ pub trait Codec<T>: Send + Sync {
     }
 
     /// Returns the fingerprint of the type's structure; a value stored with
-    /// another fingerprint is a miss.
+    /// another fingerprint is a miss. By default it is that of the type's name.
     #[doc(hidden)]
     fn schema(&self) -> u64 {
-        0
+        xxh3_64(std::any::type_name::<T>().as_bytes())
     }
 }
 

@@ -26,6 +26,13 @@ pub struct KeyBuilder {
     owner: u64,
 }
 
+/// Whether memcached's key is the text itself. One that looks as if it had been shortened is
+/// not: it could be the key of that other text.
+#[inline]
+fn is_short(text: &str) -> bool {
+    text.len() < MAX_KEY || text.len() == MAX_KEY && text.as_bytes()[READABLE_PREFIX] != b'#'
+}
+
 impl KeyBuilder {
     /// Creates a builder that has yet to [begin](KeyBuilder::begin).
     pub(crate) fn empty() -> Self {
@@ -56,7 +63,7 @@ impl KeyBuilder {
     #[inline]
     pub(crate) fn wire(&self) -> Option<&str> {
         let text = &self.writer.text;
-        let is_wire = !self.writer.failed && (self.start + 1..=MAX_KEY).contains(&text.len());
+        let is_wire = !self.writer.failed && text.len() > self.start && is_short(text);
         is_wire.then_some(text)
     }
 
@@ -81,7 +88,7 @@ impl KeyBuilder {
             // memcached does not accept an empty key.
             text.push(EMPTY);
         }
-        if text.len() <= MAX_KEY {
+        if is_short(&text) {
             return Some(Key { wire: text, start, full: None, owner });
         }
         let mut wire = text[..READABLE_PREFIX].to_owned();

@@ -296,6 +296,17 @@ mod tests {
         assert_eq!(key.finish(), None);
     }
 
+    #[test]
+    fn no_key_is_stored_as_a_longer_one_that_was_shortened() {
+        let long = render(|key| key.literal(&"a".repeat(MAX_KEY + 1)));
+        let short = render(|key| {
+            key.literal(long.wire());
+            assert_eq!(key.wire(), None);
+        });
+        assert_eq!((long.wire().len(), short.wire().len()), (MAX_KEY, MAX_KEY));
+        assert_ne!(short.wire(), long.wire());
+    }
+
     proptest! {
         #[test]
         fn a_byte_is_found_wherever_it_is(text in "[;<=|\u{bc}\0]{0,20}", byte in prop::sample::select(b"<;\0\xbc".to_vec())) {

@@ -23,6 +23,7 @@ use crate::detached;
 use crate::singleflight::drive::PROMPT;
 use crate::singleflight::pace::{Pace, Payment};
 use crate::telemetry::call::CallSpan;
+use crate::time::servant::wake_all;
 use crate::time::timer;
 
 /// A body that has run for less is not stuck: a busy machine may be that late.
@@ -181,7 +182,7 @@ fn patience(pace: &Pace) -> Duration {
 /// Wakes the callers that got a place, outside the lock: a waker may run any code.
 fn wake(taken: MutexGuard<'_, Taken>, wakers: Vec<Waker>) {
     drop(taken);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
 }
 
 /// Looks at the bodies at this instant, and again while a caller waits.

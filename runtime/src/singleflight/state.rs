@@ -19,6 +19,7 @@ use super::locks::{Condvar, Mutex, MutexGuard, lock};
 use crate::singleflight::drive::{Drive, PROMPT};
 use crate::singleflight::pace::{Pace, Payment};
 use crate::time::servant::wake_all;
+use crate::time::timer;
 
 /// The state of one flight. `B` entitles a leader to more than computing, `L` is
 /// what the flight lands with.
@@ -119,7 +120,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
     /// stores it, or pauses before it asks about another process again. It sees to
     /// the time itself, as long as it comes back.
     pub(super) fn pause(&self, pause: Duration) {
-        let back = Instant::now() + pause + self.pace.patience();
+        let back = timer::later(Instant::now(), pause) + self.pace.patience();
         let mut state = self.state();
         state.not_before = state.not_before.max(back);
     }

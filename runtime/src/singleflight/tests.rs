@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use super::places::{Admitted, Places};
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -204,14 +205,33 @@ fn an_overtaker_that_is_cancelled_gets_its_token_back() {
     drop(lead);
 }
 
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_neither_the_body_nor_other_turns_anything() {
+    let places: &'static Places = Box::leak(Box::new(Places::new(1)));
+    let Admitted::Now(first) = places.admit(patient()) else { panic!("it is free") };
+    let [mut second, mut third] = [(); 2].map(|()| match places.admit(patient()) {
+        Admitted::Later(turn) => turn,
+        Admitted::Now(_) | Admitted::Free => panic!("it is taken"),
+    });
+    let woken = Arc::new(Woken::default());
+    assert!(second.poll(&Waker::from(Arc::new(Panicking)), |_| ()).is_pending());
+    assert!(third.poll(&Waker::from(Arc::clone(&woken)), |_| ()).is_pending());
+    drop(first);
+    drop(second);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert!(third.poll(Waker::noop(), |_| ()).is_ready());
+}
+
 #[test]
 fn a_waker_that_panics_keeps_no_other_from_waking() {
-    struct Panicking;
-    impl Wake for Panicking {
-        fn wake(self: Arc<Self>) {
-            panic!("on purpose");
-        }
-    }
     let woken = Arc::new(Woken::default());
     let flights = Flights::<()>::new(Clock::system());
     let joined = || flights.join("key", WantedFlight::Any, patient(), None);

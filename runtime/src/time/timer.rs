@@ -47,12 +47,20 @@ pub(crate) async fn within<T>(limit: Duration, mut work: impl Future<Output = T>
     .await
 }
 
+/// No pause is longer: the clock ends somewhere.
+const LONGEST: Duration = Duration::from_secs(86_400 * 365);
+
+/// Returns the time after this pause, however long that is.
+pub(crate) fn later(now: Instant, pause: Duration) -> Instant {
+    now + pause.min(LONGEST)
+}
+
 /// Completes after the pause.
 #[cfg(feature = "tokio")]
 pub(crate) async fn sleep(pause: Duration) {
     let state: Arc<Mutex<(bool, Option<Waker>)>> = Arc::default();
     let rung = Arc::clone(&state);
-    set(Instant::now() + pause, move || {
+    set(later(Instant::now(), pause), move || {
         let mut state = lock(&rung);
         state.0 = true;
         let waker = state.1.take();
