@@ -207,8 +207,8 @@ where
     F: Future<Output = S::Return>,
 {
     let drive = typed.map(|typed| typed.machine.drive());
-    let computation = typed.and_then(|typed| typed.machine.computation());
-    span.compute_async(None, Driven::new(body, computation, drive, span.observation()).within(place))
+    let computations = typed.and_then(|typed| typed.machine.computation()).into_iter().collect();
+    span.compute_async(None, Driven::new(body, computations, drive, span.observation()).within(place))
 }
 
 /// A value, and what stores it where that takes time.

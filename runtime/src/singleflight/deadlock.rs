@@ -40,8 +40,13 @@ impl Computation {
 
     /// Puts this thread into the computation until the guard is dropped.
     pub(crate) fn enter(self) -> Entered {
-        with_own(|own| own.push(self));
-        Entered(())
+        Self::enter_all(&[self])
+    }
+
+    /// Puts this thread into all of these until the guard is dropped.
+    pub(crate) fn enter_all(all: &[Computation]) -> Entered {
+        with_own(|own| own.extend_from_slice(all));
+        Entered(all.len())
     }
 
     /// Notes that the current computations wait for this one, until the guard
@@ -73,12 +78,12 @@ fn with_own<T>(change: impl FnOnce(&mut Vec<Computation>) -> T) -> Option<T> {
     OWN.try_with(|own| change(&mut own.borrow_mut())).ok()
 }
 
-/// Leaves the computation when dropped, also by a panic.
-pub(crate) struct Entered(());
+/// Leaves so many computations when dropped, also by a panic.
+pub(crate) struct Entered(usize);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        with_own(Vec::pop);
+        with_own(|own| own.truncate(own.len().saturating_sub(self.0)));
     }
 }
 

@@ -183,7 +183,7 @@ mod tests {
         });
         let context = &mut Context::from_waker(Waker::noop());
         {
-            let driven = driving::Driven::new(Box::pin(body), None, Some(Arc::clone(&drive)), None);
+            let driven = driving::Driven::new(Box::pin(body), Box::default(), Some(Arc::clone(&drive)), None);
             let mut driven = pin!(driven);
             assert!(driven.as_mut().poll(context).is_pending());
             // It waits for something: that is no standing still.

@@ -54,7 +54,7 @@ pub(crate) struct Drove<T> {
 /// A body under way. It is no async function, whose frames a recursion would pay for.
 pub(crate) struct Driven<F> {
     work: Pin<Box<F>>,
-    computation: Option<Computation>,
+    computations: Box<[Computation]>,
     watching: Option<(Arc<Watching>, Waker)>,
     /// When it began, and how long its drive had stood still by then.
     started: Option<(Instant, Duration)>,
@@ -63,11 +63,11 @@ pub(crate) struct Driven<F> {
 }
 
 impl<F> Driven<F> {
-    /// Drives `work` within this computation. `drive` notes its polls, and its calls
+    /// Drives `work` within these computations. `drive` notes its polls, and its calls
     /// are recorded below that of the observation.
     pub(crate) fn new(
         work: Pin<Box<F>>,
-        computation: Option<Computation>,
+        computations: Box<[Computation]>,
         drive: Option<Arc<Drive>>,
         observation: Option<Observation>,
     ) -> Self {
@@ -76,7 +76,7 @@ impl<F> Driven<F> {
             let waker = Waker::from(Arc::clone(&watching));
             (watching, waker)
         });
-        Driven { work, computation, watching, started: None, observation, place: None }
+        Driven { work, computations, watching, started: None, observation, place: None }
     }
 
     /// Keeps this place until the body has ended.
@@ -89,11 +89,11 @@ impl<F: Future> Future for Driven<F> {
     type Output = Drove<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Driven { work, computation, watching, started, observation, place } = &mut *self;
+        let Driven { work, computations, watching, started, observation, place } = &mut *self;
         let stood_still = watching.as_ref().map_or(Duration::ZERO, |(watching, _)| watching.drive.stood_still());
         let (began, before) = *started.get_or_insert_with(|| (Instant::now(), stood_still));
         let _inside = place.as_ref().map(TakenPlace::enter);
-        let _entered = computation.map(Computation::enter);
+        let _entered = Computation::enter_all(computations);
         let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {
             let output = ready!(work.as_mut().poll(context));

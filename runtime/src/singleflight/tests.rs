@@ -276,7 +276,8 @@ async fn a_task_overtakes_a_leader_that_takes_too_long() {
 async fn a_leader_that_stands_still_is_overtaken_at_once() {
     let flights = Flights::<()>::new(Clock::system());
     let lead = leads(flights.join("key", WantedFlight::Any, patient(), None));
-    let mut body = Box::pin(driving::Driven::new(Box::pin(tokio::time::sleep(MS)), None, Some(lead.drive()), None));
+    let mut body =
+        Box::pin(driving::Driven::new(Box::pin(tokio::time::sleep(MS)), Box::default(), Some(lead.drive()), None));
     let polled = poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await;
     assert!(polled.is_pending());
     let waiter = waits(flights.join("key", WantedFlight::Any, patient(), None));

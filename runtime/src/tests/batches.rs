@@ -371,3 +371,34 @@ fn jitter_is_of_each_element() {
     let due: Vec<usize> = (0..5).map(|_| (clock.advance(10 * SECOND), computed()).1).collect();
     assert!(due.iter().all(|due| *due > 0 && *due < numbers.len() / 2), "{due:?}");
 }
+
+/// Otherwise it would wait for itself, until its patience is over.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_batch_that_takes_over_from_a_call_is_that_computation() {
+    use std::future::{pending, poll_fn};
+    use std::task::Poll;
+
+    #[memcached(key = "taken:<n>", cache = &cache, skip(cache, leads))]
+    async fn one(cache: Cache, n: u32, leads: bool) -> u32 {
+        if leads { pending().await } else { n }
+    }
+    #[memcached(key = "taken:<n>", each(n in numbers), cache = &cache, skip(cache))]
+    async fn all(cache: Cache, numbers: Vec<u32>) -> HashMap<u32, u32> {
+        let mut found = HashMap::new();
+        for n in numbers {
+            found.insert(n, one(cache.clone(), n, false).await + 1);
+        }
+        found
+    }
+    let (cache, _) = cache();
+    let mut leader = Box::pin(one(cache.clone(), 1, true));
+    poll_fn(|context| Poll::Ready(assert!(leader.as_mut().poll(context).is_pending()))).await;
+    let batch = tokio::spawn(all(cache.clone(), vec![1]));
+    while cache.flights().waiting("taken:1") == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(leader);
+    let found = tokio::time::timeout(3 * SECOND, batch).await.expect("it does not wait for itself");
+    assert_eq!(found.expect("it does not panic"), HashMap::from([(1, 2)]));
+}

@@ -366,6 +366,19 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         }
     }
 
+    /// Returns the computations that the body for these calls is: its own, and those of the
+    /// callers that it took over from or overtook.
+    pub(super) fn computations(&self, computing: &[usize]) -> Box<[Computation]> {
+        let mut all = vec![self.computation];
+        let led = computing.iter().filter_map(|index| self.all[*index].machine()?.computation());
+        led.for_each(|computation| {
+            if !all.contains(&computation) {
+                all.push(computation);
+            }
+        });
+        all.into()
+    }
+
     /// Notes the polls of the body that computes for these calls.
     #[cfg(feature = "tokio")]
     pub(super) fn driven(&mut self, computing: &[usize]) -> Arc<Drive> {

@@ -23,6 +23,7 @@ use super::site::Site;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute};
 use crate::error::Error;
+use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::{Driven, Drove};
 use crate::singleflight::places::{Admitted, TakenPlace};
@@ -215,10 +216,10 @@ where
         let _entered = span.enter();
         let place = admit(&mut self.admission, self.site).wait(&span);
         calls.compute(&self.computing);
-        let computation = calls.computation;
+        let computations = calls.computations(&self.computing);
         let (returned, cost) = {
             let _inside = place.as_ref().map(TakenPlace::enter);
-            let _computes = computation.enter();
+            let _computes = Computation::enter_all(&computations);
             let computing = span.computing_several(self.width());
             let returned = body();
             (returned, computing.end())
@@ -259,9 +260,9 @@ where
         let place = admit(&mut self.admission, self.site).wait_async(&span).await;
         calls.compute(&self.computing);
         let drive = calls.driven(&self.computing);
-        let computation = calls.computation;
+        let computations = calls.computations(&self.computing);
         let width = self.width();
-        let work = Driven::new(Box::pin(body), Some(computation), Some(drive), span.observation()).within(place);
+        let work = Driven::new(Box::pin(body), computations, Some(drive), span.observation()).within(place);
         let Drove { output, began, driven } = span.within(span.compute_async(Some(width), work)).await;
         let (answer, settlement) = self.returned(output, span.computed(began), driven);
         if let Some(answer) = answer {

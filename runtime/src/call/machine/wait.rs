@@ -122,7 +122,7 @@ impl Machine {
             }
             if let Some((turn, reason)) = self.turn() {
                 // A future that gets its turn and is not polled stands still.
-                let wait = Driven::new(Box::pin(turn.wait_async()), None, Some(self.drive()), None);
+                let wait = Driven::new(Box::pin(turn.wait_async()), Box::default(), Some(self.drive()), None);
                 let Drove { output: place, .. } = span.wait_for_place().within(wait).await;
                 self.placed(place, reason);
             }
