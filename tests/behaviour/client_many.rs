@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use memocached::{Error, ErrorKind, Failures};
 
 use crate::support::client::{AnyClient, MINUTE, Setup};
+use crate::support::folder::Folder;
 use crate::support::memcached::Memcached;
 use crate::support::tap::Tap;
 
@@ -139,6 +140,28 @@ fn a_list_may_be_longer_than_what_a_socket_holds_of_its_replies() {
     for client in Setup::on(&servers).both() {
         let failed = client.delete_many(&keys);
         assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed.first());
+    }
+}
+
+/// A server reads no further where its replies are not read.
+#[test]
+#[cfg(unix)]
+fn a_list_may_be_longer_than_what_sockets_hold_of_its_requests_and_replies() {
+    let folder = Folder::new();
+    let path = folder.path("memcached.sock");
+    let _server = Memcached::behind(&path, &["-m", "256"]);
+    let setup = Setup { servers: path, timeout: Duration::from_secs(20), ..Setup::embedded() };
+    let keys: Vec<_> = (0..10_000).map(|n| format!("{n:0>230}")).collect();
+    for client in setup.both() {
+        println!("with {client:?}");
+        let failed = client.set_many(keys.iter().map(|key| (key.clone(), "x".repeat(1_000))).collect(), MINUTE);
+        assert!(failed.is_empty(), "{} keys: {:?}", failed.len(), failed.first());
+        let many = client.get_many::<String>(&keys);
+        assert!(many.failed.is_empty(), "{} keys: {:?}", many.failed.len(), many.failed.first());
+        assert_eq!(many.values.len(), keys.len());
+        let many = client.gets_many::<String>(&keys);
+        assert!(many.failed.is_empty(), "{} keys: {:?}", many.failed.len(), many.failed.first());
+        assert_eq!(many.values.len(), keys.len());
     }
 }
 

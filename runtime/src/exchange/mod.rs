@@ -76,15 +76,34 @@ pub(crate) struct NodeBatch<'a> {
 impl NodeBatch<'_> {
     /// Whether sending the requests may block until the node reads some of them.
     pub(crate) fn is_long(&self) -> bool {
-        const SURE_TO_FIT: usize = 16 * 1024;
-        let length = |request: &Request<'_>| match *request {
-            Request::PeekMany { keys } => keys.as_str().len(),
-            Request::Store { key, value, .. } => key.len() + value.len(),
-            request => request.key().map_or(0, str::len),
-        };
-        self.requests.iter().map(length).sum::<usize>() > SURE_TO_FIT
+        self.requests.iter().map(Request::length).sum::<usize>() > SURE_TO_FIT / 2
     }
 }
+
+/// Returns the first of these requests: those that may be sent before their replies are read.
+/// A server that cannot send its replies reads no further, so either the requests or their
+/// replies must fit into what the sockets hold.
+pub(crate) fn portion<'r, 'a>(requests: &'r [Request<'a>]) -> &'r [Request<'a>] {
+    let by_length = fitting(requests, Request::length);
+    if by_length == requests.len() {
+        return requests;
+    }
+    // One alone has no replies before it.
+    &requests[..by_length.max(fitting(requests, Request::reply_length)).max(1)]
+}
+
+/// Returns how many of the requests are not too long together, by this length.
+fn fitting<'a>(requests: &[Request<'a>], length: impl Fn(&Request<'a>) -> usize) -> usize {
+    let mut total = 0;
+    let exceeds = |request: &Request<'a>| {
+        total += length(request);
+        total > SURE_TO_FIT
+    };
+    requests.iter().position(exceeds).unwrap_or(requests.len())
+}
+
+/// What sockets hold of requests that are not read, or of replies, in bytes.
+const SURE_TO_FIT: usize = 64 * 1024;
 
 /// The effect of a write on an existing item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +296,43 @@ impl<'a> Request<'a> {
         self.key().into_iter().chain(listed.into_iter().flatten())
     }
 
+    /// About what a request has beside its key and its value, and no less than a reply without
+    /// an item, in bytes.
+    const OVERHEAD: usize = 64;
+
+    /// Returns about how long the request is, in bytes.
+    fn length(&self) -> usize {
+        let text = match *self {
+            Request::PeekMany { keys } => keys.as_str().len(),
+            Request::Store { key, value, .. } => key.len() + value.len(),
+            request => request.key().map_or(0, str::len),
+        };
+        Self::OVERHEAD + text
+    }
+
+    /// Returns about how long the reply may be, in bytes: as much as sockets hold, if there is
+    /// an item in it.
+    fn reply_length(&self) -> usize {
+        match self {
+            Request::Store { .. }
+            | Request::Renew { .. }
+            | Request::Delete { .. }
+            | Request::Invalidate { .. }
+            | Request::Count { .. }
+            | Request::Touch { .. }
+            | Request::FlushAll { .. }
+            | Request::MemoryLimit { .. } => Self::OVERHEAD,
+            Request::Lookup { .. }
+            | Request::Peek { .. }
+            | Request::Get { .. }
+            | Request::PeekMany { .. }
+            | Request::GetAndTouch { .. }
+            | Request::Stats { .. }
+            | Request::Version
+            | Request::Servers => SURE_TO_FIT,
+        }
+    }
+
     /// Returns the verb that names the request where the caller has no other.
     pub(crate) fn verb(&self) -> Verb {
         match self {
@@ -442,6 +498,20 @@ mod tests {
         assert_eq!(seconds(1_001), Some(2));
         assert_eq!(Ttl::For(Duration::MAX).seconds(), Some(u64::MAX));
         assert_eq!(Ttl::Forever.seconds(), None);
+    }
+
+    #[test]
+    fn a_portion_has_requests_or_replies_that_sockets_can_hold() {
+        let value = &[0; 100_000][..];
+        let (how, guard, ttl) = (Write::Set, Guard::None, Ttl::Forever);
+        let set = Request::Store { key: "key", value, flags: 0, ttl, how, guard };
+        let get = Request::Get { key: &"k".repeat(36) };
+        let length = |requests: &[Request<'_>]| portion(requests).len();
+        assert_eq!(length(&[]), 0);
+        assert_eq!([length(&[get; 500]), length(&[set; 500])], [500; 2]);
+        assert_eq!([length(&[get; 10_000]), length(&[set; 10_000])], [655, 1_024]);
+        assert_eq!(length(&[get, set, set]), 1, "a reply that may be long would not be read");
+        assert_eq!(length(&[set, set, get]), 2);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::error::ErrorKind;
-use crate::exchange::{Numbering, Request};
+use crate::exchange::{Numbering, Request, portion};
 use crate::net::connection::SHORT_IDLE;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
@@ -34,10 +34,12 @@ pub(crate) struct AsyncConnection {
     /// In a box, as connections are moved about.
     session: Box<Session>,
     timer: Reminder,
-    /// For the replies to what was sent last.
+    /// For the exchange that began last.
     patience: Patience,
     /// Whether that is less than a fair share of time.
     is_hurried: bool,
+    /// Whether an exchange has begun and not ended.
+    is_under_way: bool,
     /// When the last exchange began.
     used: Instant,
 }
@@ -61,8 +63,8 @@ impl AsyncConnection {
         let timer = Reminder::at(deadline.instant());
         let session = Box::new(Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone()));
         let patience = Patience::new(Duration::ZERO, deadline.begun());
-        let mut connection =
-            AsyncConnection { socket, peer, session, timer, patience, is_hurried: false, used: deadline.begun() };
+        let (is_hurried, is_under_way, used) = (false, false, deadline.begun());
+        let mut connection = AsyncConnection { socket, peer, session, timer, patience, is_hurried, is_under_way, used };
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.greet(tickets, deadline).await.map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
@@ -114,9 +116,12 @@ impl AsyncConnection {
         if self.session.output().is_empty() {
             return Ok(());
         }
-        let left = deadline.left().ok_or(Trouble::OutOfTime)?;
-        self.patience = Patience::new(left, now());
-        self.is_hurried = !deadline.is_fair(left);
+        if !self.is_under_way {
+            let left = deadline.left().ok_or(Trouble::OutOfTime)?;
+            self.patience = Patience::new(left, now());
+            self.is_hurried = !deadline.is_fair(left);
+            self.is_under_way = true;
+        }
         let sending = async {
             self.socket.write_all(self.session.output()).await?;
             self.socket.flush().await
@@ -127,11 +132,15 @@ impl AsyncConnection {
         Ok(())
     }
 
-    /// Sends several requests at once.
+    /// Sends the first of these requests, as the blocking one does.
     pub(crate) async fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
+        let requests = portion(requests);
         let numbering = requests.iter().map(Request::numbering).max().unwrap_or(Numbering::None);
         self.learn_life(numbering, deadline).await?;
-        let tickets = requests.iter().map(|request| self.session.write(request)).collect::<Result<Vec<_>, _>>()?;
+        let mut tickets = Vec::with_capacity(requests.len());
+        for request in requests {
+            tickets.push(self.session.write(request)?);
+        }
         self.flush(deadline).await?;
         Ok(tickets)
     }
@@ -160,7 +169,7 @@ impl AsyncConnection {
     ///
     /// If there is more than the replies.
     pub(crate) fn rest(&mut self, deadline: Deadline) -> Result<(), Fault> {
-        self.used = deadline.begun();
+        (self.used, self.is_under_way) = (deadline.begun(), false);
         if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::error::ErrorKind;
-use crate::exchange::{Numbering, Request};
+use crate::exchange::{Numbering, Request, portion};
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::socket;
@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     limit: Duration,
     /// Whether the server has less than a fair share of time for what was sent last.
     is_hurried: bool,
+    /// Whether an exchange has begun and not ended.
+    is_under_way: bool,
     /// When the last exchange began.
     used: Instant,
 }
@@ -54,7 +56,8 @@ impl Connection {
         let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone());
         let (limit, used) = (Duration::ZERO, deadline.begun());
-        let mut connection = Connection { socket, peer, session, limit, is_hurried: false, used };
+        let (is_hurried, is_under_way) = (false, false);
+        let mut connection = Connection { socket, peer, session, limit, is_hurried, is_under_way, used };
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.greet(tickets, deadline).map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
@@ -98,14 +101,16 @@ impl Connection {
         Ok(ticket)
     }
 
-    /// Sends what has been written.
+    /// Sends what has been written. The time that is left where an exchange begins says
+    /// whether its server has a fair share.
     fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let mut sent = 0;
         while sent < self.session.output().len() {
-            let left =
-                deadline.left().ok_or_else(|| if sent == 0 { Trouble::OutOfTime.into() } else { self.late() })?;
-            if sent == 0 {
+            let begins = !self.is_under_way;
+            let left = deadline.left().ok_or_else(|| if begins { Trouble::OutOfTime.into() } else { self.late() })?;
+            if begins {
                 self.is_hurried = !deadline.is_fair(left);
+                self.is_under_way = true;
             }
             self.limit(left, deadline.instant())?;
             match self.socket.write(&self.session.output()[sent..]) {
@@ -119,11 +124,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends several requests at once.
+    /// Sends the first of these requests, a portion. Its replies are to be read before the
+    /// next is sent.
     pub(crate) fn send(&mut self, requests: &[Request<'_>], deadline: Deadline) -> Result<Vec<Ticket>, Fault> {
+        let requests = portion(requests);
         let numbering = requests.iter().map(Request::numbering).max().unwrap_or(Numbering::None);
         self.learn_life(numbering, deadline)?;
-        let tickets = requests.iter().map(|request| self.session.write(request)).collect::<Result<Vec<_>, _>>()?;
+        let mut tickets = Vec::with_capacity(requests.len());
+        for request in requests {
+            tickets.push(self.session.write(request)?);
+        }
         self.flush(deadline)?;
         Ok(tickets)
     }
@@ -164,7 +174,7 @@ impl Connection {
     /// If there is more than the replies: then it is open which part of it they
     /// were.
     pub(crate) fn rest(&mut self, deadline: Deadline) -> Result<(), Fault> {
-        self.used = deadline.begun();
+        (self.used, self.is_under_way) = (deadline.begun(), false);
         if self.session.is_drained() { Ok(()) } else { Err(ErrorKind::Protocol.into()) }
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Standby<'a> {
     connection: Box<Connection>,
 }
 
-/// Requests that have been sent, and whose replies are still to be read.
+/// Requests of which the first have been sent, and whose replies are still to be read.
 pub(crate) struct Pending<'a> {
     node: &'a Node,
     admission: Admission,
@@ -37,6 +37,7 @@ pub(crate) struct Pending<'a> {
 struct Sent<'a> {
     permit: PoolPermit<'a>,
     connection: Box<Connection>,
+    /// For what has been sent so far.
     tickets: Vec<Ticket>,
     /// Whether the connection was idle, and so may have broken before.
     was_idle: bool,
@@ -64,12 +65,17 @@ impl Node {
         deadline: Deadline,
     ) -> Result<Vec<Outcome>, Error> {
         let verb = verb_of(requests);
-        let tickets = connection.send(requests, deadline).map_err(|fault| self.worded(verb, fault))?;
-        let receive = |ticket| {
-            let answer = connection.receive(ticket, deadline).map_err(|fault| self.worded(verb, fault))?;
-            Ok(self.outcome(verb, Ok(answer)))
+        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut exchange = || {
+            while outcomes.len() < requests.len() {
+                for ticket in connection.send(&requests[outcomes.len()..], deadline)? {
+                    outcomes.push(self.outcome(verb, Ok(connection.receive(ticket, deadline)?)));
+                }
+            }
+            connection.rest(deadline)
         };
-        tickets.into_iter().map(receive).collect()
+        exchange().map_err(|fault| self.worded(verb, fault))?;
+        Ok(outcomes)
     }
 
     /// Asks once, and once more if an idle connection has broken.
@@ -137,7 +143,7 @@ impl Node {
         Some(Standby { permit, connection: idle? })
     }
 
-    /// Sends several requests at once. Their keys and values have been checked.
+    /// Sends the first of several requests. Their keys and values have been checked.
     pub(crate) fn begin<'a>(
         &'a self,
         standby: Option<Standby<'a>>,
@@ -216,12 +222,15 @@ impl Pending<'_> {
         self.outcomes
     }
 
-    /// Reads the replies that are still missing.
+    /// Reads the replies that are still missing, and sends what has not been sent yet.
     fn read(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let (verb, Sent { connection, tickets, .. }) = (verb_of(self.requests), &mut self.sent);
-        while let Some(ticket) = tickets.get(self.outcomes.len()) {
-            let answer = connection.receive(*ticket, deadline)?;
-            let answer = answered(&self.requests[self.outcomes.len()], answer)?;
+        while let Some(request) = self.requests.get(self.outcomes.len()) {
+            let Some(ticket) = tickets.get(self.outcomes.len()) else {
+                tickets.extend(connection.send(&self.requests[tickets.len()..], deadline)?);
+                continue;
+            };
+            let answer = answered(request, connection.receive(*ticket, deadline)?)?;
             self.outcomes.push(self.node.outcome(verb, Ok(answer)));
         }
         Ok(())

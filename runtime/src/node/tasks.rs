@@ -221,10 +221,12 @@ impl Node {
         permit: &AsyncPermit<'_>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Fault> {
-        let tickets = connection.send(requests, deadline).await?;
-        for (ticket, request) in tickets.into_iter().zip(requests) {
-            let answer = answered(request, connection.receive(ticket).await?)?;
-            outcomes.push(self.outcome(verb_of(requests), Ok(answer)));
+        while outcomes.len() < requests.len() {
+            let rest = &requests[outcomes.len()..];
+            for (ticket, request) in connection.send(rest, deadline).await?.into_iter().zip(rest) {
+                let answer = answered(request, connection.receive(ticket).await?)?;
+                outcomes.push(self.outcome(verb_of(requests), Ok(answer)));
+            }
         }
         connection.rest(deadline).inspect_err(|_| outcomes.clear())?;
         permit.give_back(connection);
