@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::error::{Error, ErrorKind};
 use crate::exchange::ItemLimit;
+#[cfg(unix)]
+use crate::net::elsewhere::LeftBehind;
 use crate::net::fault::Fault;
 use crate::net::resolve::Addresses;
 use crate::protocol::{Dialect, Lives, Session, Ticket};
@@ -93,6 +95,9 @@ pub(crate) struct Endpoint {
     pub(crate) access: Access,
     /// For servers that are reached over TCP.
     pub(crate) addresses: Option<Addresses>,
+    /// For servers that are reached over a Unix socket: which file, by device and number.
+    #[cfg(unix)]
+    pub(crate) left_behind: LeftBehind<(u64, u64), std::os::unix::net::UnixStream>,
     /// The life that the server was last found in.
     pub(crate) lives: Lives,
     /// The address that the last connection was opened to.
@@ -119,6 +124,8 @@ impl Endpoint {
             server,
             access,
             addresses,
+            #[cfg(unix)]
+            left_behind: LeftBehind::default(),
             lives: Lives::default(),
             peer: RwLock::default(),
             dialect: AtomicU8::new(dialect),

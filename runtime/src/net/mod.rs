@@ -6,6 +6,7 @@
 #[cfg(feature = "tokio")]
 pub(crate) mod async_connection;
 pub(crate) mod connection;
+mod elsewhere;
 pub(crate) mod endpoint;
 pub(crate) mod fault;
 mod race;

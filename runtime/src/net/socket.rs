@@ -7,9 +7,12 @@ use std::io;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::net::elsewhere::elsewhere;
 use crate::net::endpoint::Endpoint;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::race::{Move, Race};
@@ -28,7 +31,7 @@ pub(crate) fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn S
             };
             (socket, Some(peer))
         }
-        Location::Unix(path) => (unix(path, deadline)?, None),
+        Location::Unix(path) => (unix(endpoint, path, deadline)?, None),
     })
 }
 
@@ -96,12 +99,6 @@ fn open_by(address: SocketAddr, end: Instant) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects on a thread that may be left behind.
-fn elsewhere(connect: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
-    let thread = std::thread::Builder::new().name("memocached-connect".into());
-    thread.spawn(connect).map(drop).map_err(|error| Fault::from(Trouble::NoThread).because(error))
-}
-
 impl Socket for TcpStream {
     fn limit(&self, timeout: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(timeout))?;
@@ -130,16 +127,13 @@ fn at_once<S>(
 /// stopped and its queue is full, so it waits on a thread that may be left
 /// behind.
 #[cfg(unix)]
-fn unix(path: &str, deadline: Deadline) -> Result<Box<dyn Socket>, Fault> {
+fn unix(endpoint: &Endpoint, path: &str, deadline: Deadline) -> Result<Box<dyn Socket>, Fault> {
     let left = left(deadline)?;
-    let (sender, opened) = std::sync::mpsc::channel();
+    // Another server may take the path.
+    let file = std::fs::metadata(path).map_err(Fault::unconnected)?;
     let path = path.to_owned();
-    elsewhere(move || drop(sender.send(UnixStream::connect(path))))?;
-    match opened.recv_timeout(left) {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => Err(Fault::unconnected(error)),
-        Err(_) => Err(Trouble::Silent.into()),
-    }
+    let stream = endpoint.left_behind.connect((file.dev(), file.ino()), left, || UnixStream::connect(path))?;
+    Ok(Box::new(stream))
 }
 
 #[cfg(unix)]
@@ -156,7 +150,7 @@ impl Socket for UnixStream {
 
 /// Refuses: this system has none.
 #[cfg(not(unix))]
-fn unix(_: &str, _: Deadline) -> Result<Box<dyn Socket>, Fault> {
+fn unix(_: &Endpoint, _: &str, _: Deadline) -> Result<Box<dyn Socket>, Fault> {
     Err(Fault::unreachable("there are no unix sockets on this system"))
 }
 
@@ -171,4 +165,31 @@ fn secure(endpoint: &Endpoint, host: &str, deadline: Deadline, stream: TcpStream
 #[cfg(not(feature = "tls"))]
 fn secure(_: &Endpoint, _: &str, _: Deadline, _: TcpStream) -> Result<Box<dyn Socket>, Fault> {
     Err(Fault::unreachable("memocached was built without its feature `tls`"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::full::FullSocket;
+    use crate::net::endpoint::Access;
+    use crate::time::budget::Budget;
+
+    #[test]
+    fn a_server_that_takes_the_path_of_one_that_waits_is_reached() {
+        let path = std::env::temp_dir().join(format!("memocached-{}-path.sock", std::process::id()));
+        let path = path.to_str().expect("it is text");
+        let endpoint = Endpoint::new(path.parse().expect("a server"), Access::default());
+        let within = |millis| {
+            let limit = Duration::from_millis(millis);
+            open(&endpoint, Budget::new(limit, limit).deadline()).map(drop).map_err(|fault| fault.trouble)
+        };
+        let _full = FullSocket::at(path);
+        assert_eq!([within(50), within(50)], [Err(Trouble::Silent); 2]);
+        std::fs::remove_file(path).expect("it was there");
+        let _listener = UnixListener::bind(path).expect("a socket");
+        assert_eq!(within(20_000), Ok(()));
+        std::fs::remove_file(path).expect("it was there");
+    }
 }

@@ -14,6 +14,7 @@ use crate::support::client::AnyClient;
 use crate::support::folder::Folder;
 use crate::support::full::{Full, FullSocket};
 use crate::support::memcached::{Memcached, until};
+use crate::support::process::alone;
 use crate::support::proxy::{Fault, Form, Pace, Proxy, Then};
 use crate::support::recording::{Recording, attribute};
 use crate::support::verbs::{About, Effect, VERBS, Verb};
@@ -272,4 +273,36 @@ fn a_unix_socket_that_takes_no_connections_costs_the_limit_and_no_more() {
         }
         assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     }
+}
+
+/// How many threads of this process wait for a connection.
+#[cfg(target_os = "linux")]
+fn connecting() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map_while(Result::ok);
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("memocached-conn")).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_unix_socket_that_takes_no_connections_costs_no_thread_for_each_probe() {
+    alone(module_path!(), "a_unix_socket_that_takes_no_connections_costs_no_thread_for_each_probe", || {
+        let folder = Folder::new();
+        let path = folder.path("full.sock");
+        let full = FullSocket::at(&path);
+        let cache = Cache::builder().servers(&path).timeout(LIMIT).connect_timeout(LIMIT);
+        let cache = cache.retry_after(Duration::from_millis(100)).build().unwrap();
+        for _ in 0..20 {
+            assert_eq!(blocking(&cache, 7, &Cell::new(0)), 21);
+        }
+        assert!((1..=2).contains(&connecting()), "{} threads", connecting());
+        // In this time, several probes are due.
+        let began = Instant::now();
+        while began.elapsed() < BOUND {
+            assert!(connecting() <= 2, "{} threads after {:?}", connecting(), began.elapsed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(full);
+        until("the threads to end", || (connecting() == 0).then_some(()));
+    });
 }
