@@ -393,7 +393,7 @@ async fn a_batch_that_takes_over_from_a_call_is_that_computation() {
     }
     let (cache, _) = cache();
     let mut leader = Box::pin(one(cache.clone(), 1, true));
-    poll_fn(|context| Poll::Ready(assert!(leader.as_mut().poll(context).is_pending()))).await;
+    assert!(poll_fn(|context| Poll::Ready(leader.as_mut().poll(context).is_pending())).await);
     let batch = tokio::spawn(all(cache.clone(), vec![1]));
     while cache.flights().waiting("taken:1") == 0 {
         tokio::task::yield_now().await;
