@@ -172,9 +172,9 @@ impl Members {
         self.moves.unmarked(number, keys.map(|key| self.ring_key(key)))
     }
 
-    /// Corrects what counts of a member's items by the number that it is at now.
-    pub(crate) fn correct(&self, number: usize, now: u64) {
-        self.moves.correct(number, now);
+    /// Returns the watermarks of a member that changes have set.
+    pub(crate) fn watermarks(&self, number: usize) -> impl Iterator<Item = &Watermark> {
+        self.moves.watermarks(number)
     }
 
     /// Returns what of a key counts for the ring.

@@ -114,9 +114,9 @@ impl Moves {
         keys.any(is_unmarked).then_some(latest)
     }
 
-    /// Corrects the watermarks of a member by the number that it is at now.
-    pub(crate) fn correct(&self, number: usize, now: u64) {
-        self.0.iter().filter_map(|moved| moved.watermark(number)).for_each(|watermark| watermark.correct(now));
+    /// The watermarks of a member that are set.
+    pub(crate) fn watermarks(&self, number: usize) -> impl Iterator<Item = &Watermark> {
+        self.0.iter().filter_map(move |moved| moved.watermark(number))
     }
 
     /// The changes from the latest on that brought the key to a member.
@@ -134,6 +134,7 @@ fn watermark(since: &[Moved], number: usize) -> Option<&Watermark> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::failover::watermark::Watermarks;
     use crate::server::Distribution;
 
     /// Changes to these members, one after the other.
@@ -167,6 +168,10 @@ mod tests {
         fn mark(&self, number: usize, key: &str, now: u64) -> bool {
             let unmarked = self.moves.unmarked(number, [RingKey::Name(key.as_bytes())].into_iter());
             unmarked.is_some_and(|watermark| watermark.set(Watermark::at(now)).is_ok())
+        }
+
+        fn watermarks(&self, number: usize) -> Watermarks<'_> {
+            self.moves.watermarks(number).collect()
         }
 
         fn is_old(&self, number: usize, key: &str, item: u64) -> bool {
@@ -225,8 +230,25 @@ mod tests {
         let mut all = Changing::from(&[0]);
         all.to(&[0, 1]);
         assert!(all.mark(1, &moving, 500) && all.is_old(1, &moving, 20));
-        all.moves.correct(1, 30);
+        all.watermarks(1).correct(30);
         assert!(!all.is_old(1, &moving, 20));
+    }
+
+    #[test]
+    fn a_survey_corrects_nothing_that_was_marked_after_it_was_sent() {
+        let (three, two) = (members(&[0, 1, 2]), members(&[0, 1]));
+        let owners = |key: &String| [&three, &two].map(|members| members.ring.owner(key.as_bytes()));
+        let owned = |by| (0..).map(|i| i.to_string()).find(|key| owners(key) == by).expect("a key");
+        let (first, second) = (owned([2, 0]), owned([1, 1]));
+        let mut all = Changing::from(&[0, 1, 2]);
+        all.to(&[0, 1]);
+        assert!(all.mark(0, &first, 50));
+        all.to(&[0]);
+        assert!(all.is_old(0, &first, 40));
+        let before = all.watermarks(0);
+        assert!(all.mark(0, &second, 123));
+        before.correct(90);
+        assert!(all.is_old(0, &second, 100) && all.is_old(0, &first, 40));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::cluster::failover::watermark::{Survey, Watermark};
+use crate::cluster::failover::watermark::{Survey, Watermark, Watermarks};
 use crate::cluster::members::{Detour, Member, Members};
 use crate::error::Error;
 use crate::exchange::{Grant, Guard, Numbering, Outcome, Reply, Request, Write};
@@ -43,7 +43,9 @@ impl Route {
         if old.is_empty() {
             return outcome;
         }
-        self.correct(node.ask_all(&self.removal(&Survey::new(), &old), deadline)?)?;
+        let watermarks = self.watermarks();
+        let removed = node.ask_all(&self.removal(&Survey::new(), &old), deadline)?;
+        watermarks.correct(Survey::number(removed)?);
         node.ask(request, deadline)
     }
 
@@ -60,7 +62,9 @@ impl Route {
         if old.is_empty() {
             return outcome;
         }
-        self.correct(node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await?)?;
+        let watermarks = self.watermarks();
+        let removed = node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await?;
+        watermarks.correct(Survey::number(removed)?);
         node.ask_async(request, deadline).await
     }
 
@@ -86,8 +90,11 @@ impl Route {
     pub(crate) fn sift(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
         if !old.is_empty() {
+            let watermarks = self.watermarks();
             let removed = self.member.node.ask_all(&self.removal(&Survey::new(), &old), deadline);
-            let _ = removed.and_then(|outcomes| self.correct(outcomes));
+            if let Ok(now) = removed.and_then(Survey::number) {
+                watermarks.correct(now);
+            }
             self.leave_out(requests, outcomes);
         }
     }
@@ -97,8 +104,11 @@ impl Route {
     pub(crate) async fn sift_async(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
         if !old.is_empty() {
+            let watermarks = self.watermarks();
             let removed = self.member.node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await;
-            let _ = removed.and_then(|outcomes| self.correct(outcomes));
+            if let Ok(now) = removed.and_then(Survey::number) {
+                watermarks.correct(now);
+            }
             self.leave_out(requests, outcomes);
         }
     }
@@ -148,12 +158,11 @@ impl Route {
 
     /// Whether a key's item with this number is of no use here.
     fn is_old(&self, key: &str, number: u64) -> bool {
-        let others = || self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get());
         self.member.watermark.is_after(number)
             || self.members.is_passed(key, self.number, number)
             || self.member.failover == Failover::Next
                 && !self.is_home(key)
-                && others().is_none_or(|watermark| watermark.is_after(number))
+                && self.detour_watermark().is_none_or(|watermark| watermark.is_after(number))
     }
 
     /// Returns the server's own number of an item that was found.
@@ -209,15 +218,15 @@ impl Route {
         survey.requests().into_iter().chain(old.iter().map(remove)).collect()
     }
 
-    /// Corrects the watermarks by what a survey says.
-    fn correct(&self, outcomes: Vec<Outcome>) -> Result<(), Error> {
-        let now = Survey::number(outcomes)?;
-        self.member.watermark.correct(now);
-        self.members.correct(self.number, now);
-        if let Some(watermark) = self.detour.as_ref().and_then(|detour| detour.watermark(self.number)?.get()) {
-            watermark.correct(now);
-        }
-        Ok(())
+    /// Returns the member's watermarks as they are before a survey.
+    fn watermarks(&self) -> Watermarks<'_> {
+        let own = std::iter::once(&self.member.watermark);
+        own.chain(self.members.watermarks(self.number)).chain(self.detour_watermark()).collect()
+    }
+
+    /// Returns the one for keys that are not the member's own, if it is set.
+    fn detour_watermark(&self) -> Option<&Watermark> {
+        self.detour.as_ref()?.watermark(self.number)?.get()
     }
 }
 

@@ -34,12 +34,24 @@ impl Watermark {
     pub(crate) fn is_after(&self, number: u64) -> bool {
         number < self.0.load(Ordering::Relaxed)
     }
+}
 
-    /// Corrects it by the number that the server is at now. If that is smaller,
-    /// the server has been restarted: all it has is new.
+/// The watermarks of a server as they are before a survey, which may correct them.
+pub(crate) struct Watermarks<'a>(Vec<(&'a Watermark, u64)>);
+
+impl<'a> FromIterator<&'a Watermark> for Watermarks<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a Watermark>>(all: I) -> Self {
+        Watermarks(all.into_iter().map(|watermark| (watermark, watermark.0.load(Ordering::Relaxed))).collect())
+    }
+}
+
+impl Watermarks<'_> {
+    /// Corrects them by the number that the survey has found. If that is smaller than one was
+    /// before, the server has been restarted: all it has is new. One that has been set since
+    /// is left alone.
     pub(crate) fn correct(&self, now: u64) {
-        if self.is_after(now) {
-            self.set(0);
+        for (watermark, before) in self.0.iter().filter(|(_, before)| now < *before) {
+            let _ = watermark.0.compare_exchange(*before, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
@@ -120,9 +132,19 @@ mod tests {
     fn a_server_that_counts_from_the_start_again_has_nothing_old() {
         let watermark = Watermark::at(500);
         assert!(watermark.is_after(499) && !watermark.is_after(500));
-        watermark.correct(700);
+        let correct = |now| Watermarks::from_iter([&watermark]).correct(now);
+        correct(700);
         assert!(watermark.is_after(499));
-        watermark.correct(20);
+        correct(20);
         assert!(!watermark.is_after(1));
+    }
+
+    #[test]
+    fn a_survey_that_comes_late_does_not_correct_what_was_marked_meanwhile() {
+        let watermark = Watermark::at(50);
+        let before = Watermarks::from_iter([&watermark]);
+        watermark.set(123);
+        before.correct(20);
+        assert!(watermark.is_after(122));
     }
 }
