@@ -127,22 +127,22 @@ pub(crate) struct Job {
     pub(crate) note: Option<Note>,
 }
 
-impl LeaseState {
-    /// Ends the lease. Returns the guard to store under; `None` if it was lost or is
-    /// over.
-    pub(super) fn end(&mut self) -> Option<Guard> {
-        let is_held = matches!(self.phase, Phase::Held | Phase::Renewing);
-        if is_held {
-            self.phase = Phase::Over;
-        }
-        is_held.then_some(Guard::Held(self.cas))
-    }
-}
-
 impl Held {
     /// Whether a renewal is under way that will say when it is done.
     pub(super) fn is_renewing(&self, state: &LeaseState) -> bool {
         state.phase == Phase::Renewing && self.process == std::process::id()
+    }
+
+    /// Ends the lease. Returns the guard to store under; `None` if it was lost or is over,
+    /// or if it is being renewed: then it is given back after that.
+    pub(super) fn end(&self, state: &mut LeaseState) -> Option<Guard> {
+        let (phase, guard) = match state.phase {
+            Phase::Renewing if self.is_renewing(state) => (Phase::Dropped, None),
+            Phase::Held | Phase::Renewing => (Phase::Over, Some(Guard::Held(state.cas))),
+            Phase::Dropped | Phase::Over | Phase::Lost => return None,
+        };
+        state.phase = phase;
+        guard
     }
 
     /// Lets the next caller win it.
@@ -327,6 +327,7 @@ mod tests {
     use crate::exchange::{ItemLimit, Ttl, Write};
     use crate::singleflight::lease::{Io, Lease};
     use crate::store::embedded::Embedded;
+    use crate::time::budget::Budget;
     use crate::time::clock::Clock;
 
     const KEY: &str = "k";
@@ -371,7 +372,7 @@ mod tests {
             let Some((lease, held)) = held(&store, &drive, Duration::from_secs(60 * minutes)) else { continue };
             renew_if_due(&held);
             assert!(matches!(look(&store), Reply::Missing(Grant::Lost { note: Some(_), .. })));
-            assert!(lease.end().is_some(), "it still entitles to store");
+            assert!(lease.end(&limits().budget()).is_some(), "it still entitles to store");
             lease.abandon();
             store
                 .ask(Verb::Delete, &Request::Delete { key: KEY, guard: Guard::None }, &limits().budget())
@@ -432,10 +433,48 @@ mod tests {
             let (lease, held) = held(&store, &drive, Duration::ZERO).expect("the present");
             assert!(held.begin().is_some());
             held.answered(outcome);
-            assert_eq!(lease.end(), None);
+            assert_eq!(lease.end(&limits().budget()), None);
             let request = Request::Delete { key: KEY, guard: Guard::None };
             store.ask(Verb::Delete, &request, &limits().budget()).expect("an embedded store");
         }
+    }
+
+    /// Begins a renewal, of which the answer comes once this holder has ended the lease.
+    fn ends_during_a_renewal(end: impl FnOnce(Lease, Budget) -> Option<Guard> + Send) {
+        const LIMIT: Duration = Duration::from_millis(30);
+        let (store, drive) = (store(), Arc::new(Drive::new()));
+        let (lease, held) = held(&store, &drive, Duration::ZERO).expect("the present");
+        let request = held.begin().expect("it is held");
+        let answer = store.ask(request.verb(), &request, &limits().budget());
+        let (tell, told) = std::sync::mpsc::channel();
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(move || tell.send(end(lease, Budget::new(LIMIT, LIMIT))));
+            let ended = told.recv_timeout(Duration::from_secs(10));
+            held.answered(Some(answer));
+            ended
+        });
+        assert_eq!(ended, Ok(None), "nothing is stored, and nothing waited for");
+        assert!(matches!(look(&store), Reply::Missing(Grant::Won(_))), "it is given back");
+    }
+
+    #[test]
+    fn a_renewal_is_waited_for_no_longer_than_the_call_has_time() {
+        ends_during_a_renewal(|lease, budget| {
+            let guard = lease.end(&budget);
+            assert_eq!(budget.deadline().left(), None, "which is spent");
+            guard
+        });
+    }
+
+    #[cfg(all(feature = "servers", feature = "tokio"))]
+    #[test]
+    fn a_renewal_is_waited_for_no_longer_than_the_async_call_has_time() {
+        ends_during_a_renewal(|lease, budget| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            let guard = runtime.block_on(lease.end_async(&budget));
+            assert_eq!(budget.deadline().left(), None, "which is spent");
+            guard
+        });
     }
 
     #[cfg(feature = "tokio")]
@@ -455,6 +494,6 @@ mod tests {
         std::thread::sleep(Duration::from_millis(250));
         renew_if_due(&held);
         assert!(matches!(look(&store), Reply::Missing(Grant::Won(_))));
-        assert_eq!(lease.end(), None, "nothing is stored under it");
+        assert_eq!(lease.end(&limits().budget()), None, "nothing is stored under it");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 #[cfg(feature = "tokio")]
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::Announced;
@@ -21,7 +21,9 @@ use crate::store::Store;
 use crate::sync::lock;
 #[cfg(feature = "tokio")]
 use crate::telemetry;
-use crate::time::budget::Limits;
+use crate::time::budget::{Budget, Limits};
+#[cfg(all(feature = "servers", feature = "tokio"))]
+use crate::time::patience::within;
 
 /// How the holder does I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,29 +121,47 @@ impl Lease {
     }
 
     /// Ends the lease because a holder is about to store. Returns the guard to
-    /// store under; `None` if the lease was lost, or another holder has stored.
-    pub(crate) fn end(&self) -> Option<Guard> {
+    /// store under; `None` if the lease was lost, or another holder has stored, or
+    /// a renewal under way takes longer than the holder has time.
+    pub(crate) fn end(&self, budget: &Budget) -> Option<Guard> {
         let held = &self.0.held;
         let mut state = lock(&held.state);
-        while held.is_renewing(&state) {
-            state = held.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if held.is_renewing(&state) {
+            let wait = budget.deadline();
+            let (left, is_renewing) =
+                (wait.left().unwrap_or_default(), |state: &mut LeaseState| held.is_renewing(state));
+            let waited = held.changed.wait_timeout_while(state, left, is_renewing);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            budget.spend(wait.begun().elapsed());
         }
-        state.end()
+        held.end(&mut state)
     }
 
     /// Ends the lease as [`Lease::end`] does, yielding to the runtime.
     #[cfg(feature = "tokio")]
-    pub(crate) async fn end_async(&self) -> Option<Guard> {
+    pub(crate) async fn end_async(&self, budget: &Budget) -> Option<Guard> {
+        if let Poll::Ready(guard) = self.poll_end(&mut Context::from_waker(Waker::noop())) {
+            return guard;
+        }
+        let wait = budget.deadline();
+        let renewed = std::future::poll_fn(|context| self.poll_end(context));
+        let ended = within(wait.left().unwrap_or_default(), renewed).await;
+        budget.spend(wait.begun().elapsed());
+        ended.unwrap_or_else(|| self.0.held.end(&mut lock(&self.0.held.state)))
+    }
+
+    /// Ends the lease once it is not being renewed.
+    #[cfg(feature = "tokio")]
+    fn poll_end(&self, context: &mut Context<'_>) -> Poll<Option<Guard>> {
         let held = &self.0.held;
-        std::future::poll_fn(|context: &mut Context<'_>| {
-            let mut state = lock(&held.state);
-            if held.is_renewing(&state) {
-                state.wakers.push(context.waker().clone());
-                return Poll::Pending;
-            }
-            Poll::Ready(state.end())
-        })
-        .await
+        let mut state = lock(&held.state);
+        if !held.is_renewing(&state) {
+            return Poll::Ready(held.end(&mut state));
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Ends the lease, which has not been used. The caller gives it back, unless
@@ -173,6 +193,12 @@ impl Lease {
     pub(crate) fn renounce(&self) {
         lock(&self.0.held.state).on = On::Nothing;
     }
+}
+
+/// Returns what comes of this work: in this process, a renewal takes no time.
+#[cfg(all(feature = "tokio", not(feature = "servers")))]
+async fn within<T>(_: std::time::Duration, work: impl Future<Output = T>) -> Option<T> {
+    Some(work.await)
 }
 
 impl Drop for Share {
@@ -224,6 +250,6 @@ mod tests {
         let held = Arc::get_mut(&mut Arc::get_mut(&mut lease.0).unwrap().held).unwrap();
         held.process += 1;
         held.state.get_mut().unwrap().phase = Phase::Renewing;
-        assert_eq!(lease.end(), Some(Guard::Held(7)));
+        assert_eq!(lease.end(&limits.budget()), Some(Guard::Held(7)));
     }
 }

@@ -185,7 +185,7 @@ impl Settlement {
     pub(crate) fn run(mut self) {
         for storing in &mut self.storing {
             storing.guard = match &storing.machine.claim {
-                Claim::Lease(lease) => lease.end(),
+                Claim::Lease(lease) => lease.end(&self.budget),
                 claim => Some(claim.guard()),
             };
         }
@@ -202,7 +202,7 @@ impl Settlement {
         Box::pin(async move {
             for storing in &mut self.storing {
                 storing.guard = match &storing.machine.claim {
-                    Claim::Lease(lease) => lease.end_async().await,
+                    Claim::Lease(lease) => lease.end_async(&self.budget).await,
                     claim => Some(claim.guard()),
                 };
             }

@@ -161,7 +161,7 @@ impl Machine {
         if packing.stores {
             self.pause_for_io();
             let guard = match &self.claim {
-                Claim::Lease(lease) => lease.end(),
+                Claim::Lease(lease) => lease.end(&self.budget),
                 claim => Some(claim.guard()),
             };
             let bytes = self.anchored(&packing.record);
@@ -200,7 +200,7 @@ impl Machine {
     async fn settle_async(&mut self, packing: Packing, span: &CallSpan) {
         self.pause_for_io();
         let guard = match &self.claim {
-            Claim::Lease(lease) => lease.end_async().await,
+            Claim::Lease(lease) => lease.end_async(&self.budget).await,
             claim => Some(claim.guard()),
         };
         let bytes = self.anchored(&packing.record);
