@@ -1,5 +1,6 @@
 //! What servers and networks do wrong, and what becomes of calls.
 
+mod batches;
 mod cells;
 mod crowds;
 mod rows;

@@ -19,7 +19,7 @@ use crate::time::budget::Deadline;
 /// A connection that has been idle for longer is checked before it is used.
 pub(crate) const SHORT_IDLE: Duration = Duration::from_millis(100);
 
-/// The shortest time to look for a reply.
+/// The shortest time to look for replies.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A connection that is ready for requests.
@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     is_hurried: bool,
     /// Whether an exchange has begun and not ended.
     is_under_way: bool,
+    /// When the time for what was sent last was found to be over.
+    overdue: Option<Instant>,
     /// When the last exchange began.
     used: Instant,
 }
@@ -56,8 +58,8 @@ impl Connection {
         let (socket, peer) = socket::open(endpoint, deadline)?;
         let session = Session::new(dialect, RequestNumbers::unique(), endpoint.lives.clone());
         let (limit, used) = (Duration::ZERO, deadline.begun());
-        let (is_hurried, is_under_way) = (false, false);
-        let mut connection = Connection { socket, peer, session, limit, is_hurried, is_under_way, used };
+        let mut connection =
+            Connection { socket, peer, session, limit, is_hurried: false, is_under_way: false, overdue: None, used };
         let tickets = endpoint.greet(&mut connection.session)?;
         connection.greet(tickets, deadline).map_err(Fault::in_greeting)?;
         endpoint.speaks(connection.session.dialect());
@@ -105,6 +107,7 @@ impl Connection {
     /// whether its server has a fair share.
     fn flush(&mut self, deadline: Deadline) -> Result<(), Fault> {
         let mut sent = 0;
+        self.overdue = None;
         while sent < self.session.output().len() {
             let begins = !self.is_under_way;
             let left = deadline.left().ok_or_else(|| if begins { Trouble::OutOfTime.into() } else { self.late() })?;
@@ -140,24 +143,35 @@ impl Connection {
 
     /// Reads the next reply.
     pub(crate) fn receive(&mut self, ticket: Ticket, deadline: Deadline) -> Result<Answer, Fault> {
-        let mut until = None;
         loop {
             if let Some(answer) = self.session.reply(ticket)? {
                 return Ok(answer);
             }
-            // What has arrived by now is read, however late this thread is itself.
-            let now = Instant::now();
-            let until = *until.get_or_insert_with(|| deadline.instant().max(now + LOOK));
-            let left = until.checked_duration_since(now).filter(|left| !left.is_zero());
-            let left = left.ok_or_else(|| self.late())?;
-            self.limit(left, until)?;
-            self.read()?;
+            let (now, end) = (Instant::now(), deadline.instant());
+            if now + LOOK < end {
+                self.limit(end - now, end)?;
+                let read = self.socket.read(self.session.space());
+                self.received(read)?;
+            } else {
+                self.read_late(now, end)?;
+            }
         }
     }
 
-    /// Reads what arrives within the limit.
-    fn read(&mut self) -> Result<(), Fault> {
-        match self.socket.read(self.session.space()) {
+    /// Reads when the time is over, or nearly. What has arrived by now is read, however late
+    /// this thread is itself; for what has not, all replies together are given one more look.
+    #[cold]
+    fn read_late(&mut self, now: Instant, end: Instant) -> Result<(), Fault> {
+        let end = end.max(*self.overdue.get_or_insert(now) + LOOK);
+        self.limit(LOOK, now + LOOK)?;
+        let space = self.session.space();
+        let read = if now < end { self.socket.read(space) } else { self.socket.read_arrived(space) };
+        self.received(read)
+    }
+
+    /// Takes in what has been read.
+    fn received(&mut self, read: io::Result<usize>) -> Result<(), Fault> {
+        match read {
             Ok(0) => Err(ErrorKind::Io.into()),
             Ok(bytes) => {
                 self.session.received(bytes);
@@ -206,5 +220,28 @@ impl Connection {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(self.late().because(error)),
             _ => Err(Fault::broken(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memcached::{Memcached, until};
+    use crate::net::endpoint::Access;
+    use crate::time::budget::Budget;
+
+    #[test]
+    fn a_reply_that_has_arrived_is_read_however_late_and_no_other_is_waited_for() {
+        let server = Memcached::start();
+        let endpoint = Endpoint::new(server.address().parse().expect("an address"), Access::default());
+        let deadline = |limit| Budget::new(limit, limit).deadline();
+        let mut connection = Connection::dial(&endpoint, deadline(Duration::from_secs(20))).expect("a connection");
+        let ticket = connection.send_one(&Request::Version, deadline(Duration::from_secs(20))).expect("a ticket");
+        until("the reply", || (!connection.socket.is_quiet()).then_some(()));
+        connection.overdue = Instant::now().checked_sub(2 * LOOK);
+        assert!(connection.receive(ticket, deadline(Duration::ZERO)).is_ok());
+        let unsent = connection.session.write(&Request::Version).expect("a ticket");
+        let fault = connection.receive(unsent, deadline(Duration::ZERO)).err();
+        assert_eq!(fault.map(|fault| fault.kind()), Some(ErrorKind::Timeout));
     }
 }

@@ -105,22 +105,22 @@ impl Socket for TcpStream {
         self.set_write_timeout(Some(timeout))
     }
 
+    fn waits(&self, waits: bool) -> io::Result<()> {
+        self.set_nonblocking(!waits)
+    }
+
     fn is_quiet(&mut self) -> bool {
-        at_once(self, |stream, on| stream.set_nonblocking(on), |stream| stream.peek(&mut [0]))
+        at_once(self, |stream| stream.peek(&mut [0]))
     }
 }
 
 /// Returns whether a read that may not wait would have to.
-fn at_once<S>(
-    stream: &mut S,
-    set_nonblocking: impl Fn(&S, bool) -> io::Result<()>,
-    read: impl FnOnce(&mut S) -> io::Result<usize>,
-) -> bool {
-    if set_nonblocking(stream, true).is_err() {
+fn at_once<S: Socket>(stream: &mut S, read: impl FnOnce(&mut S) -> io::Result<usize>) -> bool {
+    if stream.waits(false).is_err() {
         return false;
     }
     let waits = read(stream).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-    set_nonblocking(stream, false).is_ok() && waits
+    stream.waits(true).is_ok() && waits
 }
 
 /// Opens a Unix socket. The system waits without a limit where a server has
@@ -143,8 +143,12 @@ impl Socket for UnixStream {
         self.set_write_timeout(Some(timeout))
     }
 
+    fn waits(&self, waits: bool) -> io::Result<()> {
+        self.set_nonblocking(!waits)
+    }
+
     fn is_quiet(&mut self) -> bool {
-        at_once(self, |stream, on| stream.set_nonblocking(on), |stream| stream.read(&mut [0]))
+        at_once(self, |stream| stream.read(&mut [0]))
     }
 }
 

@@ -17,6 +17,17 @@ pub(crate) trait Socket: Read + Write + Send {
     /// Where each is a single call of the system's, the limit is enough.
     fn until(&mut self, _: Instant) {}
 
+    /// Makes reads wait for what has not arrived yet, or fail.
+    fn waits(&self, waits: bool) -> io::Result<()>;
+
+    /// Reads what has arrived, without waiting.
+    fn read_arrived(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.waits(false)?;
+        let read = self.read(buffer);
+        self.waits(true)?;
+        read
+    }
+
     /// Whether the other side has neither closed nor said anything unasked.
     fn is_quiet(&mut self) -> bool;
 }

@@ -126,6 +126,10 @@ impl Socket for StreamOwned<ClientConnection, Timed> {
         self.sock.until = until;
     }
 
+    fn waits(&self, waits: bool) -> io::Result<()> {
+        self.sock.stream.waits(waits)
+    }
+
     fn is_quiet(&mut self) -> bool {
         let stream = &self.sock.stream;
         // Tickets for later sessions come unasked; only a closed stream counts.
