@@ -331,6 +331,11 @@ impl<B: Clone> Lead<B> {
         self.flight.state.pause(pause);
     }
 
+    /// Notes whether the leader waits for a place for its body.
+    pub(crate) fn queue(&self, is_queued: bool) {
+        self.flight.state.queue(is_queued);
+    }
+
     /// Whether the flight is over: another leader was faster.
     pub(crate) fn has_landed(&self) -> bool {
         self.flight.state.has_landed()

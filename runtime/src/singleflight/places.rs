@@ -223,7 +223,7 @@ thread_local! {
 }
 
 /// Whether this thread is in a body that has a place. A thread that ends is taken to be.
-fn is_inside() -> bool {
+pub(super) fn is_inside() -> bool {
     INSIDE.try_with(Cell::get).unwrap_or(1) > 0
 }
 

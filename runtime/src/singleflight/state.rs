@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::locks::{Condvar, Mutex, MutexGuard, lock};
 use crate::singleflight::drive::{Drive, PROMPT};
 use crate::singleflight::pace::{Pace, Payment};
+use crate::singleflight::places;
 use crate::time::servant::wake_all;
 use crate::time::timer;
 
@@ -46,6 +47,8 @@ struct Shared<B, L> {
     overtaken: u32,
     /// No waiter overtakes earlier because of the time.
     not_before: Instant,
+    /// Whether the leader waits for a place for its body.
+    is_queued: bool,
     /// The polls of the caller that began to compute last.
     drive: Arc<Drive>,
     /// The longest that a look at the leader was late.
@@ -95,6 +98,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
             begun,
             overtaken: 0,
             not_before: begun,
+            is_queued: false,
             drive,
             late: Duration::ZERO,
             armed: false,
@@ -107,7 +111,17 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
     pub(super) fn begin(&self) {
         let mut state = self.state();
         state.begun = Instant::now();
-        state.not_before = state.begun;
+        (state.not_before, state.is_queued) = (state.begun, false);
+    }
+
+    /// Notes whether the leader waits for a place for its body. A waiter that has one does not
+    /// wait for it then: it may be the place that the leader waits for.
+    pub(super) fn queue(&self, is_queued: bool) {
+        let mut state = self.state();
+        state.is_queued = is_queued;
+        if is_queued {
+            self.wake_all(state);
+        }
     }
 
     /// Notes the polls of the caller that computes here from now on.
@@ -298,6 +312,11 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
     }
 
     fn overtake(&self, state: &mut Shared<B, L>, now: Instant) -> Option<Wakeup<B, L>> {
+        if state.is_queued && places::is_inside() {
+            // From now on one computes.
+            state.is_queued = false;
+            return Some(Wakeup::Overtakes(state.baton.clone(), Payment::Free));
+        }
         let is_due = now >= self.due(state);
         if !is_due && !state.drive.stands_still(now, LAGS * state.late) {
             return None;

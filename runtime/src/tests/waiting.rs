@@ -193,3 +193,35 @@ fn polls_without_an_answer_say_nothing_about_a_server() {
         assert!(nodes.iter().all(|node| node.is_up), "{nodes:?}");
     }
 }
+
+/// A body with the only place waits for none whose body waits for that place.
+#[test]
+fn what_a_body_asks_for_is_not_waited_for_behind_that_body() {
+    #[memcached(key = "placed:<n>", at_most = 1, cache = cache, skip(cache, body))]
+    fn placed(cache: &Cache, n: u32, body: &dyn Fn() -> u32) -> u32 {
+        body()
+    }
+    #[memcached(key = "placed:<n>", each(n in numbers), at_most = 1, cache = cache, skip(cache, body))]
+    fn all_placed(cache: &Cache, numbers: &[u32], body: &dyn Fn() -> u32) -> Vec<u32> {
+        numbers.iter().map(|_| body()).collect()
+    }
+    let inner: [fn(&Cache) -> u32; 2] = [|cache| placed(cache, 1, &|| 1), |cache| all_placed(cache, &[1], &|| 1)[0]];
+    let outer: [fn(&Cache, &dyn Fn() -> u32) -> u32; 2] =
+        [|cache, body| placed(cache, 0, body), |cache, body| all_placed(cache, &[0], body)[0]];
+    // Of one function the queue is the same.
+    for (outer, inner) in std::iter::zip(outer, inner) {
+        let cache = Cache::embedded();
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            let cache = &cache;
+            let found = outer(cache, &|| {
+                scope.spawn(move || assert_eq!(inner(cache), 1));
+                until("a caller that leads, and waits for the place", || (cache.flights().len() == 2).then_some(()));
+                inner(cache)
+            });
+            assert_eq!(found, 1);
+        });
+        // It is not known how long computing takes.
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+}

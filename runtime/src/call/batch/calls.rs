@@ -366,6 +366,12 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         }
     }
 
+    /// Notes whether the body for these calls waits for a place.
+    pub(super) fn queue(&self, computing: &[usize], is_queued: bool) {
+        let machines = computing.iter().filter_map(|index| self.all[*index].machine());
+        machines.for_each(|machine| machine.queues(is_queued));
+    }
+
     /// Returns the computations that the body for these calls is: its own, and those of the
     /// callers that it took over from or overtook.
     pub(super) fn computations(&self, computing: &[usize]) -> Box<[Computation]> {

@@ -214,7 +214,15 @@ where
         let Some(calls) = &mut self.calls else { return Some(body()) };
         let span = calls.span.clone();
         let _entered = span.enter();
-        let place = admit(&mut self.admission, self.site).wait(&span);
+        let admitted = admit(&mut self.admission, self.site);
+        let is_queued = matches!(admitted, Admitted::Later(_));
+        if is_queued {
+            calls.queue(&self.computing, true);
+        }
+        let place = admitted.wait(&span);
+        if is_queued {
+            calls.queue(&self.computing, false);
+        }
         calls.compute(&self.computing);
         let computations = calls.computations(&self.computing);
         let (returned, cost) = {
@@ -257,7 +265,15 @@ where
     pub async fn compute_async(&mut self, body: impl Future<Output = R>) -> Option<R> {
         let Some(calls) = &mut self.calls else { return Some(body.await) };
         let span = calls.span.clone();
-        let place = admit(&mut self.admission, self.site).wait_async(&span).await;
+        let admitted = admit(&mut self.admission, self.site);
+        let is_queued = matches!(admitted, Admitted::Later(_));
+        if is_queued {
+            calls.queue(&self.computing, true);
+        }
+        let place = admitted.wait_async(&span).await;
+        if is_queued {
+            calls.queue(&self.computing, false);
+        }
         calls.compute(&self.computing);
         let drive = calls.driven(&self.computing);
         let computations = calls.computations(&self.computing);

@@ -305,6 +305,7 @@ impl Machine {
                 Admitted::Later(turn) => {
                     // A caller waiting for the value would only wait for a place as well.
                     self.lead.iter().for_each(|lead| lead.pause(self.pace.free_after()));
+                    self.queues(true);
                     self.effect = Effect::Queue(turn, reason);
                     return Step::Wait;
                 }

@@ -381,6 +381,11 @@ impl Machine {
         true
     }
 
+    /// Notes whether this call waits for a place for its body.
+    pub(crate) fn queues(&self, is_queued: bool) {
+        self.lead.iter().for_each(|lead| lead.queue(is_queued));
+    }
+
     /// Returns the computation that others wait for, if this call leads one.
     pub(crate) fn computation(&self) -> Option<Computation> {
         self.lead.as_ref().map(Lead::computation)
