@@ -225,3 +225,20 @@ fn what_a_body_asks_for_is_not_waited_for_behind_that_body() {
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }
+
+/// Looking a value up and giving its lease back have one time limit.
+#[test]
+fn a_call_without_a_value_waits_for_a_slow_server_once() {
+    #[memcached(key = "waiting:none:<n>", ttl = 60, cache = cache, skip(cache))]
+    fn none(cache: &Cache, n: u32) -> Option<u32> {
+        None
+    }
+    let server = Memcached::start();
+    let proxy = Proxy::before(server.port);
+    let cache = Cache::builder().servers(proxy.address()).timeout(1_000 * MS).build().expect("a server");
+    assert_eq!(none(&cache, 0), None);
+    proxy.inflict(Fault { form: Form::Whole, pace: Pace::Late(800 * MS), then: Then::GoOn }, 0);
+    let began = Instant::now();
+    assert_eq!(none(&cache, 1), None);
+    assert!(began.elapsed() < 1_400 * MS, "{:?}", began.elapsed());
+}

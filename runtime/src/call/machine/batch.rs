@@ -75,7 +75,7 @@ impl Machine {
     }
 
     /// Ends a lease that is not used.
-    fn forfeit(&self) -> Option<Forfeit> {
+    pub(super) fn forfeit(&self) -> Option<Forfeit> {
         if let Claim::Lease(lease) = &self.claim { lease.forfeit() } else { None }
     }
 

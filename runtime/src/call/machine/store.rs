@@ -15,6 +15,7 @@ use crate::detached::Work;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Guard, Outcome, Reply, Request, Ttl, Write};
 use crate::singleflight::Lead;
+use crate::singleflight::lease::Io;
 use crate::telemetry::call::CallSpan;
 use crate::value::envelope::Times;
 use crate::value::record::Record;
@@ -281,8 +282,11 @@ impl Machine {
     /// Ends without anything to store: the waiters go on alone, and the next
     /// caller wins the lease.
     pub(super) fn end(&mut self) {
+        // A lease that is dropped is given back in a time of its own.
+        let forfeit = if self.io == Io::Blocking { self.forfeit() } else { None };
         self.claim = Claim::Nothing;
         self.land(None);
+        forfeit.iter().for_each(|forfeit| drop(self.ask(forfeit.request())));
     }
 
     /// Sees to it that the stored value, which is no longer right, is removed: when the
