@@ -298,8 +298,7 @@ impl Whereabouts {
             }
         };
         let item = item.map(|item| (item, grace(item))).filter(|(_, grace)| !grace.is_zero());
-        // A caller that was elected to refresh it could take this for a renewal of its own.
-        let Some((item, grace)) = item.filter(|(item, _)| item.token != Token::Lost) else { return self.delete() };
+        let Some((item, grace)) = item else { return self.delete() };
         let is_ending = item.seconds_left.is_some_and(|left| Duration::from_secs(left) <= grace);
         let ttl = (!is_ending).then_some(grace);
         Ok(Request::Invalidate { key: key.wire(), guard: Guard::Held(item.cas), ttl })

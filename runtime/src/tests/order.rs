@@ -256,26 +256,6 @@ fn a_call_without_the_stamps_of_its_groups_joins_no_computation_from_before() {
     });
 }
 
-/// A caller that is elected to refresh a value renews that by invalidating it.
-#[test]
-fn an_invalidation_is_not_taken_for_the_renewal_of_an_election() {
-    #[memcached(key = "order:elected:<n>", ttl = 100, grace = 50, entry = entry, cache = cache, skip(cache, body))]
-    fn elected(cache: &Cache, n: u32, body: impl FnOnce() -> u32) -> u32 {
-        body()
-    }
-    let (_server, pairs) = pairs();
-    for [one, other] in pairs {
-        assert_eq!(elected(&one, 1, || 1), 1);
-        assert!(entry(&one, 1).invalidate().expect("a reply"));
-        let older = elected(&one, 1, || {
-            assert!(entry(&other, 1).invalidate().expect("a reply"));
-            assert_eq!(item(&other, "order:elected:1"), None);
-            1
-        });
-        assert_eq!((older, elected(&other, 1, || 2)), (1, 2));
-    }
-}
-
 #[test]
 fn a_refresh_without_a_value_removes_the_one_before() {
     #[memcached(key = "order:none:<n>", ttl = 100, cache = cache, skip(cache, body))]
