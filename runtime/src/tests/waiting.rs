@@ -206,8 +206,8 @@ fn what_a_body_asks_for_is_not_waited_for_behind_that_body() {
         numbers.iter().map(|_| body()).collect()
     }
     let inner: [fn(&Cache) -> u32; 2] = [|cache| placed(cache, 1, &|| 1), |cache| all_placed(cache, &[1], &|| 1)[0]];
-    let outer: [fn(&Cache, &dyn Fn() -> u32) -> u32; 2] =
-        [|cache, body| placed(cache, 0, body), |cache, body| all_placed(cache, &[0], body)[0]];
+    type Outer = fn(&Cache, &dyn Fn() -> u32) -> u32;
+    let outer: [Outer; 2] = [|cache, body| placed(cache, 0, body), |cache, body| all_placed(cache, &[0], body)[0]];
     // Of one function the queue is the same.
     for (outer, inner) in std::iter::zip(outer, inner) {
         let cache = Cache::embedded();
