@@ -211,12 +211,17 @@ mod tests {
         assert!(all.moves.have_brought(0, RingKey::Name(moving.as_bytes())));
     }
 
-    #[test]
-    fn one_number_counts_for_the_changes_before_too() {
+    /// Returns a key that the member 0 gets when 2 leaves, and one that it gets when 1 leaves then.
+    fn moved_one_after_the_other() -> (String, String) {
         let (three, two) = (members(&[0, 1, 2]), members(&[0, 1]));
         let owners = |key: &String| [&three, &two].map(|members| members.ring.owner(key.as_bytes()));
         let owned = |by| (0..).map(|i| i.to_string()).find(|key| owners(key) == by).expect("a key");
-        let (first, second) = (owned([2, 0]), owned([1, 1]));
+        (owned([2, 0]), owned([1, 1]))
+    }
+
+    #[test]
+    fn one_number_counts_for_the_changes_before_too() {
+        let (first, second) = moved_one_after_the_other();
         let mut all = Changing::from(&[0, 1, 2]);
         all.to(&[0, 1]);
         all.to(&[0]);
@@ -236,10 +241,7 @@ mod tests {
 
     #[test]
     fn a_survey_corrects_nothing_that_was_marked_after_it_was_sent() {
-        let (three, two) = (members(&[0, 1, 2]), members(&[0, 1]));
-        let owners = |key: &String| [&three, &two].map(|members| members.ring.owner(key.as_bytes()));
-        let owned = |by| (0..).map(|i| i.to_string()).find(|key| owners(key) == by).expect("a key");
-        let (first, second) = (owned([2, 0]), owned([1, 1]));
+        let (first, second) = moved_one_after_the_other();
         let mut all = Changing::from(&[0, 1, 2]);
         all.to(&[0, 1]);
         assert!(all.mark(0, &first, 50));

@@ -137,10 +137,7 @@ impl AsyncConnection {
         let requests = portion(requests);
         let numbering = requests.iter().map(Request::numbering).max().unwrap_or(Numbering::None);
         self.learn_life(numbering, deadline).await?;
-        let mut tickets = Vec::with_capacity(requests.len());
-        for request in requests {
-            tickets.push(self.session.write(request)?);
-        }
+        let tickets = self.session.write_all(requests)?;
         self.flush(deadline).await?;
         Ok(tickets)
     }

@@ -90,6 +90,15 @@ impl Session {
         encode(self.wording, self.numbers.take(), request, &mut self.output)
     }
 
+    /// Appends several requests.
+    pub(crate) fn write_all(&mut self, requests: &[Request<'_>]) -> Result<Vec<Ticket>, Unspeakable> {
+        let mut tickets = Vec::with_capacity(requests.len());
+        for request in requests {
+            tickets.push(self.write(request)?);
+        }
+        Ok(tickets)
+    }
+
     /// Creates the session of a connection that is the only one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn alone(dialect: Dialect) -> Self {

@@ -286,7 +286,7 @@ impl<B: Clone> Lead<B> {
     /// begun before, so that leader keeps the flight, and this one begins another.
     pub(crate) fn runs_as(&mut self, id: FlightId) {
         let Flight { key, numbers, leader, state, .. } = &*self.flight;
-        if numbers.contain(id) || !state.is_left_to_others() {
+        if numbers.contain(id) || !state.leave_to_others() {
             return numbers.note(id);
         }
         let lead = self.flights.lead(key, id, state.pace(), *leader);

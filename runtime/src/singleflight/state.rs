@@ -266,7 +266,7 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
     }
 
     /// Leaves the lead to other leaders, if there are any. Returns whether there are.
-    pub(super) fn is_left_to_others(&self) -> bool {
+    pub(super) fn leave_to_others(&self) -> bool {
         let mut state = self.state();
         let has_others = state.leaders > 1;
         if has_others {

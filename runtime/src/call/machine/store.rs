@@ -68,9 +68,7 @@ impl Machine {
         let own = own();
         if own.ttl.unwrap_or(self.freshness.ttl) == Ttl::For(Duration::ZERO) {
             match own.ttl {
-                Some(_) => {
-                    span.not_wanted("ttl");
-                }
+                Some(_) => span.not_wanted("ttl"),
                 None => span.not_stored("ttl is zero"),
             }
             self.replaces_by_nothing();
