@@ -23,6 +23,11 @@ use crate::time::reminder::Reminder;
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
+/// So many requests are sent before there is a reply to the first. More would not make the
+/// server faster, and many small replies that this side is late to read fill the socket's
+/// buffer: the system drops what does not fit, and the server sends it again after 200 ms.
+const MOST_UNANSWERED: usize = 256;
+
 /// Sends the requests and receives the replies.
 pub(super) struct Driver {
     queue: Arc<Queue>,
@@ -30,6 +35,8 @@ pub(super) struct Driver {
     session: Box<Session>,
     output: Vec<u8>,
     sent: usize,
+    /// How many bytes were taken out of the queue in all, with those in `output`.
+    taken: u64,
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     timer: Reminder,
@@ -48,6 +55,7 @@ impl Driver {
             session,
             output: Vec::new(),
             sent: 0,
+            taken: 0,
             waiting: VecDeque::new(),
             timer: Reminder::at(now() + IDLE),
             watch: Watch::new(now()),
@@ -66,6 +74,7 @@ impl Driver {
         loop {
             let fault = match (self.send(context), self.receive(context)) {
                 (Err(fault), _) | (_, Err(fault)) => fault,
+                (Ok(Intake::Held), Ok(())) if self.sent < self.allowed() => continue,
                 (Ok(Intake::Closed), Ok(())) if self.waiting.is_empty() => ErrorKind::Io.into(),
                 (Ok(_), Ok(())) => {
                     ready!(self.timer.poll(context));
@@ -117,13 +126,23 @@ impl Driver {
                     return Ok(intake);
                 }
             }
-            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..]) {
+            let allowed = self.allowed();
+            if self.sent == allowed {
+                return Ok(Intake::Held);
+            }
+            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..allowed]) {
                 Poll::Ready(Ok(0)) => return Err(ErrorKind::Io.into()),
                 Poll::Ready(Ok(bytes)) => self.sent += bytes,
                 Poll::Ready(Err(error)) => return Err(io_fault(error)),
                 Poll::Pending => return Ok(Intake::Open),
             }
         }
+    }
+
+    /// Returns how much of the output may be sent before there is a reply.
+    fn allowed(&self) -> usize {
+        let held = self.waiting.get(MOST_UNANSWERED - 1).map_or(0, |last| self.taken - last.end);
+        self.output.len() - usize::try_from(held).unwrap_or(usize::MAX).min(self.output.len())
     }
 
     /// Takes out what is in the queue.
@@ -139,6 +158,8 @@ impl Driver {
         }
         let (since, mut next) = (self.watch.waited(), LOOK);
         std::mem::swap(&mut self.output, &mut state.bytes);
+        state.taken += self.output.len() as u64;
+        self.taken = state.taken;
         self.waiting.extend(state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
             PendingReply { since, ..reply }
@@ -229,6 +250,8 @@ impl Drop for Driver {
 /// Whether there can be more requests.
 enum Intake {
     Open,
+    /// Not before there is a reply.
+    Held,
     Closed,
 }
 
@@ -244,7 +267,7 @@ fn io_fault(error: io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
     use tokio::sync::oneshot;
 
     use super::super::queue::Delivery;
@@ -415,6 +438,24 @@ mod tests {
         assert_eq!(told[2..], [Some(Trouble::Hurried); 2]);
         tokio::task::yield_now().await;
         assert!(!queue.is_closed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_beyond_the_most_waits_for_a_reply() {
+        let (queue, server) = line();
+        let callers: Vec<_> = (0..=MOST_UNANSWERED).map(|_| peek(&queue)).collect();
+        let (server, mut replies) = tokio::io::split(server);
+        let mut requests = BufReader::new(server).lines();
+        for _ in 0..MOST_UNANSWERED {
+            requests.next_line().await.expect("it is open").expect("a request");
+        }
+        let next = tokio::time::timeout(MINUTE / 2, requests.next_line());
+        assert!(next.await.is_err(), "the last one is held back");
+        replies.write_all(b"VA 1 O1 f0 c1 t-1\r\na\r\n").await.unwrap();
+        let next = tokio::time::timeout(MINUTE / 4, requests.next_line()).await;
+        let line = next.expect("in time").expect("it is open").expect("a request");
+        assert!(line.contains("O257"), "{line}");
+        drop(callers);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
 //! A connection that many tasks share, for when the pool's are all in use.
 //!
 //! Callers put requests into a `queue`; a task of the runtime, the `driver`,
-//! sends all that is queued with one call and reads the replies in the same
-//! order, and knows how long the server has had each of them. It drops the reply
-//! to a caller that has gone. It closes a connection that has failed in any way
-//! and tells all callers that wait on it.
+//! sends what is queued with one call, though only so far ahead of the replies,
+//! reads these in the same order, and knows how long the server has had each
+//! request. It drops the reply to a caller that has gone. It closes a connection
+//! that has failed in any way and tells all callers that wait on it.
 //! Opens no connection.
 
 mod driver;

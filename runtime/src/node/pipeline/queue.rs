@@ -37,6 +37,8 @@ pub(crate) struct Queue {
 /// What the driver takes out next.
 pub(super) struct Queued {
     pub(super) bytes: Vec<u8>,
+    /// How many bytes have been taken out.
+    pub(super) taken: u64,
     pub(super) waiting: Vec<PendingReply>,
     numbers: RequestNumbers,
     pub(super) is_closed: bool,
@@ -49,6 +51,8 @@ pub(super) struct Queued {
 /// A reply that a caller waits for.
 pub(super) struct PendingReply {
     pub(super) ticket: Ticket,
+    /// Where its request ends, of all the bytes that the connection is to send.
+    pub(super) end: u64,
     /// How long the caller waits for the server.
     pub(super) patience: Duration,
     /// When the driver sent the request, by its own clock.
@@ -64,7 +68,7 @@ impl Queue {
     /// Creates an empty queue.
     pub(super) fn new(wording: Wording, numbers: RequestNumbers, peer: Option<SocketAddr>) -> Self {
         let (bytes, waiting) = (Vec::new(), Vec::new());
-        let state = Queued { bytes, waiting, numbers, is_closed: false, driver: None, untold: None };
+        let state = Queued { bytes, taken: 0, waiting, numbers, is_closed: false, driver: None, untold: None };
         Queue {
             wording,
             peer,
@@ -92,7 +96,8 @@ impl Queue {
         let ticket = protocol::encode(self.wording, number, request, &mut state.bytes)?;
         let (caller, receiver) = oneshot::channel();
         let (since, caller) = (Duration::ZERO, Some(caller));
-        state.waiting.push(PendingReply { ticket, patience, since, caller });
+        let end = state.taken + state.bytes.len() as u64;
+        state.waiting.push(PendingReply { ticket, end, patience, since, caller });
         self.requests.fetch_add(1, Ordering::Relaxed);
         let driver = state.driver.take();
         drop(state);
