@@ -5,7 +5,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant,
 };
 
-use super::trail::Standing;
+use super::trail::{Standing, is_named};
 use crate::codec::schema::shape::SpotKind;
 
 /// The elements of a sequence, or the entries of a map.
@@ -53,30 +53,33 @@ impl<S: SerializeMap> SerializeMap for FollowedElements<'_, S> {
 /// The parts of a tuple or struct that are still to come.
 pub(super) struct FollowedParts<'a> {
     step: Standing<'a>,
-    places: &'a [usize],
+    nodes: &'a [SpotKind],
     /// Those of a struct's fields, with the other names that each may have.
     names: &'a [&'static str],
-    next: usize,
 }
 
 impl<'a> FollowedParts<'a> {
     #[inline]
     fn lost(step: Standing<'a>) -> Self {
-        FollowedParts { step: step.lose(), places: &[], names: &[], next: 0 }
+        FollowedParts { step: step.lose(), nodes: &[], names: &[] }
     }
 
     #[inline]
     fn advance(&mut self) -> Standing<'a> {
-        let place = self.places.get(self.next).copied();
-        self.next += 1;
-        place.map_or_else(|| self.step.lose(), |place| self.step.to(place))
+        match self.nodes.split_first() {
+            Some((next, rest)) => {
+                self.nodes = rest;
+                self.step.at(next)
+            }
+            None => self.step.lose(),
+        }
     }
 
     /// Advances to the field of this name.
     #[inline]
     fn advance_to(&mut self, name: &'static str) -> Standing<'a> {
         match self.names.split_first() {
-            Some((next, rest)) if *next == name => self.names = rest,
+            Some((next, rest)) if is_named(next, name) => self.names = rest,
             _ => self.skip_to(name),
         }
         self.advance()
@@ -93,7 +96,7 @@ impl<'a> FollowedParts<'a> {
 
     #[inline]
     fn end(&self) {
-        self.step.expect(self.next == self.places.len());
+        self.step.expect(self.nodes.is_empty());
     }
 }
 
@@ -101,8 +104,8 @@ impl<'a> Standing<'a> {
     #[inline]
     pub(super) fn parts(self, count: usize) -> FollowedParts<'a> {
         match self.node {
-            SpotKind::Tuple(places) if places.len() == count => {
-                FollowedParts { step: self, places, names: &[], next: 0 }
+            SpotKind::Tuple(spots) if spots.len() == count => {
+                FollowedParts { step: self, nodes: self.trail.graph.all(spots), names: &[] }
             }
             _ => FollowedParts::lost(self),
         }
@@ -111,7 +114,7 @@ impl<'a> Standing<'a> {
     #[inline]
     pub(super) fn fields(self) -> FollowedParts<'a> {
         match self.node {
-            SpotKind::Struct(names, places) => FollowedParts { step: self, places, names, next: 0 },
+            SpotKind::Struct(names, spots) => FollowedParts { step: self, nodes: self.trail.graph.all(spots), names },
             _ => FollowedParts::lost(self),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) enum Blind {
 
 /// The comparison of one value.
 pub(crate) struct Trail {
-    graph: &'static Graph,
+    pub(super) graph: &'static Graph,
     pub(super) blind: Blind,
     depth: Depth,
     lost: Cell<bool>,
@@ -35,7 +35,7 @@ impl Trail {
     /// Returns the value in a form that is compared while it is written.
     #[inline]
     pub(crate) fn of<'a, T: Serialize + ?Sized>(&'a self, value: &'a T) -> Followed<'a, T> {
-        Followed { value, step: Standing { trail: self, node: self.graph.at(ROOT) } }
+        Followed { value, step: Standing::new(self, self.graph.at(ROOT)) }
     }
 
     /// Whether some call was not the expected one.
@@ -43,6 +43,12 @@ impl Trail {
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.get()
     }
+}
+
+/// Whether two names are the same. Most often they are one text of the program's.
+#[inline]
+pub(super) fn is_named(known: &'static str, name: &'static str) -> bool {
+    std::ptr::eq(known, name) || known == name
 }
 
 /// A value, and where it stands in its type.
@@ -55,9 +61,17 @@ pub(crate) struct Followed<'a, T: ?Sized> {
 pub(super) struct Standing<'a> {
     pub(super) trail: &'a Trail,
     pub(super) node: &'a SpotKind,
+    /// A copy of the node's: for the elements of a sequence it stays in a register.
+    leaf: Option<Leaf>,
 }
 
 impl<'a> Standing<'a> {
+    #[inline]
+    fn new(trail: &'a Trail, node: &'a SpotKind) -> Self {
+        let leaf = if let SpotKind::Leaf(leaf) = node { Some(*leaf) } else { None };
+        Standing { trail, node, leaf }
+    }
+
     #[inline]
     pub(super) fn expect(self, expected: bool) {
         if !expected {
@@ -67,7 +81,7 @@ impl<'a> Standing<'a> {
 
     #[inline]
     pub(super) fn leaf(self, leaf: Leaf) {
-        self.expect(matches!(self.node, SpotKind::Leaf(expected) if *expected == leaf));
+        self.expect(self.leaf == Some(leaf));
     }
 
     #[inline]
@@ -76,15 +90,20 @@ impl<'a> Standing<'a> {
     }
 
     #[inline]
+    pub(super) fn at(self, node: &'a SpotKind) -> Standing<'a> {
+        Standing::new(self.trail, node)
+    }
+
+    #[inline]
     pub(super) fn to(self, place: usize) -> Standing<'a> {
-        Standing { node: self.trail.graph.at(place), ..self }
+        self.at(self.trail.graph.at(place))
     }
 
     /// Goes on without knowing the way.
     #[inline]
     pub(super) fn lose(self) -> Standing<'a> {
         self.expect(false);
-        Standing { node: &SpotKind::Unknown, ..self }
+        self.at(&SpotKind::Unknown)
     }
 
     #[inline]
@@ -107,8 +126,8 @@ impl<'a> Standing<'a> {
     pub(super) fn variant(self, number: u32, name: &'static str) -> Standing<'a> {
         let number = number as usize;
         match self.node {
-            SpotKind::Enum(names, places) if names.get(number) == Some(&name) && number < places.len() => {
-                self.to(places[number])
+            SpotKind::Enum(names, spots) if names.get(number).is_some_and(|known| is_named(known, name)) => {
+                self.trail.graph.all(spots).get(number).map_or_else(|| self.lose(), |node| self.at(node))
             }
             _ => self.lose(),
         }

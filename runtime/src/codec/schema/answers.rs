@@ -4,6 +4,7 @@
 //! What is recorded of it, and which sample comes next, is decided in `trace`.
 
 use std::any::type_name;
+use std::ops::Range;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess,
@@ -92,14 +93,14 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("option");
-            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Option(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Option(parts.start));
             if tracer.is_recurring() {
                 visitor.visit_none()
             } else if tracer.is_sealed(0) {
                 tracer.pass(0);
                 visitor.visit_none()
             } else {
-                let way = tracer.enter(0, parts.first(), reader.optional());
+                let way = tracer.enter(0, parts.clone().next(), reader.optional());
                 tracer.deeper(|tracer| visitor.visit_some(tracer)).inspect(|_| tracer.come_back(way))
             }
         })
@@ -121,7 +122,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.note(name);
-            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Newtype(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Newtype(parts.start));
             if is_serdes(reader.visitor) {
                 // In this way the type of the field is known.
                 tracer.within(name, |tracer| visitor.visit_seq(Elements::fixed(tracer, parts, reader.yields)))
@@ -139,7 +140,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("seq");
-            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Seq(parts[0]));
+            let parts = tracer.parts(reader, None, 1, |parts| SpotKind::Seq(parts.start));
             let left = usize::from(!tracer.is_recurring());
             tracer.deeper(|tracer| visitor.visit_seq(Elements::free(tracer, parts, left, reader.yields)))
         })
@@ -170,7 +171,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
         let reader = Reader::of::<V>();
         self.whole(reader, |tracer| {
             tracer.take("map");
-            let parts = tracer.parts(reader, None, 2, |parts| SpotKind::Map(parts[0], parts[1]));
+            let parts = tracer.parts(reader, None, 2, |parts| SpotKind::Map(parts.start, parts.start + 1));
             let left = usize::from(!tracer.is_recurring());
             tracer.deeper(|tracer| visitor.visit_map(Elements::free(tracer, parts, left, reader.yields)))
         })
@@ -207,7 +208,7 @@ impl<'de> Deserializer<'de> for &mut Tracer {
                     chosen => chosen?,
                 };
                 tracer.note(variants[chosen]);
-                let way = tracer.enter(chosen, parts.get(chosen), reader.yields);
+                let way = tracer.enter(chosen, parts.clone().nth(chosen), reader.yields);
                 let made = tracer.part(false, |tracer| visitor.visit_enum(Variant { tracer, reader, chosen }));
                 tracer.leave(reader.visitor, chosen, made.is_ok(), way);
                 made
@@ -237,13 +238,13 @@ struct Fields<'a> {
     names: &'static [&'static str],
     /// Derived visitors know their fields by number as well, others by name only.
     is_derived: bool,
-    spots: Vec<usize>,
+    spots: Range<usize>,
     next: usize,
     has_sealed: bool,
 }
 
 impl<'a> Fields<'a> {
-    fn of<V>(tracer: &'a mut Tracer, names: &'static [&'static str], spots: Vec<usize>) -> Self {
+    fn of<V>(tracer: &'a mut Tracer, names: &'static [&'static str], spots: Range<usize>) -> Self {
         Fields { tracer, names, is_derived: is_derived(type_name::<V>()), spots, next: 0, has_sealed: false }
     }
 
@@ -270,7 +271,7 @@ impl<'a> Fields<'a> {
                 self.next = self.spots.len();
                 self.tracer.enter(self.next, None, asked)
             }
-            false => self.tracer.enter(self.next, self.spots.get(self.next), asked),
+            false => self.tracer.enter(self.next, self.spots.clone().nth(self.next), asked),
         };
         self.next += 1;
         way
@@ -323,7 +324,7 @@ struct Elements<'a> {
     tracer: &'a mut Tracer,
     /// Their spots in the graph: one for all, or one for each if their number is
     /// fixed. A map's keys and values have a spot each.
-    spots: Vec<usize>,
+    spots: Range<usize>,
     left: usize,
     /// [`Tracer::taken`] before the last element.
     since: u64,
@@ -336,12 +337,12 @@ struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn fixed(tracer: &'a mut Tracer, spots: Vec<usize>, of: &'static str) -> Self {
+    fn fixed(tracer: &'a mut Tracer, spots: Range<usize>, of: &'static str) -> Self {
         let left = spots.len();
         Elements { tracer, spots, left, since: 0, fixed: Some(left), is_array: false, of }
     }
 
-    fn free(tracer: &'a mut Tracer, spots: Vec<usize>, left: usize, of: &'static str) -> Self {
+    fn free(tracer: &'a mut Tracer, spots: Range<usize>, left: usize, of: &'static str) -> Self {
         Elements { tracer, spots, left, since: 0, fixed: None, is_array: true, of }
     }
 
@@ -354,7 +355,7 @@ impl<'a> Elements<'a> {
 
     /// Reads a part: an element, a key or a value.
     fn read<'de, S: DeserializeSeed<'de>>(&mut self, number: usize, seed: S) -> Traced<S::Value> {
-        let way = self.tracer.enter(number, self.spots.get(number), type_name::<S::Value>());
+        let way = self.tracer.enter(number, self.spots.clone().nth(number), type_name::<S::Value>());
         let value = seed.deserialize(&mut *self.tracer)?;
         self.tracer.come_back(way);
         Ok(value)
@@ -434,7 +435,7 @@ impl<'de> MapAccess<'de> for Elements<'_> {
         if sealed[1] {
             self.tracer.pass(1);
         } else {
-            let way = self.tracer.enter(1, self.spots.get(1), type_name::<V::Value>());
+            let way = self.tracer.enter(1, self.spots.clone().nth(1), type_name::<V::Value>());
             // Without a key there is no entry: the value is sealed as well.
             let value = self.tracer.part(sealed[0], |tracer| value.deserialize(tracer))?;
             self.tracer.come_back(way);
@@ -476,8 +477,8 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Traced<S::Value> {
-        let parts = self.tracer.parts(self.reader, Some(self.chosen), 1, |parts| SpotKind::Newtype(parts[0]));
-        self.tracer.go_to(parts.first(), type_name::<S::Value>());
+        let parts = self.tracer.parts(self.reader, Some(self.chosen), 1, |parts| SpotKind::Newtype(parts.start));
+        self.tracer.go_to(parts.clone().next(), type_name::<S::Value>());
         self.tracer.deeper(|tracer| seed.deserialize(tracer))
     }
 

@@ -8,6 +8,7 @@
 
 use std::any::type_name;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::de::Visitor;
 
@@ -26,10 +27,10 @@ pub(in crate::codec) enum SpotKind {
     Newtype(usize),
     Seq(usize),
     Map(usize, usize),
-    Tuple(Vec<usize>),
-    Struct(&'static [&'static str], Vec<usize>),
+    Tuple(Range<usize>),
+    Struct(&'static [&'static str], Range<usize>),
     /// The variants in the order of their numbers.
-    Enum(&'static [&'static str], Vec<usize>),
+    Enum(&'static [&'static str], Range<usize>),
 }
 
 /// A spot without others inside.
@@ -69,6 +70,12 @@ impl Graph {
     #[inline]
     pub(in crate::codec) fn at(&self, spot: usize) -> &SpotKind {
         self.nodes.get(spot).unwrap_or(&UNKNOWN)
+    }
+
+    /// Returns the nodes of the parts of a spot.
+    #[inline]
+    pub(in crate::codec) fn all(&self, spots: &Range<usize>) -> &[SpotKind] {
+        self.nodes.get(spots.clone()).unwrap_or_default()
     }
 }
 
@@ -136,7 +143,7 @@ impl GraphBuilder {
         let is_read: Vec<bool> = self.spots.iter().map(Option::is_some).collect();
         let completed = |node: Option<SpotKind>| match node.unwrap_or(SpotKind::Unknown) {
             SpotKind::Struct(names, mut spots) if traced => {
-                spots.truncate(spots.iter().rposition(|spot| is_read[*spot]).map_or(0, |last| last + 1));
+                spots.end = spots.clone().rfind(|spot| is_read[*spot]).map_or(spots.start, |last| last + 1);
                 SpotKind::Struct(names, spots)
             }
             node => node,
@@ -164,14 +171,15 @@ impl GraphBuilder {
         reader: Reader,
         variant: Option<usize>,
         count: usize,
-        build: impl FnOnce(Vec<usize>) -> SpotKind,
-    ) -> Vec<usize> {
+        build: impl FnOnce(Range<usize>) -> SpotKind,
+    ) -> Range<usize> {
+        let first = self.spots.len();
         if count > MOST_PARTS {
             self.settle(at.index, SpotKind::Unknown);
-            return (0..count).map(|_| self.elsewhere()).collect();
+            self.spots.resize(first + count, None);
+            return first..first + count;
         }
-        let first = self.spots.len();
-        let fresh = build((first..first + count).collect());
+        let fresh = build(first..first + count);
         let is_known = reader.is_serdes_own(at.asked) || (variant.is_some() && is_serdes(reader.visitor));
         let known = self.known.get(&(reader.visitor, variant)).filter(|known| known.is_like(&fresh));
         let node = match (is_known, known) {
@@ -200,11 +208,11 @@ impl GraphBuilder {
 }
 
 impl SpotKind {
-    fn spots(&self) -> Vec<usize> {
+    fn spots(&self) -> Range<usize> {
         match self {
-            SpotKind::Unknown | SpotKind::Leaf(_) => Vec::new(),
-            SpotKind::Option(one) | SpotKind::Newtype(one) | SpotKind::Seq(one) => vec![*one],
-            SpotKind::Map(key, value) => vec![*key, *value],
+            SpotKind::Unknown | SpotKind::Leaf(_) => 0..0,
+            SpotKind::Option(one) | SpotKind::Newtype(one) | SpotKind::Seq(one) => *one..*one + 1,
+            SpotKind::Map(key, value) => *key..*value + 1,
             SpotKind::Tuple(spots) | SpotKind::Struct(_, spots) | SpotKind::Enum(_, spots) => spots.clone(),
         }
     }

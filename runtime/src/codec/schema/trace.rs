@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use serde::de::{DeserializeOwned, Visitor};
 
@@ -243,19 +244,19 @@ impl Tracer {
         reader: Reader,
         variant: Option<usize>,
         count: usize,
-        build: impl FnOnce(Vec<usize>) -> SpotKind,
-    ) -> Vec<usize> {
+        build: impl FnOnce(Range<usize>) -> SpotKind,
+    ) -> Range<usize> {
         self.graph.parts(self.at, reader, variant, count, build)
     }
 
     /// Goes to a part, where a type of this name is read next.
-    pub(super) fn go_to(&mut self, part: Option<&usize>, asked: &'static str) {
-        let index = part.copied().unwrap_or_else(|| self.graph.elsewhere());
+    pub(super) fn go_to(&mut self, part: Option<usize>, asked: &'static str) {
+        let index = part.unwrap_or_else(|| self.graph.elsewhere());
         self.at = Spot { index, asked };
     }
 
     /// Goes to a part, which has a number among its siblings. Returns the way back.
-    pub(super) fn enter(&mut self, number: usize, part: Option<&usize>, asked: &'static str) -> usize {
+    pub(super) fn enter(&mut self, number: usize, part: Option<usize>, asked: &'static str) -> usize {
         self.path.push(number);
         self.go_to(part, asked);
         self.path.len() - 1
