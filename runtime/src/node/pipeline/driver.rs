@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::queue::{PendingReply, Queue};
+use super::backlog::Backlog;
+use super::queue::{PendingReply, Queue, Queued};
 use super::watch::Watch;
 use crate::error::ErrorKind;
 use crate::net::fault::{Fault, Trouble};
@@ -26,7 +27,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// So many requests are sent before there is a reply to the first. More would not make the
 /// server faster, and many small replies that this side is late to read fill the socket's
 /// buffer: the system drops what does not fit, and the server sends it again after 200 ms.
-const MOST_UNANSWERED: usize = 256;
+const MOST_UNANSWERED: usize = 512;
 
 /// Sends the requests and receives the replies.
 pub(super) struct Driver {
@@ -35,10 +36,10 @@ pub(super) struct Driver {
     session: Box<Session>,
     output: Vec<u8>,
     sent: usize,
-    /// How many bytes were taken out of the queue in all, with those in `output`.
-    taken: u64,
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
+    /// Requests behind those.
+    backlog: Backlog,
     timer: Reminder,
     /// The driver's clock.
     watch: Watch,
@@ -55,8 +56,8 @@ impl Driver {
             session,
             output: Vec::new(),
             sent: 0,
-            taken: 0,
             waiting: VecDeque::new(),
+            backlog: Backlog::default(),
             timer: Reminder::at(now() + IDLE),
             watch: Watch::new(now()),
             was_used: true,
@@ -74,7 +75,7 @@ impl Driver {
         loop {
             let fault = match (self.send(context), self.receive(context)) {
                 (Err(fault), _) | (_, Err(fault)) => fault,
-                (Ok(Intake::Held), Ok(())) if self.sent < self.allowed() => continue,
+                (Ok(_), Ok(())) if self.may_send_more() => continue,
                 (Ok(Intake::Closed), Ok(())) if self.waiting.is_empty() => ErrorKind::Io.into(),
                 (Ok(_), Ok(())) => {
                     ready!(self.timer.poll(context));
@@ -102,7 +103,7 @@ impl Driver {
         };
         self.watch.look(now);
         let Some(mut next) = left(oldest.patience, self.watch.silent()) else { return false };
-        for reply in &mut self.waiting {
+        for reply in self.waiting.iter_mut().chain(self.backlog.replies()) {
             match left(reply.patience, self.watch.waited() - reply.since) {
                 Some(left) => next = next.min(left),
                 // Its caller goes. The reply is still to come.
@@ -113,24 +114,20 @@ impl Driver {
         true
     }
 
-    /// Sends what is in the queue, as far as the socket takes it.
+    /// Sends what is in the queue, as far as the server has answered and the socket takes it.
     fn send(&mut self, context: &mut Context<'_>) -> Result<Intake, Fault> {
         loop {
             if self.sent == self.output.len() {
                 self.output.clear();
                 self.output.shrink_to(KEPT);
                 self.sent = 0;
-                let intake = self.take(context);
-                if self.output.is_empty() {
-                    let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_fault)?;
-                    return Ok(intake);
-                }
             }
-            let allowed = self.allowed();
-            if self.sent == allowed {
-                return Ok(Intake::Held);
+            let intake = self.take(context);
+            if self.output.is_empty() {
+                let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_fault)?;
+                return Ok(intake);
             }
-            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..allowed]) {
+            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => return Err(ErrorKind::Io.into()),
                 Poll::Ready(Ok(bytes)) => self.sent += bytes,
                 Poll::Ready(Err(error)) => return Err(io_fault(error)),
@@ -139,39 +136,64 @@ impl Driver {
         }
     }
 
-    /// Returns how much of the output may be sent before there is a reply.
-    fn allowed(&self) -> usize {
-        let held = self.waiting.get(MOST_UNANSWERED - 1).map_or(0, |last| self.taken - last.end);
-        self.output.len() - usize::try_from(held).unwrap_or(usize::MAX).min(self.output.len())
-    }
-
-    /// Takes out what is in the queue.
+    /// Takes out what is in the queue, whether or not it may be sent: its time begins.
     fn take(&mut self, context: &mut Context<'_>) -> Intake {
-        let mut state = lock(&self.queue.state);
+        let queue = Arc::clone(&self.queue);
+        let mut state = lock(&queue.state);
+        let mut intake = Intake::Open;
         if state.waiting.is_empty() {
             state.driver = Some(context.waker().clone());
-            return if state.is_closed { Intake::Closed } else { Intake::Open };
+            intake = if state.is_closed { Intake::Closed } else { Intake::Open };
+        } else {
+            self.take_in(&mut state);
         }
+        self.release();
+        state.unsent = self.output.len() - self.sent + self.backlog.bytes();
+        drop(state);
+        queue.company.store(self.waiting.len() + self.backlog.len(), Ordering::Relaxed);
+        intake
+    }
+
+    /// Takes in what callers have put into the queue.
+    fn take_in(&mut self, state: &mut Queued) {
         let now = now();
         if self.waiting.is_empty() {
             self.watch.begin(now);
         }
         let (since, mut next) = (self.watch.waited(), LOOK);
-        std::mem::swap(&mut self.output, &mut state.bytes);
-        state.taken += self.output.len() as u64;
-        self.taken = state.taken;
-        self.waiting.extend(state.waiting.drain(..).map(|reply| {
+        let is_free = self.output.is_empty() && self.backlog.len() == 0;
+        let replies = state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
             PendingReply { since, ..reply }
-        }));
-        drop(state);
-        self.queue.company.store(self.waiting.len(), Ordering::Relaxed);
+        });
+        if is_free && self.waiting.len() + replies.len() <= MOST_UNANSWERED {
+            std::mem::swap(&mut self.output, &mut state.bytes);
+            self.waiting.extend(replies);
+        } else {
+            self.backlog.add(&mut state.bytes, replies);
+        }
         self.was_used = true;
         let next = now + next;
         if next < self.timer.due() {
             self.timer.reset(next);
         }
-        Intake::Open
+    }
+
+    /// Whether a reply has made room for what is held back.
+    fn may_send_more(&self) -> bool {
+        self.backlog.len() > 0 && self.waiting.len() < MOST_UNANSWERED
+    }
+
+    /// Lets through what need not be held back any longer.
+    fn release(&mut self) {
+        while self.may_send_more()
+            && let Some(reply) = self.backlog.next(&mut self.output)
+        {
+            match reply.caller {
+                Some(_) => self.waiting.push_back(reply),
+                None => _ = self.queue.requests.fetch_sub(1, Ordering::Relaxed),
+            }
+        }
     }
 
     /// Reads what has come, and hands it to the callers.
@@ -219,6 +241,7 @@ impl Driver {
     fn end(&mut self, fault: Fault) {
         let mut state = lock(&self.queue.state);
         state.is_closed = true;
+        self.waiting.append(self.backlog.replies());
         self.waiting.extend(state.waiting.drain(..));
         if self.waiting.is_empty() {
             return;
@@ -250,8 +273,6 @@ impl Drop for Driver {
 /// Whether there can be more requests.
 enum Intake {
     Open,
-    /// Not before there is a reply.
-    Held,
     Closed,
 }
 
@@ -267,7 +288,7 @@ fn io_fault(error: io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, DuplexStream, Lines, ReadHalf, WriteHalf};
     use tokio::sync::oneshot;
 
     use super::super::queue::Delivery;
@@ -440,22 +461,69 @@ mod tests {
         assert!(!queue.is_closed());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_request_beyond_the_most_waits_for_a_reply() {
-        let (queue, server) = line();
-        let callers: Vec<_> = (0..=MOST_UNANSWERED).map(|_| peek(&queue)).collect();
-        let (server, mut replies) = tokio::io::split(server);
+    /// More callers than may wait for a reply, and what the server reads of their requests.
+    async fn crowd(
+        extra: usize,
+        queue: &Queue,
+        server: DuplexStream,
+    ) -> (Vec<oneshot::Receiver<Delivery>>, Lines<BufReader<ReadHalf<DuplexStream>>>, WriteHalf<DuplexStream>) {
+        let callers = (0..MOST_UNANSWERED + extra).map(|_| peek(queue)).collect();
+        let (server, replies) = tokio::io::split(server);
         let mut requests = BufReader::new(server).lines();
         for _ in 0..MOST_UNANSWERED {
             requests.next_line().await.expect("it is open").expect("a request");
         }
+        (callers, requests, replies)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_beyond_the_most_waits_for_a_reply() {
+        let (queue, server) = line();
+        let (_callers, mut requests, mut replies) = crowd(1, &queue, server).await;
         let next = tokio::time::timeout(MINUTE / 2, requests.next_line());
         assert!(next.await.is_err(), "the last one is held back");
         replies.write_all(b"VA 1 O1 f0 c1 t-1\r\na\r\n").await.unwrap();
         let next = tokio::time::timeout(MINUTE / 4, requests.next_line()).await;
         let line = next.expect("in time").expect("it is open").expect("a request");
-        assert!(line.contains("O257"), "{line}");
-        drop(callers);
+        assert!(line.contains(&format!(" O{} ", MOST_UNANSWERED + 1)), "{line}");
+    }
+
+    /// The server takes half the limit for each reply.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_held_back_waits_no_longer_than_others() {
+        let (queue, server) = line();
+        let (mut callers, mut requests, mut replies) = crowd(9, &queue, server).await;
+        tokio::time::sleep(MINUTE / 4).await;
+        callers.push(peek(&queue));
+        let last = callers.len();
+        for number in 1..=2 {
+            tokio::time::sleep(MINUTE / 2).await;
+            replies.write_all(format!("VA 1 O{number} f0 c1 t-1\r\na\r\n").as_bytes()).await.unwrap();
+        }
+        for held in callers.drain(MOST_UNANSWERED + 1..) {
+            let told = tokio::time::timeout(MINUTE / 60, held).await.expect("told in time").unwrap();
+            assert_eq!(told.err().map(|fault| fault.trouble), Some(Trouble::Hurried));
+        }
+        // The requests of those that had gone when there was room are not sent.
+        let _next = peek(&queue);
+        replies.write_all(b"VA 1 O3 f0 c1 t-1\r\na\r\n").await.unwrap();
+        for number in [MOST_UNANSWERED + 1, last, last + 1] {
+            let line = tokio::time::timeout(MINUTE / 60, requests.next_line()).await;
+            let line = line.expect("in time").expect("it is open").expect("a request");
+            assert!(line.contains(&format!(" O{number} ")), "{line}");
+        }
+    }
+
+    /// A socket that keeps what is written until it is flushed.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_before_the_rest_is_held_back_leaves_the_socket() {
+        let (here, there) = tokio::io::duplex(1 << 20);
+        let queue = Arc::new(Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None));
+        let (session, here) =
+            (Box::new(Session::alone(Dialect::Meta)), Box::new(BufWriter::with_capacity(1 << 20, here)));
+        tokio::spawn(Driver::new(Arc::clone(&queue), here, session).run());
+        let crowd = tokio::time::timeout(MINUTE / 2, crowd(1, &queue, there));
+        assert!(crowd.await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,8 +37,8 @@ pub(crate) struct Queue {
 /// What the driver takes out next.
 pub(super) struct Queued {
     pub(super) bytes: Vec<u8>,
-    /// How many bytes have been taken out.
-    pub(super) taken: u64,
+    /// How many bytes have been taken out and not been sent.
+    pub(super) unsent: usize,
     pub(super) waiting: Vec<PendingReply>,
     numbers: RequestNumbers,
     pub(super) is_closed: bool,
@@ -51,11 +51,11 @@ pub(super) struct Queued {
 /// A reply that a caller waits for.
 pub(super) struct PendingReply {
     pub(super) ticket: Ticket,
-    /// Where its request ends, of all the bytes that the connection is to send.
-    pub(super) end: u64,
+    /// How long its request is, in bytes.
+    pub(super) len: usize,
     /// How long the caller waits for the server.
     pub(super) patience: Duration,
-    /// When the driver sent the request, by its own clock.
+    /// When the driver took the request, by its own clock.
     pub(super) since: Duration,
     /// `None` once the caller has been told.
     pub(super) caller: Option<oneshot::Sender<Delivery>>,
@@ -68,7 +68,7 @@ impl Queue {
     /// Creates an empty queue.
     pub(super) fn new(wording: Wording, numbers: RequestNumbers, peer: Option<SocketAddr>) -> Self {
         let (bytes, waiting) = (Vec::new(), Vec::new());
-        let state = Queued { bytes, taken: 0, waiting, numbers, is_closed: false, driver: None, untold: None };
+        let state = Queued { bytes, unsent: 0, waiting, numbers, is_closed: false, driver: None, untold: None };
         Queue {
             wording,
             peer,
@@ -88,7 +88,9 @@ impl Queue {
         let patience = deadline.patience();
         let mut state = lock(&self.state);
         let value = if let Request::Store { value, .. } = request { value.len() } else { 0 };
-        let is_full = self.requests.load(Ordering::Relaxed) >= MOST_REQUESTS || state.bytes.len() + value > MOST_BYTES;
+        let before = state.bytes.len();
+        let unsent = state.unsent + before;
+        let is_full = self.requests.load(Ordering::Relaxed) >= MOST_REQUESTS || unsent + value > MOST_BYTES;
         if state.is_closed || is_full || value > LARGE {
             return Ok(None);
         }
@@ -96,8 +98,8 @@ impl Queue {
         let ticket = protocol::encode(self.wording, number, request, &mut state.bytes)?;
         let (caller, receiver) = oneshot::channel();
         let (since, caller) = (Duration::ZERO, Some(caller));
-        let end = state.taken + state.bytes.len() as u64;
-        state.waiting.push(PendingReply { ticket, end, patience, since, caller });
+        let len = state.bytes.len() - before;
+        state.waiting.push(PendingReply { ticket, len, patience, since, caller });
         self.requests.fetch_add(1, Ordering::Relaxed);
         let driver = state.driver.take();
         drop(state);

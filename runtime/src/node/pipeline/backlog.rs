@@ -1,0 +1,55 @@
+//! Requests that are not to be sent yet, as the server has not answered enough of
+//! those before them.
+
+use std::collections::VecDeque;
+
+use super::queue::PendingReply;
+use crate::protocol::KEPT;
+
+/// Requests that are held back, in their order.
+#[derive(Default)]
+pub(super) struct Backlog {
+    bytes: Vec<u8>,
+    /// How many of the bytes have been taken out.
+    taken: usize,
+    replies: VecDeque<PendingReply>,
+}
+
+impl Backlog {
+    /// Adds requests, and takes their bytes.
+    pub(super) fn add(&mut self, bytes: &mut Vec<u8>, replies: impl Iterator<Item = PendingReply>) {
+        self.bytes.append(bytes);
+        self.replies.extend(replies);
+    }
+
+    /// Takes out the first request, and adds its bytes to `output`. One whose caller has been
+    /// told to go gets none: it is not sent.
+    pub(super) fn next(&mut self, output: &mut Vec<u8>) -> Option<PendingReply> {
+        let reply = self.replies.pop_front()?;
+        let begin = self.taken;
+        self.taken += reply.len;
+        if reply.caller.is_some() {
+            output.extend_from_slice(&self.bytes[begin..self.taken]);
+        }
+        if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..std::mem::take(&mut self.taken));
+            self.bytes.shrink_to(self.bytes.len().max(KEPT));
+        }
+        Some(reply)
+    }
+
+    /// Returns the replies that callers wait for.
+    pub(super) fn replies(&mut self) -> &mut VecDeque<PendingReply> {
+        &mut self.replies
+    }
+
+    /// Returns how many requests there are.
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// Returns how many bytes there are.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+}
