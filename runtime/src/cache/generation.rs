@@ -40,9 +40,14 @@ impl Generation {
         known.filter(|(_, since)| since.elapsed() < FRESH).map(|(number, _)| self.prefix(number))
     }
 
-    /// Remembers the number and returns the prefix of keys.
-    pub(crate) fn learn(&self, number: u64) -> String {
-        *lock(&self.known) = Some((number, Instant::now()));
+    /// Remembers the number that the server had at this time or later, unless another is
+    /// known that is newer. Returns the prefix of keys.
+    pub(crate) fn learn(&self, number: u64, since: Instant) -> String {
+        let mut known = lock(&self.known);
+        let (number, _) = *match *known {
+            Some((_, newer)) if newer > since => known.get_or_insert((number, since)),
+            _ => known.insert((number, since)),
+        };
         self.prefix(number)
     }
 

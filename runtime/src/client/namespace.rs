@@ -4,6 +4,7 @@
 //! Says what to ask the server that keeps the generation; does not ask it.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use crate::cache::generation::{Generation, another};
 use crate::client::act::Act;
@@ -37,6 +38,8 @@ pub(crate) struct Settling<'a> {
     /// The generation, if there is none yet.
     number: u64,
     step: Round,
+    /// When the question was asked.
+    asked: Instant,
 }
 
 enum Round {
@@ -48,7 +51,7 @@ enum Round {
 
 impl<'a> Settling<'a> {
     pub(crate) fn new(generation: &'a Generation) -> Self {
-        Settling { generation, key: generation.key(), number: another(), step: Round::Read }
+        Settling { generation, key: generation.key(), number: another(), step: Round::Read, asked: Instant::now() }
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -75,7 +78,8 @@ impl<'a> Settling<'a> {
             Round::ReadAgain => Some(self.generation.read(outcome)?.ok_or_else(unsettled)?),
         };
         self.step = if let Round::Read = self.step { Round::Add } else { Round::ReadAgain };
-        Ok(number.map(|number| Prefix::new(self.generation.learn(number))))
+        let asked = std::mem::replace(&mut self.asked, Instant::now());
+        Ok(number.map(|number| Prefix::new(self.generation.learn(number, asked))))
     }
 }
 
@@ -107,7 +111,7 @@ impl<'a> Flush<'a> {
 
     /// Takes the new generation for this client's own.
     pub(crate) fn done(self) {
-        self.generation.learn(self.number);
+        self.generation.learn(self.number, Instant::now());
     }
 }
 
@@ -118,4 +122,23 @@ fn not_flushable() -> Error {
 
 fn unsettled() -> Error {
     Error::new(ErrorKind::Server, "the namespace's generation is gone as soon as it is stored")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Item;
+
+    #[test]
+    fn a_read_from_before_a_flush_does_not_undo_it() {
+        let generation = Generation::new("shop");
+        let mut before = Settling::new(&generation);
+        let flush = Flush::new(Some(&generation)).expect("it has a generation");
+        let flushed = Prefix::new(format!("shop:{}:", flush.number));
+        flush.done();
+        let item = Item { value: b"1".to_vec(), flags: 2, ..Item::default() };
+        let prefix = before.answered(Ok(Reply::Found(item))).expect("a number").expect("it is settled");
+        assert_eq!(prefix.key("x"), flushed.key("x"));
+        assert_eq!(generation.fresh().as_deref(), Some(&*flushed.key("")));
+    }
 }
