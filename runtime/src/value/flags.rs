@@ -28,9 +28,11 @@ pub(crate) fn uncompressed(bytes: Cow<'_, [u8]>, flags: u32) -> Result<(Cow<'_, 
     }
 }
 
-/// Compresses bytes from the length `threshold` on, if that makes them shorter.
+/// Compresses bytes from the length `threshold` on, if that makes them shorter and they
+/// can be decompressed again.
 pub(crate) fn compressed(bytes: Cow<'_, [u8]>, flags: u32, threshold: Option<usize>) -> (Cow<'_, [u8]>, u32) {
-    if threshold.is_none_or(|threshold| bytes.len() < threshold) || flags & COMPRESSED != 0 {
+    let is_of_length = |threshold| (threshold..=LARGEST).contains(&bytes.len());
+    if !threshold.is_some_and(is_of_length) || flags & COMPRESSED != 0 {
         return (bytes, flags);
     }
     match deflate(&bytes) {
@@ -56,8 +58,7 @@ pub(crate) fn bare<'a>(
 
 /// The longest value to decompress: as long as items on servers configured for
 /// large ones.
-#[cfg(feature = "servers")]
-const LARGEST: u64 = 128 << 20;
+const LARGEST: usize = 128 << 20;
 
 /// Decompresses a zlib stream that ends exactly where the bytes do. Bytes appended
 /// to a compressed value make it unreadable, rather than being dropped silently.
@@ -67,9 +68,9 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 
     let mut stream = flate2::bufread::ZlibDecoder::new(bytes);
     let mut out = Vec::new();
-    let read = stream.by_ref().take(LARGEST + 1).read_to_end(&mut out);
+    let read = stream.by_ref().take(LARGEST as u64 + 1).read_to_end(&mut out);
     match stream.get_ref() {
-        [] if read.is_ok_and(|length| length as u64 <= LARGEST) => Ok(out),
+        [] if read.is_ok_and(|length| length <= LARGEST) => Ok(out),
         _ => Err(Error::decode("the compressed bytes are damaged or too long")),
     }
 }
@@ -151,6 +152,12 @@ mod tests {
         assert_eq!(read(b"I5\n.", 1, TEXT), None, "a pickled object");
         assert_eq!(read(b"5", TEXT, BYTES), None);
         assert_eq!(read(b"5", 9, 9).as_deref(), Some(&b"5"[..]), "a codec chooses the meaning of its own flags");
+    }
+
+    #[cfg(feature = "servers")]
+    #[test]
+    fn what_is_too_long_to_be_decompressed_is_not_compressed() {
+        assert_eq!(compressed(vec![0; LARGEST + 1].into(), BYTES, Some(64)).1, BYTES);
     }
 
     #[cfg(feature = "servers")]
