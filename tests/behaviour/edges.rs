@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use memocached::{Cache, memcached};
+use memocached::{AsyncEntries, Cache, memcached};
 
 use crate::support::asking::PATIENCE;
 use crate::support::memcached::{Memcached, until};
@@ -124,6 +124,25 @@ fn a_time_limit_may_be_as_long_as_one_likes() {
 async fn with_patience(cache: Cache, n: u32, time: Duration) -> u32 {
     tokio::time::sleep(Duration::from_millis(1)).await;
     n
+}
+
+#[tokio::test]
+async fn a_value_that_is_invalidated_twice_is_still_served_behind_its_time() {
+    let server = Memcached::start();
+    for cache in [server.cache(), Cache::embedded()] {
+        let entry = |n| patient_entry(cache.clone(), n);
+        for n in 0..2 {
+            assert_eq!(with_patience(cache.clone(), n, Duration::ZERO).await, n);
+        }
+        for _ in 0..3 {
+            assert!(entry(0).invalidate().await.unwrap());
+            let entries: AsyncEntries<u32> = [entry(1)].into_iter().collect();
+            assert!(entries.invalidate_many().await.remove(0).unwrap());
+        }
+        for n in 0..2 {
+            assert!(entry(n).info().await.unwrap().is_some_and(|info| info.is_stale), "{n}");
+        }
+    }
 }
 
 #[tokio::test]

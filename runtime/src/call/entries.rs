@@ -170,7 +170,8 @@ macro_rules! handles {
 
             $($async)* fn invalidate_many(&self) -> PerEntry<bool> {
                 let items: Vec<_> = if self.0.iter().any(|entry| entry.has_grace().unwrap_or(false)) {
-                    self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)*
+                    // What that takes of rights to compute values, the invalidations give back.
+                    self.items(Verb::GetMany, self.all(|entry| entry.peek()))$($await)*
                 } else {
                     self.all(|_| Ok(())).into_iter().map(|(index, _)| (index, Ok(None))).collect()
                 };
@@ -214,9 +215,7 @@ macro_rules! handles {
             /// Looks at the items, and wins none of them.
             $($async)* fn look(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let keys: Vec<_> = asked.iter().map(|(_, asked)| Some(asked.as_ref().ok()?.key()?.to_owned())).collect();
-                let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
-                let items: Vec<_> =
-                    self.ask(verb, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect();
+                let items = self.items(verb, asked)$($await)*;
                 let won = items.iter().zip(&keys).filter_map(|((index, item), key)| {
                     let item = item.as_ref().ok()?.as_ref().filter(|item| item.token == Token::Won)?;
                     let guard = Guard::Held(item.cas);
@@ -224,6 +223,12 @@ macro_rules! handles {
                 });
                 self.ask(Verb::DeleteMany, won.collect())$($await)*;
                 items
+            }
+
+            /// Reads the items.
+            $($async)* fn items(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
+                let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
+                self.ask(verb, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect()
             }
 
             /// Asks, with one exchange per node of each cache.

@@ -390,7 +390,8 @@ macro_rules! handle {
                 if !self.0.has_grace()? {
                     return self.delete()$($await)*;
                 }
-                let item = self.look(self.0.key()?)$($await)*?.map(|(item, _)| item);
+                // If that takes the right to compute the value, the invalidation gives it back.
+                let item = self.peek(self.0.key()?)$($await)*?.map(|(item, _)| item);
                 let mut outcome = self.ask(self.0.invalidation(item.as_ref())?)$($await)*;
                 if let Ok(Reply::Changed) = outcome {
                     outcome = self.ask(self.0.delete()?)$($await)*;
@@ -428,12 +429,8 @@ macro_rules! handle {
             }
 
             $($async)* fn look(&self, key: &str) -> Result<Option<(Item, KnownStamps)>, Error> {
-                let Answered { outcome, known } = match self.0.machine()?.is_grouped() {
-                    true => self.inquire(key)$($await)*,
-                    false => self.ask(Request::Peek { key })$($await)*.into(),
-                };
-                let item = found(outcome)?.filter(|item| !mark::is_mark(item));
-                if let Some(item) = &item
+                let found = self.peek(key)$($await)*?;
+                if let Some((item, _)) = &found
                     && item.token == Token::Won
                 {
                     // Reading the value has taken the right to compute it,
@@ -441,6 +438,15 @@ macro_rules! handle {
                     let guard = Guard::Held(item.cas);
                     let _ = self.ask(Request::Invalidate { key, guard, ttl: None })$($await)*;
                 }
+                Ok(found)
+            }
+
+            $($async)* fn peek(&self, key: &str) -> Result<Option<(Item, KnownStamps)>, Error> {
+                let Answered { outcome, known } = match self.0.machine()?.is_grouped() {
+                    true => self.inquire(key)$($await)*,
+                    false => self.ask(Request::Peek { key })$($await)*.into(),
+                };
+                let item = found(outcome)?.filter(|item| !mark::is_mark(item));
                 Ok(item.map(|item| (item, known)))
             }
 
