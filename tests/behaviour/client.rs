@@ -30,6 +30,9 @@ fn a_value_comes_back_as_what_it_was() {
         assert_eq!(client.get::<String>("text").unwrap().as_deref(), Some("häßlich"));
         client.set("bytes", &[0, 255, 13, 10][..], MINUTE).unwrap();
         assert_eq!(client.get::<Vec<u8>>("bytes").unwrap(), Some(vec![0, 255, 13, 10]));
+        client.set("empty", b"", MINUTE).unwrap();
+        assert_eq!(client.get::<Vec<u8>>("empty").unwrap().as_deref(), Some(&b""[..]));
+        assert_eq!(client.get_all::<Vec<u8>>(&["empty".to_owned()]).unwrap(), [Some(Vec::new())]);
         client.set("number", &-42_i64, MINUTE).unwrap();
         assert_eq!(client.get::<i64>("number").unwrap(), Some(-42));
         let raw = RawItem { bytes: b"END\r\nVA 0\r\n".to_vec(), flags: u32::MAX };
@@ -126,6 +129,8 @@ fn counting_up_wraps_around_and_counting_down_stops_at_zero() {
         assert_eq!(client.incr("k", 2).unwrap(), Some(1));
         assert_eq!(client.get::<u64>("k").unwrap(), Some(1));
         assert_eq!(client.incr("k", 0).unwrap(), Some(1));
+        client.set("k", &format!("1{}", " ".repeat(70_000)), MINUTE).unwrap();
+        assert_eq!(client.incr("k", 1).unwrap(), Some(2));
     });
 }
 

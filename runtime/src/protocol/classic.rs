@@ -144,8 +144,11 @@ fn item(ticket: Ticket, line: &[u8], head: usize, input: &[u8]) -> Result<Progre
     // Exactly one item must come before `END`.
     match scan::line(&input[read..])? {
         None => Ok(Progress::More),
-        // This is another client's lease, whose value is yet to be stored.
-        Some((b"END", end)) if size == 0 && (flags == 0 || Note::of(flags).is_some()) => {
+        // This is another client's lease, whose value is yet to be stored. One without a note
+        // looks like an empty value, which clients may have stored.
+        Some((b"END", end))
+            if size == 0 && (Note::of(flags).is_some() || (flags == 0 && ticket.expect != Expect::OwnItem)) =>
+        {
             let grant = match ticket.expect {
                 Expect::Item | Expect::Lease => Grant::Lost { cas, note: Note::of(flags) },
                 _ => Grant::Free,

@@ -319,10 +319,11 @@ impl Embedded {
             Direction::Down => old.saturating_sub(by),
         };
         // memcached overwrites the digits, so a number that gets shorter leaves spaces.
-        let text = format!("{new:<width$}");
+        let mut text = new.to_string().into_bytes();
+        text.resize(text.len().max(width), b' ');
         // In memcached, a number that gets longer makes a new item.
         let (stale, taken) = if text.len() > width { (false, false) } else { (slot.stale, slot.taken) };
-        self.put(key, Slot { value: Some(text.into_bytes().into()), stale, taken, ..slot });
+        self.put(key, Slot { value: Some(text.into()), stale, taken, ..slot });
         Some(Reply::Number(new))
     }
 
