@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use memocached::{Client, ErrorKind};
+use memocached::{Cache, Client, ErrorKind, memcached, updates};
 
 use crate::support::asking::MINUTE;
 use crate::support::certificates::{Authority, Until};
@@ -42,6 +42,45 @@ fn the_servers_of_a_cluster_are_discovered() {
     assert_eq!((found.values.len(), found.failed.len()), (60, 0), "keys are where a list has them");
     endpoint.hold(listed("2", &both[1..]));
     wait_until_known(&client, &both[1..]);
+}
+
+#[memcached(key = "named:<n>", ttl = 600, entry = named_entry, cache = cache, skip(cache, body))]
+fn named(cache: &Cache, n: u64, body: impl FnOnce() -> u64) -> u64 {
+    body()
+}
+
+#[updates(named_entry(cache, n))]
+fn change(cache: &Cache, n: u64, body: impl FnOnce() -> u64) -> u64 {
+    body()
+}
+
+/// The second change is made while the key is elsewhere, and ends before the first.
+#[test]
+fn what_was_marked_before_a_server_left_is_not_replaced_after_it_came_back() {
+    let servers = [Memcached::start(), Memcached::start()];
+    let [stays, leaves] = [servers[0].port, servers[1].port];
+    for is_asked_meanwhile in [false, true] {
+        let endpoint = ConfigurationEndpoint::start();
+        endpoint.hold(listed("1", &[stays, leaves]));
+        let cache = Cache::builder().discovery(endpoint.address(), Duration::from_millis(10)).build().unwrap();
+        let client = Client::of(&cache);
+        wait_until_known(&client, &[stays, leaves]);
+        let numbers = || (0..).filter(|n| named_entry(&cache, *n).put(&0).is_ok());
+        let mut moved = numbers().filter(|n| servers[1].stored(&format!("named:{n}")).is_some());
+        let [n, other] = [(); 2].map(|()| moved.next().unwrap());
+        change(&cache, n, || {
+            endpoint.hold(listed("2", &[stays]));
+            wait_until_known(&client, &[stays]);
+            std::thread::scope(|scope| scope.spawn(|| change(&cache, n, || 2)).join().unwrap());
+            endpoint.hold(listed("3", &[stays, leaves]));
+            wait_until_known(&client, &[stays, leaves]);
+            if is_asked_meanwhile {
+                named(&cache, other, || 0);
+            }
+            1
+        });
+        assert_eq!(named(&cache, n, || 2), 2, "{is_asked_meanwhile}");
+    }
 }
 
 #[test]

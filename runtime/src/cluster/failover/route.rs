@@ -14,7 +14,7 @@ use crate::cluster::failover::watermark::{Survey, Watermark, Watermarks};
 use crate::cluster::members::{Detour, Member, Members};
 use crate::error::Error;
 use crate::exchange::{Grant, Guard, Numbering, Outcome, Reply, Request, Write};
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, Life};
 use crate::server::Failover;
 use crate::time::budget::Deadline;
 
@@ -35,9 +35,6 @@ impl Route {
     pub(crate) fn ask(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         let node = &self.member.node;
         self.prepare(std::slice::from_ref(request), deadline)?;
-        if let Some(look) = self.to_look_first(request) {
-            self.ask(&look, deadline)?;
-        }
         let outcome = node.ask(request, deadline);
         let old = self.old(request, &outcome);
         if old.is_empty() {
@@ -46,7 +43,10 @@ impl Route {
         let watermarks = self.watermarks();
         let removed = node.ask_all(&self.removal(&Survey::new(), &old), deadline)?;
         watermarks.correct(Survey::number(removed)?);
-        node.ask(request, deadline)
+        let mut again = [node.ask(request, deadline)];
+        self.leave_out(std::slice::from_ref(request), &mut again);
+        let [outcome] = again;
+        outcome
     }
 
     /// Sends one request and reads its reply, for an async caller.
@@ -54,9 +54,6 @@ impl Route {
     pub(crate) async fn ask_async(&self, request: &Request<'_>, deadline: Deadline) -> Outcome {
         let node = &self.member.node;
         self.prepare_async(std::slice::from_ref(request), deadline).await?;
-        if let Some(look) = self.to_look_first(request) {
-            Box::pin(self.ask_async(&look, deadline)).await?;
-        }
         let outcome = node.ask_async(request, deadline).await;
         let old = self.old(request, &outcome);
         if old.is_empty() {
@@ -65,25 +62,44 @@ impl Route {
         let watermarks = self.watermarks();
         let removed = node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await?;
         watermarks.correct(Survey::number(removed)?);
-        node.ask_async(request, deadline).await
+        let mut again = [node.ask_async(request, deadline).await];
+        self.leave_out(std::slice::from_ref(request), &mut again);
+        let [outcome] = again;
+        outcome
     }
 
     /// Finds out from which number on the member's items count, before requests
-    /// that need to know.
+    /// that need to know, and removes what is old before those that work on what is there.
     pub(crate) fn prepare(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
+        let node = &self.member.node;
         match &self.unmarked(requests)[..] {
-            [] => Ok(()),
-            unmarked => set(unmarked, self.member.node.ask_all(&Survey::new().requests(), deadline)?),
+            [] => {}
+            unmarked => set(unmarked, node.ask_all(&Survey::new().requests(), deadline)?)?,
         }
+        let looks: Vec<_> = requests.iter().filter_map(|request| self.to_look_first(request)).collect();
+        if looks.is_empty() {
+            return Ok(());
+        }
+        let mut found = node.ask_all(&looks, deadline)?;
+        self.sift(&looks, &mut found, deadline);
+        found.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
     /// Finds that out for an async caller.
     #[cfg(feature = "tokio")]
     pub(crate) async fn prepare_async(&self, requests: &[Request<'_>], deadline: Deadline) -> Result<(), Error> {
+        let node = &self.member.node;
         match &self.unmarked(requests)[..] {
-            [] => Ok(()),
-            unmarked => set(unmarked, self.member.node.ask_all_async(&Survey::new().requests(), deadline).await?),
+            [] => {}
+            unmarked => set(unmarked, node.ask_all_async(&Survey::new().requests(), deadline).await?)?,
         }
+        let looks: Vec<_> = requests.iter().filter_map(|request| self.to_look_first(request)).collect();
+        if looks.is_empty() {
+            return Ok(());
+        }
+        let mut found = node.ask_all_async(&looks, deadline).await?;
+        self.sift_async(&looks, &mut found, deadline).await;
+        found.into_iter().try_for_each(|outcome| outcome.map(drop))
     }
 
     /// Takes what is old out of the outcomes, and removes it from the member.
@@ -131,14 +147,17 @@ impl Route {
         let works_on_it = match *request {
             Request::Count { .. } | Request::Touch { .. } | Request::Invalidate { .. } => true,
             Request::Store { guard: Guard::Unchanged(number), .. } => self.is_old(key, number),
-            Request::Store { guard: Guard::Held(number), .. } => self.is_old(key, self.member.own_number(number)),
+            Request::Store { guard: Guard::Held(number), .. } | Request::Renew { cas: number, .. } => {
+                // Of a server that has just been named nothing is known yet.
+                self.member.node.endpoint.lives.now() == Life::UNKNOWN
+                    || self.is_old(key, self.member.own_number(number))
+            }
             Request::Store { how, guard: Guard::None, .. } => how != Write::Set,
             Request::Lookup { .. }
             | Request::Peek { .. }
             | Request::Get { .. }
             | Request::PeekMany { .. }
             | Request::GetAndTouch { .. }
-            | Request::Renew { .. }
             | Request::Delete { .. }
             | Request::Stats { .. }
             | Request::Version
