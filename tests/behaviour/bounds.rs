@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fork::{Fork, fork, waitpid};
-use memocached::{Cache, Client, memcached};
+use memocached::{AsyncClient, Cache, Client, memcached};
 
 use crate::support::memcached::{Memcached, until};
 use crate::support::process::{again, output, role};
@@ -297,6 +297,31 @@ fn a_process_that_has_forked_shares_no_connection_with_its_child() {
     output(&mut child(test, "child", &server.address()));
     // Both processes' own, and this question's.
     assert!(server.stat("total_connections") <= 2 + 3, "{}", server.stat("total_connections"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_child_that_ends_leaves_the_async_connections_of_its_parent_alone() {
+    let test = "a_child_that_ends_leaves_the_async_connections_of_its_parent_alone";
+    if role().is_none() {
+        let server = Memcached::start();
+        output(&mut child(test, "child", &server.address()));
+        return;
+    }
+    let cache = Cache::builder().servers(servers()).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = AsyncClient::of(&cache);
+    runtime.block_on(client.set("key", "before", Duration::from_secs(60))).unwrap();
+    match fork().unwrap() {
+        Fork::Child => {
+            Client::of(&cache).quit();
+            std::process::exit(0);
+        }
+        Fork::Parent(child) => assert_eq!(waitpid(child).unwrap(), 0, "the child has failed"),
+    }
+    for _ in 0..3 {
+        runtime.block_on(client.set("key", "after", Duration::from_secs(60))).unwrap();
+    }
 }
 
 #[memcached(key = "bounds:slow:<n>", ttl = 60, cache = cache, skip(cache, body))]

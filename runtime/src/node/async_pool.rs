@@ -5,8 +5,8 @@
 //! that has ended leaves broken connections behind, which go as others come.
 //! Opens none and sends nothing.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::runtime::{Handle, Id};
@@ -21,7 +21,7 @@ use crate::time::patience::within;
 
 /// At most `limit` connections in use at once, and as many idle.
 pub(crate) struct AsyncPool {
-    idle: Mutex<Vec<(Id, AsyncConnection)>>,
+    idle: Mutex<Idle>,
     permits: Semaphore,
     limit: usize,
     /// How many connections of callers are open.
@@ -30,6 +30,12 @@ pub(crate) struct AsyncPool {
     kept: AtomicUsize,
     /// Until when.
     scarcity: Mutex<Option<Instant>>,
+}
+
+/// The connections that are not in use, with the runtimes that opened them.
+struct Idle {
+    connections: Vec<(Id, AsyncConnection)>,
+    fork: forkguard::Guard,
 }
 
 /// The right to have one connection open.
@@ -54,7 +60,8 @@ impl AsyncPool {
         let limit = limit.max(1);
         let permits = Semaphore::new(limit);
         let (held, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        AsyncPool { idle: Mutex::default(), permits, limit, held, kept, scarcity: Mutex::default() }
+        let idle = Mutex::new(Idle { connections: Vec::new(), fork: forkguard::new() });
+        AsyncPool { idle, permits, limit, held, kept, scarcity: Mutex::default() }
     }
 
     /// Takes a permit, if there is one.
@@ -82,7 +89,7 @@ impl AsyncPool {
     /// Opens no more connections for a while, as the server takes no more; false if
     /// there is none that could be waited for.
     pub(crate) fn make_do(&self) -> bool {
-        let open = self.held.load(Ordering::Relaxed) + lock(&self.idle).len();
+        let open = self.held.load(Ordering::Relaxed) + self.idle().connections.len();
         let mut scarcity = lock(&self.scarcity);
         if open == 0 {
             *scarcity = None;
@@ -97,7 +104,17 @@ impl AsyncPool {
 
     /// Returns the connections that are open now.
     pub(crate) fn connections(&self) -> Connections {
-        Connections { idle: lock(&self.idle).len(), used: self.in_use() }
+        Connections { idle: self.idle().connections.len(), used: self.in_use() }
+    }
+
+    /// Locks the idle connections. After a fork they are the parent's, and are left alone: to
+    /// close them would also end what the parent's runtime hears of them.
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        let mut idle = lock(&self.idle);
+        if idle.fork.detected_fork() {
+            std::mem::forget(std::mem::take(&mut idle.connections));
+        }
+        idle
     }
 
     /// Closes every idle connection: the node has gone, and they with it.
@@ -107,7 +124,14 @@ impl AsyncPool {
 
     /// Takes all idle connections.
     pub(crate) fn take_all(&self) -> Vec<AsyncConnection> {
-        std::mem::take(&mut *lock(&self.idle)).into_iter().map(|(_, connection)| connection).collect()
+        std::mem::take(&mut self.idle().connections).into_iter().map(|(_, connection)| connection).collect()
+    }
+}
+
+impl Drop for AsyncPool {
+    fn drop(&mut self) {
+        // What is the parent's is not dropped here either.
+        drop(self.idle());
     }
 }
 
@@ -115,7 +139,7 @@ impl AsyncPermit<'_> {
     /// Takes an idle connection of this runtime: the one used last, which is most likely to
     /// be alive.
     pub(crate) fn idle(&self) -> Option<AsyncConnection> {
-        let mut idle = lock(&self.pool.idle);
+        let idle = &mut self.pool.idle().connections;
         let position = idle.iter().rposition(|(owner, _)| *owner == self.runtime)?;
         self.hold();
         Some(idle.remove(position).1)
@@ -139,7 +163,7 @@ impl AsyncPermit<'_> {
 
     /// Gives a connection back after a complete exchange.
     pub(crate) fn give_back(&self, connection: AsyncConnection) {
-        let mut idle = lock(&self.pool.idle);
+        let idle = &mut self.pool.idle().connections;
         if idle.len() >= self.pool.limit {
             // The oldest goes, which may be one of a runtime that has ended.
             idle.remove(0);
