@@ -1,9 +1,9 @@
 //! Other people's code around a memoized function: what they run when a thread
 //! ends, and on the library's own threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -196,4 +196,73 @@ fn a_panic_on_the_librarys_threads_costs_no_batch_no_invalidation_and_no_server(
         assert!(panicked.contains(thread), "{panicked:?}");
     }
     println!("all is well");
+}
+
+/// A function of the process-wide cache, which is set up by the first call.
+#[memcached(key = "foreign:triple:<n>")]
+fn triple(n: u64) -> u64 {
+    3 * n
+}
+
+/// Panics when it is first told of something.
+struct PanickingOnce(AtomicBool);
+
+impl<S: tracing::Subscriber> Layer<S> for PanickingOnce {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "on purpose");
+    }
+}
+
+#[test]
+fn a_note_that_cannot_be_told_costs_no_call() {
+    const TEST: &str = "behaviour::foreign_code::a_note_that_cannot_be_told_costs_no_call";
+    match role().as_deref() {
+        None => {
+            for (name, value) in [("MEMCACHED_HOST", "cache"), ("MEMCACHED_TTL", "soon")] {
+                for role in ["no reader", "a layer that panics"] {
+                    let mut child = again(TEST, role);
+                    // Its other end is gone by now.
+                    let stderr = std::io::pipe().unwrap().1;
+                    assert!(output(child.env(name, value).stderr(stderr)).contains("tripled: 3 6"));
+                }
+            }
+        }
+        Some(role) => {
+            if role == "a layer that panics" {
+                tracing_subscriber::registry().with(PanickingOnce(AtomicBool::new(false))).init();
+            }
+            println!("tripled: {} {}", triple(1), triple(2));
+        }
+    }
+}
+
+/// Asks for a value when it is told of something other than its own calls.
+struct Asking;
+
+impl<S: tracing::Subscriber> Layer<S> for Asking {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        thread_local! {
+            static IS_ASKING: Cell<bool> = const { Cell::new(false) };
+        }
+        if !IS_ASKING.replace(true) {
+            println!("asked: {}", triple(1));
+            IS_ASKING.set(false);
+        }
+    }
+}
+
+#[test]
+fn a_layer_may_call_when_it_is_told_of_the_process_wide_cache() {
+    if role().is_none() {
+        let test = "behaviour::foreign_code::a_layer_may_call_when_it_is_told_of_the_process_wide_cache";
+        let said = output(again(test, "child").env("MEMCACHED_HOST", "cache"));
+        assert!(said.contains("asked: 3") && said.contains("called: 6"), "{said}");
+        return;
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(20));
+        std::process::exit(1);
+    });
+    tracing_subscriber::registry().with(Asking).init();
+    println!("called: {}", triple(2));
 }

@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::cache::scope;
 use crate::sync::{read, write};
 use crate::telemetry;
+use crate::time::servant::survive;
 
 /// The first cache, which lives as long as the process, so that calls can borrow
 /// it. `None` if it could not be configured.
@@ -49,8 +50,19 @@ pub(crate) fn cache(room: &mut Option<Cache>) -> Option<&Cache> {
         room.clone_from(&read(&LATER));
         return room.as_ref();
     }
-    let configured = || Cache::from_env().map_err(|error| telemetry::announce_unusable(&error)).ok();
-    FIRST.get_or_init(configured).as_ref()
+    FIRST.get().unwrap_or_else(configured).as_ref()
+}
+
+/// Configures the first cache by the environment, unless another thread does.
+#[cold]
+fn configured() -> &'static Option<Cache> {
+    let mut configured = None;
+    let first = FIRST.get_or_init(|| configured.insert(Cache::unannounced()).as_ref().ok().cloned());
+    if let Some(configured) = configured {
+        // Telling of it runs other people's code, which may call such functions.
+        survive(|| Cache::announced(configured).map_err(|error| telemetry::announce_unusable(&error)));
+    }
+    first
 }
 
 /// Makes a future that goes on by itself use the same cache as its caller.

@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::config::builder::sealed::{Checked, FromSettings};
 use crate::config::builder::{Build, Builder};
 use crate::config::choices::Shown;
+use crate::config::environment::announce_strange;
 use crate::config::jitter::Jitter;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{ItemLimit, Ttl};
@@ -67,11 +68,21 @@ impl Cache {
     ///
     /// If a variable has a value that cannot be used. The error names the variable.
     pub fn from_env() -> Result<Cache, Error> {
-        let settings = Settings::from_env()?;
-        if settings.is_embedded() {
+        Self::announced(Self::unannounced())
+    }
+
+    /// Creates a cache from the environment, of which nothing is told yet.
+    fn unannounced() -> Result<Cache, Error> {
+        Cache::new(Settings::from_env()?)
+    }
+
+    /// Tells of a cache that the environment has configured.
+    fn announced(cache: Result<Cache, Error>) -> Result<Cache, Error> {
+        announce_strange();
+        if cache.as_ref().is_ok_and(|cache| cache.backend.settings().is_embedded()) {
             telemetry::announce_embedded();
         }
-        Cache::new(settings)
+        cache
     }
 
     /// Returns a builder that starts with the defaults of an empty environment.

@@ -25,6 +25,7 @@ use crate::codec::Codec;
 use crate::config::Settings;
 use crate::config::builder::sealed::{Checked, FromSettings};
 use crate::config::builder::{Build, Builder};
+use crate::config::environment::announce_strange;
 use crate::error::Error;
 use crate::exchange::{Direction, Guard, Request, Ttl, Verb, Write};
 use crate::value::item::{FromItem, ToItem};
@@ -112,6 +113,7 @@ macro_rules! client {
             /// If a variable has a value that cannot be used; the error names
             /// the variable.
             pub fn from_env() -> Result<Self, Error> {
+                announce_strange();
                 Self::from_settings(Checked(Settings::from_env()?))
             }
 

@@ -3,7 +3,7 @@
 //! Reading is strict: an unusable value is an error that names the variable,
 //! the value and what is accepted. Unknown names are logged.
 
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Settings;
@@ -48,13 +48,6 @@ pub(super) const VARIABLES: &[(&str, Setter)] = &[
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, Error> {
-        static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
-            let names: Vec<_> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-            if let Some(what) = strange(&names) {
-                telemetry::announce_strange_variable(&what);
-            }
-        });
         Self::from_lookup(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
@@ -96,6 +89,18 @@ fn discovery_interval(settings: &mut Settings, text: &str) -> Result<(), String>
 fn set_path(setting: &mut Option<String>, text: &str) -> Result<(), String> {
     *setting = Some(text.to_owned());
     Ok(())
+}
+
+/// Announces once that variables have no effect, if there are such. That runs other
+/// people's code, so no lock is held meanwhile.
+pub(crate) fn announce_strange() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let names: Vec<_> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        if let Some(what) = strange(&names) {
+            telemetry::announce_strange_variable(&what);
+        }
+    }
 }
 
 /// Returns the names of all variables.

@@ -27,6 +27,8 @@ mod stats;
 #[cfg(feature = "views")]
 pub mod views;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
@@ -48,7 +50,7 @@ pub(crate) fn announce_unusable(error: &Error) {
     if tracing::dispatcher::has_been_set() {
         tracing::event!(target: "memocached::memo", Level::ERROR, "nothing is cached: {error}");
     } else {
-        eprintln!("memocached: nothing is cached: {error}");
+        write_error(format_args!("nothing is cached: {error}"));
     }
 }
 
@@ -58,8 +60,13 @@ pub(crate) fn announce_strange_variable(what: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::event!(target: "memocached::memo", Level::WARN, "{what}");
     } else {
-        eprintln!("memocached: {what}");
+        write_error(format_args!("{what}"));
     }
+}
+
+/// Writes a line to standard error, unless that is closed or full.
+fn write_error(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "memocached: {line}");
 }
 
 /// Announces that a server speaks the classic protocol only.
