@@ -372,3 +372,59 @@ fn bodies_that_stood_still_do_not_make_callers_more_patient() {
         endless.abort();
     });
 }
+
+/// Whether the work is done sooner than a caller waits for another that has not computed
+/// before.
+fn is_soon<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> bool {
+    let (done, is_done) = channel();
+    std::thread::spawn(move || done.send(work()));
+    is_done.recv_timeout(Duration::from_secs(4)).is_ok()
+}
+
+#[test]
+fn what_decides_about_a_value_may_ask_for_it() {
+    #[memcached(key = "decided:page:<id>", store_if = |id| !is_draft(*id))]
+    fn page(id: u64) -> u64 {
+        id
+    }
+    #[memcached(key = "decided:draft:<id>")]
+    fn is_draft(id: u64) -> bool {
+        page(id) == 0
+    }
+    #[memcached(key = "decided:page:of:task:<id>", ttl = |id| seconds_of_task(*id))]
+    async fn page_of_task(id: u64) -> u64 {
+        id
+    }
+    #[memcached(key = "decided:page:of:task:<id>", ttl = 60)]
+    fn page_again(id: u64) -> u64 {
+        id
+    }
+    #[memcached(key = "decided:seconds:of:task:<id>")]
+    fn seconds_of_task(id: u64) -> u64 {
+        60 + page_again(id)
+    }
+    #[memcached(key = "decided:pages:<id>", each(id in ids), store_if = |id| !is_among_drafts(*id))]
+    fn pages(ids: &[u64]) -> Vec<u64> {
+        ids.to_vec()
+    }
+    #[memcached(key = "decided:drafts:<id>")]
+    fn is_among_drafts(id: u64) -> bool {
+        pages(&[id]) == [0]
+    }
+    #[memcached(key = "decided:pages:of:task:<id>", each(id in ids), store_if = |id| !is_draft_of_task(*id))]
+    async fn pages_of_task(ids: &[u64]) -> Vec<u64> {
+        ids.to_vec()
+    }
+    #[memcached(key = "decided:pages:of:task:<id>")]
+    fn one_of_pages(id: u64) -> u64 {
+        id
+    }
+    #[memcached(key = "decided:drafts:of:task:<id>")]
+    fn is_draft_of_task(id: u64) -> bool {
+        one_of_pages(id) == 0
+    }
+    assert!(is_soon(|| page(1)), "a call");
+    assert!(is_soon(|| runtime(1).block_on(page_of_task(1))), "a task");
+    assert!(is_soon(|| pages(&[1, 2])), "a batch");
+    assert!(is_soon(|| runtime(1).block_on(pages_of_task(&[1, 2]))), "a batch of a task");
+}

@@ -17,6 +17,7 @@ use super::shape::{Shape, Split};
 use super::sharing::Sharer;
 use crate::cache::near::NearCopy;
 use crate::error::Error;
+use crate::singleflight::Computation;
 use crate::singleflight::lease::Io;
 #[cfg(feature = "tokio")]
 use crate::sync::lock;
@@ -251,6 +252,8 @@ impl<S: Shape, I: Policy<S>> Typed<S, I> {
         span: &CallSpan,
     ) -> Packed<S> {
         let Typed { form, negatives, policy, previous, machine, .. } = self;
+        // What decides about a value may ask for it, as the body may.
+        let _computes = machine.computation().map(Computation::enter);
         let split = match S::split(returned) {
             // An error that an old value may not hide ends that, as no value does.
             Split::Failed(failed) if !matches!(fallback, Fallback::None) && !policy.excuses(&failed) => {

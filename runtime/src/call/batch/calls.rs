@@ -408,6 +408,8 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         let share = cost / u64::try_from(computing.len()).unwrap_or(u64::MAX).max(1);
         let mut ended = Vec::new();
         let mut driven = Some(driven);
+        // What decides about one value may ask for another.
+        let _computes = Computation::enter_all(&self.computations(computing));
         for (index, returned) in computing.iter().zip(returned) {
             let call = &mut self.all[*index];
             let fallback = match std::mem::replace(&mut call.state, CallState::Over) {
