@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use memocached::{Cache, Client, invalidates, memcached};
+use memocached::{Cache, Client, Codec, Error, invalidates, memcached};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -265,4 +265,55 @@ fn a_layer_may_call_when_it_is_told_of_the_process_wide_cache() {
     });
     tracing_subscriber::registry().with(Asking).init();
     println!("called: {}", triple(2));
+}
+
+/// Numbers, of which it cannot encode one, and no longer decode another.
+#[derive(Clone, Copy)]
+struct Fragile;
+
+const UNSPEAKABLE: u64 = 1_000_003;
+const OLD: u64 = 1_000_033;
+static IS_NEW: AtomicBool = AtomicBool::new(false);
+
+impl Codec<u64> for Fragile {
+    fn id(&self) -> u8 {
+        70
+    }
+
+    fn encode(&self, value: &u64, out: &mut Vec<u8>) -> Result<(), Error> {
+        assert_ne!(*value, UNSPEAKABLE, "on purpose");
+        out.extend(value.to_be_bytes());
+        Ok(())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<u64, Error> {
+        let value = u64::from_be_bytes(bytes.try_into().map_err(Error::decode)?);
+        assert!(!IS_NEW.load(Ordering::Relaxed) || value != OLD, "on purpose");
+        Ok(value)
+    }
+}
+
+#[memcached(key = "foreign:fragile:<n>", codec = Fragile, cache = cache, skip(cache, value), entry = fragile_entry)]
+fn fragile(cache: &Cache, n: u64, value: u64) -> u64 {
+    value
+}
+
+#[memcached(key = "foreign:fragile:near:<n>", codec = Fragile, near = 60, cache = cache, skip(cache, value))]
+fn fragile_near(cache: &Cache, n: u64, value: u64) -> u64 {
+    value
+}
+
+#[test]
+fn a_codec_that_panics_costs_the_value_and_no_call() {
+    let server = Memcached::start();
+    let cache = server.cache();
+    assert_eq!(fragile(&cache, 1, UNSPEAKABLE), UNSPEAKABLE);
+    assert_eq!(fragile(&cache, 1, 7), 7, "it was not stored");
+    assert_eq!((fragile(&cache, 2, OLD), fragile(&cache, 2, 7)), (OLD, OLD));
+    assert_eq!(fragile_near(&cache, 2, OLD), OLD);
+    IS_NEW.store(true, Ordering::Relaxed);
+    assert_eq!(fragile_entry(&cache, 2).get().unwrap(), None);
+    assert_eq!(fragile(&cache, 2, 7), 7);
+    assert_eq!(fragile(&cache, 2, 8), 7, "it was replaced");
+    assert_eq!(fragile_near(&cache, 2, 7), 7, "nor is it decoded here");
 }

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::codec::{self, Codecs, Framing};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::time::servant::survive;
 use crate::value::envelope::{self, CLIENT_FLAGS, Contents, Identity, Refusal, Times};
 use crate::value::flags;
 use crate::value::likeness::Likeness;
@@ -152,7 +153,7 @@ impl<V> Form<V> {
         tag: &[u8],
         encode: &dyn Fn(&mut Vec<u8>) -> Result<u8, Error>,
     ) -> Result<Record, Error> {
-        let Record { bytes, flags } = frame.pack(times, tag, encode)?;
+        let Record { bytes, flags } = frame.pack(times, tag, &|out| unbroken(|| encode(out), Error::encode))?;
         let (bytes, flags) = flags::compressed(Cow::Owned(bytes), flags, self.compress);
         let (bytes, flags) = match &self.signing {
             Some(signing) => signing.sign(bytes.into_owned(), flags),
@@ -165,7 +166,7 @@ impl<V> Form<V> {
         let bytes = frame.verified(self.signing.as_ref(), bytes, flags)?;
         let payload = |bytes, flags| codec.payload(bytes, flags);
         let Opened { codec: id, payload, times, tag } = frame.open(bytes, flags, payload)?;
-        let value = codec.decode(id, &payload).map_err(|_| Refusal::Corrupt)?;
+        let value = unbroken(|| codec.decode(id, &payload), Error::decode).map_err(|_| Refusal::Corrupt)?;
         Ok(Found { value, times, tag })
     }
 
@@ -174,7 +175,9 @@ impl<V> Form<V> {
     pub(crate) fn is_like(&self, value: &V, stored: &Record) -> bool {
         let Some(likeness) = &self.likeness else { return true };
         let decode = || self.unpack(&stored.bytes, stored.flags).ok().map(|found| found.value);
-        if cfg!(debug_assertions) { likeness.is_equal(value, decode) } else { likeness.holds(value, decode) }
+        let is_like =
+            || if cfg!(debug_assertions) { likeness.is_equal(value, decode) } else { likeness.holds(value, decode) };
+        survive(is_like).unwrap_or(false)
     }
 
     /// Packs a stored value again with other times, and with another tag if there is one.
@@ -233,8 +236,14 @@ impl Record {
     /// Decodes the payload of a plain value that the codec with this id has encoded.
     #[inline]
     pub(crate) fn decoded<V>(&self, codec: &Codecs<V>, id: u8) -> Result<V, Error> {
-        codec.decode(id, envelope::payload(&self.bytes))
+        unbroken(|| codec.decode(id, envelope::payload(&self.bytes)), Error::decode)
     }
+}
+
+/// Runs a codec, or what compares values, which are other people's code: a panic is an error.
+#[inline]
+fn unbroken<T>(work: impl FnOnce() -> Result<T, Error>, error: fn(&'static str) -> Error) -> Result<T, Error> {
+    survive(work).unwrap_or_else(|| Err(error("the codec panicked")))
 }
 
 /// The part of a form that does not depend on the type: what surrounds the payload.
