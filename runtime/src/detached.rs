@@ -124,10 +124,11 @@ impl<T> Future for Resolute<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(work) = &mut self.work else { return Poll::Pending };
+        // Taken out: work that panics has no rest.
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
         let polled = work.as_mut().poll(context);
-        if polled.is_ready() {
-            self.work = None;
+        if polled.is_pending() {
+            self.work = Some(work);
         }
         polled
     }
@@ -216,5 +217,16 @@ mod tests {
             hand_over(|| 7)
         };
         assert_eq!(single.block_on(single.spawn(inside_another)).expect("no panic"), 7);
+    }
+
+    #[test]
+    fn work_that_panics_is_not_left_to_others() {
+        static IS_LEFT: AtomicBool = AtomicBool::new(false);
+        let work = Resolute::new(Box::pin(async { panic!("on purpose") }), |_: Work<'_, ()>| {
+            IS_LEFT.store(true, Ordering::Relaxed);
+        });
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        assert!(catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))).is_err());
+        assert!(!IS_LEFT.load(Ordering::Relaxed));
     }
 }
