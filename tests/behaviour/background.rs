@@ -121,6 +121,43 @@ fn a_batch_that_panics_in_the_background_is_refreshed_by_its_callers() {
     });
 }
 
+/// Values that only their caller's task can judge.
+#[memcached(
+    key = "background:judged:<n>",
+    each(n in all),
+    grace = 60,
+    store_if = |_| TENANT.get() > 0,
+    cache = &cache,
+    skip(cache),
+    entry = judged_entry
+)]
+async fn judged(cache: Cache, all: Vec<u64>) -> Vec<u64> {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+    let tenant = TENANT.try_with(|tenant| *tenant).unwrap_or_default();
+    all.into_iter().map(|n| tenant + n).collect()
+}
+
+#[test]
+fn a_batch_whose_values_panic_in_the_background_is_refreshed_by_its_callers() {
+    alone(module_path!(), "a_batch_whose_values_panic_in_the_background_is_refreshed_by_its_callers", || {
+        let warnings = Arc::<AtomicU64>::default();
+        let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        let (runtime, cache) = (runtime(), Cache::builder().build().unwrap());
+        let call = |tenant| runtime.block_on(TENANT.scope(tenant, judged(cache.clone(), vec![1, 2])));
+        assert_eq!(call(10), [11, 12]);
+        for panics in 1..=2 {
+            for n in [1, 2] {
+                let _ = runtime.block_on(judged_entry(cache.clone(), &n).invalidate()).unwrap();
+            }
+            assert_eq!(call(20), [11, 12], "the old values");
+            until("a refresh", || (ASKED.load(Ordering::Relaxed) == 1 + panics).then_some(()));
+            until("its end", || (warnings.load(Ordering::Relaxed) == panics / 2).then_some(()));
+        }
+        until("new values", || (call(20) == [21, 22]).then_some(()));
+    });
+}
+
 /// Counts the warnings about functions that panic in the background.
 struct Warnings(Arc<AtomicU64>);
 

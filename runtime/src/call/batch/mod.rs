@@ -284,13 +284,21 @@ where
         if let Some(answer) = answer {
             // It may be of a type that must stay on its thread.
             settlement.into_iter().for_each(Settlement::leave);
+            self.end_refresh();
             return Some(answer);
         }
         if let Some(settlement) = settlement {
             let work = settlement.run_async();
             span.within(Resolute::new(work, |work| detached::run(telemetry::within_current(work)))).await;
         }
+        self.end_refresh();
         None
+    }
+
+    /// Ends the refresh in the background, if it is one: nothing of it has panicked.
+    #[cfg(feature = "tokio")]
+    fn end_refresh(&mut self) {
+        self.refresh.take().into_iter().for_each(Refresh::end);
     }
 
     /// Looks for what is missing as [`Batch::turn_async`] does; `None` once there is
@@ -419,8 +427,6 @@ where
     /// Takes in what the body returned: the answer, if there is one already, and what
     /// is to be stored.
     fn returned(&mut self, returned: R, cost: u64, driven: Duration) -> (Option<R>, Option<Settlement>) {
-        #[cfg(feature = "tokio")]
-        self.refresh.take().into_iter().for_each(Refresh::end);
         let computing = std::mem::take(&mut self.computing);
         let Some(calls) = self.calls.as_mut().filter(|_| !computing.is_empty()) else { return (Some(returned), None) };
         let elements: Vec<&T> = computing.iter().map(|index| &self.given[self.firsts[*index]]).collect();
