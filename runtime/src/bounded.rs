@@ -1,11 +1,12 @@
 //! A concurrent map bounded by bytes, which evicts rarely used items first.
 //!
-//! The policy is the S3-FIFO of `quick_cache`. Expiry is up to the values.
+//! The policy is the S3-FIFO of `quick_cache`. Expiry is up to the values. None is dropped
+//! under a lock: what leaves the map is handed out.
 
 use std::hash::{BuildHasher, Hasher};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A value with a known size.
@@ -17,7 +18,7 @@ pub(crate) trait Weighed: Clone {
 /// A map from keys to values whose total weight is bounded.
 #[derive(Debug)]
 pub(crate) struct Bounded<V: Weighed> {
-    items: Cache<Box<str>, V, Size, Hashing>,
+    items: Cache<Box<str>, V, Size, Hashing, HandedOut>,
 }
 
 /// The memory of an item besides its key and value, in bytes: measured with small
@@ -33,6 +34,22 @@ struct Size;
 impl<V: Weighed> Weighter<Box<str>, V> for Size {
     fn weight(&self, key: &Box<str>, value: &V) -> u64 {
         size(key, value)
+    }
+}
+
+/// Hands out what is replaced or evicted: the first value, which is mostly the only one, and
+/// the others.
+#[derive(Clone, Debug)]
+struct HandedOut;
+
+impl<V> Lifecycle<Box<str>, V> for HandedOut {
+    type RequestState = (Option<V>, Vec<V>);
+
+    fn on_evict(&self, (first, others): &mut Self::RequestState, _: Box<str>, value: V) {
+        match first {
+            None => *first = Some(value),
+            Some(_) => others.push(value),
+        }
     }
 }
 
@@ -54,15 +71,18 @@ impl<V: Weighed> Bounded<V> {
             .weight_capacity(capacity)
             .build()
             .expect("both capacities are given");
-        Bounded { items: Cache::with_options(options, Size, Hashing::new(), DefaultLifecycle::default()) }
+        Bounded { items: Cache::with_options(options, Size, Hashing::new(), HandedOut) }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<V> {
         self.items.get(key)
     }
 
-    pub(crate) fn insert(&self, key: &str, value: V) {
-        self.items.insert(key.into(), value);
+    /// Inserts a value, and returns those that leave the map for it.
+    pub(crate) fn insert(&self, key: &str, value: V) -> impl Iterator<Item = V> + use<V> {
+        let mut gone = (None, Vec::new());
+        self.items.insert_with_lifecycle(key.into(), value, &mut gone);
+        gone.0.into_iter().chain(gone.1)
     }
 
     /// Returns whether an item is small enough to be inserted.
@@ -71,12 +91,13 @@ impl<V: Weighed> Bounded<V> {
         size(key, value) <= self.items.shard_capacity() / 10 * 9
     }
 
-    pub(crate) fn remove(&self, key: &str) {
-        self.items.remove(key);
+    pub(crate) fn remove(&self, key: &str) -> Option<V> {
+        self.items.remove(key).map(|(_, value)| value)
     }
 
-    pub(crate) fn clear(&self) {
-        self.items.clear();
+    /// Removes all values, one by one as they are taken.
+    pub(crate) fn drain(&self) -> impl Iterator<Item = V> + use<'_, V> {
+        self.items.drain().map(|(_, value)| value)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -17,6 +17,7 @@ use crate::codec::Standard;
 use crate::exchange::ItemLimit;
 use crate::sync::{lock, share_of};
 use crate::time::clock::{Clock, Tick};
+use crate::time::servant::survive;
 use crate::value::record::Record;
 
 /// The near tier of one cache.
@@ -154,7 +155,9 @@ impl Near {
     pub(crate) fn keep(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
         let forgotten = lock(self.stripe(key));
         if *forgotten == since.forgotten {
-            self.insert(key, record, holds, time, since);
+            let gone = self.insert(key, record, holds, time, since);
+            drop(forgotten);
+            let_go(gone.into_iter().flatten());
         }
     }
 
@@ -163,24 +166,35 @@ impl Near {
     /// when it was known to be the current one.
     pub(crate) fn replace(&self, key: &str, by: Option<(Arc<Record>, Holds, Duration)>, since: Since) {
         let mut forgotten = lock(self.stripe(key));
-        self.copies.remove(key);
-        if let Some((record, holds, time)) = by.filter(|_| *forgotten == since.forgotten) {
-            self.insert(key, record, holds, time, since);
-        }
+        let removed = self.copies.remove(key);
+        let by = by.filter(|_| *forgotten == since.forgotten);
+        let gone = by.and_then(|(record, holds, time)| self.insert(key, record, holds, time, since));
         *forgotten += 1;
+        drop(forgotten);
+        let_go(removed);
+        let_go(gone.into_iter().flatten());
     }
 
-    fn insert(&self, key: &str, record: Arc<Record>, holds: Holds, time: Duration, since: Since) {
+    /// Inserts a copy, and returns those that are gone by that.
+    fn insert(
+        &self,
+        key: &str,
+        record: Arc<Record>,
+        holds: Holds,
+        time: Duration,
+        since: Since,
+    ) -> Option<impl Iterator<Item = Arc<NearCopy>> + use<>> {
         let expires = since.current.saturating_add(time.min(LONGEST).into());
-        if self.clock.tick() < expires {
-            let copy = |holds| Arc::new(NearCopy::new(Arc::clone(&record), holds, expires));
-            let copy = match copy(holds) {
-                // Without room for its value beside its bytes, each hit decodes it.
-                large if holds == Holds::Shared && !self.copies.fits(key, &large) => copy(Holds::Value),
-                copy => copy,
-            };
-            self.copies.insert(key, copy);
+        if self.clock.tick() >= expires {
+            return None;
         }
+        let copy = |holds| Arc::new(NearCopy::new(Arc::clone(&record), holds, expires));
+        let copy = match copy(holds) {
+            // Without room for its value beside its bytes, each hit decodes it.
+            large if holds == Holds::Shared && !self.copies.fits(key, &large) => copy(Holds::Value),
+            copy => copy,
+        };
+        Some(self.copies.insert(key, copy))
     }
 
     /// Drops the record under this key, and prevents lookups already under way from
@@ -188,7 +202,9 @@ impl Near {
     pub(crate) fn forget(&self, key: &str) {
         let mut forgotten = lock(self.stripe(key));
         *forgotten += 1;
-        self.copies.remove(key);
+        let removed = self.copies.remove(key);
+        drop(forgotten);
+        let_go(removed);
     }
 
     /// Drops all records, and prevents lookups already under way from keeping one.
@@ -196,12 +212,18 @@ impl Near {
         for forgotten in &self.forgotten {
             *lock(forgotten) += 1;
         }
-        self.copies.clear();
+        let_go(self.copies.drain());
     }
 
     fn stripe(&self, key: &str) -> &Mutex<u64> {
         share_of(&self.forgotten, key)
     }
+}
+
+/// Drops copies while no lock is held: the values in them are other people's, and what they
+/// do when they are dropped may change this tier, or panic.
+fn let_go(copies: impl IntoIterator<Item = Arc<NearCopy>>) {
+    copies.into_iter().for_each(|copy| _ = survive(|| drop(copy)));
 }
 
 #[cfg(test)]
@@ -347,7 +369,7 @@ mod tests {
     fn a_shared_value_counts_as_much_as_its_bytes() {
         let (near, _) = near();
         let keep = |holds, bytes: usize| {
-            near.copies.clear();
+            near.forget_all();
             near.keep("k", record(&vec![0; bytes]), holds, SECOND, near.since("k"));
             (near.copies.weight(), near.find("k"))
         };
@@ -359,5 +381,60 @@ mod tests {
         assert!((1_500_000..1_600_000).contains(&once) && copy.is_some_and(|copy| copy.holds == Holds::Value));
         let (_, copy) = keep(Holds::Nothing, 1_500_000);
         assert!(copy.is_some() && near.find_plain("k").is_none());
+    }
+
+    /// A value that changes the tier that keeps it when it is dropped, and panics.
+    #[cfg(feature = "bincode")]
+    struct Changing(std::sync::Weak<Near>, std::sync::mpsc::Sender<()>);
+
+    #[cfg(feature = "bincode")]
+    impl Drop for Changing {
+        fn drop(&mut self) {
+            if let Some(near) = self.0.upgrade() {
+                near.forget("k");
+                near.keep("k", record(b"v"), Holds::Value, SECOND, near.since("k"));
+                let _ = self.1.send(());
+                panic!("on purpose");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "bincode")]
+    fn a_value_may_change_the_tier_when_it_is_dropped_and_may_panic() {
+        let fill = |near: &Near| {
+            for i in 0..20_000 {
+                let key = format!("key:{i}");
+                near.keep(&key, record(&[0; 100]), Holds::Value, SECOND, near.since(&key));
+                // Those that are used again push others out.
+                assert!((0..3).all(|_| near.find(&key).is_some()));
+            }
+        };
+        let by = |near: &Near, by| near.replace("k", by, near.since("k"));
+        type Change = Box<dyn Fn(&Near) + Send>;
+        let changes: [(&str, Change); 6] = [
+            ("forgotten", Box::new(|near| near.forget("k"))),
+            ("all forgotten", Box::new(Near::forget_all)),
+            ("removed", Box::new(move |near| by(near, None))),
+            ("replaced", Box::new(move |near| by(near, Some((record(b"w"), Holds::Value, SECOND))))),
+            ("kept", Box::new(|near| near.keep("k", record(b"w"), Holds::Value, SECOND, near.since("k")))),
+            ("evicted", Box::new(fill)),
+        ];
+        for (what, change) in changes {
+            let (dropped, is_dropped) = std::sync::mpsc::channel();
+            let (done, is_done) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let near = Arc::new(near().0);
+                near.keep("k", record(b"v"), Holds::Shared, SECOND, near.since("k"));
+                let value = Box::new(Changing(Arc::downgrade(&near), dropped));
+                near.find("k").expect("it is kept").keep_decoded(Decoded { by: DECODING, cost: 1, value });
+                change(&near);
+                let _ = done.send(near);
+            });
+            let near = is_done.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{what}: no end"));
+            assert!(is_dropped.try_recv().is_ok(), "{what}");
+            near.keep("k", record(b"w"), Holds::Value, SECOND, near.since("k"));
+            assert!(near.find("k").is_some(), "{what}");
+        }
     }
 }

@@ -82,7 +82,7 @@ impl Embedded {
     #[cfg(feature = "testing")]
     fn faulty(&self, request: &Request<'_>) -> Option<Outcome> {
         if self.faults.evicts() {
-            self.items.clear();
+            self.items.drain().for_each(drop);
         }
         let Request::Store { key, how, .. } = *request else { return None };
         match self.faults.now() {
@@ -168,7 +168,7 @@ impl Embedded {
             ]),
             Request::Version => Reply::Text(env!("CARGO_PKG_VERSION").into()),
             Request::FlushAll { delay: Duration::ZERO } => {
-                self.items.clear();
+                self.items.drain().for_each(drop);
                 Reply::Done
             }
             Request::Servers | Request::FlushAll { .. } | Request::MemoryLimit { .. } => {
@@ -250,7 +250,7 @@ impl Embedded {
     fn take(&self, key: &str, current: Option<Slot>, refresh: Duration) -> Option<Slot> {
         let slot = current.filter(|slot| self.is_due(slot, refresh))?;
         let taken = Slot { taken: true, ..slot };
-        self.items.insert(key, taken.clone());
+        drop(self.items.insert(key, taken.clone()));
         Some(taken)
     }
 
@@ -279,7 +279,7 @@ impl Embedded {
     fn touch(&self, key: &str, ttl: Ttl) -> Reply {
         self.locked(key, |current| match current {
             Some(slot) => {
-                self.items.insert(key, Slot { expires: after(ttl, self.now(&slot)), ..slot });
+                drop(self.items.insert(key, Slot { expires: after(ttl, self.now(&slot)), ..slot }));
                 Reply::Done
             }
             None => Reply::Absent,
@@ -340,7 +340,7 @@ impl Embedded {
 
     fn put(&self, key: &str, slot: Slot) -> u64 {
         let cas = self.next_cas.fetch_add(1, Ordering::Relaxed);
-        self.items.insert(key, Slot { cas, ..slot });
+        drop(self.items.insert(key, Slot { cas, ..slot }));
         cas
     }
 
