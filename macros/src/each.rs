@@ -124,7 +124,7 @@ fn local(ty: &Type) -> Type {
 }
 
 /// Finds `T` in `impl IntoIterator<Item = T>`.
-fn items(ty: &Type) -> Option<&Type> {
+pub(crate) fn items(ty: &Type) -> Option<&Type> {
     let Type::ImplTrait(unnamed) = plain(ty) else { return None };
     unnamed.bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };

@@ -437,17 +437,28 @@ pub(crate) fn write_step(step: &Step, key: &Ident, func: &Func) -> TokenStream {
             quote!(#(#cfgs)* #[allow(clippy::used_underscore_binding)] #key.type_of(&#name);)
         }
         Step::Literal(text) => quote!(#key.literal(#text);),
-        Step::Type(name) => quote!(#key.type_name::<#name>();),
-        Step::Const(name) => quote!(#key.part(&#name);),
+        Step::Type(name, terminator) => {
+            let until = until(*terminator);
+            quote!(#key #until.type_name::<#name>();)
+        }
+        Step::Const(name, terminator) => {
+            let until = until(*terminator);
+            quote!(#key #until.part(&#name);)
+        }
         Step::Owner => quote!(#key.owner(&|| ());),
         Step::Value(Value { expr, format, terminator, cfgs, span }) => {
-            let until = terminator.map(|byte| quote!(.until(#byte)));
+            let until = until(*terminator);
             let span = Span::mixed_site().located_at(*span);
             let write = Ident::new(format.function().unwrap_or("part"), span);
             let write = quote_spanned!(span=> #write(&#expr));
             quote!(#(#cfgs)* #key #until .#write;)
         }
     }
+}
+
+/// Writes which byte ends the next value.
+fn until(terminator: Option<u8>) -> Option<TokenStream> {
+    terminator.map(|byte| quote!(.until(#byte)))
 }
 
 /// Writes `fn name(the parameters of the key) -> Entry<…>`.

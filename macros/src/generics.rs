@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{GenericParam, Generics, WherePredicate};
+use syn::{GenericParam, Generics, Type, WherePredicate};
 
 /// Names as they stand in code; that of a lifetime begins with `'`.
 pub(crate) type Names = BTreeSet<String>;
@@ -17,6 +17,11 @@ pub(crate) fn names(tokens: TokenStream) -> Names {
     let mut found = Names::new();
     collect(tokens, &mut found);
     found
+}
+
+/// Says whether this word stands anywhere in a type, such as the `impl` of an unnamed one.
+pub(crate) fn says(ty: &Type, word: &str) -> bool {
+    names(ty.to_token_stream()).contains(word)
 }
 
 fn collect(tokens: TokenStream, found: &mut Names) {

@@ -72,16 +72,16 @@ pub(crate) enum Step {
     Function,
     /// The path of the module and the function's name.
     Path,
-    /// The type of an `impl Trait` parameter, and the parameter's `cfg`s.
+    /// The type of what an `impl Trait` parameter binds, and the parameter's `cfg`s.
     TypeOf(Ident, Vec<Attribute>),
     /// Text of the template.
     Literal(String),
     /// The value of a parameter, or a field or method of one.
     Value(Value),
-    /// A type parameter's name.
-    Type(Ident),
-    /// A const parameter's value.
-    Const(Ident),
+    /// A type parameter's name, and the byte that it must escape.
+    Type(Ident, Option<u8>),
+    /// A const parameter's value, and the byte that it must escape.
+    Const(Ident, Option<u8>),
     /// What tells apart the types that share this method.
     Owner,
 }
@@ -252,11 +252,11 @@ pub(crate) fn given_key(
             Some(Piece::Literal(text)) => template::terminator(text),
             _ => None,
         };
-        if let Some(step) = find(&generics, &written) {
+        if let Some((name, step)) = find(&generics, &written) {
             if source != &written.to_string() || format != Format::Part {
                 errors.push(literal, format!("`{written}` is a generic parameter; write just `<{written}>`"));
             }
-            key.push(step);
+            key.push(step(name.clone(), terminator));
         } else if let Some((param, name)) = bound(params, &written) {
             let whole = matches!(expr, Expr::Path(_));
             // With the parameter's own span, so that hygiene resolves it.
@@ -274,7 +274,7 @@ pub(crate) fn given_key(
         roots.push(written);
     }
     for (name, step) in kept.iter().filter(|(name, _)| !roots.contains(name)) {
-        key.extend([Step::Literal(";".into()), step(name.clone())]);
+        key.extend([Step::Literal(";".into()), step(name.clone(), None)]);
     }
     for step in anonymous(params, skip) {
         key.extend([Step::Literal(";".into()), step]);
@@ -433,7 +433,7 @@ pub(crate) fn default_key(
     let mut shown = String::new();
     for (name, step) in kept {
         shown.push_str(&format!(";<{name}>"));
-        key.extend([Step::Literal(";".into()), step(name)]);
+        key.extend([Step::Literal(";".into()), step(name, None)]);
     }
     for step in anonymous(params, skip) {
         key.extend([Step::Literal(";".into()), step]);
@@ -472,7 +472,7 @@ fn companion(
     used.extend(params.iter().map(ToTokens::to_token_stream));
     used.extend(returns.output.to_token_stream());
     used.extend(key.iter().filter_map(|step| match step {
-        Step::Type(name) | Step::Const(name) => Some(name.to_token_stream()),
+        Step::Type(name, _) | Step::Const(name, _) => Some(name.to_token_stream()),
         Step::Function | Step::Path | Step::TypeOf(..) | Step::Literal(_) | Step::Value(_) | Step::Owner => None,
     }));
     Companion { name, generics: generics::needed(&func.sig.generics, used), params }
@@ -482,6 +482,10 @@ fn companion(
 fn one_of(batch: &Batch, spec: &Spec) -> FnArg {
     let element = &batch.element;
     match &batch.holds {
+        // `&impl A + B` is no type.
+        Holds::Iterator(item) if matches!(&**item, Type::ImplTrait(item) if item.bounds.len() > 1) => {
+            syn::parse_quote!(#element: &(#item))
+        }
         Holds::Iterator(item) => syn::parse_quote!(#element: &#item),
         Holds::Type(ty) => {
             let krate = spec::krate(spec.krate.clone());
@@ -504,19 +508,19 @@ fn reads(step: &Step, name: &Ident) -> bool {
     match step {
         Step::TypeOf(read, _) => read == name,
         Step::Value(value) => root(&mut value.expr.clone()).is_some_and(|root| root == name),
-        Step::Function | Step::Path | Step::Literal(_) | Step::Type(_) | Step::Const(_) | Step::Owner => false,
+        Step::Function | Step::Path | Step::Literal(_) | Step::Type(..) | Step::Const(..) | Step::Owner => false,
     }
 }
 
 /// A type or const parameter, and what makes the step that writes it.
-pub(crate) type Generic = (Ident, fn(Ident) -> Step);
+pub(crate) type Generic = (Ident, fn(Ident, Option<u8>) -> Step);
 
 fn generics(func: &Func) -> Vec<Generic> {
     let params = func.sig.generics.params.iter();
     params
         .filter_map(|param| match param {
-            GenericParam::Type(param) => Some((param.ident.clone(), Step::Type as fn(Ident) -> Step)),
-            GenericParam::Const(param) => Some((param.ident.clone(), Step::Const as fn(Ident) -> Step)),
+            GenericParam::Type(param) => Some((param.ident.clone(), Step::Type as fn(Ident, Option<u8>) -> Step)),
+            GenericParam::Const(param) => Some((param.ident.clone(), Step::Const as fn(Ident, Option<u8>) -> Step)),
             GenericParam::Lifetime(_) => None,
         })
         .collect()
@@ -541,26 +545,21 @@ fn kept_generics(spec: &Spec, func: &Func, params: &[Param]) -> Vec<Generic> {
     generics
 }
 
-/// Makes the steps for the types of `impl Trait` parameters, which have no name.
+/// Makes the steps for the types of parameters that contain an `impl Trait`, which has no
+/// name.
 fn anonymous<'a>(params: &'a [Param<'a>], skip: &'a [Ident]) -> impl Iterator<Item = Step> {
-    let anonymous = params.iter().filter(|param| match param.arg {
-        FnArg::Typed(typed) => !param.is_certain() && matches!(referred(&typed.ty), Type::ImplTrait(_)),
-        FnArg::Receiver(_) => false,
+    let is_unnamed = |ty| generics::says(ty, "impl");
+    let anonymous = params.iter().filter(move |param| match (param.arg, param.role) {
+        (FnArg::Typed(typed), Role::Body) => is_unnamed(&typed.ty),
+        (FnArg::Typed(typed), Role::Element) => each::items(&typed.ty).is_some_and(is_unnamed),
+        (FnArg::Typed(_), Role::Group) | (FnArg::Receiver(_), _) => false,
     });
-    anonymous.filter_map(|param| {
-        let name = param.names.first().filter(|name| !skip.contains(name))?;
-        Some(Step::TypeOf(name.clone(), func::cfgs(param.attrs()).cloned().collect()))
+    anonymous.flat_map(|param| {
+        let names = param.names.iter().filter(|name| !skip.contains(name));
+        names.map(|name| Step::TypeOf(name.clone(), func::cfgs(param.attrs()).cloned().collect()))
     })
 }
 
-/// Returns `T` of `&T`.
-fn referred(ty: &Type) -> &Type {
-    match returns::plain(ty) {
-        Type::Reference(reference) => referred(&reference.elem),
-        ty => ty,
-    }
-}
-
-fn find(generics: &[Generic], name: &Ident) -> Option<Step> {
-    generics.iter().find(|(known, _)| known == name).map(|(known, step)| step(known.clone()))
+fn find<'a>(generics: &'a [Generic], name: &Ident) -> Option<&'a Generic> {
+    generics.iter().find(|(known, _)| known == name)
 }

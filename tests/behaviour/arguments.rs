@@ -72,10 +72,10 @@ trait Area {
     fn area(&self) -> u32;
 }
 
-#[derive(KeyPart)]
+#[derive(Clone, KeyPart)]
 struct Square(u32);
 
-#[derive(KeyPart)]
+#[derive(Clone, KeyPart)]
 struct Circle(u32);
 
 impl Area for Square {
@@ -101,6 +101,42 @@ fn unnamed_types_have_entries_of_their_own() {
     assert_eq!((as_ref("abc"), as_ref(owned)), (3, 3));
     assert!(as_ref_entry("abc").key().starts_with("arguments:as_ref:abc;"));
     assert_eq!((area(&Square(2)), area(&Circle(2)), area(&Square(2))), (4, 12, 4));
+}
+
+#[memcached(key = "arguments:areas:<shapes>", entry = areas_entry)]
+fn areas(shapes: &[impl Area + KeyPart]) -> u32 {
+    shapes.iter().map(Area::area).sum()
+}
+
+#[memcached(key = "arguments:perhaps:<shape>")]
+fn perhaps(shape: Option<impl Area + KeyPart>) -> u32 {
+    shape.map_or(0, |shape| shape.area())
+}
+
+#[memcached(key = "arguments:paired:<factor>:<shape>")]
+fn paired((factor, shape): (u32, impl Area + KeyPart)) -> u32 {
+    factor * shape.area()
+}
+
+#[memcached]
+fn boxed(shape: Box<impl Area + KeyPart>) -> u32 {
+    shape.area()
+}
+
+#[memcached(key = "arguments:each:<shape>", each(shape in shapes), entry = each_area_entry)]
+fn each_area(shapes: impl IntoIterator<Item = impl Area + KeyPart + Clone>) -> Vec<u32> {
+    shapes.into_iter().map(|shape| shape.area()).collect()
+}
+
+#[test]
+fn types_that_are_unnamed_inside_of_others_have_entries_of_their_own() {
+    assert_eq!((areas(&[Square(2)]), areas(&[Circle(2)])), (4, 12));
+    assert_eq!(areas_entry(&[Circle(2)]).get().unwrap(), Some(12));
+    assert_eq!((perhaps(Some(Square(2))), perhaps(Some(Circle(2)))), (4, 12));
+    assert_eq!((paired((2, Square(2))), paired((2, Circle(2)))), (8, 24));
+    assert_eq!((boxed(Box::new(Square(2))), boxed(Box::new(Circle(2)))), (4, 12));
+    assert_eq!((each_area([Square(2)]), each_area([Circle(2)])), (vec![4], vec![12]));
+    assert_eq!(each_area_entry(&Circle(2)).get().unwrap(), Some(12));
 }
 
 struct Point {
@@ -307,6 +343,31 @@ fn types_that_no_argument_shows_have_entries_of_their_own_also_under_a_written_k
     }
     assert_eq!(low.price_entry(&cache, 5).get().unwrap(), Some(5));
     assert_eq!(high.price_entry(&cache, 5).get().unwrap(), Some(50));
+}
+
+trait Version {
+    const NUMBER: u32;
+}
+
+struct V1;
+struct V1_2;
+
+impl Version for V1 {
+    const NUMBER: u32 = 1;
+}
+
+impl Version for V1_2 {
+    const NUMBER: u32 = 2;
+}
+
+#[memcached(key = "arguments:versioned:<V>_<name>")]
+fn versioned<V: Version>(name: &str) -> u32 {
+    V::NUMBER + u32::from(name == "c")
+}
+
+#[test]
+fn the_name_of_a_type_ends_where_the_template_says() {
+    assert_eq!((versioned::<V1>("2_c"), versioned::<V1_2>("c")), (1, 3));
 }
 
 #[memcached(key = "arguments:fetched:<n>", cache = cache, skip(cache, fetch), entry = fetched_entry)]

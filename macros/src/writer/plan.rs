@@ -1,8 +1,7 @@
 //! Decides what the expansion of `#[invalidates]` or `#[updates]` does: [`WriterSpec`] and
 //! [`Func`] → [`WriterPlan`].
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::Span;
 use syn::{Expr, Path, Type};
 
 use super::Change;
@@ -10,6 +9,7 @@ use super::attr::{Mark, WriterOnError, WriterSpec};
 use crate::duration::Period;
 use crate::errors::Errors;
 use crate::func::Func;
+use crate::generics;
 use crate::plan::check_const;
 use crate::returns::{self, Returns};
 use crate::spec;
@@ -53,21 +53,12 @@ pub(super) fn plan(spec: WriterSpec, func: &Func, errors: &mut Errors) -> Writer
 fn unnameable(output: &Type) -> Option<&'static str> {
     match output {
         Type::Never(_) => Some("a function that never returns is never done with a change; remove the attribute"),
-        output if is_unnamed(output.to_token_stream()) => Some(
+        output if generics::says(output, "impl") => Some(
             "whether the function fails is up to the type that it returns, which must be named; \
              write the type instead of `impl Trait`",
         ),
         _ => None,
     }
-}
-
-/// Says whether a type contains an `impl Trait`.
-fn is_unnamed(ty: TokenStream) -> bool {
-    ty.into_iter().any(|token| match token {
-        TokenTree::Ident(name) => name == "impl",
-        TokenTree::Group(group) => is_unnamed(group.stream()),
-        _ => false,
-    })
 }
 
 /// Reports that nothing changes, or too much.
