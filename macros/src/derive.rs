@@ -8,6 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Data, DeriveInput, Field, Fields, Ident, Index, Member, Path, Variant, parse_quote};
 
 use crate::errors::Errors;
+use crate::generics;
 use crate::nearest::unknown;
 use crate::span::{located, span_of};
 use crate::template::Format;
@@ -140,6 +141,11 @@ fn format(field: &Field, errors: &mut Errors) -> Option<Format> {
             Ok(())
         });
         errors.ok(read);
+    }
+    if !is_skipped && format == Format::Part && generics::says(&field.ty, "dyn") {
+        let message = "the key cannot tell which type is behind `dyn`; write `#[key(debug)]` if that does, \
+                       or implement `KeyPart` by hand";
+        errors.push(&field.ty, message);
     }
     (!is_skipped).then_some(format)
 }

@@ -207,6 +207,6 @@ fn steps(func: &Func, key: &Key, errors: &mut Errors) -> Option<Vec<Step>> {
     let params: Vec<Param> = func.params().map(|param| Param { role: Role::Group, ..param }).collect();
     match key {
         Key::Given(text) => given_key(text, &[], func, &params, &[], errors),
-        Key::Default => Some(default_key(vec![Step::Path], &[], func, &params, Vec::new()).1),
+        Key::Default => Some(default_key(vec![Step::Path], &[], func, &params, Vec::new(), errors).1),
     }
 }

@@ -126,7 +126,7 @@ pub(crate) fn plan(spec: Spec, func: &Func, errors: &mut Errors) -> Option<Plan>
             (Template::Given(literal.value()), key)
         }
         None => {
-            let (shown, key) = default_key(vec![Step::Function], &spec.skip, func, &params, generics);
+            let (shown, key) = default_key(vec![Step::Function], &spec.skip, func, &params, generics, errors);
             (Template::Path(shown), key)
         }
     };
@@ -259,6 +259,9 @@ pub(crate) fn given_key(
             key.push(step(name.clone(), terminator));
         } else if let Some((param, name)) = bound(params, &written) {
             let whole = matches!(expr, Expr::Path(_));
+            if whole && format == Format::Part {
+                check_type(name, param, errors);
+            }
             // With the parameter's own span, so that hygiene resolves it.
             *root(&mut expr)? = name.clone();
             let span = if whole { type_span(param) } else { literal.span() };
@@ -330,6 +333,20 @@ fn root(expr: &mut Expr) -> Option<&mut Ident> {
 /// Finds the parameter that binds `name`, and the name as it is bound.
 fn bound<'a>(params: &'a [Param<'a>], name: &Ident) -> Option<(&'a Param<'a>, &'a Ident)> {
     params.iter().find_map(|param| param.names.iter().find(|bound| *bound == name).map(|name| (param, name)))
+}
+
+/// Reports a value whose type is known only when the program runs: it is written without it.
+fn check_type(name: &Ident, param: &Param, errors: &mut Errors) {
+    if let FnArg::Typed(typed) = param.arg
+        && generics::says(&typed.ty, "dyn")
+    {
+        let or = if param.is_certain() { String::new() } else { format!(", or `skip({name})`") };
+        let message = format!(
+            "the key cannot tell which type is behind `dyn` in `{name}`; write a field or method that does, \
+             as `<{name}.kind()>`{or}"
+        );
+        errors.push(&typed.ty, message);
+    }
 }
 
 /// Returns the span of a parameter's type, or of its pattern: the names in a
@@ -429,6 +446,7 @@ pub(crate) fn default_key(
     func: &Func,
     params: &[Param],
     kept: Vec<Generic>,
+    errors: &mut Errors,
 ) -> (String, Vec<Step>) {
     let mut shown = String::new();
     for (name, step) in kept {
@@ -441,6 +459,7 @@ pub(crate) fn default_key(
     for param in params {
         let is_read = |name: &Ident| param.is_certain() || is_observable(name, func);
         for name in param.names.iter().filter(|name| !skip.contains(name) && is_read(name)) {
+            check_type(name, param, errors);
             shown.push_str(&format!(":<{name}>"));
             let cfgs = func::cfgs(param.attrs()).cloned().collect();
             let expr = syn::parse_quote!(#name);
