@@ -370,6 +370,41 @@ fn the_name_of_a_type_ends_where_the_template_says() {
     assert_eq!((versioned::<V1>("2_c"), versioned::<V1_2>("c")), (1, 3));
 }
 
+mod shop {
+    pub(super) struct Shop;
+
+    pub(super) struct Names<'a>(pub(super) &'a str);
+}
+
+/// In another module than their types.
+mod stock {
+    use memocached::memcached;
+
+    use super::shop::{Names, Shop};
+
+    impl Shop {
+        #[memcached(key = "arguments:elsewhere:<n>", entry = elsewhere_entry, skip(self))]
+        pub(super) fn elsewhere(&self, n: u32) -> u32 {
+            n
+        }
+    }
+
+    impl Names<'_> {
+        #[memcached(key = "arguments:initial:<self.0>", entry = initial_entry)]
+        pub(super) fn initial(&self) -> Option<char> {
+            self.0.chars().next()
+        }
+    }
+}
+
+#[test]
+fn a_key_has_nothing_of_where_an_impl_stands_or_of_a_lifetime() {
+    assert_eq!(shop::Shop.elsewhere(7), 7);
+    assert_eq!(shop::Shop.elsewhere_entry(7).key(), "arguments:elsewhere:7");
+    assert_eq!(shop::Names("Ann").initial(), Some('A'));
+    assert_eq!(shop::Names("Ann").initial_entry().key(), "arguments:initial:Ann");
+}
+
 #[memcached(key = "arguments:fetched:<n>", cache = cache, skip(cache, fetch), entry = fetched_entry)]
 fn fetched<F: Fn(T) -> R, T, R>(cache: &Cache, n: T, fetch: F) -> u32
 where

@@ -2,6 +2,7 @@
 //!
 //! How a single value is encoded is in `writer`, `part` and `format`.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -113,7 +114,7 @@ impl KeyBuilder {
 
     /// Writes the path of the function `name` in the path `around`.
     pub(super) fn function_in(&mut self, around: &str, name: &str, position: Option<(&str, u32, u32)>) {
-        self.value(|key| key.leaf(around));
+        self.value(|key| key.leaf(&without_lifetimes(around)));
         self.literal("::");
         self.value(|key| key.leaf(name));
         if let Some((_, line, column)) = position.filter(|(module, ..)| *module != around) {
@@ -135,13 +136,14 @@ impl KeyBuilder {
 
     /// Does the same with the name of the closure's type.
     pub(super) fn owner_of(&mut self, closure: &str) {
-        let owner = around(closure);
+        let closure = without_lifetimes(closure);
+        let owner = beside_its_impl(around(&closure));
         // `module::Type<T>` and `<Type<T> as Trait>` go into the key. `<Type as
         // Trait>` does not, since each implementation may have its own template;
         // there the envelope tells the types apart.
         if owner.trim_start_matches('<').contains('<') {
             self.literal(";");
-            self.value(|key| key.leaf(owner));
+            self.value(|key| key.leaf(&owner));
         } else if owner.starts_with('<') {
             self.owner = xxh3_64(owner.as_bytes());
         }
@@ -149,7 +151,7 @@ impl KeyBuilder {
 
     /// Writes the name of a type, such as a generic parameter's.
     pub fn type_name<T: ?Sized>(&mut self) {
-        self.value(|key| key.leaf(std::any::type_name::<T>()));
+        self.value(|key| key.leaf(&without_lifetimes(std::any::type_name::<T>())));
     }
 
     /// Writes the name of a value's type, for types that cannot be named in source
@@ -205,19 +207,54 @@ pub(super) fn around(mut closure: &str) -> &str {
     while let Some(outer) = closure.strip_suffix("::{{closure}}") {
         closure = outer;
     }
-    let bytes = closure.as_bytes();
-    let (mut depth, mut end) = (0_u32, 0);
-    for (i, byte) in bytes.iter().enumerate() {
-        match byte {
+    let end = outside(closure).filter(|i| closure.as_bytes()[*i..].starts_with(b"::")).last();
+    &closure[..end.unwrap_or(0)]
+}
+
+/// Returns the indexes of the bytes that are in no brackets, with those of the outermost
+/// brackets themselves.
+fn outside(path: &str) -> impl Iterator<Item = usize> {
+    let bytes = path.as_bytes();
+    let mut depth = 0_u32;
+    (0..bytes.len()).filter(move |&i| {
+        let before = depth;
+        match bytes[i] {
             b'<' | b'(' | b'[' => depth += 1,
             b')' | b']' => depth = depth.saturating_sub(1),
-            // But not the arrow in `fn() -> u8`.
-            b'>' if i > 0 && bytes[i - 1] != b'-' => depth = depth.saturating_sub(1),
-            b':' if depth == 0 && bytes.get(i + 1) == Some(&b':') => end = i,
+            b'>' if !is_arrow(bytes, i) => depth = depth.saturating_sub(1),
             _ => {}
         }
+        before == 0
+    })
+}
+
+/// Whether this is the `>` of the arrow in `fn() -> u8`.
+fn is_arrow(bytes: &[u8], i: usize) -> bool {
+    i > 0 && bytes[i - 1] == b'-'
+}
+
+/// Names a type as it is named if its `impl` stands in its own module: for
+/// `app::other::<impl app::One>` that is `app::One`, for
+/// `app::other::<impl app::Named for app::One>` it is `<app::One as app::Named>`.
+fn beside_its_impl(path: &str) -> Cow<'_, str> {
+    let rest = path.find('<').and_then(|start| path[start..].strip_prefix("<impl "));
+    let end = |rest: &&str| outside(rest).find(|i| rest.as_bytes()[*i] == b'>' && !is_arrow(rest.as_bytes(), *i));
+    let Some((rest, end)) = rest.and_then(|rest| Some((rest, end(&rest)?))) else { return path.into() };
+    let (named, inside) = (&rest[..end], &rest[end + 1..]);
+    match outside(named).find(|i| named.as_bytes()[*i..].starts_with(b" for ")) {
+        Some(i) => format!("<{} as {}>{inside}", &named[i + " for ".len()..], &named[..i]).into(),
+        None => format!("{named}{inside}").into(),
     }
-    &closure[..end]
+}
+
+/// Leaves out the lifetimes that some compilers write into the name of a type.
+#[inline]
+fn without_lifetimes(name: &str) -> Cow<'_, str> {
+    if has(name, b'\'') {
+        name.replace("'_, ", "").replace("<'_>", "").replace("&'_ ", "&").into()
+    } else {
+        name.into()
+    }
 }
 
 /// Returns whether the text contains the byte, comparing sixteen bytes at once.

@@ -76,6 +76,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::{BTreeMap, BTreeSet, HashMap};
     use std::fmt;
 
@@ -287,6 +288,34 @@ mod tests {
             }
         }
         assert_ne!(Generic(1_u8).key(), Generic(1_u16).key());
+    }
+
+    #[test]
+    fn a_type_has_one_name_wherever_its_impl_stands_and_whatever_the_compiler_says_of_lifetimes() {
+        let key = |closure: &str| {
+            let key = render(|key| {
+                key.literal("name");
+                key.owner_of(&format!("{closure}::name::{{{{closure}}}}"));
+            });
+            (key.wire.clone(), key.owner())
+        };
+        for method in ["app::b::<impl app::a::One>", "app::<impl app::One<'_>>", "app::One<'_>", "app::One<'_, '_>"] {
+            assert_eq!(key(method), ("name".into(), 0), "{method}");
+        }
+        let same = [
+            ("app::b::<impl app::a::Repo<'_, u8>>", "app::a::Repo<u8>"),
+            ("app::b::<impl app::a::Repo<u8>>::outer", "app::a::Repo<u8>::outer"),
+            ("app::b::<impl app::Named for app::One>", "<app::One as app::Named>"),
+            ("app::b::<impl app::Named for app::One<'_>>", "<app::One as app::Named>"),
+            ("app::b::<impl app::Of<app::C> for fn(&'_ u8) -> D>", "<fn(&u8) -> D as app::Of<app::C>>"),
+            ("<app::Repo<'_, u8> as app::Named<'_>>", "<app::Repo<u8> as app::Named>"),
+        ];
+        for (one, other) in same {
+            assert_eq!(key(one), key(other), "{one}");
+        }
+        assert_ne!(key("app::Sign<'_'>"), key("app::Sign"));
+        assert_eq!(render(|key| key.type_name::<Cow<'_, str>>()).wire, "alloc%3A%3Aborrow%3A%3ACow%3Cstr%3E");
+        assert_eq!(render(|key| key.function_in("app::One<'_>", "name", None)).wire, "app%3A%3AOne::name");
     }
 
     #[test]
