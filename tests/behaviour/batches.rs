@@ -1,7 +1,8 @@
 //! Functions that compute several values at once.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use memocached::{Cache, memcached};
 
@@ -34,6 +35,40 @@ fn entries_are_those_of_the_function_for_one_element() {
     assert_eq!(square(&cache, 7), 1_049);
     assert_eq!(squares(&cache, &log, &[7, 8]), HashMap::from([(7, 1_049), (8, 64)]));
     assert_eq!(square(&cache, 8), 64);
+}
+
+#[memcached(key = "batches:small:<n>", each(n in numbers), when = *n < 100, cache = cache, skip(cache, log))]
+fn small(cache: &Cache, log: &Log, numbers: &[u64]) -> HashMap<u64, u64> {
+    log.borrow_mut().push(numbers.to_vec());
+    numbers.iter().map(|n| (*n, n * n)).collect()
+}
+
+/// Odd ones have no text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Even(u64);
+
+impl fmt::Display for Even {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 % 2 == 0 { write!(f, "{}", self.0) } else { Err(fmt::Error) }
+    }
+}
+
+#[memcached(key = "batches:even:<n:display>", each(n in numbers), cache = cache, skip(cache, log))]
+fn evens(cache: &Cache, log: &Log, numbers: &[Even]) -> BTreeMap<Even, u64> {
+    log.borrow_mut().push(numbers.iter().map(|n| n.0).collect());
+    numbers.iter().map(|n| (n.clone(), n.0)).collect()
+}
+
+#[test]
+fn an_element_without_a_key_that_is_given_twice_leaves_the_others_cached() {
+    let (cache, log) = (Cache::embedded(), Log::default());
+    assert_eq!(small(&cache, &log, &[200, 200, 1, 1]), HashMap::from([(200, 40_000), (1, 1)]));
+    assert_eq!(small(&cache, &log, &[1]), HashMap::from([(1, 1)]));
+    assert_eq!(log.take(), [[200, 200, 1]]);
+    let numbers = [3, 3, 2].map(Even);
+    assert!(evens(&cache, &log, &numbers).into_iter().eq([(Even(2), 2), (Even(3), 3)]));
+    assert!(evens(&cache, &log, &numbers[2..]).into_iter().eq([(Even(2), 2)]));
+    assert_eq!(log.take(), [[3, 3, 2]]);
 }
 
 /// Each way to hold elements, and each kind of results.

@@ -1,6 +1,6 @@
 //! The results of a batch function, and the element that each belongs to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 
 use crate::call::batch::elements::InOrder;
@@ -57,18 +57,21 @@ impl<C, E: From<Error>> Carries for Result<C, E> {
 }
 
 macro_rules! maps {
-    ($($map:ty, <T: $bound:ident $(+ $further:ident)* $(, $hasher:ident)?>;)*) => {$(
+    ($($map:ty, $set:ident, <T: $bound:ident $(+ $further:ident)* $(, $hasher:ident)?>;)*) => {$(
         impl<T, V $(, $hasher)?> Returns for $map {
             type Returned = Option<V>;
         }
 
         impl<T: Clone + $bound $(+ $further)*, V: Clone, O $(, $hasher: BuildHasher + Default)?> Results<T, O> for $map {
             fn split(mut self, elements: &[&T]) -> Split<Vec<Option<V>>, Self> {
-                let found = elements.iter().filter(|element| self.contains_key(element)).count();
-                if found != self.len() {
+                let distinct: $set<&T> = elements.iter().copied().collect();
+                if distinct.iter().filter(|element| self.contains_key(element)).count() != self.len() {
                     return Split::Empty(self);
                 }
-                Split::Value(elements.iter().map(|element| self.remove(element)).collect())
+                // Elements that have no keys may be there several times.
+                let are_distinct = distinct.len() == elements.len();
+                let mut take = |element: &T| if are_distinct { self.remove(element) } else { self.get(element).cloned() };
+                Split::Value(elements.iter().map(|element| take(element)).collect())
             }
 
             fn join(elements: &[T], indexes: &[usize], results: Vec<Option<V>>) -> Self {
@@ -80,8 +83,8 @@ macro_rules! maps {
 }
 
 maps! {
-    HashMap<T, V, H>, <T: Eq + Hash, H>;
-    BTreeMap<T, V>, <T: Ord>;
+    HashMap<T, V, H>, HashSet, <T: Eq + Hash, H>;
+    BTreeMap<T, V>, BTreeSet, <T: Ord>;
 }
 
 impl<R> Returns for Vec<R> {
