@@ -9,7 +9,7 @@ use std::time::Duration;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Path};
+use syn::{Expr, Ident, Path};
 
 use crate::body::{Replaced, Run, braced, inferred, shape, shared_shape};
 use crate::duration::Period;
@@ -154,7 +154,7 @@ fn millis(duration: Duration) -> u64 {
 fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     let output = &plan.returns.output;
     let at = value_span(plan);
-    let store_if = plan.store_if.as_ref().map(|store_if| quote_spanned!(at=> .store_if(#store_if)));
+    let store_if = vetoing(plan.store_if.as_ref(), plan);
     let cache_none = plan.cache_none.as_ref().map(|period| {
         let period = duration(period, &plan.krate);
         quote_spanned!(at=> .cache_none(#period))
@@ -189,6 +189,11 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
         quote!(.patient(#period))
     });
     quote!(#ready #patience)
+}
+
+/// Writes what keeps values out.
+fn vetoing(store_if: Option<&Expr>, plan: &Plan) -> Option<TokenStream> {
+    store_if.map(|store_if| quote_spanned!(value_span(plan)=> .store_if(#store_if)))
 }
 
 /// Writes what settles a call.
@@ -462,7 +467,8 @@ fn until(terminator: Option<u8>) -> Option<TokenStream> {
 }
 
 /// Writes `fn name(the parameters of the key) -> Entry<…>`.
-fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func: &Func) -> TokenStream {
+fn companion(companion: &Companion, plan: &Plan, func: &Func) -> TokenStream {
+    let Companion { name, generics, params, store_if } = companion;
     let krate = &plan.krate;
     let output = returned(plan);
     let vis = &func.vis;
@@ -474,7 +480,8 @@ fn companion(Companion { name, generics, params }: &Companion, plan: &Plan, func
     // As in the function, so that a type that cannot be stored is told once.
     let shape = shape(&plan.krate, &returned(plan), value_span(plan));
     let stored = stored(&call, plan, shape);
-    let ready = ready(&stored, plan);
+    let store_if = vetoing(store_if.as_ref(), plan);
+    let ready = ready(&quote!(#stored #store_if), plan);
     // A trait that does not have this function is reported at its name.
     let mark = span_of(name);
     let about = format!("The cache entry of [`{}`] called with these arguments.", func.sig.ident);

@@ -155,7 +155,8 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
 }
 
-fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
+/// Collects the names that a pattern binds.
+pub(crate) fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
     match pat {
         Pat::Ident(ident) => {
             names.push(ident.ident.clone());

@@ -56,6 +56,9 @@ pub(crate) struct Companion {
     pub(crate) name: Ident,
     pub(crate) generics: Generics,
     pub(crate) params: Vec<FnArg>,
+    /// Whether a value that is put is stored. An entry lives longer than the arguments, so it
+    /// does not ask what reads one.
+    pub(crate) store_if: Option<Expr>,
 }
 
 /// The template as text.
@@ -490,11 +493,27 @@ fn companion(
     let params: Vec<FnArg> = func.params().filter_map(takes).collect();
     used.extend(params.iter().map(ToTokens::to_token_stream));
     used.extend(returns.output.to_token_stream());
+    let store_if = spec.store_if.clone().filter(|store_if| !reads_argument(store_if, func, batch));
+    used.extend(store_if.to_token_stream());
     used.extend(key.iter().filter_map(|step| match step {
         Step::Type(name, _) | Step::Const(name, _) => Some(name.to_token_stream()),
         Step::Function | Step::Path | Step::TypeOf(..) | Step::Literal(_) | Step::Value(_) | Step::Owner => None,
     }));
-    Companion { name, generics: generics::needed(&func.sig.generics, used), params }
+    Companion { name, generics: generics::needed(&func.sig.generics, used), params, store_if }
+}
+
+/// Says whether this reads an argument of the function. What a closure calls its own is none.
+fn reads_argument(expr: &Expr, func: &Func, batch: Option<&Batch>) -> bool {
+    let mut own = Vec::new();
+    let read = match expr {
+        Expr::Closure(closure) => {
+            closure.inputs.iter().for_each(|pat| func::bound_names(pat, &mut own));
+            &closure.body
+        }
+        expr => expr,
+    };
+    let names = func.params().flat_map(|param| param.names).chain(batch.map(|batch| batch.element.clone()));
+    names.filter(|name| !own.contains(name)).any(|name| func::mentions(read.to_token_stream(), &name))
 }
 
 /// Makes the parameter that takes one element of a batch.

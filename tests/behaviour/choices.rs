@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use memocached::testing::with_cache;
-use memocached::{AsyncEntry, Cache, Entry, ErrorKind, Mode, memcached, with_mode, with_mode_async};
+use memocached::{AsyncEntry, Cache, Entries, Entry, ErrorKind, Mode, memcached, updates, with_mode, with_mode_async};
 
 use crate::support::memcached::Memcached;
 
@@ -58,6 +58,49 @@ async fn a_veto_keeps_a_value_out() {
     for expected in [1, 2, 2] {
         assert_eq!(async_vetoed(&cache, &count, 1).await, expected);
     }
+}
+
+#[memcached(key = "choices:wanted:<n>", store_if = |n| *n > 1, cache = cache, skip(cache), entry = wanted_entry)]
+fn wanted(cache: &Cache, n: u32) -> Option<u32> {
+    Some(n)
+}
+
+#[memcached(key = "choices:async_wanted:<n>", store_if = |value| *value > 1, cache = cache, skip(cache), entry = async_wanted_entry)]
+async fn async_wanted(cache: &Cache, n: u32) -> u32 {
+    n
+}
+
+/// It reads the argument, which its entry's value may outlive.
+#[memcached(key = "choices:other:<n>", store_if = |value| *value != n, cache = cache, skip(cache), entry = other_entry)]
+fn other(cache: &Cache, n: u32) -> u32 {
+    n + 1
+}
+
+#[updates(wanted_entry(cache, n))]
+fn update(cache: &Cache, n: u32, value: u32) -> u32 {
+    let _ = (cache, n);
+    value
+}
+
+#[tokio::test]
+async fn a_veto_keeps_out_what_is_put_too() {
+    let cache = Cache::embedded();
+    let entry = wanted_entry(&cache, 5);
+    assert_eq!(entry.put(&1).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(entry.get().unwrap(), None);
+    let entries = [entry.clone(), wanted_entry(&cache, 6)].into_iter().collect::<Entries<_>>();
+    let kinds = entries.put_many(&[0, 7]).into_iter().map(|put| put.map_err(|error| error.kind()));
+    assert_eq!(kinds.collect::<Vec<_>>(), [Err(ErrorKind::Rejected), Ok(())]);
+    assert_eq!((entry.get().unwrap(), wanted(&cache, 6)), (None, Some(7)));
+    update(&cache, 5, 3);
+    assert_eq!(wanted(&cache, 5), Some(3));
+    update(&cache, 5, 1);
+    assert_eq!((entry.get().unwrap(), wanted(&cache, 5)), (None, Some(5)));
+    let entry = async_wanted_entry(&cache, 5);
+    assert_eq!(entry.put(&1).await.unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!((entry.get().await.unwrap(), async_wanted(&cache, 5).await), (None, 5));
+    other_entry(&cache, 5).put(&7).unwrap();
+    assert_eq!(other(&cache, 5), 7);
 }
 
 #[derive(Debug, PartialEq)]

@@ -290,8 +290,8 @@ macro_rules! values {
         ///
         /// # Errors
         ///
-        /// For each entry, if its value cannot be encoded or is too large, and the
-        /// same as for `get_many`.
+        /// For each entry, if its value is kept out, cannot be encoded or is too large, and
+        /// the same as for `get_many`.
         pub $($async)* fn put_many<'v>(
             &self,
             values: impl IntoIterator<Item = &'v $value>,

@@ -185,8 +185,9 @@ pub(super) struct Storage<V> {
     own: OwnTimesOf<V>,
 }
 
-/// Tells how long a value is kept, as far as it says so itself.
-type OwnTimesOf<V> = Box<dyn Fn(&V) -> OwnTimes + Send + Sync>;
+/// Tells how long a value is kept, as far as it says so itself; `None` for one that is not
+/// wanted.
+type OwnTimesOf<V> = Box<dyn Fn(&V) -> Option<OwnTimes> + Send + Sync>;
 
 /// The same without the type of the values.
 trait AnyStorage: Send + Sync {
@@ -215,7 +216,7 @@ impl Whereabouts {
     {
         let site = ready.site;
         let stored = ready.settled().map(|(form, policy, machine)| {
-            let own = Box::new(move |value: &S::Value| policy.times(value));
+            let own = Box::new(move |value: &S::Value| policy.allows(value).then(|| policy.times(value)));
             Stored { machine, kind: Box::new(Storage { form, own }) }
         });
         Whereabouts { site, stored }
@@ -262,7 +263,9 @@ impl Whereabouts {
     /// made.
     pub(super) fn pack<V: 'static>(&self, value: &V, known: KnownStamps) -> Result<Update, Error> {
         let (machine, kept) = (self.storing()?, self.kept::<V>()?);
-        let own = (kept.own)(value);
+        let Some(own) = (kept.own)(value) else {
+            return Err(Error::new(ErrorKind::Rejected, "`store_if` does not want the value to be kept"));
+        };
         if own.ttl == Some(Ttl::For(Duration::ZERO)) {
             return Err(Error::new(ErrorKind::Rejected, "the value's own ttl says that it is not to be kept"));
         }
@@ -479,8 +482,8 @@ macro_rules! values {
         ///
         /// # Errors
         ///
-        /// If the value cannot be encoded or is too large, the server cannot
-        /// be reached or refuses, or nothing is cached.
+        /// If `store_if` or the value's own ttl keeps it out, it cannot be encoded or is too
+        /// large, the server cannot be reached or refuses, or nothing is cached.
         pub $($async)* fn put(&self, value: &$value) -> Result<(), Error> {
             self.handle().put(value)$($await)*
         }
