@@ -49,7 +49,7 @@ struct Even(u64);
 
 impl fmt::Display for Even {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 2 == 0 { write!(f, "{}", self.0) } else { Err(fmt::Error) }
+        if self.0.is_multiple_of(2) { write!(f, "{}", self.0) } else { Err(fmt::Error) }
     }
 }
 

@@ -2,9 +2,10 @@
 //! crate, label, version, companion.
 
 use expect_test::expect;
+use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::assert_expands;
+use super::{assert_expands, expanded};
 
 #[test]
 fn a_ttl_in_text() {
@@ -558,4 +559,17 @@ fn a_companion_of_an_async_function_takes_what_key_cache_and_ttl_read() {
             }
         "#]],
     );
+}
+
+#[test]
+fn a_companion_asks_a_veto_that_reads_no_argument() {
+    let asks = |store_if: TokenStream| {
+        let source = quote! {
+            #[memcached(key = "f:<n>:<self.id>", store_if = #store_if, entry = f_entry)]
+            fn f(&self, n: u8) -> u8 { n }
+        };
+        expanded(source).matches("store_if").count() == 2
+    };
+    assert!(asks(quote!(is_wanted)) && asks(quote!(|value| *value > 1)) && asks(quote!(|&n: &u8| n > 1)));
+    assert!(!asks(quote!(|value| *value > n)) && !asks(quote!(|value| self.wants(value))) && !asks(quote!(wanted(n))));
 }
