@@ -23,6 +23,7 @@ const CRATES: &[(&str, &str)] = &[
     ("rustls::", "net/tls"),
     ("rustls_native_certs::", "net/tls"),
     ("tokio_rustls::", "net/tls"),
+    ("forkguard::", "node/async_pool"),
     ("forkguard::", "node/pool/"),
     ("quick_cache::", "bounded"),
     ("strsim::", "named"),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::backlog::Backlog;
 use super::queue::{PendingReply, Queue, Queued};
+use super::unsent::Unsent;
 use super::watch::Watch;
 use crate::error::ErrorKind;
 use crate::net::fault::{Fault, Trouble};
@@ -39,7 +39,7 @@ pub(super) struct Driver {
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     /// Requests behind those.
-    backlog: Backlog,
+    unsent: Unsent,
     timer: Reminder,
     /// The driver's clock.
     watch: Watch,
@@ -57,7 +57,7 @@ impl Driver {
             output: Vec::new(),
             sent: 0,
             waiting: VecDeque::new(),
-            backlog: Backlog::default(),
+            unsent: Unsent::default(),
             timer: Reminder::at(now() + IDLE),
             watch: Watch::new(now()),
             was_used: true,
@@ -103,7 +103,7 @@ impl Driver {
         };
         self.watch.look(now);
         let Some(mut next) = left(oldest.patience, self.watch.silent()) else { return false };
-        for reply in self.waiting.iter_mut().chain(self.backlog.replies()) {
+        for reply in self.waiting.iter_mut().chain(self.unsent.replies()) {
             match left(reply.patience, self.watch.waited() - reply.since) {
                 Some(left) => next = next.min(left),
                 // Its caller goes. The reply is still to come.
@@ -148,9 +148,9 @@ impl Driver {
             self.take_in(&mut state);
         }
         self.release();
-        state.unsent = self.output.len() - self.sent + self.backlog.bytes();
+        state.unsent = self.output.len() - self.sent + self.unsent.bytes();
         drop(state);
-        queue.company.store(self.waiting.len() + self.backlog.len(), Ordering::Relaxed);
+        queue.company.store(self.waiting.len() + self.unsent.len(), Ordering::Relaxed);
         intake
     }
 
@@ -161,7 +161,7 @@ impl Driver {
             self.watch.begin(now);
         }
         let (since, mut next) = (self.watch.waited(), LOOK);
-        let is_free = self.output.is_empty() && self.backlog.len() == 0;
+        let is_free = self.output.is_empty() && self.unsent.len() == 0;
         let replies = state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
             PendingReply { since, ..reply }
@@ -170,7 +170,7 @@ impl Driver {
             std::mem::swap(&mut self.output, &mut state.bytes);
             self.waiting.extend(replies);
         } else {
-            self.backlog.add(&mut state.bytes, replies);
+            self.unsent.add(&mut state.bytes, replies);
         }
         self.was_used = true;
         let next = now + next;
@@ -181,13 +181,13 @@ impl Driver {
 
     /// Whether a reply has made room for what is held back.
     fn may_send_more(&self) -> bool {
-        self.backlog.len() > 0 && self.waiting.len() < MOST_UNANSWERED
+        self.unsent.len() > 0 && self.waiting.len() < MOST_UNANSWERED
     }
 
     /// Lets through what need not be held back any longer.
     fn release(&mut self) {
         while self.may_send_more()
-            && let Some(reply) = self.backlog.next(&mut self.output)
+            && let Some(reply) = self.unsent.next(&mut self.output)
         {
             match reply.caller {
                 Some(_) => self.waiting.push_back(reply),
@@ -241,7 +241,7 @@ impl Driver {
     fn end(&mut self, fault: Fault) {
         let mut state = lock(&self.queue.state);
         state.is_closed = true;
-        self.waiting.append(self.backlog.replies());
+        self.waiting.append(self.unsent.replies());
         self.waiting.extend(state.waiting.drain(..));
         if self.waiting.is_empty() {
             return;

@@ -7,9 +7,9 @@
 //! that has failed in any way and tells all callers that wait on it.
 //! Opens no connection.
 
-mod backlog;
 mod driver;
 mod queue;
+mod unsent;
 mod watch;
 
 use std::sync::atomic::Ordering;

@@ -8,14 +8,14 @@ use crate::protocol::KEPT;
 
 /// Requests that are held back, in their order.
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(super) struct Unsent {
     bytes: Vec<u8>,
     /// How many of the bytes have been taken out.
     taken: usize,
     replies: VecDeque<PendingReply>,
 }
 
-impl Backlog {
+impl Unsent {
     /// Adds requests, and takes their bytes.
     pub(super) fn add(&mut self, bytes: &mut Vec<u8>, replies: impl Iterator<Item = PendingReply>) {
         self.bytes.append(bytes);
