@@ -107,8 +107,8 @@ impl AsyncPool {
         Connections { idle: self.idle().connections.len(), used: self.in_use() }
     }
 
-    /// Locks the idle connections. After a fork they are the parent's, and are left alone: to
-    /// close them would also end what the parent's runtime hears of them.
+    /// Locks the idle connections. After a fork they are the parent's, and are left alone:
+    /// closing them would also remove them from what the parent's runtime listens to.
     fn idle(&self) -> MutexGuard<'_, Idle> {
         let mut idle = lock(&self.idle);
         if idle.fork.detected_fork() {

@@ -24,9 +24,9 @@ use crate::time::reminder::Reminder;
 /// A connection is closed when nothing has been asked for this long.
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
-/// So many requests are sent before there is a reply to the first. More would not make the
-/// server faster, and many small replies that this side is late to read fill the socket's
-/// buffer: the system drops what does not fit, and the server sends it again after 200 ms.
+/// How many requests may be unanswered at once. More would not make the server faster: its
+/// many small replies would overflow the receive buffer if this side read late, and the system
+/// drops what does not fit, to be sent again only after 200 ms.
 const MOST_UNANSWERED: usize = 512;
 
 /// Sends the requests and receives the replies.
@@ -114,13 +114,16 @@ impl Driver {
         true
     }
 
-    /// Sends what is in the queue, as far as the server has answered and the socket takes it.
+    /// Sends what is in the queue, as far as the limit on unanswered requests and the socket
+    /// allow.
     fn send(&mut self, context: &mut Context<'_>) -> Result<Intake, Fault> {
         loop {
             if self.sent == self.output.len() {
                 self.output.clear();
                 self.output.shrink_to(KEPT);
                 self.sent = 0;
+            } else if self.sent > self.output.len() / 2 {
+                self.output.drain(..std::mem::take(&mut self.sent));
             }
             let intake = self.take(context);
             if self.output.is_empty() {
@@ -136,22 +139,24 @@ impl Driver {
         }
     }
 
-    /// Takes out what is in the queue, whether or not it may be sent: its time begins.
+    /// Takes everything out of the queue, even what may not be sent yet: its callers' time
+    /// begins.
     fn take(&mut self, context: &mut Context<'_>) -> Intake {
         let queue = Arc::clone(&self.queue);
         let mut state = lock(&queue.state);
-        let mut intake = Intake::Open;
-        if state.waiting.is_empty() {
-            state.driver = Some(context.waker().clone());
-            intake = if state.is_closed { Intake::Closed } else { Intake::Open };
-        } else {
+        let is_empty = state.waiting.is_empty();
+        if !is_empty {
             self.take_in(&mut state);
         }
         self.release();
         state.unsent = self.output.len() - self.sent + self.unsent.bytes();
+        state.driver = Some(context.waker().clone());
+        let is_closed = state.is_closed;
         drop(state);
-        queue.company.store(self.waiting.len() + self.unsent.len(), Ordering::Relaxed);
-        intake
+        if !is_empty {
+            queue.company.store(self.waiting.len() + self.unsent.len(), Ordering::Relaxed);
+        }
+        if is_empty && is_closed { Intake::Closed } else { Intake::Open }
     }
 
     /// Takes in what callers have put into the queue.
@@ -288,7 +293,11 @@ fn io_fault(error: io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, DuplexStream, Lines, ReadHalf, WriteHalf};
+    use std::task::Waker;
+
+    use tokio::io::{
+        AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, DuplexStream, Lines, ReadHalf, WriteHalf,
+    };
     use tokio::sync::oneshot;
 
     use super::super::queue::Delivery;
@@ -512,6 +521,34 @@ mod tests {
             let line = line.expect("in time").expect("it is open").expect("a request");
             assert!(line.contains(&format!(" O{number} ")), "{line}");
         }
+    }
+
+    /// The server reads as fast as callers ask, and never catches up.
+    #[tokio::test]
+    async fn what_has_been_sent_is_forgotten_though_there_is_always_more() {
+        let (here, mut there) = tokio::io::duplex(64);
+        let queue = Arc::new(Queue::new(Dialect::Meta.into(), RequestNumbers::from_one(), None));
+        let session = Box::new(Session::alone(Dialect::Meta));
+        let mut driver = Driver::new(Arc::clone(&queue), Box::new(here), session);
+        let mut callers: VecDeque<_> = (0..100).map(|_| peek(&queue)).collect();
+        let (mut answered, mut longest, mut chunk) = (0, 0, [0; 64]);
+        // Nothing else runs that this task would have to yield to.
+        let exchange = tokio::task::unconstrained(async {
+            for _ in 0..1_000 {
+                assert!(driver.drive(&mut Context::from_waker(Waker::noop())).is_pending());
+                longest = longest.max(driver.output.len());
+                let bytes = there.read(&mut chunk).await.unwrap();
+                for _ in chunk[..bytes].iter().filter(|byte| **byte == b'\n') {
+                    answered += 1;
+                    callers.push_back(peek(&queue));
+                    there.write_all(format!("VA 1 O{answered} f0 c1 t-1\r\na\r\n").as_bytes()).await.unwrap();
+                    assert!(driver.drive(&mut Context::from_waker(Waker::noop())).is_pending());
+                    assert_eq!(value(callers.pop_front().expect("a caller").await), b"a");
+                }
+            }
+        });
+        exchange.await;
+        assert!(answered > 1_000 && longest < 20_000, "{longest} bytes for {answered} requests");
     }
 
     /// A socket that keeps what is written until it is flushed.

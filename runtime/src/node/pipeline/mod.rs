@@ -1,8 +1,8 @@
 //! A connection that many tasks share, for when the pool's are all in use.
 //!
 //! Callers put requests into a `queue`; a task of the runtime, the `driver`,
-//! sends what is queued with one call, though only so far ahead of the replies,
-//! reads these in the same order, and knows how long the server has had each
+//! sends what is queued with one call, up to a limit of unanswered requests, reads
+//! the replies in the same order, and knows how long the server has had each
 //! request. It drops the reply to a caller that has gone. It closes a connection
 //! that has failed in any way and tells all callers that wait on it.
 //! Opens no connection.

@@ -22,8 +22,8 @@ impl Unsent {
         self.replies.extend(replies);
     }
 
-    /// Takes out the first request, and adds its bytes to `output`. One whose caller has been
-    /// told to go gets none: it is not sent.
+    /// Takes out the first request, and adds its bytes to `output`, unless its caller has been
+    /// turned away: that request is never sent.
     pub(super) fn next(&mut self, output: &mut Vec<u8>) -> Option<PendingReply> {
         let reply = self.replies.pop_front()?;
         let begin = self.taken;
