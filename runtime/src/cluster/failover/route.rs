@@ -40,9 +40,7 @@ impl Route {
         if old.is_empty() {
             return outcome;
         }
-        let watermarks = self.watermarks();
-        let removed = node.ask_all(&self.removal(&Survey::new(), &old), deadline)?;
-        watermarks.correct(Survey::number(removed)?);
+        self.remove(&old, deadline)?;
         let mut again = [node.ask(request, deadline)];
         self.leave_out(std::slice::from_ref(request), &mut again);
         let [outcome] = again;
@@ -59,9 +57,7 @@ impl Route {
         if old.is_empty() {
             return outcome;
         }
-        let watermarks = self.watermarks();
-        let removed = node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await?;
-        watermarks.correct(Survey::number(removed)?);
+        self.remove_async(&old, deadline).await?;
         let mut again = [node.ask_async(request, deadline).await];
         self.leave_out(std::slice::from_ref(request), &mut again);
         let [outcome] = again;
@@ -80,9 +76,10 @@ impl Route {
         if looks.is_empty() {
             return Ok(());
         }
-        let mut found = node.ask_all(&looks, deadline)?;
-        self.sift(&looks, &mut found, deadline);
-        found.into_iter().try_for_each(|outcome| outcome.map(drop))
+        let found = node.ask_all(&looks, deadline)?;
+        let old = self.all_old(&looks, &found);
+        found.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        if old.is_empty() { Ok(()) } else { self.remove(&old, deadline) }
     }
 
     /// Finds that out for an async caller.
@@ -97,20 +94,18 @@ impl Route {
         if looks.is_empty() {
             return Ok(());
         }
-        let mut found = node.ask_all_async(&looks, deadline).await?;
-        self.sift_async(&looks, &mut found, deadline).await;
-        found.into_iter().try_for_each(|outcome| outcome.map(drop))
+        let found = node.ask_all_async(&looks, deadline).await?;
+        let old = self.all_old(&looks, &found);
+        found.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        if old.is_empty() { Ok(()) } else { self.remove_async(&old, deadline).await }
     }
 
     /// Takes what is old out of the outcomes, and removes it from the member.
     pub(crate) fn sift(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
         if !old.is_empty() {
-            let watermarks = self.watermarks();
-            let removed = self.member.node.ask_all(&self.removal(&Survey::new(), &old), deadline);
-            if let Ok(now) = removed.and_then(Survey::number) {
-                watermarks.correct(now);
-            }
+            // What stays there is left out all the same.
+            let _ = self.remove(&old, deadline);
             self.leave_out(requests, outcomes);
         }
     }
@@ -120,11 +115,8 @@ impl Route {
     pub(crate) async fn sift_async(&self, requests: &[Request<'_>], outcomes: &mut [Outcome], deadline: Deadline) {
         let old = self.all_old(requests, outcomes);
         if !old.is_empty() {
-            let watermarks = self.watermarks();
-            let removed = self.member.node.ask_all_async(&self.removal(&Survey::new(), &old), deadline).await;
-            if let Ok(now) = removed.and_then(Survey::number) {
-                watermarks.correct(now);
-            }
+            // What stays there is left out all the same.
+            let _ = self.remove_async(&old, deadline).await;
             self.leave_out(requests, outcomes);
         }
     }
@@ -148,9 +140,7 @@ impl Route {
             Request::Count { .. } | Request::Touch { .. } | Request::Invalidate { .. } => true,
             Request::Store { guard: Guard::Unchanged(number), .. } => self.is_old(key, number),
             Request::Store { guard: Guard::Held(number), .. } | Request::Renew { cas: number, .. } => {
-                // Of a server that has just been named nothing is known yet.
-                self.member.node.endpoint.lives.now() == Life::UNKNOWN
-                    || self.is_old(key, self.member.own_number(number))
+                self.is_of_unknown_life() || self.is_old(key, self.member.own_number(number))
             }
             Request::Store { how, guard: Guard::None, .. } => how != Write::Set,
             Request::Lookup { .. }
@@ -168,6 +158,13 @@ impl Route {
         let may_be_old =
             || self.detour.is_some() || self.member.watermark.is_set() || self.members.has_moved(key, self.number);
         (works_on_it && may_be_old()).then_some(Request::Get { key })
+    }
+
+    /// Whether the server has numbers within its life, and that is not known yet, as it has just
+    /// joined: its numbers cannot be compared.
+    fn is_of_unknown_life(&self) -> bool {
+        let endpoint = &self.member.node.endpoint;
+        endpoint.dialect() != Some(Dialect::Classic) && endpoint.lives.now() == Life::UNKNOWN
     }
 
     /// Whether a key is the member's own.
@@ -226,6 +223,19 @@ impl Route {
         }
     }
 
+    /// Removes what is old.
+    fn remove(&self, old: &Old, deadline: Deadline) -> Result<(), Error> {
+        let watermarks = self.watermarks();
+        removed(&watermarks, self.member.node.ask_all(&self.removal(&Survey::new(), old), deadline)?)
+    }
+
+    /// Removes it for an async caller.
+    #[cfg(feature = "tokio")]
+    async fn remove_async(&self, old: &Old, deadline: Deadline) -> Result<(), Error> {
+        let watermarks = self.watermarks();
+        removed(&watermarks, self.member.node.ask_all_async(&self.removal(&Survey::new(), old), deadline).await?)
+    }
+
     /// Returns the requests that remove what is old, behind a survey: the server may have
     /// been restarted, and what seems old is new then.
     fn removal<'a>(&self, survey: &'a Survey, old: &'a Old) -> Vec<Request<'a>> {
@@ -247,6 +257,17 @@ impl Route {
     fn detour_watermark(&self) -> Option<&Watermark> {
         self.detour.as_ref()?.watermark(self.number)?.get()
     }
+}
+
+/// Corrects the watermarks by the survey before a removal.
+///
+/// # Errors
+///
+/// If the survey or a removal failed.
+fn removed(watermarks: &Watermarks<'_>, mut outcomes: Vec<Outcome>) -> Result<(), Error> {
+    let removals = outcomes.split_off(Survey::LEN.min(outcomes.len()));
+    watermarks.correct(Survey::number(outcomes)?);
+    removals.into_iter().try_for_each(|outcome| outcome.map(drop))
 }
 
 /// Sets watermarks, unless another caller has been first.

@@ -69,6 +69,9 @@ const WRITES: usize = 32;
 const TTL: Ttl = Ttl::For(Duration::from_secs(60));
 
 impl Survey {
+    /// How many requests it has.
+    pub(crate) const LEN: usize = WRITES + 1;
+
     /// Creates a survey under names of its own.
     pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
@@ -97,7 +100,7 @@ impl Survey {
     ///
     /// If the server did not do as it was asked.
     pub(crate) fn number(outcomes: impl IntoIterator<Item = Outcome>) -> Result<u64, Error> {
-        for outcome in outcomes.into_iter().take(WRITES + 1) {
+        for outcome in outcomes.into_iter().take(Self::LEN) {
             let Reply::FoundMany(items) = outcome? else { continue };
             if items.len() == WRITES {
                 let numbers: Vec<u64> = items.iter().map(|(_, item)| item.cas).collect();
