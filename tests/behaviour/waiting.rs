@@ -403,7 +403,7 @@ fn what_decides_about_a_value_may_ask_for_it() {
     fn seconds_of_task(id: u64) -> u64 {
         60 + page_again(id)
     }
-    #[memcached(key = "decided:pages:<id>", each(id in ids), store_if = |id| !is_among_drafts(*id))]
+    #[memcached(key = "decided:pages:<id>", each(id in ids), at_most = 1, store_if = |id| !is_among_drafts(*id))]
     fn pages(ids: &[u64]) -> Vec<u64> {
         ids.to_vec()
     }

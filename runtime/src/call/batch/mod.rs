@@ -226,6 +226,8 @@ where
         calls.compute(&self.computing);
         let computations = calls.computations(&self.computing);
         let (returned, cost) = {
+            // It is given back when the body ends.
+            let place = place;
             let _inside = place.as_ref().map(TakenPlace::enter);
             let _computes = Computation::enter_all(&computations);
             let computing = span.computing_several(self.width());
