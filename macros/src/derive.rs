@@ -143,8 +143,8 @@ fn format(field: &Field, errors: &mut Errors) -> Option<Format> {
         errors.ok(read);
     }
     if !is_skipped && format == Format::Part && generics::says(&field.ty, "dyn") {
-        let message = "the key cannot tell which type is behind `dyn`; write `#[key(debug)]` if that does, \
-                       or implement `KeyPart` by hand";
+        let message = "the key cannot tell which type is behind `dyn`; write `#[key(debug)]` if its output does, \
+                       or implement `KeyPart` for the whole type by hand";
         errors.push(&field.ty, message);
     }
     (!is_skipped).then_some(format)

@@ -191,7 +191,7 @@ fn memo(call: &Ident, plan: &Plan) -> TokenStream {
     quote!(#ready #patience)
 }
 
-/// Writes what keeps values out.
+/// Writes the call of `store_if`, if there is a veto.
 fn vetoing(store_if: Option<&Expr>, plan: &Plan) -> Option<TokenStream> {
     store_if.map(|store_if| quote_spanned!(value_span(plan)=> .store_if(#store_if)))
 }

@@ -201,6 +201,25 @@ pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     false
 }
 
+/// Leaves out what can be no variable: the names of fields and methods, and texts without braces.
+pub(crate) fn variables(tokens: TokenStream) -> TokenStream {
+    let mut dots = 0;
+    let is_variable = |token: &TokenTree| {
+        let is_member = dots == 1;
+        dots = if matches!(token, TokenTree::Punct(dot) if dot.as_char() == '.') { dots + 1 } else { 0 };
+        match token {
+            TokenTree::Ident(_) => !is_member,
+            TokenTree::Literal(literal) => literal.to_string().contains('{'),
+            TokenTree::Group(_) | TokenTree::Punct(_) => true,
+        }
+    };
+    let within = |token| match token {
+        TokenTree::Group(group) => TokenTree::from(Group::new(group.delimiter(), variables(group.stream()))),
+        token => token,
+    };
+    tokens.into_iter().filter(is_variable).map(within).collect()
+}
+
 /// Returns what follows `let name = name;`. `#[async_trait]` writes that for
 /// every parameter, and it does not count as reading one.
 fn behind_rebinding<'a>(tokens: &'a [TokenTree], name: &Ident) -> Option<&'a [TokenTree]> {

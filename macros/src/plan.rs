@@ -7,7 +7,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Signature, Type};
+use syn::{Attribute, Expr, FnArg, GenericParam, Generics, Ident, Pat, Signature, Type};
 
 use crate::duration::Period;
 use crate::each::{self, Batch, Holds};
@@ -56,8 +56,8 @@ pub(crate) struct Companion {
     pub(crate) name: Ident,
     pub(crate) generics: Generics,
     pub(crate) params: Vec<FnArg>,
-    /// Whether a value that is put is stored. An entry lives longer than the arguments, so it
-    /// does not ask what reads one.
+    /// The veto that `put` asks. An entry outlives the arguments, so one that reads an argument
+    /// is left out.
     pub(crate) store_if: Option<Expr>,
 }
 
@@ -338,10 +338,10 @@ fn bound<'a>(params: &'a [Param<'a>], name: &Ident) -> Option<(&'a Param<'a>, &'
     params.iter().find_map(|param| param.names.iter().find(|bound| *bound == name).map(|name| (param, name)))
 }
 
-/// Reports a value whose type is known only when the program runs: it is written without it.
+/// Reports a value behind `dyn`: its type is known only at run time, and would not be in the key.
 fn check_type(name: &Ident, param: &Param, errors: &mut Errors) {
     if let FnArg::Typed(typed) = param.arg
-        && generics::says(&typed.ty, "dyn")
+        && generics::says(type_within(&typed.pat, &typed.ty, name), "dyn")
     {
         let or = if param.is_certain() { String::new() } else { format!(", or `skip({name})`") };
         let message = format!(
@@ -352,11 +352,27 @@ fn check_type(name: &Ident, param: &Param, errors: &mut Errors) {
     }
 }
 
+/// Returns the type of the part of a pattern that binds the name, as far as it is written.
+fn type_within<'a>(pat: &Pat, ty: &'a Type, name: &Ident) -> &'a Type {
+    let binds = |pat: &Pat| {
+        let mut names = Vec::new();
+        func::bound_names(pat, &mut names);
+        names.contains(name)
+    };
+    match (pat, ty) {
+        (Pat::Tuple(pat), Type::Tuple(tuple)) if pat.elems.len() == tuple.elems.len() => {
+            let part = pat.elems.iter().zip(&tuple.elems).find(|(pat, _)| binds(pat));
+            part.map_or(ty, |(pat, ty)| type_within(pat, ty, name))
+        }
+        _ => ty,
+    }
+}
+
 /// Returns the span of a parameter's type, or of its pattern: the names in a
 /// pattern have no written types.
 fn type_span(param: &Param) -> Span {
     match param.arg {
-        FnArg::Typed(typed) if matches!(*typed.pat, syn::Pat::Ident(_)) => typed.ty.span(),
+        FnArg::Typed(typed) if matches!(*typed.pat, Pat::Ident(_)) => typed.ty.span(),
         FnArg::Typed(typed) => typed.pat.span(),
         FnArg::Receiver(receiver) => receiver.span(),
     }
@@ -502,7 +518,8 @@ fn companion(
     Companion { name, generics: generics::needed(&func.sig.generics, used), params, store_if }
 }
 
-/// Says whether this reads an argument of the function. What a closure calls its own is none.
+/// Says whether this reads an argument of the function. Names that the closure itself binds do
+/// not count.
 fn reads_argument(expr: &Expr, func: &Func, batch: Option<&Batch>) -> bool {
     let mut own = Vec::new();
     let read = match expr {
@@ -513,7 +530,8 @@ fn reads_argument(expr: &Expr, func: &Func, batch: Option<&Batch>) -> bool {
         expr => expr,
     };
     let names = func.params().flat_map(|param| param.names).chain(batch.map(|batch| batch.element.clone()));
-    names.filter(|name| !own.contains(name)).any(|name| func::mentions(read.to_token_stream(), &name))
+    let read = func::variables(read.to_token_stream());
+    names.filter(|name| !own.contains(name)).any(|name| func::mentions(read.clone(), &name))
 }
 
 /// Makes the parameter that takes one element of a batch.

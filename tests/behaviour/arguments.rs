@@ -139,6 +139,17 @@ fn types_that_are_unnamed_inside_of_others_have_entries_of_their_own() {
     assert_eq!(each_area_entry(&Circle(2)).get().unwrap(), Some(12));
 }
 
+/// Only the other part of the pattern stands behind `dyn`.
+#[memcached(key = "arguments:beside-dyn:<n>", skip(area))]
+fn beside_dyn((n, area): (u32, &dyn Area)) -> u32 {
+    n * area.area()
+}
+
+#[test]
+fn a_part_of_a_pattern_may_be_in_the_key_beside_one_that_may_not() {
+    assert_eq!((beside_dyn((1, &Square(2))), beside_dyn((2, &Square(2)))), (4, 8));
+}
+
 struct Point {
     x: i32,
     y: i32,

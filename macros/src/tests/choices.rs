@@ -571,5 +571,7 @@ fn a_companion_asks_a_veto_that_reads_no_argument() {
         expanded(source).matches("store_if").count() == 2
     };
     assert!(asks(quote!(is_wanted)) && asks(quote!(|value| *value > 1)) && asks(quote!(|&n: &u8| n > 1)));
+    assert!(asks(quote!(|value| value.n() > value.n)) && asks(quote!(|value| value != "unknown")));
+    assert!(!asks(quote!(|value| (0..n).contains(value))) && !asks(quote!(|value| format!("{n}") != "")));
     assert!(!asks(quote!(|value| *value > n)) && !asks(quote!(|value| self.wants(value))) && !asks(quote!(wanted(n))));
 }

@@ -40,8 +40,8 @@ impl Generation {
         known.filter(|(_, since)| since.elapsed() < FRESH).map(|(number, _)| self.prefix(number))
     }
 
-    /// Remembers the number that the server had at this time or later, unless another is
-    /// known that is newer. Returns the prefix of keys.
+    /// Remembers a number that was read no earlier than `since`, unless a newer one is known.
+    /// Returns the prefix of keys.
     pub(crate) fn learn(&self, number: u64, since: Instant) -> String {
         let mut known = lock(&self.known);
         let (number, _) = *match *known {

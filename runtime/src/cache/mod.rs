@@ -71,12 +71,12 @@ impl Cache {
         Self::announced(Self::unannounced())
     }
 
-    /// Creates a cache from the environment, of which nothing is told yet.
+    /// Creates a cache from the environment without announcing anything.
     fn unannounced() -> Result<Cache, Error> {
         Cache::new(Settings::from_env()?)
     }
 
-    /// Tells of a cache that the environment has configured.
+    /// Announces what there is to say about a cache from the environment.
     fn announced(cache: Result<Cache, Error>) -> Result<Cache, Error> {
         announce_strange();
         if cache.as_ref().is_ok_and(|cache| cache.backend.settings().is_embedded()) {

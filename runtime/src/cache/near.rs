@@ -175,7 +175,7 @@ impl Near {
         let_go(gone.into_iter().flatten());
     }
 
-    /// Inserts a copy, and returns those that are gone by that.
+    /// Inserts a copy, and returns the ones that it displaced.
     fn insert(
         &self,
         key: &str,

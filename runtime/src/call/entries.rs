@@ -170,7 +170,7 @@ macro_rules! handles {
 
             $($async)* fn invalidate_many(&self) -> PerEntry<bool> {
                 let items: Vec<_> = if self.0.iter().any(|entry| entry.has_grace().unwrap_or(false)) {
-                    // What that takes of rights to compute values, the invalidations give back.
+                    // Any right to compute that this wins is given back by the invalidation.
                     self.items(Verb::GetMany, self.all(|entry| entry.peek()))$($await)*
                 } else {
                     self.all(|_| Ok(())).into_iter().map(|(index, _)| (index, Ok(None))).collect()
