@@ -515,6 +515,11 @@ fn companion(
         Step::Type(name, _) | Step::Const(name, _) => Some(name.to_token_stream()),
         Step::Function | Step::Path | Step::TypeOf(..) | Step::Literal(_) | Step::Value(_) | Step::Owner => None,
     }));
+    // A closure that names a function lives as long as an entry, whatever types the name has.
+    let store_if = store_if.map(|veto| match veto {
+        Expr::Path(path) => syn::parse_quote!(|value| (#path)(value)),
+        veto => veto,
+    });
     Companion { name, generics: generics::needed(&func.sig.generics, used), params, store_if }
 }
 

@@ -360,3 +360,33 @@ fn sites_are_listed_once_they_are_called() {
     twin(1);
     assert!(knows_twin());
 }
+
+trait Rules {
+    fn wants(value: &u64) -> bool;
+}
+
+/// A type that may be borrowed, and a veto that depends on it.
+struct Ruled<T>(std::marker::PhantomData<T>);
+
+impl<T: Rules> Ruled<T> {
+    #[memcached(key = "choices:ruled:<n>", skip(self), store_if = T::wants, entry = value_entry)]
+    fn value(&self, n: u64) -> u64 {
+        n
+    }
+}
+
+#[test]
+fn a_veto_may_be_a_function_of_a_type_parameter() {
+    struct Large;
+
+    impl Rules for Large {
+        fn wants(value: &u64) -> bool {
+            *value > 1
+        }
+    }
+
+    let ruled = Ruled(std::marker::PhantomData::<Large>);
+    assert_eq!((ruled.value(1), ruled.value(2)), (1, 2));
+    assert_eq!(ruled.value_entry(1).put(&1).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!((ruled.value_entry(1).get().unwrap(), ruled.value_entry(2).get().unwrap()), (None, Some(2)));
+}
