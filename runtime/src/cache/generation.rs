@@ -44,11 +44,10 @@ impl Generation {
     /// Returns the prefix of keys.
     pub(crate) fn learn(&self, number: u64, since: Instant) -> String {
         let mut known = lock(&self.known);
-        let (number, _) = *match *known {
-            Some((_, newer)) if newer > since => known.get_or_insert((number, since)),
-            _ => known.insert((number, since)),
-        };
-        self.prefix(number)
+        if known.is_none_or(|(_, read)| read <= since) {
+            *known = Some((number, since));
+        }
+        self.prefix(known.map_or(number, |(number, _)| number))
     }
 
     /// Reads the number from a reply; `None` if there is none yet. While its server
