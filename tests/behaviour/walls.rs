@@ -44,7 +44,7 @@ const CRATES: &[(&str, &str)] = &[
     ("semver::", "key/part/crates"),
     ("url::", "key/part/crates"),
     ("uuid::", "key/part/crates"),
-    ("flate2::", "value/flags"),
+    ("miniz_oxide::", "value/flags"),
     ("tracing::", "telemetry/"),
     ("opentelemetry::", "telemetry/"),
     ("opentelemetry_sdk::", "telemetry/views"),

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::error::ErrorKind;
@@ -122,10 +122,7 @@ impl AsyncConnection {
             self.is_hurried = !deadline.is_fair(left);
             self.is_under_way = true;
         }
-        let sending = async {
-            self.socket.write_all(self.session.output()).await?;
-            self.socket.flush().await
-        };
+        let sending = self.socket.write_all(self.session.output());
         let sent = self.patience.lasts(&mut self.timer, sending).await;
         sent.ok_or_else(|| self.late())?.map_err(Fault::broken)?;
         self.session.sent();

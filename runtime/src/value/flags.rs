@@ -64,25 +64,28 @@ const LARGEST: usize = 128 << 20;
 /// to a compressed value make it unreadable, rather than being dropped silently.
 #[cfg(feature = "servers")]
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    use std::io::Read;
+    use miniz_oxide::inflate::stream::{InflateState, inflate};
+    use miniz_oxide::{DataFormat, MZFlush, MZStatus};
 
-    let mut stream = flate2::bufread::ZlibDecoder::new(bytes);
-    let mut out = Vec::new();
-    let read = stream.by_ref().take(LARGEST as u64 + 1).read_to_end(&mut out);
-    match stream.get_ref() {
-        [] if read.is_ok_and(|length| length <= LARGEST) => Ok(out),
-        _ => Err(Error::decode("the compressed bytes are damaged or too long")),
+    let mut state = InflateState::new_boxed(DataFormat::Zlib);
+    let (mut rest, mut part, mut out) = (bytes, vec![0; 32 << 10], Vec::new());
+    loop {
+        let step = inflate(&mut state, rest, &mut part, MZFlush::None);
+        rest = &rest[step.bytes_consumed..];
+        out.extend_from_slice(&part[..step.bytes_written]);
+        match step.status {
+            Ok(MZStatus::StreamEnd) if rest.is_empty() && out.len() <= LARGEST => return Ok(out),
+            Ok(MZStatus::Ok) if step.bytes_written > 0 && out.len() <= LARGEST => {}
+            _ => return Err(Error::decode("the compressed bytes are damaged or too long")),
+        }
     }
 }
 
-/// Compresses at zlib's default level.
+/// Compresses at a level that takes half the time of zlib's default for a few bytes
+/// in a hundred more.
 #[cfg(feature = "servers")]
 fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
-    use std::io::Read;
-
-    let mut out = Vec::new();
-    flate2::bufread::ZlibEncoder::new(bytes, flate2::Compression::default()).read_to_end(&mut out).ok()?;
-    Some(out)
+    Some(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 4))
 }
 
 #[cfg(not(feature = "servers"))]
