@@ -27,10 +27,12 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) {
     if is_possible()
         && let Ok(runtime) = tokio::runtime::Handle::try_current()
     {
-        runtime.spawn(async move {
+        // In a box: tokio is compiled for each type that it spawns.
+        let work: Work<'static, ()> = Box::pin(async move {
             let _running = running;
             work.await;
         });
+        runtime.spawn(work);
     }
 }
 

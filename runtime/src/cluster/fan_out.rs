@@ -14,6 +14,7 @@ use crate::cluster::members::Member;
 use crate::error::Error;
 use crate::exchange::{NodeBatch, Outcome, Verb, unanswered};
 use crate::node::{Node, Pending, Standby};
+use crate::sync::{Mutex, lock};
 use crate::telemetry;
 use crate::telemetry::exchange::{NodeSpan, Telling};
 use crate::time::budget::{Budget, Deadline};
@@ -193,9 +194,12 @@ enum Branch<'scope> {
     /// Left to another thread.
     Elsewhere(&'scope NodeBatch<'scope>, ScopedJoinHandle<'scope, Option<Vec<Outcome>>>),
     /// Left for when nothing else remains to be done.
-    Later(Box<dyn FnOnce() -> Vec<Outcome> + 'scope>),
+    Later(Work<'scope>),
     Over(Vec<Outcome>),
 }
+
+/// The rest of a batch.
+type Work<'scope> = Box<dyn FnOnce() -> Vec<Outcome> + Send + 'scope>;
 
 /// A batch that has been sent.
 struct Running<'a> {
@@ -224,10 +228,11 @@ impl<'scope> FanOut<'scope, '_> {
         if !self.are_several || standby.is_some() {
             return send(part, batch, node, standby, deadline).map_or_else(Branch::Over, Branch::Here);
         }
-        self.elsewhere(batch, move || {
+        let work = move || {
             let sent = send(part, batch, node, None, deadline);
             sent.map_or_else(|outcomes| outcomes, |running| running.end(deadline))
-        })
+        };
+        self.elsewhere(batch, Box::new(work))
     }
 
     /// Reads a batch's replies. A node that takes long to answer is waited for
@@ -239,26 +244,24 @@ impl<'scope> FanOut<'scope, '_> {
         let is_late = self.are_several && running.pending.is_late(deadline.or_after(PROMPT));
         let batch = running.batch;
         let end = move || running.end(deadline);
-        if is_late { self.elsewhere(batch, end) } else { Branch::Over(end()) }
+        if is_late { self.elsewhere(batch, Box::new(end)) } else { Branch::Over(end()) }
     }
 
     /// Does the rest of a batch on a thread of its own, or later if none can
     /// be had.
-    fn elsewhere<W>(&self, batch: &'scope NodeBatch<'scope>, work: W) -> Branch<'scope>
-    where
-        W: FnOnce() -> Vec<Outcome> + Send + 'scope,
-    {
-        // A closure is lost with the thread that cannot be had, and so the work
-        // is handed to the thread afterwards.
-        let (hand, handed) = std::sync::mpsc::channel::<W>();
-        let run = telemetry::carried(move || handed.recv().map_or_else(|_| Vec::new(), |work| work()));
+    fn elsewhere(&self, batch: &'scope NodeBatch<'scope>, work: Work<'scope>) -> Branch<'scope> {
+        // A closure is lost with the thread that cannot be had, and so the work stays here
+        // until the thread takes it.
+        let left = Arc::new(Mutex::new(Some(work)));
+        let take = {
+            let left = Arc::clone(&left);
+            move || lock(&left).take()
+        };
+        let run = telemetry::carried(move || take().map_or_else(Vec::new, |work| work()));
         let thread = std::thread::Builder::new().name("memocached-batch".into());
         match thread.spawn_scoped(self.scope, || survive(run)) {
-            Ok(thread) => {
-                _ = hand.send(work);
-                Branch::Elsewhere(batch, thread)
-            }
-            Err(_) => Branch::Later(Box::new(work)),
+            Ok(thread) => Branch::Elsewhere(batch, thread),
+            Err(_) => lock(&left).take().map_or_else(|| Branch::Over(Vec::new()), Branch::Later),
         }
     }
 }

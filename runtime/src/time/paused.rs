@@ -3,9 +3,11 @@
 //! A paused clock leaps to the next timer whenever all tasks wait, so that servers
 //! would have no time to answer.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+
+use tokio::sync::oneshot;
 
 use crate::sync::lock;
 use crate::time::timer;
@@ -56,14 +58,14 @@ impl Bell {
 }
 
 /// Keeps the paused clock where it is, until this is dropped.
-pub(super) struct Standstill(#[expect(dead_code, reason = "dropping it ends the wait")] mpsc::Sender<()>);
+pub(super) struct Standstill(#[expect(dead_code, reason = "dropping it ends the wait")] oneshot::Sender<()>);
 
 impl Standstill {
     /// Keeps the clock from leaping: it does not while a blocking task runs.
     pub(super) fn begin() -> Self {
-        let (ended, ends) = mpsc::channel();
+        let (ended, ends) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
-            let _ = ends.recv();
+            let _ = ends.blocking_recv();
         });
         Standstill(ended)
     }

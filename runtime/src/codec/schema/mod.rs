@@ -12,9 +12,9 @@ pub(super) mod shape;
 mod trace;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// All traced types of the process, by address.
-static FOUND: Mutex<BTreeMap<usize, &Known>> = Mutex::new(BTreeMap::new());
+static FOUND: LazyLock<Mutex<HashMap<usize, &Known>>> = LazyLock::new(Mutex::default);
 
 /// The facts kept about a traced type, for as long as the process runs.
 struct Known {

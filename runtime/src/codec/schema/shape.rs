@@ -7,7 +7,7 @@
 //! seen by decoding them.
 
 use std::any::type_name;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use serde::de::Visitor;
@@ -86,12 +86,12 @@ pub(super) struct GraphBuilder {
     spots: Vec<Option<SpotKind>>,
     /// The spots of a type's parts, by the name of the type's visitor and of the
     /// variant: a type that contains itself has them only once.
-    known: BTreeMap<(&'static str, Option<usize>), SpotKind>,
+    known: HashMap<(&'static str, Option<usize>), SpotKind>,
 }
 
 impl Default for GraphBuilder {
     fn default() -> Self {
-        GraphBuilder { spots: vec![None], known: BTreeMap::new() }
+        GraphBuilder { spots: vec![None], known: HashMap::new() }
     }
 }
 

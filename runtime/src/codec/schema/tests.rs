@@ -1,6 +1,6 @@
 //! Which types have the same fingerprint, and what is asked of them for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
 
 use serde::Deserialize;

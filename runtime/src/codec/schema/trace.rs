@@ -14,7 +14,7 @@
 //!
 //! What a type is answered is in `answers`; hashing the record is the parent's task.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
@@ -58,15 +58,14 @@ impl Type {
 /// Traces the structure of a type.
 pub(super) fn structure(of: &Type) -> Structure {
     let mut tracer = Tracer::default();
-    let mut runs = BTreeMap::new();
+    let mut runs = Vec::new();
     for run in 0..MOST_RUNS {
         tracer.begin(run, (of.name)());
         let ended = (of.ends)(&mut tracer);
         let text = std::mem::take(&mut tracer.text);
         let is_sealed = tracer.sealed.contains_key(&[][..]);
         if ended || is_sealed || tracer.has_learned {
-            // One line per path; sorted, so the order of the runs is ignored.
-            runs.insert(text, ());
+            runs.push(text);
             let is_over = ended || is_sealed;
             if is_over && tracer.enums.values().all(|seen| seen.next_unseen().is_none()) {
                 let is_complete = !tracer.is_cut_off;
@@ -78,15 +77,18 @@ pub(super) fn structure(of: &Type) -> Structure {
             tracer.retry_variants();
         } else if !tracer.try_next_sample() {
             // Every run ends here, so the record up to this point is stable.
-            runs.insert(text, ());
+            runs.push(text);
             break;
         }
     }
     tracer.structure(lines(runs), false)
 }
 
-fn lines(runs: BTreeMap<String, ()>) -> String {
-    runs.into_keys().collect::<Vec<_>>().join("\n")
+/// One line for each path through the type. The order of the runs does not matter.
+fn lines(mut runs: Vec<String>) -> String {
+    runs.sort_unstable();
+    runs.dedup();
+    runs.join("\n")
 }
 
 #[derive(Default)]
@@ -99,7 +101,7 @@ pub(super) struct Tracer {
     around: Vec<&'static str>,
     depth: usize,
     /// By the type names of their visitors, which no two enums share.
-    enums: BTreeMap<&'static str, Variants>,
+    enums: HashMap<&'static str, Variants>,
     /// Which sample to give for each value that the type asks for, in order.
     samples: Vec<usize>,
     /// How many samples this run has given.
@@ -108,7 +110,7 @@ pub(super) struct Tracer {
     /// The way to the value being traced: the numbers of parts and variants.
     path: Vec<usize>,
     /// What is known of sealed spots, by the ways to them.
-    sealed: BTreeMap<Vec<usize>, Sealed>,
+    sealed: HashMap<Vec<usize>, Sealed>,
     /// Whether some of the type cannot be reached.
     is_cut_off: bool,
     /// Whether all parts of the value have been read, but for sealed ones.
