@@ -194,12 +194,12 @@ enum Branch<'scope> {
     /// Left to another thread.
     Elsewhere(&'scope NodeBatch<'scope>, ScopedJoinHandle<'scope, Option<Vec<Outcome>>>),
     /// Left for when nothing else remains to be done.
-    Later(Work<'scope>),
+    Later(Rest<'scope>),
     Over(Vec<Outcome>),
 }
 
 /// The rest of a batch.
-type Work<'scope> = Box<dyn FnOnce() -> Vec<Outcome> + Send + 'scope>;
+type Rest<'scope> = Box<dyn FnOnce() -> Vec<Outcome> + Send + 'scope>;
 
 /// A batch that has been sent.
 struct Running<'a> {
@@ -249,7 +249,7 @@ impl<'scope> FanOut<'scope, '_> {
 
     /// Does the rest of a batch on a thread of its own, or later if none can
     /// be had.
-    fn elsewhere(&self, batch: &'scope NodeBatch<'scope>, work: Work<'scope>) -> Branch<'scope> {
+    fn elsewhere(&self, batch: &'scope NodeBatch<'scope>, work: Rest<'scope>) -> Branch<'scope> {
         // A closure is lost with the thread that cannot be had, and so the work stays here
         // until the thread takes it.
         let left = Arc::new(Mutex::new(Some(work)));
