@@ -17,15 +17,9 @@ use crate::support::memcached::Memcached;
 const MS: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// What a call may take whose body takes so long, where the leader can be seen to
-/// stand still.
+/// What a call may take whose body takes so long: it waits, then computes.
 fn most(body: Duration) -> Duration {
     body * 5 / 2 + TIMEOUT
-}
-
-/// The same where only the time tells: the caller waits, then computes.
-fn most_unseen(body: Duration) -> Duration {
-    most(body) + body
 }
 
 fn runtime(workers: usize) -> tokio::runtime::Runtime {
@@ -133,12 +127,12 @@ fn a_leader_that_is_kept_with_its_lookup_under_way_is_waited_for_no_longer_than_
             }
             let kept = polled_once(short(cache.clone(), n, 30 * MS)).await;
             let (_, took) = timed(short(cache.clone(), n, 30 * MS)).await;
-            lag.check("behind a lookup", took, most_unseen(30 * MS));
+            lag.check("behind a lookup", took, most(30 * MS));
             drop(kept);
         }
         let kept = polled_once(long(cache.clone(), 9, 300 * MS)).await;
         let (_, took) = timed(long(cache.clone(), 9, 300 * MS)).await;
-        lag.check("behind a lookup", took, most_unseen(300 * MS));
+        lag.check("behind a lookup", took, most(300 * MS));
         drop(kept);
     });
 }
@@ -210,7 +204,7 @@ fn a_child_that_waits_for_its_parent_costs_five_seconds_once_at_most() {
         for n in 2..6 {
             let (value, took) = timed(family(cache.clone(), n, 1, 30 * MS)).await;
             assert_eq!(value, n);
-            lag.check("a parent", took, most_unseen(30 * MS));
+            lag.check("a parent", took, most(30 * MS));
         }
     });
 }
@@ -223,11 +217,11 @@ fn parents_that_wait_for_their_children_do_not_make_callers_more_patient() {
         assert_eq!(family(cache.clone(), 0, 0, 20 * MS).await, 0);
         for n in 1..40 {
             let (_, took) = timed(family(cache.clone(), n, 1, 20 * MS)).await;
-            lag.check("one of many parents", took, most_unseen(20 * MS));
+            lag.check("one of many parents", took, most(20 * MS));
         }
         assert_eq!(long_family(cache.clone(), 100, 0, 300 * MS).await, 100);
         let (_, took) = timed(long_family(cache.clone(), 101, 1, 300 * MS)).await;
-        lag.check("a parent", took, most_unseen(300 * MS));
+        lag.check("a parent", took, most(300 * MS));
     });
 }
 
@@ -297,7 +291,7 @@ fn parallel_iterators_within_parallel_iterators_go_on() {
             assert_eq!(answers.iter().collect::<Vec<_>>(), vec![n; PARTS as usize]);
             // The first to overtake may get stuck as well: the next begins after
             // twice the time.
-            lag.check("nested iterators", begun.elapsed(), 2 * most_unseen(longest));
+            lag.check("nested iterators", begun.elapsed(), 2 * most(longest));
         }
     }
 }
@@ -368,7 +362,7 @@ fn bodies_that_stood_still_do_not_make_callers_more_patient() {
         tokio::time::sleep(5 * MS).await;
         let (value, took) = timed(still(cache.clone(), 99, Some(10 * MS))).await;
         assert_eq!(value, 99);
-        lag.check("after bodies that stood still", took, most_unseen(10 * MS));
+        lag.check("after bodies that stood still", took, most(10 * MS));
         endless.abort();
     });
 }

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What a call may take whose body takes so long: it waits, then computes.
 fn most(body: Duration) -> Duration {
-    body * 7 / 2 + TIMEOUT
+    body * 5 / 2 + TIMEOUT
 }
 
 macro_rules! sites {

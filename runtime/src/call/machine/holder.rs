@@ -75,7 +75,7 @@ pub(super) enum HolderVerdict {
 }
 
 /// It is asked about this often while it takes no longer than usual.
-const POLLS: u32 = 8;
+const POLLS: u32 = 6;
 /// So many polls in a row without an answer are a failure of the server.
 const UNANSWERED: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -177,7 +177,7 @@ mod tests {
         for _ in 0..POLLS {
             assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), HolderVerdict::Pause(100 * MS));
         }
-        assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), HolderVerdict::Pause(800 * MS));
+        assert_eq!(holder.judge(7, LeaseSign::Granted, &pace), HolderVerdict::Pause(600 * MS));
     }
 
     #[test]
