@@ -119,11 +119,10 @@ impl Func {
     /// Returns the parameters with the names that their patterns bind; `self` binds `self`.
     pub(crate) fn params(&self) -> impl Iterator<Item = Param<'_>> {
         self.sig.inputs.iter().map(|arg| {
-            let mut names = Vec::new();
-            match arg {
-                FnArg::Receiver(receiver) => names.push(Ident::new("self", receiver.self_token.span)),
-                FnArg::Typed(typed) => bound_names(&typed.pat, &mut names),
-            }
+            let names = match arg {
+                FnArg::Receiver(receiver) => vec![Ident::new("self", receiver.self_token.span)],
+                FnArg::Typed(typed) => bound_names(&typed.pat),
+            };
             Param { arg, names, role: Role::Body }
         })
     }
@@ -155,25 +154,23 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
 }
 
-/// Collects the names that a pattern binds.
-pub(crate) fn bound_names(pat: &Pat, names: &mut Vec<Ident>) {
+/// Returns the names that a pattern binds.
+pub(crate) fn bound_names(pat: &Pat) -> Vec<Ident> {
     match pat {
         Pat::Ident(ident) => {
-            names.push(ident.ident.clone());
-            if let Some((_, inner)) = &ident.subpat {
-                bound_names(inner, names);
-            }
+            let inner = ident.subpat.iter().flat_map(|(_, inner)| bound_names(inner));
+            std::iter::once(ident.ident.clone()).chain(inner).collect()
         }
-        Pat::Paren(paren) => bound_names(&paren.pat, names),
-        Pat::Reference(reference) => bound_names(&reference.pat, names),
-        Pat::Type(typed) => bound_names(&typed.pat, names),
-        Pat::Tuple(tuple) => tuple.elems.iter().for_each(|pat| bound_names(pat, names)),
-        Pat::TupleStruct(tuple) => tuple.elems.iter().for_each(|pat| bound_names(pat, names)),
-        Pat::Slice(slice) => slice.elems.iter().for_each(|pat| bound_names(pat, names)),
-        Pat::Struct(pat) => pat.fields.iter().for_each(|field| bound_names(&field.pat, names)),
+        Pat::Paren(paren) => bound_names(&paren.pat),
+        Pat::Reference(reference) => bound_names(&reference.pat),
+        Pat::Type(typed) => bound_names(&typed.pat),
+        Pat::Tuple(tuple) => tuple.elems.iter().flat_map(bound_names).collect(),
+        Pat::TupleStruct(tuple) => tuple.elems.iter().flat_map(bound_names).collect(),
+        Pat::Slice(slice) => slice.elems.iter().flat_map(bound_names).collect(),
+        Pat::Struct(pat) => pat.fields.iter().flat_map(|field| bound_names(&field.pat)).collect(),
         // Every alternative binds the same names.
-        Pat::Or(or) => or.cases.first().into_iter().for_each(|pat| bound_names(pat, names)),
-        _ => {}
+        Pat::Or(or) => or.cases.first().map(bound_names).unwrap_or_default(),
+        _ => Vec::new(),
     }
 }
 

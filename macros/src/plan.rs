@@ -354,11 +354,7 @@ fn check_type(name: &Ident, param: &Param, errors: &mut Errors) {
 
 /// Returns the type of the part of a pattern that binds the name, as far as it is written.
 fn type_within<'a>(pat: &Pat, ty: &'a Type, name: &Ident) -> &'a Type {
-    let binds = |pat: &Pat| {
-        let mut names = Vec::new();
-        func::bound_names(pat, &mut names);
-        names.contains(name)
-    };
+    let binds = |pat: &Pat| func::bound_names(pat).contains(name);
     match (pat, ty) {
         (Pat::Tuple(pat), Type::Tuple(tuple)) if pat.elems.len() == tuple.elems.len() => {
             let part = pat.elems.iter().zip(&tuple.elems).find(|(pat, _)| binds(pat));
@@ -526,13 +522,9 @@ fn companion(
 /// Says whether this reads an argument of the function. Names that the closure itself binds do
 /// not count.
 fn reads_argument(expr: &Expr, func: &Func, batch: Option<&Batch>) -> bool {
-    let mut own = Vec::new();
-    let read = match expr {
-        Expr::Closure(closure) => {
-            closure.inputs.iter().for_each(|pat| func::bound_names(pat, &mut own));
-            &closure.body
-        }
-        expr => expr,
+    let (own, read) = match expr {
+        Expr::Closure(closure) => (closure.inputs.iter().flat_map(func::bound_names).collect(), &*closure.body),
+        expr => (Vec::new(), expr),
     };
     let names = func.params().flat_map(|param| param.names).chain(batch.map(|batch| batch.element.clone()));
     let read = func::variables(read.to_token_stream());
@@ -574,14 +566,15 @@ fn reads(step: &Step, name: &Ident) -> bool {
 }
 
 /// A type or const parameter, and what makes the step that writes it.
-pub(crate) type Generic = (Ident, fn(Ident, Option<u8>) -> Step);
+pub(crate) type Generic = (Ident, ToStep);
+type ToStep = fn(Ident, Option<u8>) -> Step;
 
 fn generics(func: &Func) -> Vec<Generic> {
     let params = func.sig.generics.params.iter();
     params
         .filter_map(|param| match param {
-            GenericParam::Type(param) => Some((param.ident.clone(), Step::Type as fn(Ident, Option<u8>) -> Step)),
-            GenericParam::Const(param) => Some((param.ident.clone(), Step::Const as fn(Ident, Option<u8>) -> Step)),
+            GenericParam::Type(param) => Some((param.ident.clone(), Step::Type as ToStep)),
+            GenericParam::Const(param) => Some((param.ident.clone(), Step::Const as ToStep)),
             GenericParam::Lifetime(_) => None,
         })
         .collect()

@@ -356,24 +356,20 @@ fn types_that_no_argument_shows_have_entries_of_their_own_also_under_a_written_k
     assert_eq!(high.price_entry(&cache, 5).get().unwrap(), Some(50));
 }
 
-trait Version {
-    const NUMBER: u32;
-}
-
 struct V1;
 struct V1_2;
 
-impl Version for V1 {
-    const NUMBER: u32 = 1;
+impl Rate for V1 {
+    const RATE: u32 = 1;
 }
 
-impl Version for V1_2 {
-    const NUMBER: u32 = 2;
+impl Rate for V1_2 {
+    const RATE: u32 = 2;
 }
 
 #[memcached(key = "arguments:versioned:<V>_<name>")]
-fn versioned<V: Version>(name: &str) -> u32 {
-    V::NUMBER + u32::from(name == "c")
+fn versioned<V: Rate>(name: &str) -> u32 {
+    V::RATE + u32::from(name == "c")
 }
 
 #[test]

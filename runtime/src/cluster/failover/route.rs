@@ -136,6 +136,9 @@ impl Route {
     /// Returns what to read before a request that works on what is there.
     fn to_look_first<'a>(&self, request: &Request<'a>) -> Option<Request<'a>> {
         let key = request.key()?;
+        if self.detour.is_none() && !self.member.watermark.is_set() && !self.members.has_moved(key, self.number) {
+            return None;
+        }
         let works_on_it = match *request {
             Request::Count { .. } | Request::Touch { .. } | Request::Invalidate { .. } => true,
             Request::Store { guard: Guard::Unchanged(number), .. } => self.is_old(key, number),
@@ -155,9 +158,7 @@ impl Route {
             | Request::FlushAll { .. }
             | Request::MemoryLimit { .. } => false,
         };
-        let may_be_old =
-            || self.detour.is_some() || self.member.watermark.is_set() || self.members.has_moved(key, self.number);
-        (works_on_it && may_be_old()).then_some(Request::Get { key })
+        works_on_it.then_some(Request::Get { key })
     }
 
     /// Whether the server has numbers within its life, and that is not known yet, as it has just

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::backlog::Backlog;
 use super::queue::{PendingReply, Queue, Queued};
 use super::unsent::Unsent;
 use super::watch::Watch;
 use crate::error::ErrorKind;
 use crate::net::fault::{Fault, Trouble};
 use crate::net::stream::AsyncSocket;
-use crate::protocol::{KEPT, Session};
+use crate::protocol::Session;
 use crate::sync::lock;
 use crate::time::patience::{LOOK, now};
 use crate::time::reminder::Reminder;
@@ -34,8 +35,7 @@ pub(super) struct Driver {
     queue: Arc<Queue>,
     socket: Box<dyn AsyncSocket>,
     session: Box<Session>,
-    output: Vec<u8>,
-    sent: usize,
+    output: Backlog,
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     /// Requests behind those.
@@ -54,8 +54,7 @@ impl Driver {
             queue,
             socket,
             session,
-            output: Vec::new(),
-            sent: 0,
+            output: Backlog::default(),
             waiting: VecDeque::new(),
             unsent: Unsent::default(),
             timer: Reminder::at(now() + IDLE),
@@ -118,21 +117,14 @@ impl Driver {
     /// allow.
     fn send(&mut self, context: &mut Context<'_>) -> Result<Intake, Fault> {
         loop {
-            if self.sent == self.output.len() {
-                self.output.clear();
-                self.output.shrink_to(KEPT);
-                self.sent = 0;
-            } else if self.sent > self.output.len() / 2 {
-                self.output.drain(..std::mem::take(&mut self.sent));
-            }
             let intake = self.take(context);
-            if self.output.is_empty() {
+            if self.output.rest().is_empty() {
                 let _ = Pin::new(&mut self.socket).poll_flush(context).map_err(io_fault)?;
                 return Ok(intake);
             }
-            match Pin::new(&mut self.socket).poll_write(context, &self.output[self.sent..]) {
+            match Pin::new(&mut self.socket).poll_write(context, self.output.rest()) {
                 Poll::Ready(Ok(0)) => return Err(ErrorKind::Io.into()),
-                Poll::Ready(Ok(bytes)) => self.sent += bytes,
+                Poll::Ready(Ok(bytes)) => self.output.leave(bytes),
                 Poll::Ready(Err(error)) => return Err(io_fault(error)),
                 Poll::Pending => return Ok(Intake::Open),
             }
@@ -149,7 +141,7 @@ impl Driver {
             self.take_in(&mut state);
         }
         self.release();
-        state.unsent = self.output.len() - self.sent + self.unsent.bytes();
+        state.unsent = self.output.rest().len() + self.unsent.bytes();
         state.driver = Some(context.waker().clone());
         let is_closed = state.is_closed;
         drop(state);
@@ -166,13 +158,13 @@ impl Driver {
             self.watch.begin(now);
         }
         let (since, mut next) = (self.watch.waited(), LOOK);
-        let is_free = self.output.is_empty() && self.unsent.len() == 0;
+        let is_free = self.unsent.len() == 0;
         let replies = state.waiting.drain(..).map(|reply| {
             next = next.min(reply.patience);
             PendingReply { since, ..reply }
         });
         if is_free && self.waiting.len() + replies.len() <= MOST_UNANSWERED {
-            std::mem::swap(&mut self.output, &mut state.bytes);
+            self.output.append(&mut state.bytes);
             self.waiting.extend(replies);
         } else {
             self.unsent.add(&mut state.bytes, replies);
@@ -536,7 +528,7 @@ mod tests {
         let exchange = tokio::task::unconstrained(async {
             for _ in 0..1_000 {
                 assert!(driver.drive(&mut Context::from_waker(Waker::noop())).is_pending());
-                longest = longest.max(driver.output.len());
+                longest = longest.max(driver.output.kept());
                 let bytes = there.read(&mut chunk).await.unwrap();
                 for _ in chunk[..bytes].iter().filter(|byte| **byte == b'\n') {
                     answered += 1;

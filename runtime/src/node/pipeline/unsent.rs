@@ -3,15 +3,13 @@
 
 use std::collections::VecDeque;
 
+use super::backlog::Backlog;
 use super::queue::PendingReply;
-use crate::protocol::KEPT;
 
 /// Requests that are held back, in their order.
 #[derive(Default)]
 pub(super) struct Unsent {
-    bytes: Vec<u8>,
-    /// How many of the bytes have been taken out.
-    taken: usize,
+    bytes: Backlog,
     replies: VecDeque<PendingReply>,
 }
 
@@ -24,17 +22,12 @@ impl Unsent {
 
     /// Takes out the first request, and adds its bytes to `output`, unless its caller has been
     /// turned away: that request is never sent.
-    pub(super) fn next(&mut self, output: &mut Vec<u8>) -> Option<PendingReply> {
+    pub(super) fn next(&mut self, output: &mut Backlog) -> Option<PendingReply> {
         let reply = self.replies.pop_front()?;
-        let begin = self.taken;
-        self.taken += reply.len;
         if reply.caller.is_some() {
-            output.extend_from_slice(&self.bytes[begin..self.taken]);
+            output.extend(&self.bytes.rest()[..reply.len]);
         }
-        if self.taken > self.bytes.len() / 2 {
-            self.bytes.drain(..std::mem::take(&mut self.taken));
-            self.bytes.shrink_to(self.bytes.len().max(KEPT));
-        }
+        self.bytes.leave(reply.len);
         Some(reply)
     }
 
@@ -50,6 +43,6 @@ impl Unsent {
 
     /// Returns how many bytes there are.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.len() - self.taken
+        self.bytes.rest().len()
     }
 }

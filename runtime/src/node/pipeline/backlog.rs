@@ -1,0 +1,66 @@
+//! Bytes that leave in the order in which they came.
+
+use crate::protocol::KEPT;
+
+/// Bytes of which the first leave before the rest.
+#[derive(Default)]
+pub(super) struct Backlog {
+    bytes: Vec<u8>,
+    /// How many of them have left.
+    left: usize,
+}
+
+impl Backlog {
+    /// Adds these bytes, and leaves none of them there.
+    pub(super) fn append(&mut self, bytes: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, bytes);
+        } else {
+            self.bytes.append(bytes);
+        }
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Returns the bytes that are there.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.left..]
+    }
+
+    /// Lets the first bytes leave. Their room is used again once it is the greater part.
+    pub(super) fn leave(&mut self, len: usize) {
+        self.left += len;
+        if self.left > self.bytes.len() / 2 {
+            self.bytes.drain(..std::mem::take(&mut self.left));
+            self.bytes.shrink_to(self.bytes.len().max(KEPT));
+        }
+    }
+
+    /// Returns how many bytes are kept, those that have left included.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_leave_in_their_order_and_so_does_their_room() {
+        let mut backlog = Backlog::default();
+        backlog.append(&mut b"abcdef".to_vec());
+        backlog.leave(2);
+        backlog.append(&mut b"gh".to_vec());
+        backlog.extend(b"i");
+        assert_eq!(backlog.rest(), b"cdefghi");
+        backlog.leave(4);
+        assert_eq!((backlog.rest(), backlog.kept()), (&b"ghi"[..], 3));
+        backlog.append(&mut vec![b'x'; 10 * KEPT]);
+        backlog.leave(3 + 10 * KEPT);
+        assert!(backlog.rest().is_empty() && backlog.bytes.capacity() <= KEPT);
+    }
+}
