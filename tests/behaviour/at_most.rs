@@ -362,7 +362,7 @@ fn a_body_that_panics_gives_its_place_back() {
 }
 
 #[test]
-fn a_body_that_is_stuck_holds_others_up_once_and_for_twice_the_usual_time() {
+fn a_body_that_is_stuck_holds_others_up_once_and_for_half_as_long_again_as_usual() {
     #[memcached(key = "at_most:stuck:<n>", at_most = 1, cache = &cache, skip(cache, bodies))]
     async fn one(cache: Cache, n: usize, bodies: Arc<Bodies>) -> usize {
         match n {
@@ -381,14 +381,41 @@ fn a_body_that_is_stuck_holds_others_up_once_and_for_twice_the_usual_time() {
         }
         let begun = Instant::now();
         assert_eq!(call(2).await, 2);
-        // Until the stuck one has run for twice 100 ms, and then for as long as computing takes.
-        lag.check("behind a stuck body", begun.elapsed(), 400 * MS);
+        // Until the stuck one has run for 150 ms, and then for as long as computing takes.
+        lag.check("behind a stuck body", begun.elapsed(), 350 * MS);
         let begun = Instant::now();
         assert_eq!(call(3).await, 3);
         lag.check("after that", begun.elapsed(), 200 * MS);
         bodies.open();
         assert_eq!(stuck.await.unwrap(), 0);
         assert_eq!(call(4).await, 4);
+    });
+}
+
+/// A body waits for tasks that call the same function, until it counts no longer: that wait
+/// says nothing about computing.
+#[test]
+fn parents_that_wait_for_a_place_do_not_make_callers_more_patient() {
+    #[memcached(key = "at_most:family:<n>", at_most = 1, cache = &cache, skip(cache))]
+    async fn member(cache: Cache, n: u32) -> u32 {
+        tokio::time::sleep(5 * MS).await;
+        if n.is_multiple_of(3) {
+            let children = [1, 2].map(|child| tokio::spawn(of_parent(cache.clone(), n + child)));
+            join_all(children).await.into_iter().for_each(|child| assert!(child.is_ok()));
+        }
+        n
+    }
+    fn of_parent(cache: Cache, n: u32) -> Pin<Box<dyn Future<Output = u32> + Send>> {
+        Box::pin(member(cache, n))
+    }
+    let (lag, cache) = (Lag::watch(), Cache::embedded());
+    runtime(2).block_on(async {
+        assert_eq!(member(cache.clone(), 1_000).await, 1_000);
+        for family in 0..30 {
+            let begun = Instant::now();
+            assert_eq!(member(cache.clone(), 3 * family).await, 3 * family);
+            lag.check("a family", begun.elapsed(), 300 * MS);
+        }
     });
 }
 

@@ -583,10 +583,13 @@ mod refreshed {
             assert_eq!(call(&[3, 2, 1]).await, all(1));
             gate.1.add_permits(1);
             until("the new values", || {
-                let found = tokio::task::block_in_place(|| {
-                    tokio::runtime::Handle::current().block_on(versions_entry(cache.clone(), &1).get())
-                });
-                (found.unwrap() == Some(2)).then_some(())
+                let is_new = |id| {
+                    let found = tokio::task::block_in_place(|| {
+                        tokio::runtime::Handle::current().block_on(versions_entry(cache.clone(), id).get())
+                    });
+                    found.unwrap() == Some(2)
+                };
+                [1, 2, 3].iter().all(is_new).then_some(())
             });
             assert_eq!(call(&[1, 2, 3]).await, all(2));
             // One that fails leaves the old values, and what has none is the caller's.

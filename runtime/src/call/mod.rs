@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use crate::cache::near::{Decoding, Holds, NearCopy};
 use crate::codec::Codecs;
-use crate::singleflight::places::{Inside, TakenPlace};
+use crate::singleflight::places::{self, Inside, TakenPlace};
 use crate::singleflight::{Computation, Entered};
 use crate::telemetry::call::CallSpan;
 use crate::telemetry::computing::Computing;
@@ -329,7 +329,7 @@ struct InBody<'a> {
     computing: Computing<'a>,
     _computes: Option<Entered>,
     _inside: Option<Inside>,
-    _place: Option<TakenPlace>,
+    place: Option<TakenPlace>,
 }
 
 impl<'a> InBody<'a> {
@@ -341,13 +341,16 @@ impl<'a> InBody<'a> {
             None => (site.admit().wait(span), None),
         };
         let (inside, computes) = (place.as_ref().map(TakenPlace::enter), computation.map(Computation::enter));
-        Box::new(InBody { computing: span.computing(), _computes: computes, _inside: inside, _place: place })
+        Box::new(InBody { computing: span.computing(), _computes: computes, _inside: inside, place })
     }
 
-    /// Ends with the body, and returns its cost in nanoseconds.
+    /// Ends with the body. Returns its cost in nanoseconds, and what that tells about
+    /// computing.
     #[inline(never)]
     #[expect(clippy::boxed_local, reason = "unboxed, it would be in the frame of each level of a recursion")]
-    fn leave(self: Box<Self>) -> u64 {
-        self.computing.end()
+    fn leave(self: Box<Self>) -> (u64, Option<Duration>) {
+        let InBody { computing, _computes, _inside, place } = *self;
+        let cost = computing.end();
+        (cost, places::told_by(place, Duration::from_nanos(cost)))
     }
 }

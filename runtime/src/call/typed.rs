@@ -143,10 +143,10 @@ impl<S: Shape, I: Policy<S>> Typed<S, I> {
         mut self: Box<Self>,
         returned: S::Return,
         fallback: Fallback<S::Value>,
-        cost: u64,
+        (cost, driven): (u64, Option<Duration>),
         span: &CallSpan,
     ) -> S::Return {
-        self.machine.computed(Duration::from_nanos(cost));
+        self.machine.computed(driven);
         let Packed { returned, packing } = self.pack(returned, fallback, cost, span);
         self.machine.settle(packing, span);
         match returned {

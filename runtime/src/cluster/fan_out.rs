@@ -198,7 +198,7 @@ enum Branch<'scope> {
     Over(Vec<Outcome>),
 }
 
-/// The rest of a batch.
+/// What is still to be done for a batch.
 type Rest<'scope> = Box<dyn FnOnce() -> Vec<Outcome> + Send + 'scope>;
 
 /// A batch that has been sent.

@@ -154,7 +154,7 @@ impl Members {
 
     /// Whether a key has come to the member with this number from another.
     pub(crate) fn has_moved(&self, key: &str, number: usize) -> bool {
-        self.moves.have_brought(number, self.ring_key(key))
+        self.have_moved() && self.moves.have_brought(number, self.ring_key(key))
     }
 
     /// Whether the member has an item of this number from before another had its key.

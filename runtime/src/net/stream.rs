@@ -44,7 +44,8 @@ pub(crate) trait AsyncSocket: AsyncRead + AsyncWrite + Send + Unpin {}
 #[cfg(feature = "tokio")]
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncSocket for S {}
 
-// tokio's feature `io-util` has these too. It makes tokio take a quarter longer to build.
+// Like the methods of tokio's feature `io-util`, which is left off because it makes tokio take a
+// quarter longer to build.
 #[cfg(feature = "tokio")]
 impl dyn AsyncSocket {
     /// Waits for bytes; there are none at the stream's end.
@@ -54,7 +55,7 @@ impl dyn AsyncSocket {
         Ok(buffer.filled().len())
     }
 
-    /// Writes all these bytes.
+    /// Writes all these bytes and flushes.
     pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match poll_fn(|context| Pin::new(&mut *self).poll_write(context, bytes)).await? {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::deadlock::Computation;
 use super::drive::Drive;
-use super::places::TakenPlace;
+use super::places::{self, TakenPlace};
 use crate::sync::lock;
 use crate::telemetry::observing::Observation;
 
@@ -47,8 +47,8 @@ impl Watching {
 pub(crate) struct Drove<T> {
     pub(crate) output: T,
     pub(crate) began: Instant,
-    /// How long it was driven.
-    pub(crate) driven: Duration,
+    /// How long it was driven, if that tells how long computing takes.
+    pub(crate) driven: Option<Duration>,
 }
 
 /// A body under way. It is no async function, whose frames a recursion would pay for.
@@ -97,14 +97,14 @@ impl<F: Future> Future for Driven<F> {
         let _calls = observation.as_ref().map(Observation::enter);
         let Some((watching, waker)) = watching else {
             let output = ready!(work.as_mut().poll(context));
-            *place = None;
-            return Poll::Ready(Drove { output, began, driven: began.elapsed() });
+            let driven = places::told_by(place.take(), began.elapsed());
+            return Poll::Ready(Drove { output, began, driven });
         };
         watching.polled_by(context.waker());
         let output = ready!(work.as_mut().poll(&mut Context::from_waker(waker)));
         watching.drive.completed();
-        *place = None;
         let stood_still = watching.drive.stood_still().saturating_sub(before);
-        Poll::Ready(Drove { output, began, driven: began.elapsed().saturating_sub(stood_still) })
+        let driven = places::told_by(place.take(), began.elapsed().saturating_sub(stood_still));
+        Poll::Ready(Drove { output, began, driven })
     }
 }

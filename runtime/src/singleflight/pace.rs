@@ -1,10 +1,10 @@
 //! How long computing takes at one site, and how much waiters may do about a
 //! leader that takes longer.
 //!
-//! The estimate is what four in five of the last finished computations of this
-//! process took at most, counting only the time in which they were driven: it ignores
-//! an outlier, learns within four computations that they take longer, and no wait ever
-//! feeds it. The budget keeps overtaking from adding load to a service that is slow because it
+//! The estimate is the time within which four in five of the last computations of this
+//! process ended, counting only the time in which they were driven: it ignores outliers,
+//! and notices within four computations that they have become slower, within twelve that
+//! they have become faster. No wait ever feeds it. The budget keeps overtaking from adding load to a service that is slow because it
 //! is loaded: one token for each overtaker, a tenth back for each computation
 //! that ends, and the token itself if the overtaker ends first.
 

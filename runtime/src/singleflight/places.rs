@@ -216,6 +216,14 @@ impl Drop for TakenPlace {
     }
 }
 
+/// Gives a body's place back, and returns the time that the body was driven for. If the
+/// place has been given to another body, this one may have waited for that, so it tells
+/// nothing about computing.
+pub(crate) fn told_by(place: Option<TakenPlace>, driven: Duration) -> Option<Duration> {
+    let has_lost_it = |place: TakenPlace| !lock(&place.places.taken).running.contains_key(&place.number);
+    (!place.is_some_and(has_lost_it)).then_some(driven)
+}
+
 thread_local! {
     /// How many bodies with places this thread is in. A task's are counted while it is
     /// polled.

@@ -6,8 +6,8 @@
 //! overtakes one which takes too long or stands still, computes and stores under
 //! the same right. Of several leaders, the first to end lands the flight.
 //!
-//! When waiters overtake follows from the site's [`Pace`]: the first after half
-//! as long again as computing usually takes, each further one after twice as long as
+//! When waiters overtake follows from the site's [`Pace`]: the first after 1.5
+//! times as long as computing usually takes, each further one after twice as long as
 //! the one before, one at a time, and each for a token.
 
 use std::collections::HashMap;

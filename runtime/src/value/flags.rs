@@ -81,8 +81,8 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Compresses at a level that takes half the time of zlib's default for a few bytes
-/// in a hundred more.
+/// Compresses at a level that takes half as long as zlib's default and makes the result
+/// a few percent longer.
 #[cfg(feature = "servers")]
 fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(miniz_oxide::deflate::compress_to_vec_zlib(bytes, 4))

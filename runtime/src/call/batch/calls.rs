@@ -403,11 +403,10 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
         computing: &[usize],
         returned: Vec<S::Return>,
         cost: u64,
-        driven: Duration,
+        mut driven: Option<Duration>,
     ) -> Option<Settlement> {
         let share = cost / u64::try_from(computing.len()).unwrap_or(u64::MAX).max(1);
         let mut ended = Vec::new();
-        let mut driven = Some(driven);
         // What decides about one value may ask for another.
         let _computes = Computation::enter_all(&self.computations(computing));
         for (index, returned) in computing.iter().zip(returned) {
@@ -421,9 +420,7 @@ impl<S: Shape, I: Policy<S>> Calls<S, I> {
                 call.state = CallState::Returns(returned);
                 continue;
             };
-            if let Some(driven) = driven.take() {
-                typed.machine.computed(driven);
-            }
+            typed.machine.computed(driven.take());
             let Packed { returned, packing } = typed.pack(returned, fallback, share, &self.span);
             call.state = CallState::Returns(returned.map_or_else(|returned| returned, S::join));
             ended.push(Ended { machine: typed.machine, packing });

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::singleflight::Computation;
 #[cfg(feature = "tokio")]
 use crate::singleflight::driving::{Driven, Drove};
-use crate::singleflight::places::{Admitted, TakenPlace};
+use crate::singleflight::places::{self, Admitted, TakenPlace};
 #[cfg(feature = "tokio")]
 use crate::telemetry;
 #[cfg(feature = "tokio")]
@@ -226,15 +226,13 @@ where
         calls.compute(&self.computing);
         let computations = calls.computations(&self.computing);
         let (returned, cost) = {
-            // It is given back when the body ends.
-            let place = place;
             let _inside = place.as_ref().map(TakenPlace::enter);
             let _computes = Computation::enter_all(&computations);
             let computing = span.computing_several(self.width());
             let returned = body();
             (returned, computing.end())
         };
-        let (answer, settlement) = self.returned(returned, cost, Duration::from_nanos(cost));
+        let (answer, settlement) = self.returned(returned, cost, places::told_by(place, Duration::from_nanos(cost)));
         settlement.into_iter().for_each(Settlement::run);
         answer
     }
@@ -428,7 +426,7 @@ where
 
     /// Takes in what the body returned: the answer, if there is one already, and what
     /// is to be stored.
-    fn returned(&mut self, returned: R, cost: u64, driven: Duration) -> (Option<R>, Option<Settlement>) {
+    fn returned(&mut self, returned: R, cost: u64, driven: Option<Duration>) -> (Option<R>, Option<Settlement>) {
         let computing = std::mem::take(&mut self.computing);
         let Some(calls) = self.calls.as_mut().filter(|_| !computing.is_empty()) else { return (Some(returned), None) };
         let elements: Vec<&T> = computing.iter().map(|index| &self.given[self.firsts[*index]]).collect();

@@ -74,7 +74,7 @@ pub(super) enum HolderVerdict {
     TakeOver(Payment),
 }
 
-/// It is asked about this often while it takes no longer than usual.
+/// How often it is asked about within a caller's patience.
 const POLLS: u32 = 6;
 /// So many polls in a row without an answer are a failure of the server.
 const UNANSWERED: u32 = 3;

@@ -391,11 +391,11 @@ impl Machine {
         self.lead.as_ref().map(Lead::computation)
     }
 
-    /// Learns that the computation was driven for this long until it ended. If
+    /// Learns how long the computation was driven until it ended, if that is known. If
     /// another caller has overtaken it, it may have waited for that caller, so it
     /// tells nothing about computing.
-    pub(crate) fn computed(&mut self, driven: Duration) {
-        self.driven = Some(driven).filter(|_| !self.lead.as_ref().is_some_and(Lead::has_landed));
+    pub(crate) fn computed(&mut self, driven: Option<Duration>) {
+        self.driven = driven.filter(|_| !self.lead.as_ref().is_some_and(Lead::has_landed));
     }
 
     /// Returns where the polls of the computation are noted.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::backlog::Backlog;
+use super::bytes::ByteQueue;
 use super::queue::{PendingReply, Queue, Queued};
 use super::unsent::Unsent;
 use super::watch::Watch;
@@ -35,7 +35,7 @@ pub(super) struct Driver {
     queue: Arc<Queue>,
     socket: Box<dyn AsyncSocket>,
     session: Box<Session>,
-    output: Backlog,
+    output: ByteQueue,
     /// In the order of their requests.
     waiting: VecDeque<PendingReply>,
     /// Requests behind those.
@@ -54,7 +54,7 @@ impl Driver {
             queue,
             socket,
             session,
-            output: Backlog::default(),
+            output: ByteQueue::default(),
             waiting: VecDeque::new(),
             unsent: Unsent::default(),
             timer: Reminder::at(now() + IDLE),

@@ -7,7 +7,7 @@
 //! that has failed in any way and tells all callers that wait on it.
 //! Opens no connection.
 
-mod backlog;
+mod bytes;
 mod driver;
 mod queue;
 mod unsent;

@@ -3,13 +3,13 @@
 
 use std::collections::VecDeque;
 
-use super::backlog::Backlog;
+use super::bytes::ByteQueue;
 use super::queue::PendingReply;
 
 /// Requests that are held back, in their order.
 #[derive(Default)]
 pub(super) struct Unsent {
-    bytes: Backlog,
+    bytes: ByteQueue,
     replies: VecDeque<PendingReply>,
 }
 
@@ -22,7 +22,7 @@ impl Unsent {
 
     /// Takes out the first request, and adds its bytes to `output`, unless its caller has been
     /// turned away: that request is never sent.
-    pub(super) fn next(&mut self, output: &mut Backlog) -> Option<PendingReply> {
+    pub(super) fn next(&mut self, output: &mut ByteQueue) -> Option<PendingReply> {
         let reply = self.replies.pop_front()?;
         if reply.caller.is_some() {
             output.extend(&self.bytes.rest()[..reply.len]);

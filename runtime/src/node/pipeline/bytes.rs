@@ -1,16 +1,16 @@
-//! Bytes that leave in the order in which they came.
+//! Bytes that are sent in the order in which they came.
 
 use crate::protocol::KEPT;
 
-/// Bytes of which the first leave before the rest.
+/// A queue of bytes: added at the end, sent from the front.
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(super) struct ByteQueue {
     bytes: Vec<u8>,
     /// How many of them have left.
     left: usize,
 }
 
-impl Backlog {
+impl ByteQueue {
     /// Adds these bytes, and leaves none of them there.
     pub(super) fn append(&mut self, bytes: &mut Vec<u8>) {
         if self.bytes.is_empty() {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_their_order_and_so_does_their_room() {
-        let mut backlog = Backlog::default();
+        let mut backlog = ByteQueue::default();
         backlog.append(&mut b"abcdef".to_vec());
         backlog.leave(2);
         backlog.append(&mut b"gh".to_vec());
