@@ -66,9 +66,19 @@ impl<V> Codecs<V> {
 
     /// Decodes what the codec with this id has encoded.
     pub(crate) fn decode(&self, id: u8, bytes: &[u8]) -> Result<V, Error> {
+        self.codec(id).decode(bytes)
+    }
+
+    /// Decodes what this process has encoded with the codec with this id, or decoded before.
+    pub(crate) fn decode_again(&self, id: u8, bytes: &[u8]) -> Result<V, Error> {
+        self.codec(id).decode_again(bytes)
+    }
+
+    #[inline]
+    fn codec(&self, id: u8) -> &dyn Codec<V> {
         match &self.second {
-            Some(second) if id == second.id() => second.decode(bytes),
-            _ => self.first.decode(bytes),
+            Some(second) if id == second.id() => &**second,
+            _ => &*self.first,
         }
     }
 

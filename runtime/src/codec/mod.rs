@@ -106,6 +106,13 @@ pub trait Codec<T>: Send + Sync {
     /// encode a value of this type, or if bytes are left over after it.
     fn decode(&self, bytes: &[u8]) -> Result<T, Error>;
 
+    /// Decodes bytes that this process has encoded, or decoded before, as a value of this
+    /// type: they need no limits.
+    #[doc(hidden)]
+    fn decode_again(&self, bytes: &[u8]) -> Result<T, Error> {
+        self.decode(bytes)
+    }
+
     /// Chooses whether a memoized function stores its values in an envelope.
     fn framing(&self) -> Framing {
         Framing::Envelope
@@ -215,7 +222,7 @@ fn unreadable(flags: u32) -> Error {
 
 #[cfg(any(feature = "bincode", feature = "postcard", feature = "json"))]
 macro_rules! serde_codec {
-    ($codec:ident, $id:path, $flags:ident, $module:ident, $blind:ident) => {
+    ($codec:ident, $id:path, $flags:ident, $module:ident, $blind:ident, $again:path) => {
         impl<T: Serialize + DeserializeOwned> Codec<T> for $codec {
             fn id(&self) -> u8 {
                 $id
@@ -236,6 +243,10 @@ macro_rules! serde_codec {
                 $module::decode(bytes)
             }
 
+            fn decode_again(&self, bytes: &[u8]) -> Result<T, Error> {
+                $again(bytes)
+            }
+
             fn schema(&self) -> u64 {
                 schema::fingerprint::<T>()
             }
@@ -253,11 +264,11 @@ const UNFAITHFUL: &str = "it decodes to a different value";
 const NO_WAY_BACK: &str = "it encodes, but does not decode";
 
 #[cfg(feature = "bincode")]
-serde_codec!(Bincode, id::BINCODE, BYTES, binary, Never);
+serde_codec!(Bincode, id::BINCODE, BYTES, binary, Never, binary::decode_again);
 #[cfg(feature = "postcard")]
-serde_codec!(Postcard, id::POSTCARD, BYTES, compact, Never);
+serde_codec!(Postcard, id::POSTCARD, BYTES, compact, Never, compact::decode);
 #[cfg(feature = "json")]
-serde_codec!(Json, id::JSON, TEXT, readable, Json);
+serde_codec!(Json, id::JSON, TEXT, readable, Json, readable::decode);
 
 #[cfg(feature = "json")]
 macro_rules! bare_json {

@@ -236,7 +236,7 @@ impl Record {
     /// Decodes the payload of a plain value that the codec with this id has encoded.
     #[inline]
     pub(crate) fn decoded<V>(&self, codec: &Codecs<V>, id: u8) -> Result<V, Error> {
-        unbroken(|| codec.decode(id, envelope::payload(&self.bytes)), Error::decode)
+        unbroken(|| codec.decode_again(id, envelope::payload(&self.bytes)), Error::decode)
     }
 }
 
