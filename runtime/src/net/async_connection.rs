@@ -202,7 +202,7 @@ async fn open(endpoint: &Endpoint, deadline: Deadline) -> Result<(Box<dyn AsyncS
 /// Runs a part of connecting within the time left for it.
 async fn in_time_to_connect<T>(deadline: Deadline, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
-    let late = if deadline.is_fair(left) { Trouble::Silent } else { Trouble::Hurried };
+    let late = Trouble::unconnected_in(left, deadline);
     within(left, work).await.unwrap_or_else(|| Err(late.into()))
 }
 

@@ -31,12 +31,14 @@ impl<P, S> Default for LeftBehind<P, S> {
 }
 
 impl<P: PartialEq, S: Send + 'static> LeftBehind<P, S> {
-    /// Connects within this time, where the system would wait without a limit. An attempt
-    /// that still waits for the same place is taken over: no other would fare better.
+    /// Connects within this time, where the system would wait without a limit; `late` is the
+    /// fault if that is not enough. An attempt that still waits for the same place is taken
+    /// over: no other would fare better.
     pub(crate) fn connect(
         &self,
         place: P,
         left: Duration,
+        late: Trouble,
         connect: impl FnOnce() -> io::Result<S> + Send + 'static,
     ) -> Result<S, Fault> {
         let attempt = match self.take(&place) {
@@ -51,7 +53,7 @@ impl<P: PartialEq, S: Send + 'static> LeftBehind<P, S> {
             Ok(opened) => opened.map_err(Fault::unconnected),
             Err(_) => {
                 lock(&self.0).push((place, attempt));
-                Err(Trouble::Silent.into())
+                Err(late.into())
             }
         }
     }

@@ -5,9 +5,11 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use crate::error::ErrorKind;
 use crate::protocol::{Malformed, Unspeakable};
+use crate::time::budget::Deadline;
 
 /// What went wrong with a connection, and the error below that if there is one.
 #[derive(Debug)]
@@ -61,6 +63,12 @@ pub(crate) enum Verdict {
 }
 
 impl Trouble {
+    /// Returns what it is if no connection comes about in this part of the time: too little
+    /// time says nothing about a server.
+    pub(crate) fn unconnected_in(left: Duration, deadline: Deadline) -> Self {
+        if deadline.is_fair(left) { Trouble::Silent } else { Trouble::Hurried }
+    }
+
     /// Returns the class of the error that it becomes.
     pub(crate) fn kind(self) -> ErrorKind {
         match self {

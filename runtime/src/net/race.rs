@@ -45,7 +45,7 @@ impl Race {
         let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
         let several = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let share = left.checked_div(several).ok_or_else(|| Fault::unreachable("the name has no address"))?;
-        let late = if deadline.is_fair(left) { Trouble::Silent } else { Trouble::Hurried };
+        let late = Trouble::unconnected_in(left, deadline);
         let now = Instant::now();
         Ok(Race { untried: addresses.into(), running: 0, share, next: now, end: now + left, failed: None, late })
     }

@@ -132,7 +132,8 @@ fn unix(endpoint: &Endpoint, path: &str, deadline: Deadline) -> Result<Box<dyn S
     // Another server may take the path.
     let file = std::fs::metadata(path).map_err(Fault::unconnected)?;
     let path = path.to_owned();
-    let stream = endpoint.left_behind.connect((file.dev(), file.ino()), left, || UnixStream::connect(path))?;
+    let late = Trouble::unconnected_in(left, deadline);
+    let stream = endpoint.left_behind.connect((file.dev(), file.ino()), left, late, || UnixStream::connect(path))?;
     Ok(Box::new(stream))
 }
 
@@ -189,8 +190,13 @@ mod tests {
             let limit = Duration::from_millis(millis);
             open(&endpoint, Budget::new(limit, limit).deadline()).map(drop).map_err(|fault| fault.trouble)
         };
+        let hurried = || {
+            let deadline = Budget::new(Duration::from_secs(20), Duration::from_secs(20)).deadline();
+            open(&endpoint, deadline.or_after(Duration::from_millis(5))).map(drop).map_err(|fault| fault.trouble)
+        };
         let _full = FullSocket::at(path);
         assert_eq!([within(50), within(50)], [Err(Trouble::Silent); 2]);
+        assert_eq!(hurried(), Err(Trouble::Hurried));
         std::fs::remove_file(path).expect("it was there");
         let _listener = UnixListener::bind(path).expect("a socket");
         assert_eq!(within(20_000), Ok(()));

@@ -59,10 +59,11 @@ impl Tls {
     pub(crate) fn open(&self, host: &str, deadline: Deadline, stream: TcpStream) -> Result<Box<dyn Socket>, Fault> {
         let session = ClientConnection::new(Arc::clone(&self.0), name(host)?);
         let mut session = session.map_err(|error| Fault::unreachable("TLS cannot begin").because(error))?;
-        let left = deadline.left_to_connect().ok_or(Trouble::Silent)?;
+        let left = deadline.left_to_connect().ok_or(Trouble::OutOfTime)?;
+        let late = Trouble::unconnected_in(left, deadline);
         let mut stream = Timed { stream, until: Instant::now() + left, armed: Duration::ZERO };
         while session.is_handshaking() {
-            session.complete_io(&mut stream).map_err(unsecured)?;
+            session.complete_io(&mut stream).map_err(|error| unsecured(error, late))?;
         }
         Ok(Box::new(StreamOwned::new(session, stream)))
     }
@@ -75,7 +76,7 @@ impl Tls {
         stream: tokio::net::TcpStream,
     ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Fault> {
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
-        connector.connect(name(host)?, stream).await.map_err(unsecured)
+        connector.connect(name(host)?, stream).await.map_err(|error| unsecured(error, Trouble::Silent))
     }
 }
 
@@ -193,10 +194,11 @@ fn refused(message: impl Into<String>, error: impl std::error::Error + Send + Sy
     Error::new(ErrorKind::Configuration, message).with_source(error)
 }
 
-/// Returns the fault of a failed handshake. There is no fallback to plain text.
-fn unsecured(error: io::Error) -> Fault {
+/// Returns the fault of a failed handshake, which is `late` if its time is over. There is no
+/// fallback to plain text.
+fn unsecured(error: io::Error, late: Trouble) -> Fault {
     let trouble = match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::Silent,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => late,
         _ => Trouble::Unproven,
     };
     Fault::from(trouble).because(error)
