@@ -115,12 +115,12 @@ fn exchange(verb: Verb, telling: Telling, assigned: &[Assigned<'_, '_>], deadlin
     if let [(batch, Ok(route))] = assigned {
         return vec![exchange_with_one(verb, telling, batch, route, deadline)];
     }
-    let are_several = assigned.len() > 1;
     std::thread::scope(|scope| {
-        let all = FanOut { scope, verb, telling, deadline, are_several };
+        let all = FanOut { scope, verb, telling, deadline };
         let begun: Vec<_> = assigned.iter().map(|(batch, route)| all.begin(batch, route)).collect();
-        let read: Vec<_> = begun.into_iter().map(|branch| all.read(branch)).collect();
-        read.into_iter().map(|branch| branch.end(deadline)).collect()
+        let read: Vec<_> =
+            begun.into_iter().map(|begun| begun.map_or_else(|branch| branch, |running| all.read(running))).collect();
+        read.into_iter().map(Branch::end).collect()
     })
 }
 
@@ -184,13 +184,10 @@ struct FanOut<'scope, 'env> {
     verb: Verb,
     telling: Telling,
     deadline: Deadline,
-    are_several: bool,
 }
 
-/// One batch under way.
+/// One batch that this thread does not read.
 enum Branch<'scope> {
-    /// Sent, and to be read by this thread.
-    Here(Running<'scope>),
     /// Left to another thread.
     Elsewhere(&'scope NodeBatch<'scope>, ScopedJoinHandle<'scope, Option<Vec<Outcome>>>),
     /// Left for when nothing else remains to be done.
@@ -209,39 +206,38 @@ struct Running<'a> {
 }
 
 impl<'scope> FanOut<'scope, '_> {
-    /// Sends a batch, or begins to.
-    fn begin(&self, batch: &'scope NodeBatch<'scope>, route: &'scope Result<Route, Error>) -> Branch<'scope> {
-        let route = match route {
-            Ok(route) => route,
-            Err(error) => return Branch::Over(failed(batch, error)),
-        };
+    /// Sends a batch, for this thread to read, or begins to.
+    fn begin(
+        &self,
+        batch: &'scope NodeBatch<'scope>,
+        route: &'scope Result<Route, Error>,
+    ) -> Result<Running<'scope>, Branch<'scope>> {
+        let over = |error: &Error| Branch::Over(failed(batch, error));
+        let route = route.as_ref().map_err(over)?;
         let deadline = self.deadline;
-        if let Err(error) = route.prepare(&batch.requests, deadline) {
-            return Branch::Over(failed(batch, &error));
-        }
+        route.prepare(&batch.requests, deadline).map_err(|error| over(&error))?;
         let Member { node, peer, .. } = &*route.member;
         let part = peer.take_part(self.verb, self.telling, batch.requests.len());
         // A node with an idle connection is sent to now, and read from when all
         // have been sent to. To open a connection may take time, and so may
         // sending much; that is done on a thread.
         let standby = if batch.is_long() { None } else { node.standby(deadline) };
-        if !self.are_several || standby.is_some() {
-            return send(part, batch, node, standby, deadline).map_or_else(Branch::Over, Branch::Here);
+        if standby.is_some() {
+            return send(part, batch, node, standby, deadline).map_err(Branch::Over);
         }
         let work = move || {
             let sent = send(part, batch, node, None, deadline);
             sent.map_or_else(|outcomes| outcomes, |running| running.end(deadline))
         };
-        self.elsewhere(batch, Box::new(work))
+        Err(self.elsewhere(batch, Box::new(work)))
     }
 
     /// Reads a batch's replies. A node that takes long to answer is waited for
     /// elsewhere, so that the others, whose answers may be there by now, are not
     /// late as well.
-    fn read(&self, branch: Branch<'scope>) -> Branch<'scope> {
-        let Branch::Here(mut running) = branch else { return branch };
+    fn read(&self, mut running: Running<'scope>) -> Branch<'scope> {
         let deadline = self.deadline;
-        let is_late = self.are_several && running.pending.is_late(deadline.or_after(PROMPT));
+        let is_late = running.pending.is_late(deadline.or_after(PROMPT));
         let batch = running.batch;
         let end = move || running.end(deadline);
         if is_late { self.elsewhere(batch, Box::new(end)) } else { Branch::Over(end()) }
@@ -268,9 +264,8 @@ impl<'scope> FanOut<'scope, '_> {
 
 impl Branch<'_> {
     /// Waits for the outcomes.
-    fn end(self, deadline: Deadline) -> Vec<Outcome> {
+    fn end(self) -> Vec<Outcome> {
         match self {
-            Branch::Here(running) => running.end(deadline),
             // A panic is that of other people's code beside the exchange.
             Branch::Elsewhere(batch, thread) => {
                 thread.join().ok().flatten().unwrap_or_else(|| failed(batch, &unanswered()))
