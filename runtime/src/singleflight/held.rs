@@ -145,6 +145,19 @@ impl Held {
         guard
     }
 
+    /// Ends the lease, which has not been used. Returns what there is to give back now: a
+    /// renewal under way sees to that itself.
+    pub(super) fn forfeit(&self) -> Option<(On, u64)> {
+        let mut state = lock(&self.state);
+        let phase = match state.phase {
+            Phase::Held => Phase::Over,
+            Phase::Renewing => Phase::Dropped,
+            Phase::Dropped | Phase::Over | Phase::Lost => return None,
+        };
+        let was_held = std::mem::replace(&mut state.phase, phase) == Phase::Held;
+        (was_held && state.on != On::Fresh).then_some((state.on, state.cas))
+    }
+
     /// Lets the next caller win it.
     pub(super) fn give_back(&self, on: On, cas: u64) {
         // If this gets no answer, the lease ends by itself.

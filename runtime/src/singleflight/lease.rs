@@ -168,15 +168,8 @@ impl Lease {
     /// there is nothing to give back or a renewal under way sees to that.
     pub(crate) fn forfeit(&self) -> Option<Forfeit> {
         let held = &self.0.held;
-        let mut state = lock(&held.state);
-        let phase = match state.phase {
-            Phase::Held => Phase::Over,
-            Phase::Renewing => Phase::Dropped,
-            Phase::Dropped | Phase::Over | Phase::Lost => return None,
-        };
-        let was_held = std::mem::replace(&mut state.phase, phase) == Phase::Held;
-        let (on, cas) = (state.on, state.cas);
-        (was_held && on != On::Fresh).then(|| Forfeit { key: held.key.clone(), on, cas })
+        let (on, cas) = held.forfeit()?;
+        Some(Forfeit { key: held.key.clone(), on, cas })
     }
 
     /// Whether it allows storing under this key.
@@ -203,18 +196,7 @@ async fn within<T>(_: std::time::Duration, work: impl Future<Output = T>) -> Opt
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let (on, cas) = {
-            let mut state = lock(&self.held.state);
-            match state.phase {
-                Phase::Held => state.phase = Phase::Over,
-                Phase::Renewing => return state.phase = Phase::Dropped,
-                Phase::Dropped | Phase::Over | Phase::Lost => return,
-            }
-            (state.on, state.cas)
-        };
-        if on == On::Fresh {
-            return;
-        }
+        let Some((on, cas)) = self.held.forfeit() else { return };
         #[cfg(feature = "tokio")]
         if self.io == Io::Async && self.held.store.is_remote() {
             // A destructor cannot wait, and the caller need not.

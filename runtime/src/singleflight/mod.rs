@@ -1,8 +1,8 @@
 //! One computation of a value in this process, however many callers ask for it.
 //!
 //! The leader of a [flight](Lead) computes. A [waiter](Waiter) gets what the
-//! flight lands with, takes over, or goes on alone. What is computed and where
-//! it is stored is no business of this folder.
+//! flight lands with, takes over, or goes on alone. What is computed is no
+//! business of this folder.
 
 mod deadlock;
 pub(crate) mod drive;
@@ -58,11 +58,11 @@ const SHARDS: usize = 16;
 pub(crate) type Landing = Option<Arc<Record>>;
 
 /// Tells one computation of a key from another: by the number of the lease it
-/// runs under, and by the item that its value will stand beside.
+/// runs under, by the item that its value will stand beside, and by its groups' stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlightId {
     lease: u64,
-    /// Stands for that item; 0 where there is none.
+    /// Stands for that item and those stamps; 0 where there are none.
     beside: u64,
 }
 

@@ -86,19 +86,15 @@ impl Pace {
         }
     }
 
-    /// Pays for an overtaker of a flight that has been under way for `age`.
-    pub(crate) fn pay(&self, age: Duration) -> Payment {
-        if age >= self.patience().saturating_mul(FREE) {
-            return Payment::Free;
+    /// Pays for an overtaker of a flight that has been under way for `age`, if there is a
+    /// token or none is needed.
+    pub(crate) fn pay(&self, age: Duration) -> Option<Payment> {
+        if age >= self.free_after() {
+            return Some(Payment::Free);
         }
         let mut measured = lock(&self.measured);
-        match measured.tenths.checked_sub(TOKEN) {
-            Some(tenths) => {
-                measured.tenths = tenths;
-                Payment::Token
-            }
-            None => Payment::Refused,
-        }
+        measured.tenths = measured.tenths.checked_sub(TOKEN)?;
+        Some(Payment::Token)
     }
 
     /// Gives a token back: the overtaker ended before the leader.
@@ -118,8 +114,6 @@ impl Pace {
 pub(crate) enum Payment {
     Token,
     Free,
-    /// Not at all: the caller goes on waiting.
-    Refused,
 }
 
 impl Measured {
@@ -182,16 +176,16 @@ mod tests {
         let pace = Pace::new();
         pace.ended(10 * MS);
         for _ in 0..10 {
-            assert_eq!(pace.pay(20 * MS), Payment::Token);
+            assert_eq!(pace.pay(20 * MS), Some(Payment::Token));
         }
-        assert_eq!(pace.pay(20 * MS), Payment::Refused);
-        assert_eq!(pace.pay(16 * 15 * MS), Payment::Free);
+        assert_eq!(pace.pay(20 * MS), None);
+        assert_eq!(pace.pay(16 * 15 * MS), Some(Payment::Free));
         (0..9).for_each(|_| pace.ended(10 * MS));
-        assert_eq!(pace.pay(20 * MS), Payment::Refused);
+        assert_eq!(pace.pay(20 * MS), None);
         pace.ended(10 * MS);
-        assert_eq!(pace.pay(20 * MS), Payment::Token);
+        assert_eq!(pace.pay(20 * MS), Some(Payment::Token));
         pace.refund();
-        assert_eq!(pace.pay(20 * MS), Payment::Token);
+        assert_eq!(pace.pay(20 * MS), Some(Payment::Token));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::locks::{Condvar, Mutex, MutexGuard, lock};
 #[cfg(feature = "tokio")]
 use crate::detached;
 use crate::singleflight::drive::PROMPT;
-use crate::singleflight::pace::{Pace, Payment};
+use crate::singleflight::pace::Pace;
 use crate::telemetry::call::CallSpan;
 use crate::time::servant::wake_all;
 use crate::time::timer;
@@ -164,7 +164,7 @@ impl Taken {
         let (age, patience) = (now.saturating_duration_since(*since), patience(pace));
         // A process that is so busy drives its bodies late, too.
         let is_excused = is_late && age < patience * 2;
-        age >= patience && !is_excused && pace.pay(age) != Payment::Refused
+        age >= patience && !is_excused && pace.pay(age).is_some()
     }
 
     fn look_again(&self, now: Instant, pace: &Pace) -> Option<Instant> {

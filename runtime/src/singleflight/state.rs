@@ -321,12 +321,11 @@ impl<B: Clone, L: Clone> FlightState<B, L> {
         if !is_due && !state.drive.stands_still(now, LAGS * state.late) {
             return None;
         }
-        let payment = self.pace.pay(now - state.begun);
-        if payment == Payment::Refused {
+        let Some(payment) = self.pace.pay(now - state.begun) else {
             let free = state.begun + self.pace.free_after();
             state.not_before = (now + self.pace.patience()).min(free.max(now));
             return None;
-        }
+        };
         if is_due {
             state.overtaken += 1;
         }

@@ -129,11 +129,10 @@ impl Holder {
         let patience = self.patience(pace);
         // A living holder renews the lease, which changes its number.
         let is_silent = now - self.unchanged >= self.sign.silence();
-        if is_silent || waited >= patience {
-            match pace.pay(waited) {
-                Payment::Refused => {}
-                payment => return HolderVerdict::TakeOver(payment),
-            }
+        if (is_silent || waited >= patience)
+            && let Some(payment) = pace.pay(waited)
+        {
+            return HolderVerdict::TakeOver(payment);
         }
         HolderVerdict::Pause(match pace.estimate() {
             Some(estimate) if self.polls <= POLLS => (estimate / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
