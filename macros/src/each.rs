@@ -9,7 +9,6 @@ use syn::{FnArg, GenericArgument, Generics, Ident, Pat, PathArguments, Signature
 
 use crate::errors::Errors;
 use crate::func::{self, Func, Param, Role};
-use crate::plan::meant;
 use crate::returns::plain;
 use crate::spec::{Each, Spec};
 
@@ -36,7 +35,7 @@ pub(crate) enum Holds {
 pub(crate) fn batch(spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors) -> Option<Batch> {
     let Each { element, param: name } = spec.each.as_ref()?.as_ref()?;
     let Some(param) = params.iter().find(|param| param.names.contains(name)) else {
-        errors.push(name, format!("no parameter is called `{name}`{}", meant(name, params)));
+        errors.push(name, format!("no parameter is called `{name}`{}", func::meant(name, params)));
         return None;
     };
     if params.iter().any(|param| param.names.contains(element)) {

@@ -8,6 +8,8 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{AttrStyle, Attribute, FnArg, Ident, Pat, Signature, Token, Visibility};
 
+use crate::nearest::nearest;
+
 /// A function with its body unparsed.
 pub(crate) struct Func {
     pub(crate) attrs: Vec<Attribute>,
@@ -172,6 +174,13 @@ pub(crate) fn bound_names(pat: &Pat) -> Vec<Ident> {
         Pat::Or(or) => or.cases.first().map(bound_names).unwrap_or_default(),
         _ => Vec::new(),
     }
+}
+
+/// Suggests a parameter for a misspelt name.
+pub(crate) fn meant(name: &Ident, params: &[Param]) -> String {
+    let names: Vec<String> = params.iter().flat_map(|param| &param.names).map(Ident::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// Says whether these tokens could read `name`.

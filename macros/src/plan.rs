@@ -15,7 +15,6 @@ use crate::errors::Errors;
 use crate::freshness::{self, Refresh};
 use crate::func::{self, Func, Param, Role};
 use crate::generics::{self, Names};
-use crate::nearest::nearest;
 use crate::returns::{self, Returns};
 use crate::spec::{self, Codec, Freshness, Lasting, OnError, SingleFlight, Spec};
 use crate::template::{self, Format, Piece};
@@ -201,7 +200,7 @@ fn check_skip(skip: &[Ident], func: &Func, params: &[Param], errors: &mut Errors
         }
         let known = params.iter().any(|param| param.names.contains(name)) || find(&generics, name).is_some();
         if !known && name != "Self" {
-            errors.push(name, format!("no parameter is called `{name}`{}", meant(name, params)));
+            errors.push(name, format!("no parameter is called `{name}`{}", func::meant(name, params)));
         }
     }
 }
@@ -216,13 +215,6 @@ fn check_at_most(spec: &Spec, func: &Func, params: &[Param], errors: &mut Errors
             format!("`at_most` is one limit for all calls of the function; `{name}` is known only within a call");
         errors.push(at_most, message);
     }
-}
-
-/// Suggests a parameter for a misspelt name.
-pub(crate) fn meant(name: &Ident, params: &[Param]) -> String {
-    let names: Vec<String> = params.iter().flat_map(|param| &param.names).map(Ident::to_string).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    nearest(&name.to_string(), &names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// Makes the steps that write a template and what it leaves out.
@@ -300,7 +292,7 @@ fn unbound(source: &str, written: &Ident, func: &Func, params: &[Param]) -> Stri
     {
         return format!("`<{source}>` stands for all elements; write `<{element}>` for one of them");
     }
-    let meant = meant(written, params);
+    let meant = func::meant(written, params);
     let list =
         params.iter().filter(|param| !param.is_certain() && each::is_list(param)).find_map(|param| param.names.first());
     let each =
