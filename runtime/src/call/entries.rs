@@ -114,7 +114,7 @@ macro_rules! handles {
                 }
                 let mut found: Vec<Result<Option<(Item, Found<V>)>, Error>> = Vec::new();
                 let mut siblings = Vec::new();
-                for (index, item) in self.look(Verb::GetMany, self.all(|entry| entry.peek()))$($await)* {
+                for (index, item) in self.look(self.all(|entry| entry.peek()))$($await)* {
                     found.push(item.and_then(|item| {
                         let entry = &self.0[index];
                         let Some(item) = item else { return Ok(None) };
@@ -131,7 +131,7 @@ macro_rules! handles {
                 let peek = |(index, sibling): &'_ (usize, Sibling)| (*index, sibling.key().to_owned());
                 let keys: Vec<_> = siblings.iter().map(peek).collect();
                 let asked = keys.iter().map(|(index, key)| (*index, Ok(Request::Peek { key }))).collect();
-                let items = self.look(Verb::GetMany, asked)$($await)*;
+                let items = self.look(asked)$($await)*;
                 for ((index, item), (_, sibling)) in items.into_iter().zip(&siblings) {
                     found[index] = item.and_then(|item| {
                         let Some(Ok(item)) = item.map(|item| sibling.released(item)) else { return Ok(None) };
@@ -171,7 +171,7 @@ macro_rules! handles {
             $($async)* fn invalidate_many(&self) -> PerEntry<bool> {
                 let items: Vec<_> = if self.0.iter().any(|entry| entry.has_grace().unwrap_or(false)) {
                     // Any right to compute that this wins is given back by the invalidation.
-                    self.items(Verb::GetMany, self.all(|entry| entry.peek()))$($await)*
+                    self.items(self.all(|entry| entry.peek()))$($await)*
                 } else {
                     self.all(|_| Ok(())).into_iter().map(|(index, _)| (index, Ok(None))).collect()
                 };
@@ -213,9 +213,9 @@ macro_rules! handles {
             }
 
             /// Looks at the items, and wins none of them.
-            $($async)* fn look(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
+            $($async)* fn look(&self, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let keys: Vec<_> = asked.iter().map(|(_, asked)| Some(asked.as_ref().ok()?.key()?.to_owned())).collect();
-                let items = self.items(verb, asked)$($await)*;
+                let items = self.items(asked)$($await)*;
                 let won = items.iter().zip(&keys).filter_map(|((index, item), key)| {
                     let item = item.as_ref().ok()?.as_ref().filter(|item| item.token == Token::Won)?;
                     let guard = Guard::Held(item.cas);
@@ -226,9 +226,9 @@ macro_rules! handles {
             }
 
             /// Reads the items.
-            $($async)* fn items(&self, verb: Verb, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
+            $($async)* fn items(&self, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
-                self.ask(verb, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect()
+                self.ask(Verb::GetMany, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect()
             }
 
             /// Asks, with one exchange per node of each cache.

@@ -1,7 +1,7 @@
 //! One call of a memoized function, from its key to the return value.
 //!
-//! The blocking orchestrator here and the async one in `tasks` are the only doubled
-//! code. What they do at each step is decided in `machine`.
+//! The blocking orchestrator is here, its async twin in `tasks`. What both do at each
+//! step is decided in `machine`.
 
 pub(crate) mod address;
 #[cfg(feature = "tokio")]

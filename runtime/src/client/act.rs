@@ -33,7 +33,7 @@ pub(crate) struct Storing<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// Writes a value: to put bytes beside others needs no ttl.
+    /// Writes a value. Bytes that are put beside others get the ttl of those, not this one.
     ///
     /// # Errors
     ///

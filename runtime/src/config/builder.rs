@@ -155,7 +155,8 @@ impl<T: Build> Builder<T> {
         })
     }
 
-    /// Sets how many bytes the embedded store may hold, from 2 MiB to 64 GiB.
+    /// Sets how many bytes this process may keep, from 2 MiB to 64 GiB: the values of
+    /// `near`, and as many again in the embedded store if there are no servers.
     pub fn near_size(self, bytes: u64) -> Self {
         self.with(|settings| {
             settings.near_size = bytes;

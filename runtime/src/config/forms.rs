@@ -66,7 +66,7 @@ impl Accepted for Ttl {
 /// The longest limit that is believed: a longer one is a typing error.
 const LONGEST_LIMIT: Duration = Duration::from_secs(86_400);
 
-/// The bounds on the embedded store's size in bytes: two of its largest items,
+/// The bounds on the bytes kept in this process: two of the largest items,
 /// and what its tables can be made for.
 pub(crate) const SMALLEST_NEAR: u64 = 2 << 20;
 pub(crate) const LARGEST_NEAR: u64 = 64 << 30;

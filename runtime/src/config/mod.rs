@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) failover: Failover,
     /// Names the servers in place of a list.
     pub(crate) discovery: Option<Discovery>,
-    /// The longest pause between two health checks of a failed server.
+    /// The longest time before the first probe of a server that is out.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) namespace: String,
     /// Whether a client puts a generation before its keys.

@@ -38,11 +38,11 @@ pub trait GivesElements<'a>: HoldsElements + Sized {
     fn given(collection: &'a mut Self::Collection) -> Self;
 }
 
-/// HoldsElements that keep their order, as in a list.
+/// Elements that keep their order, as in a list.
 #[derive(Debug)]
 pub enum InOrder {}
 
-/// HoldsElements in an order that changes, as in a set of hashes.
+/// Elements in an order that changes, as in a set of hashes.
 #[derive(Debug)]
 pub enum AnyOrder {}
 

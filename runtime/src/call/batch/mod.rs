@@ -53,7 +53,6 @@ pub struct Batch<'l, T, R, S: Shape, I> {
     firsts: Vec<usize>,
     /// Absent if no elements are given, as is the function.
     calls: Option<Calls<S, I>>,
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "the background is a runtime"))]
     site: Option<&'static Site>,
     bodies: Bodies,
     /// Whether a body has run.

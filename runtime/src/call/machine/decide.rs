@@ -14,7 +14,7 @@ use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::{Job, Lease, On, Won};
 use crate::singleflight::pace::Payment;
 use crate::singleflight::places::Admitted;
-use crate::singleflight::{Lead, Role, Waited, WantedFlight};
+use crate::singleflight::{Lead, Waited, WantedFlight};
 use crate::telemetry::call::{CallSpan, MissReason};
 use crate::telemetry::observing::FoundValue;
 use crate::value::mark;
@@ -201,16 +201,11 @@ impl Machine {
     pub(super) fn lost(&mut self, cas: u64, sign: LeaseSign, reason: MissReason, span: &CallSpan) -> Decision {
         self.claim(Claim::Lost);
         if self.lead.is_none() {
-            if !self.coordinates() {
-                return self.compute(reason, span);
+            if self.coordinates() && self.joins(self.flight_under(cas), span) {
+                return Step::Wait;
             }
-            match self.join(self.flight_under(cas), span) {
-                Role::Wait(waiter) => {
-                    self.effect = Effect::Join(waiter);
-                    return Step::Wait;
-                }
-                Role::Lead(lead) => self.lead = Some(lead),
-                Role::Alone => return self.compute(reason, span),
+            if self.lead.is_none() {
+                return self.compute(reason, span);
             }
         }
         self.runs_under(cas);
@@ -283,15 +278,8 @@ impl Machine {
         reason: MissReason,
         span: &CallSpan,
     ) -> Decision {
-        if self.lead.is_none() && self.coordinates() {
-            match self.join(wanted, span) {
-                Role::Wait(waiter) => {
-                    self.effect = Effect::Join(waiter);
-                    return Step::Wait;
-                }
-                Role::Lead(lead) => self.lead = Some(lead),
-                Role::Alone => {}
-            }
+        if self.lead.is_none() && self.coordinates() && self.joins(wanted, span) {
+            return Step::Wait;
         }
         self.compute(reason, span)
     }

@@ -285,13 +285,9 @@ impl Machine {
         if self.coordinates() {
             // A value that began to be looked for earlier would be older than the
             // near tier may keep it.
-            match self.join(WantedFlight::Since(self.begun.checked_sub(near).unwrap_or(self.begun)), span) {
-                Role::Wait(waiter) => self.effect = Effect::Join(waiter),
-                Role::Lead(lead) => {
-                    self.lead = Some(lead);
-                    self.pause_for_io();
-                }
-                Role::Alone => {}
+            let wanted = WantedFlight::Since(self.begun.checked_sub(near).unwrap_or(self.begun));
+            if !self.joins(wanted, span) {
+                self.pause_for_io();
             }
         }
     }
@@ -315,8 +311,18 @@ impl Machine {
         self.sibling.as_ref().map_or(self.key.wire(), Sibling::key)
     }
 
-    fn join(&self, wanted: WantedFlight, span: &CallSpan) -> Role<Lease> {
-        self.flights().join(self.key.wire(), wanted, self.pace, span.id())
+    /// Joins the computation that is wanted, or leads one, unless the call would wait for
+    /// itself. Returns whether it waits.
+    fn joins(&mut self, wanted: WantedFlight, span: &CallSpan) -> bool {
+        match self.flights().join(self.key.wire(), wanted, self.pace, span.id()) {
+            Role::Wait(waiter) => {
+                self.effect = Effect::Join(waiter);
+                return true;
+            }
+            Role::Lead(lead) => self.lead = Some(lead),
+            Role::Alone => {}
+        }
+        false
     }
 
     fn flights(&self) -> Cow<'_, Flights<Lease>> {
