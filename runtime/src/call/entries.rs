@@ -228,7 +228,8 @@ macro_rules! handles {
             /// Reads the items.
             $($async)* fn items(&self, asked: Requests<'_>) -> Vec<(usize, Result<Option<Item>, Error>)> {
                 let value = |outcome| found(outcome).map(|item| item.filter(|item| !mark::is_mark(item)));
-                self.ask(Verb::GetMany, asked)$($await)*.into_iter().map(|(index, outcome)| (index, value(outcome))).collect()
+                let outcomes = self.ask(Verb::GetMany, asked)$($await)*;
+                outcomes.into_iter().map(|(index, outcome)| (index, value(outcome))).collect()
             }
 
             /// Asks, with one exchange per node of each cache.

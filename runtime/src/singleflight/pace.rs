@@ -4,9 +4,10 @@
 //! The estimate is the time within which four in five of the last computations of this
 //! process ended, counting only the time in which they were driven: it ignores outliers,
 //! and notices within four computations that they have become slower, within twelve that
-//! they have become faster. No wait ever feeds it. The budget keeps overtaking from adding load to a service that is slow because it
-//! is loaded: one token for each overtaker, a tenth back for each computation
-//! that ends, and the token itself if the overtaker ends first.
+//! they have become faster. No wait ever feeds it. The budget keeps overtaking from adding
+//! load to a service that is slow because it is loaded: one token for each overtaker, a
+//! tenth back for each computation that ends, and the token itself if the overtaker ends
+//! first.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

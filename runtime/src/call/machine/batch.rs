@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::cache::near::Since;
 #[cfg(feature = "tokio")]
 use crate::detached::{self, Resolute, Work};
-use crate::exchange::{Guard, Note, Outcome, Request, Verb};
+use crate::exchange::{Guard, Outcome, Request, Verb};
 #[cfg(feature = "tokio")]
 use crate::singleflight::drive::Drive;
 use crate::singleflight::lease::Forfeit;
@@ -54,7 +54,7 @@ impl Machine {
     pub(crate) fn takes_over_too(&mut self) {
         let is_overdue = self.holder.as_ref().is_some_and(|holder| holder.is_overdue(self.pace));
         if let (Effect::Pause(_), true, Some(cas)) = (&self.effect, is_overdue, self.holder.as_ref().map(Holder::cas)) {
-            self.effect = Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())));
+            self.effect = self.take_over(cas);
         }
     }
 

@@ -230,7 +230,7 @@ impl Machine {
         Step::Wait
     }
 
-    fn take_over(&mut self, cas: u64) -> Effect {
+    pub(super) fn take_over(&mut self, cas: u64) -> Effect {
         Effect::TakeOver(cas, *self.note.insert(Note::new(self.pace.estimate())))
     }
 

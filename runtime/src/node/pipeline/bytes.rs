@@ -51,16 +51,16 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_their_order_and_so_does_their_room() {
-        let mut backlog = ByteQueue::default();
-        backlog.append(&mut b"abcdef".to_vec());
-        backlog.leave(2);
-        backlog.append(&mut b"gh".to_vec());
-        backlog.extend(b"i");
-        assert_eq!(backlog.rest(), b"cdefghi");
-        backlog.leave(4);
-        assert_eq!((backlog.rest(), backlog.kept()), (&b"ghi"[..], 3));
-        backlog.append(&mut vec![b'x'; 10 * KEPT]);
-        backlog.leave(3 + 10 * KEPT);
-        assert!(backlog.rest().is_empty() && backlog.bytes.capacity() <= KEPT);
+        let mut queue = ByteQueue::default();
+        queue.append(&mut b"abcdef".to_vec());
+        queue.leave(2);
+        queue.append(&mut b"gh".to_vec());
+        queue.extend(b"i");
+        assert_eq!(queue.rest(), b"cdefghi");
+        queue.leave(4);
+        assert_eq!((queue.rest(), queue.kept()), (&b"ghi"[..], 3));
+        queue.append(&mut vec![b'x'; 10 * KEPT]);
+        queue.leave(3 + 10 * KEPT);
+        assert!(queue.rest().is_empty() && queue.bytes.capacity() <= KEPT);
     }
 }
